@@ -1,0 +1,1 @@
+"""Participants: accounts, training, and the Flower mod that signs updates."""

@@ -1,0 +1,1 @@
+"""Contracts: Vyper sources, their typed binding, and the embedded chain."""

@@ -1,0 +1,1 @@
+"""Adapters: what connects the ports to disk, chain and Flower."""

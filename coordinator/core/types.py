@@ -1,0 +1,112 @@
+"""Frozen records and the names for plain values that cross module boundaries.
+
+Nothing here checks a value: checks live at the boundaries (``screening``, ``config``).
+"""
+
+from dataclasses import dataclass
+from typing import Any, NewType
+
+import numpy as np
+from numpy.typing import NDArray
+
+Wei = NewType("Wei", int)
+RoundId = NewType("RoundId", int)
+Address = NewType("Address", str)
+"""EIP-55 checksummed address; order contributors by :func:`address_bytes`, never by text."""
+
+Int32Vector = NDArray[np.int32]
+JsonObject = dict[str, Any]
+
+WEIGHT_TOTAL = 1 << 24
+"""Weights of one round sum to exactly this (PROTOCOL §2)."""
+
+
+def address_bytes(address: str) -> bytes:
+    """Return the 20 bytes of an address, the protocol's sort key."""
+    return bytes.fromhex(address[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateMessage:
+    """The EIP-712 ``Update`` struct a contributor signs (PROTOCOL §3).
+
+    ``examples`` is what the contributor says of itself, uncapped; digests are 32 bytes.
+    """
+
+    round_id: RoundId
+    base_model: bytes
+    update: bytes
+    examples: int
+    metrics_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUpdate:
+    """A contributor's signed statement about its update; 65-byte signature ``r | s | v``."""
+
+    contributor: Address
+    message: UpdateMessage
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SigningDomain:
+    """EIP-712 domain: a signature is valid for one contract on one chain."""
+
+    chain_id: int
+    verifying_contract: Address
+
+
+@dataclass(frozen=True, slots=True)
+class ContributorLeaf:
+    """One accepted contributor of a round, as committed in the contributors tree."""
+
+    round_id: RoundId
+    index: int
+    contributor: Address
+    update_root: bytes
+    examples: int
+    weight: int
+    stake_wei: Wei
+    signature_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreLeaf:
+    """One contributor's score of a round, as committed in the scores tree."""
+
+    round_id: RoundId
+    contributor: Address
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
+class RewardLeaf:
+    """All an account has ever earned, as committed in the rewards tree."""
+
+    contributor: Address
+    cumulative_wei: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The aggregation rule announced before training; hashed into ``rule_hash``.
+
+    Field order is the ABI order of the tuple. ``*_q16`` are fixed point with 16 fractional bits
+    (65536 = 1.0); ``norm_bound_q`` is an L2 bound on the integer update, 0 for none.
+    """
+
+    version: int
+    kind: int
+    weighting: int
+    num_byzantine: int
+    examples_cap: int
+    server_lr_q16: int
+    server_momentum_q16: int
+    manifest_hash: bytes
+    dimension: int
+    chunk_values: int
+    scale_bits: int
+    min_contributors: int
+    norm_bound_q: int
+    scoring_hash: bytes

@@ -1,0 +1,1 @@
+"""Simulations: one TOML file, one command, plots and tables."""
