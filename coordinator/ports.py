@@ -1,0 +1,215 @@
+"""Ports: what the round service needs from the outside, as Protocols over core types.
+
+Adapters implement them (``coordinator.adapters``); the in-memory fakes of
+``coordinator.adapters.memory`` implement all of them too, and one test suite runs against
+both. Nothing here does I/O.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from coordinator.core.manifest import Manifest
+from coordinator.core.types import (
+    Address,
+    Int32Vector,
+    JsonObject,
+    RoundId,
+    SignedUpdate,
+    SigningDomain,
+    Wei,
+)
+
+ChainStatus = Literal["none", "open", "sealed", "settled", "final", "void"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRound:
+    """One round as the contract stores it; times are chain times in seconds.
+
+    ``status`` is computed by the contract, so a round above a voided one reads ``"void"``.
+    """
+
+    round_id: RoundId
+    status: ChainStatus
+    parent: RoundId
+    height: int
+    model_root: bytes
+    rule_hash: bytes
+    opened_at: int
+    deadline: int
+    budget_wei: Wei
+    member_count: int
+    contributors_root: bytes
+    n: int
+    total_examples: int
+    total_stake_wei: Wei
+    new_model_root: bytes
+    seal_block: int
+    scores_root: bytes
+    total_score: int
+    rewards_root: bytes
+    paid_wei: Wei
+    finalizable_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """Where the live chain of rounds stands: all values are round numbers, 0 for none."""
+
+    last_opened: RoundId
+    last_sealed: RoundId
+    last_settled: RoundId
+    last_final: RoundId
+    model_root: bytes
+
+
+class Ledger(Protocol):
+    """The contract, seen from the coordinator. Every call returns after the block is durable."""
+
+    def domain(self) -> SigningDomain:
+        """Return the EIP-712 domain of the deployed federation."""
+
+    def now(self) -> int:
+        """Return the chain time a transaction sent now would see, in seconds."""
+
+    def head(self) -> ChainHead:
+        """Return the live head of the stack of rounds."""
+
+    def round(self, round_id: RoundId) -> ChainRound:
+        """Return one round as stored."""
+
+    def members(self, count: int) -> Sequence[Address]:
+        """Return the first ``count`` addresses that ever joined, in order of joining."""
+
+    def stakes_at(self, round_id: RoundId) -> Mapping[Address, Wei]:
+        """Return the bonds of all members when ``round_id`` opened; unbonded ones are absent."""
+
+    def seal_seed(self, round_id: RoundId) -> bytes:
+        """Return the hash of the block that sealed the round: the seed of its scoring."""
+
+    def open_round(
+        self, round_id: RoundId, model_root: bytes, rule_hash: bytes, deadline: int
+    ) -> None:
+        """Open a round on the last sealed one."""
+
+    def seal_round(
+        self,
+        round_id: RoundId,
+        *,
+        contributors_root: bytes,
+        n: int,
+        total_examples: int,
+        total_stake_wei: Wei,
+        new_model_root: bytes,
+    ) -> None:
+        """Commit a round's contributors and result."""
+
+    def settle_round(
+        self,
+        round_id: RoundId,
+        *,
+        scores_root: bytes,
+        total_score: int,
+        rewards_root: bytes,
+        paid_wei: Wei,
+    ) -> None:
+        """Commit a round's scores and cumulative rewards."""
+
+    def finalize_round(self, round_id: RoundId) -> None:
+        """Make a round final after its challenge window."""
+
+    def void_round(self, round_id: RoundId, reason: str) -> None:
+        """Give up an open round; ``reason`` is at most 31 ASCII characters."""
+
+    def is_equivocation_slashed(self, round_id: RoundId, contributor: Address) -> bool:
+        """Return whether this offence has been punished already."""
+
+    def slash_equivocation(self, first: SignedUpdate, second: SignedUpdate) -> Wei:
+        """Punish two signatures for one round; return the wei taken from the bond."""
+
+
+class ArtifactStore(Protocol):
+    """Content-addressed artifacts: every read re-hashes, every write is durable and atomic.
+
+    Methods raise :class:`~coordinator.core.errors.BlobMissingError`,
+    :class:`~coordinator.core.errors.BlobCorruptError` or
+    :class:`~coordinator.core.errors.StoreError`.
+    """
+
+    def put_vector(self, vector: Int32Vector, manifest: Manifest, root: bytes) -> None:
+        """Store a vector under its parameter root; may return before it is durable."""
+
+    def get_vector(self, root: bytes, manifest: Manifest) -> Int32Vector:
+        """Return the vector of this root, checked."""
+
+    def put_document(self, kind: str, name: bytes, document: JsonObject) -> None:
+        """Store a canonical JSON document of a kind under the root it is committed by."""
+
+    def get_document(self, kind: str, name: bytes) -> JsonObject:
+        """Return a document, checked against its name."""
+
+    def put_bytes(self, data: bytes) -> bytes:
+        """Store opaque bytes under their SHA-256, which is returned."""
+
+    def get_bytes(self, digest: bytes) -> bytes:
+        """Return opaque bytes, checked."""
+
+    def sync(self) -> None:
+        """Return once everything put so far is durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundAnnouncement:
+    """What contributors are told when a round opens.
+
+    ``model`` has shape ``(d,)`` and dtype int32: the committed integers themselves.
+    """
+
+    round_id: RoundId
+    model: Int32Vector
+    model_root: bytes
+    manifest: Manifest
+    domain: SigningDomain
+    rule_hash: bytes
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One submission that was not taken, and why (``code`` is a screening reason)."""
+
+    round_id: RoundId
+    sender: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOutcome:
+    """How a round's collection ended. ``model`` is the model training goes on from."""
+
+    round_id: RoundId
+    status: Literal["sealed", "void"]
+    reason: str
+    model: Int32Vector
+    model_root: bytes
+    accepted: Sequence[Address] = ()
+    refusals: Sequence[Refusal] = ()
+    metrics: Mapping[Address, JsonObject] = field(default_factory=dict)
+
+
+class RoundDriver(Protocol):
+    """What a transport (the Flower strategy) needs of the round service."""
+
+    def open_round(self) -> RoundAnnouncement:
+        """Open the next round, or go on with one that a crash left open."""
+
+    def submit(self, signed: SignedUpdate, vector: Int32Vector, metrics: JsonObject) -> None:
+        """Offer one update; raises ``ContributorError`` if it is refused (and records it)."""
+
+    def refuse(self, sender: str, error: Exception) -> None:
+        """Record a reply that could not even be read as a submission."""
+
+    def close_round(self) -> RoundOutcome:
+        """Aggregate, commit and score what was accepted, or void the round."""
