@@ -1,0 +1,157 @@
+"""One-line messages for what pydantic found wrong with an experiment."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from simulations.schema import Experiment
+
+Location = tuple[int | str, ...]
+
+# Sections whose location in a pydantic error carries the kind behind the name.
+_UNIONS = ("data", "partition", "model", "aggregator", "scoring")
+_TYPES = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "string_type": "text in quotes",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+    "int_parsing_size": "a smaller integer",
+}
+_LIMITS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
+    "multiple_of": ("a multiple of", "multiple_of"),
+    "too_short": ("at least this many entries:", "min_length"),
+    "too_long": ("at most this many entries:", "max_length"),
+    "string_too_short": ("at least this many characters:", "min_length"),
+    "string_pattern_mismatch": ("text like", "pattern"),
+}
+
+
+def describe(error: ValidationError, source: str, overridden: Sequence[str]) -> str:
+    """Say in one line what is wrong with an experiment.
+
+    Parameters
+    ----------
+    error
+        What validating the file raised; the first fault is told, the others are counted.
+    source
+        The file, for the start of the message.
+    overridden
+        Key paths that ``--set`` or ``--seed`` gave; a fault there is blamed on the option.
+    """
+    faults = error.errors(include_url=False)
+    first = faults[0]
+    kind, location = _split(first["loc"])
+    key = _dotted(location)
+    blamed = next((k for k in overridden if key == k or key.startswith(f"{k}.")), None)
+    place = f"{source} (--set {blamed})" if blamed else source
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{place}: {_message(dict(first), key, location, kind)}{more}"
+
+
+def _split(location: Location) -> tuple[str | None, Location]:
+    """Take the union's tag out of a location."""
+    if len(location) > 1 and location[0] in _UNIONS:
+        return str(location[1]), (location[0], *location[2:])
+    if len(location) > 2 and location[0] == "behaviours":
+        return str(location[2]), (*location[:2], *location[3:])
+    return None, location
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _message(fault: dict[str, Any], key: str, location: Location, kind: str | None) -> str:
+    code, context = fault["type"], fault.get("ctx", {})
+    if code == "contradiction":
+        return str(context["fault"])
+    if code == "extra_forbidden":
+        return f'unknown key "{key}"{_hint(location, kind)}'
+    if code == "missing":
+        return f'key "{key}" is missing; {_kind_words(location, kind)} needs it'
+    if code == "union_tag_not_found":
+        return f'key "{key}.kind" is missing'
+    found = _shown(fault["input"])
+    if code == "union_tag_invalid":
+        choices = [word.strip().strip("'") for word in context["expected_tags"].split(",")]
+        tag = context["tag"]
+        return f'{key}.kind = "{tag}": expected {_choices(choices)}{_closest(tag, choices)}'
+    if code == "literal_error":
+        return f"{key} = {found}: expected {str(context['expected']).replace(chr(39), chr(34))}"
+    return f"{key} = {found}: {_expected(code, context, fault['msg'])}"
+
+
+def _expected(code: str, context: Mapping[str, Any], message: str) -> str:
+    if code in _TYPES:
+        return f"expected {_TYPES[code]}"
+    if code in _LIMITS:
+        words, limit = _LIMITS[code]
+        return f"expected {words} {context[limit]}"
+    return message[0].lower() + message[1:]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        text = f'"{value}"'
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, dict):
+        return "a table"
+    else:
+        text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _choices(choices: Sequence[str]) -> str:
+    return " or ".join(f'"{choice}"' for choice in choices)
+
+
+def _closest(word: str, candidates: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, candidates, n=1)
+    return f'; did you mean "{close[0]}"?' if close else ""
+
+
+def _kind_words(location: Location, kind: str | None) -> str:
+    return f'{location[0]}.kind = "{kind}"' if kind else "the experiment"
+
+
+def _hint(location: Location, kind: str | None) -> str:
+    """Say which key was meant, or which kind the key belongs to."""
+    key, section = str(location[-1]), str(location[0])
+    models: dict[str | None, type[BaseModel]] = {None: Experiment}
+    if len(location) > 1:
+        models = dict(_models(section))
+    own = models[kind]
+    owners = [k for k, model in models.items() if k != kind and key in model.model_fields]
+    if owners:
+        return (
+            f'; it belongs to {section}.kind = {_choices([str(k) for k in owners])}, not "{kind}"'
+        )
+    known = list(own.model_fields)
+    close = _closest(key, known)
+    return close or f"; known keys: {', '.join(known)}"
+
+
+def _models(section: str) -> Iterator[tuple[str | None, type[BaseModel]]]:
+    """Yield (kind, model) of a section; a section without kinds yields (None, model)."""
+    for model in _leaves(Experiment.model_fields[section].annotation):
+        field = model.model_fields.get("kind")
+        yield (get_args(field.annotation)[0] if field else None), model
+
+
+def _leaves(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _leaves(inner)

@@ -1,0 +1,82 @@
+"""What every section of an experiment is built on: strictness, unions by ``kind``, money.
+
+pydantic stops at this package: the rest of the code gets numbers and core records.
+"""
+
+import re
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+WEI_PER_UNIT = {"wei": 1, "gwei": 10**9, "ether": 10**18}
+MAX_WEI = 2**128 - 1
+"""Amounts stay far from 2**256, so that no sum of them can wrap on chain."""
+
+_AMOUNT = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?)\s*([a-z]*)")
+
+
+class Section(BaseModel):
+    """A table of the experiment file: no unknown keys, no coercion, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def by_kind(default: str) -> BeforeValidator:
+    """Let a table leave its ``kind`` out: it then means ``default``."""
+
+    def fill(raw: Any) -> Any:
+        return {"kind": default, **raw} if isinstance(raw, dict) and "kind" not in raw else raw
+
+    return BeforeValidator(fill)
+
+
+def parse_wei(raw: Any) -> Any:
+    """Read an amount of money.
+
+    Parameters
+    ----------
+    raw
+        Integer wei, or text with a unit: ``"10 ether"``, ``"5 gwei"``, ``"0.25 ether"``,
+        ``"1000"`` (wei). TOML integers end at 63 bits, hence the text.
+
+    Returns
+    -------
+    Integer wei; anything that is neither integer nor text unchanged, for pydantic to refuse.
+
+    Raises
+    ------
+    PydanticCustomError
+        If the text is no amount, or is not a whole number of wei.
+
+    Examples
+    --------
+    >>> parse_wei("1.5 gwei")
+    1500000000
+    """
+    if not isinstance(raw, str):
+        return raw
+    found = _AMOUNT.fullmatch(raw.strip().lower())
+    unit = WEI_PER_UNIT.get((found[2] or "wei") if found else "")
+    if found is None or unit is None:
+        raise PydanticCustomError(
+            "wei", 'expected integer wei or text like "10 ether", "5 gwei" or "1000 wei"'
+        )
+    amount = Fraction(found[1].replace("_", "")) * unit
+    if amount.denominator != 1:
+        raise PydanticCustomError("wei", "expected a whole number of wei")
+    return int(amount)
+
+
+WeiAmount = Annotated[
+    int,
+    Field(ge=0, le=MAX_WEI),
+    BeforeValidator(parse_wei),
+    # Decimal text in JSON: many readers keep only 53 bits of a number.
+    PlainSerializer(str, return_type=str, when_used="json"),
+]
+"""Wei, non-negative."""
+
+ClientIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+"""Client numbers, from 0."""
