@@ -1,0 +1,142 @@
+"""Names and bytes that both ends of a federation's transport agree on (``docs/flower.md``).
+
+Plain constants and one array codec, so that client and coordinator share them without either
+importing the other, and without Flower. Digests and signatures travel as lower-case hex.
+Not handled here: the records (``clients.mods``, ``coordinator.adapters.flower_records``).
+"""
+
+import io
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.core.errors import MalformedUpdateError
+from coordinator.core.types import Int32Vector
+
+WIRE_VERSION: Final = 1
+
+# instruction: two array records at most, and exactly one config record
+MODEL_ARRAY: Final = "fedproof.model"
+BUFFERS_RECORD: Final = "fedproof.buffers"
+VERSION: Final = "fedproof.version"
+ROUND: Final = "fedproof.round"
+BASE_MODEL: Final = "fedproof.base-model"
+MANIFEST: Final = "fedproof.manifest"
+RULE_HASH: Final = "fedproof.rule-hash"
+CHAIN_ID: Final = "fedproof.chain-id"
+CONTRACT: Final = "fedproof.contract"
+TENSOR_ORDER: Final = "fedproof.tensor-order"
+INSTRUCTION_PREFIX: Final = "fedproof."
+
+# reply: one array record, the app's own metric record, one config record
+ARRAYS_RECORD: Final = "arrays"
+UPDATE_ARRAY: Final = "fedproof.update"
+STATEMENT_RECORD: Final = "fedproof"
+STATEMENT_FIELDS: Final[Mapping[str, type]] = {
+    "version": int,
+    "round": int,
+    "base-model": str,
+    "update": str,
+    "examples": int,
+    "metrics-hash": str,
+    "contributor": str,
+    "signature": str,
+}
+EXAMPLES_METRIC: Final = "num-examples"
+
+MAX_EXAMPLES: Final = 2**63 - 1
+"""Largest example count a statement may carry (``uint64`` on chain, ``sint64`` in protobuf)."""
+MAX_METRICS: Final = 64
+"""Largest number of metrics, and of values in one list metric."""
+
+CLIENT_REFUSAL_PREFIX: Final = "fedproof/"
+"""A client that declines answers with an error whose reason is ``fedproof/CODE: detail``."""
+
+FLOWER_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+}
+"""Set before ``flwr`` is imported: no telemetry, no update check, no ``uv sync`` per run."""
+
+_HEADER_LIMIT = 1024
+_NPY_STYPE: Final = "numpy.ndarray"
+
+
+def encode_npy(values: NDArray[Any]) -> bytes:
+    """Return ``values`` in NumPy's ``.npy`` format (version 1.0, C order, little endian)."""
+    array = np.ascontiguousarray(values)
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    header = io.BytesIO()
+    fields = {"descr": array.dtype.str, "fortran_order": False, "shape": values.shape}
+    np.lib.format.write_array_header_1_0(header, fields)
+    return b"".join([header.getvalue(), array.reshape(-1).view(np.uint8).data])
+
+
+def decode_npy(
+    data: bytes, *, dtype: str, shape: tuple[int, ...], what: str = "array"
+) -> NDArray[Any]:
+    """Return the array in ``.npy`` bytes as a read-only view; nothing is allocated for it.
+
+    Parameters
+    ----------
+    data
+        What was received. Not trusted: sizes it declares are compared, never acted on.
+    dtype, shape
+        What it must hold, e.g. ``"int32"`` and ``(d,)``.
+    what
+        Name used in messages.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``malformed-array``, ``wrong-dtype``, ``wrong-shape`` or ``wrong-size``.
+    """
+    expected = np.dtype(dtype).newbyteorder("<")
+    limit = math.prod(shape) * expected.itemsize + _HEADER_LIMIT
+    if len(data) > limit:
+        raise malformed("wrong-size", what, f"{len(data)} bytes", f"at most {limit} bytes")
+    found_shape, fortran_order, found_dtype, offset = _read_header(data, what)
+    if found_dtype != expected:
+        raise malformed("wrong-dtype", what, str(found_dtype), str(expected))
+    if found_shape != shape:
+        raise malformed("wrong-shape", what, str(found_shape), str(shape))
+    size = math.prod(shape) * expected.itemsize
+    if len(data) - offset != size:
+        raise malformed("wrong-size", what, f"{len(data) - offset} bytes", f"{size} bytes")
+    flat: NDArray[Any] = np.frombuffer(data, dtype=expected, offset=offset)
+    return flat.reshape(shape, order="F") if fortran_order else flat.reshape(shape)
+
+
+def decode_vector(data: bytes, dimension: int, what: str) -> Int32Vector:
+    """Return the int32 vector of shape ``(dimension,)`` in ``.npy`` bytes, as a view."""
+    return decode_npy(data, dtype="int32", shape=(dimension,), what=what)
+
+
+def _read_header(data: bytes, what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    head = io.BytesIO(data[:_HEADER_LIMIT])
+    try:
+        version = np.lib.format.read_magic(head)
+        if version != (1, 0):
+            raise malformed("malformed-array", what, f".npy version {version}", "version (1, 0)")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(
+            head, max_header_size=_HEADER_LIMIT
+        )
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise malformed("malformed-array", what, "unreadable .npy header", ".npy") from error
+    if dtype.hasobject:
+        raise malformed("wrong-dtype", what, "Python objects", "numbers")
+    return shape, fortran_order, dtype, head.tell()
+
+
+def malformed(code: str, what: str, found: str, expected: str) -> MalformedUpdateError:
+    """Return the error for ``what`` being ``found`` instead of ``expected``."""
+    return MalformedUpdateError(
+        f"{what}: {code}: found {found}, expected {expected}",
+        code=code,
+        found=found,
+        expected=expected,
+    )

@@ -1,0 +1,1 @@
+"""Engines that run Flower ClientApps: the process pool behind Flower's ``Grid`` interface."""

@@ -1,0 +1,303 @@
+"""A Flower ``Grid`` over a pool of processes: real ClientApps, no network, no Ray.
+
+Arrays are broadcast once a round through memory-backed files and come back the same way;
+replies are handed out as they arrive. The result of a client depends on its message, context
+and seed alone, so one worker and sixteen give the same bytes. Works inside ``flwr run`` on a
+SuperLink without SuperNodes, and alone. Not handled: node churn; every client is always there.
+"""
+
+import itertools
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
+
+# isort: split
+from flwr.app import Error, Message, RecordDict, UserConfig
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from clients.chain_view import ChainView
+from coordinator.core.errors import ConfigError, PhaseError
+from simulations.engines import frames
+from simulations.engines.frames import PackedContent
+from simulations.engines.pool import Finished, Task, WorkerPool, default_workers
+from simulations.engines.segments import SegmentFolder
+from simulations.engines.worker import AppFactory
+
+_SERVER_NODE_ID = 1
+
+
+class PoolGrid(Grid):
+    """Runs ClientApps in worker processes behind Flower's ``Grid``.
+
+    Parameters
+    ----------
+    factory
+        ``"module:attribute"`` or an importable callable that gives the ClientApp; the attribute
+        may be the ClientApp itself. Called once in every worker.
+    clients
+        Node id to ``node_config``. Node ids are positive and other than 1 (the server's), and
+        should stay the same from run to run: sampling and seeds depend on them.
+    spec
+        Passed to the factory; anything ``multiprocessing`` can hand to a child, or ``None``.
+    workers
+        Number of processes; all cores if ``None``.
+    seed
+        Root of the seeds that the process-wide generators get before every task.
+    chain_view
+        Answered in this process when a worker asks for a round of the chain.
+    tag
+        Names the folder of segments.
+
+    Raises
+    ------
+    ConfigError
+        For a bad number of workers or node ids; at the first use, if the ClientApp cannot be
+        built.
+    """
+
+    def __init__(
+        self,
+        factory: AppFactory,
+        clients: Mapping[int, UserConfig],
+        *,
+        spec: object = None,
+        workers: int | None = None,
+        seed: int = 0,
+        run_id: int = 1,
+        run_config: UserConfig | None = None,
+        chain_view: ChainView | None = None,
+        preload: Sequence[str] = ("torch",),
+        tag: str = "run",
+        segment_base: Path | None = None,
+    ) -> None:
+        count = default_workers() if workers is None else workers
+        if count < 1:
+            raise ConfigError(f"workers is {count}, expected 1 or more")
+        if not clients or any(node_id <= _SERVER_NODE_ID for node_id in clients):
+            raise ConfigError(f"clients: node ids {sorted(clients)[:3]}, expected integers over 1")
+        _identify_process(run_id)
+        self._run = Run.create_empty(run_id)
+        self._clients = dict(clients)
+        self._states: dict[int, bytes] = {}
+        self._seed = seed
+        self._run_config = dict(run_config or {})
+        self._numbers = itertools.count(1)
+        self._turns: dict[int, int] = {}
+        self._messages: dict[int, Message] = {}
+        self._broadcasts: dict[str, set[int]] = {}
+        self._replies: dict[str, Message] = {}
+        self._segments = SegmentFolder.create(tag, segment_base)
+        self._previous_sigterm: Any = None
+        try:
+            self._pool = WorkerPool(
+                factory,
+                spec,
+                workers=count,
+                segments=self._segments,
+                state_of=lambda node_id: self._states.get(node_id, b""),
+                on_dropped=self._forget,
+                chain_view=chain_view,
+                preload=preload,
+            )
+        except BaseException:
+            self._segments.close()
+            raise
+
+    def __enter__(self) -> "PoolGrid":
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        if on_main_thread and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            self._previous_sigterm = signal.signal(signal.SIGTERM, _exit_on_sigterm)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+        if self._previous_sigterm is not None:
+            signal.signal(signal.SIGTERM, self._previous_sigterm)
+            self._previous_sigterm = None
+
+    def close(self) -> None:
+        """End the workers and remove the segments; may be called twice."""
+        self._pool.close()
+        self._segments.close()
+
+    @property
+    def worker_process_ids(self) -> list[int]:
+        """Process ids of the workers."""
+        return self._pool.process_ids
+
+    @property
+    def segment_folder(self) -> Path:
+        """Where the segments of this pool lie."""
+        return self._segments.path
+
+    def set_run(self, run: Run) -> None:
+        """Take over the identity of a run that Flower started."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """Run information."""
+        return Run(**vars(self._run))
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Create a message (Flower's older way; ``Message`` itself is preferred)."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Return the node ids, ascending."""
+        return sorted(self._clients)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Queue messages; returns their ids."""
+        return [task.message_id for task in self._enqueue(messages)]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies to these messages that have arrived, each once."""
+        for finished in self._pool.poll(0.0):
+            self._collect(finished)
+        return [self._replies.pop(name) for name in message_ids if name in self._replies]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterator[Message]:
+        """Send messages and yield the replies as they come.
+
+        Unlike Flower's own grid this answers for every message: one whose client has not
+        replied within ``timeout`` seconds gets an error reply ``client-timeout``, and the worker
+        that is stuck on it is replaced.
+        """
+        return self._stream(self._enqueue(messages), timeout)
+
+    def _stream(self, tasks: list[Task], timeout: float | None) -> Iterator[Message]:
+        waiting = {task.message_id: task for task in tasks}
+        end = None if timeout is None else time.monotonic() + timeout
+        try:
+            while waiting:
+                for name in [name for name in waiting if name in self._replies]:
+                    del waiting[name]
+                    yield self._replies.pop(name)
+                if not waiting:
+                    return
+                left = None if end is None else end - time.monotonic()
+                if left is not None and left <= 0:
+                    yield from self._expire(waiting, timeout)
+                    return
+                for finished in self._pool.poll(left):
+                    self._collect(finished)
+        finally:
+            self._pool.abandon(waiting.values(), kill=False)
+            for task in waiting.values():
+                self._replies.pop(task.message_id, None)
+
+    def _expire(self, waiting: dict[str, Task], timeout: float | None) -> list[Message]:
+        late = list(waiting.values())
+        waiting.clear()
+        code, reason = ErrorCode.REPLY_MESSAGE_UNAVAILABLE, f"client-timeout: none in {timeout:g} s"
+        replies = [self._error_reply(task, code, reason) for task in late]
+        self._pool.abandon(late, kill=True)
+        return replies
+
+    def _enqueue(self, messages: Iterable[Message]) -> list[Task]:
+        packed: dict[int, PackedContent] = {}
+        tasks = []
+        kept = list(messages)
+        for message in kept:
+            content = packed.get(id(message.content))
+            number = next(self._numbers)
+            if content is None:
+                content = PackedContent(message.content, f"b{number}", self._segments)
+                packed[id(message.content)] = content
+            tasks.append(self._task(number, message, content))
+        self._pool.submit(tasks)
+        return tasks
+
+    def _task(self, number: int, message: Message, content: PackedContent) -> Task:
+        node_id = message.metadata.dst_node_id
+        if node_id not in self._clients:
+            raise PhaseError(f"grid: message to node {node_id}, which is not one of the clients")
+        name = f"{number:016x}"
+        vars(message.metadata)["_message_id"] = name  # as Flower's own grid does
+        turn = self._turns[node_id] = self._turns.get(node_id, 0) + 1
+        when = message.metadata.group_id or f"turn {turn}"
+        header = {
+            "task": number,
+            "node_id": node_id,
+            "run_id": self._run.run_id,
+            "node_config": self._clients[node_id],
+            "run_config": self._run_config,
+            "seed": f"{self._seed}/{node_id}/{message.metadata.message_type}/{when}",
+        }
+        if content.name is not None:
+            self._broadcasts.setdefault(content.name, set()).add(number)
+        self._messages[number] = message
+        data = frames.pack_message(message, content.shadow)
+        return Task(number, node_id, frames.json_part(header), data, content.name)
+
+    def _collect(self, finished: Finished) -> None:
+        task = finished.task
+        self._states[task.node_id] = finished.state
+        reply = (
+            self._error_reply(task, ErrorCode.CLIENT_APP_CRASHED, finished.failure)
+            if finished.failure
+            else self._unpack(finished.reply)
+        )
+        self._forget(task)
+        if not task.abandoned:
+            vars(reply.metadata)["_message_id"] = f"{task.message_id}-reply"
+            self._replies[task.message_id] = reply
+
+    def _unpack(self, data: bytes) -> Message:
+        names: set[str] = set()
+
+        def read(name: str, offset: int, size: int) -> bytes:
+            names.add(name)
+            return self._segments.read(name, offset, size)
+
+        reply = frames.unpack_message(data, read)
+        for name in names:
+            self._segments.remove(name)
+        return reply
+
+    def _error_reply(self, task: Task, code: int, reason: str) -> Message:
+        return Message(Error(code, reason), reply_to=self._messages[task.number])
+
+    def _forget(self, task: Task) -> None:
+        self._messages.pop(task.number, None)
+        if task.broadcast is not None and (users := self._broadcasts.get(task.broadcast)):
+            users.discard(task.number)
+            if not users:
+                del self._broadcasts[task.broadcast]
+                self._segments.remove(task.broadcast)
+
+
+def _identify_process(run_id: int) -> None:
+    """Give ``Message()`` the identity it asks for, unless Flower already has."""
+    for name, value in (("_run_id", run_id), ("_node_id", _SERVER_NODE_ID), ("_task_id", 0)):
+        if getattr(TaskIdentity, name) is None:
+            setattr(TaskIdentity, name[1:], value)
+
+
+def _exit_on_sigterm(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)

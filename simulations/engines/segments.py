@@ -1,0 +1,148 @@
+"""Memory-backed files that carry arrays between the pool's processes.
+
+One folder per pool under ``/dev/shm`` (or the temporary folder where there is none), removed
+on close. A killed process cannot remove its folder, so each holds a lock for as long as its
+owner lives, and the next pool sweeps the folders whose lock is free.
+
+Files rather than ``multiprocessing.shared_memory``: a write to a full filesystem is an error
+with a name instead of a SIGBUS, and no resource tracker removes what is still in use.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from coordinator.core.errors import StoreError
+
+PREFIX: Final = "fedproof-pool-"
+_LOCK = "owner.lock"
+
+
+def default_base() -> Path:
+    """Return the folder for segments: memory-backed where the system has such a place."""
+    shared = Path("/dev/shm")
+    return shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def sweep(base: Path) -> list[Path]:
+    """Remove segment folders whose owner is gone; return what was removed."""
+    removed = []
+    for folder in sorted(base.glob(f"{PREFIX}*")):
+        if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
+            continue
+        if _is_abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder)
+    return removed
+
+
+def _is_abandoned(folder: Path) -> bool:
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+class SegmentFolder:
+    """Reads and writes segments of one folder; the owner made it, workers only use it."""
+
+    def __init__(self, path: Path, *, lock: int | None = None) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def create(cls, tag: str, base: Path | None = None) -> "SegmentFolder":
+        """Make and lock a folder named by ``tag``, after sweeping those left by dead owners.
+
+        Raises
+        ------
+        StoreError
+            If the folder cannot be made.
+        """
+        base = base or default_base()
+        try:
+            sweep(base)
+            # locked under another name first: a sweep elsewhere must not see it unlocked
+            path = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            final = base / f"{PREFIX}{tag}-{path.name[-8:]}"
+            path.rename(final)
+        except OSError as error:
+            raise StoreError(f"segments: cannot make a folder in {base}: {error}") from error
+        return cls(final, lock=lock)
+
+    def write(self, name: str, parts: Sequence[bytes | memoryview]) -> None:
+        """Write the parts one after another as segment ``name``.
+
+        Raises
+        ------
+        StoreError
+            If there is no room; nothing is left behind.
+        """
+        target = self._file(name)
+        try:
+            with open(target, "xb", buffering=0) as file:
+                for part in parts:
+                    view = memoryview(part).cast("B")
+                    while view.nbytes:
+                        view = view[file.write(view) :]
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            size = sum(memoryview(part).nbytes for part in parts)
+            what = "no room" if error.errno == errno.ENOSPC else str(error)
+            raise StoreError(f"segments: {what} for {size} bytes in {self.path}") from error
+
+    def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
+        """Return ``size`` bytes of a segment: a copy, so no later write can change it.
+
+        Raises
+        ------
+        StoreError
+            If the segment is gone or shorter than that.
+        """
+        try:
+            with open(self._file(name), "rb", buffering=0) as file:
+                length = os.fstat(file.fileno()).st_size
+                size = length - offset if size is None else size
+                if offset < 0 or size < 0 or offset + size > length:
+                    raise StoreError(
+                        f"segments: {name} holds {length} bytes, asked for {offset}+{size}"
+                    )
+                file.seek(offset)
+                return file.read(size)
+        except OSError as error:
+            raise StoreError(f"segments: cannot read {name} in {self.path}: {error}") from error
+
+    def remove(self, name: str) -> None:
+        """Remove a segment; none of that name is fine."""
+        self._file(name).unlink(missing_ok=True)
+
+    def remove_all(self, prefix: str) -> None:
+        """Remove every segment whose name starts with ``prefix``."""
+        for file in self.path.glob(f"{prefix}*"):
+            file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Remove the folder (owner only)."""
+        if self._lock is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def _file(self, name: str) -> Path:
+        if not name or not name.replace("-", "").isalnum() or not name.isascii():
+            raise StoreError(f"segments: bad name {name!r}, expected letters, digits and '-'")
+        return self.path / name
