@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from coordinator.core.manifest import Manifest
+from coordinator.core.round_result import RoundInput
 from coordinator.core.types import (
     Address,
     Int32Vector,
     JsonObject,
     RoundId,
+    Rule,
     SignedUpdate,
     SigningDomain,
     Wei,
@@ -213,3 +215,31 @@ class RoundDriver(Protocol):
 
     def close_round(self) -> RoundOutcome:
         """Aggregate, commit and score what was accepted, or void the round."""
+
+
+class RoundJournal(Protocol):
+    """The coordinator's own notes of a round: refusals, momentum. Durable before it returns.
+
+    Nothing in it is needed to verify a run; it tells why a round went as it did.
+    """
+
+    def put(self, round_id: RoundId, entry: JsonObject) -> None:
+        """Write a round's entry, replacing an earlier one atomically."""
+
+    def get(self, round_id: RoundId) -> JsonObject:
+        """Return a round's entry; raises ``BlobMissingError`` if there is none."""
+
+
+class Scorer(Protocol):
+    """Scores a sealed round, deterministically from committed data and a seed."""
+
+    needs_previous_updates: bool
+
+    def score(
+        self,
+        result: RoundInput,
+        rule: Rule,
+        seed: bytes,
+        previous: Mapping[Address, Int32Vector],
+    ) -> list[int]:
+        """Return one non-negative integer per entry of ``result``, in its order."""

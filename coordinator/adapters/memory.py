@@ -1,0 +1,288 @@
+"""In-memory fakes of every port, complete enough to run and verify whole federations.
+
+``MemoryLedger`` follows the contract's rules (phases, stacking, windows, one open round), with a
+clock the caller moves. The integration suite runs against these and the real adapters alike.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from coordinator.core import documents
+from coordinator.core.errors import BlobMissingError, TransactionRevertedError
+from coordinator.core.manifest import Manifest
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.signing import verify_signature
+from coordinator.core.types import (
+    Address,
+    Int32Vector,
+    JsonObject,
+    RoundId,
+    SignedUpdate,
+    SigningDomain,
+    Wei,
+)
+from coordinator.ports import ChainHead, ChainRound
+
+_ZERO = bytes(32)
+
+
+class MemoryStore:
+    """An :class:`~coordinator.ports.ArtifactStore` in dictionaries."""
+
+    def __init__(self) -> None:
+        self.vectors: dict[bytes, Int32Vector] = {}
+        self.documents: dict[tuple[str, bytes], bytes] = {}
+        self.blobs: dict[bytes, bytes] = {}
+
+    def put_vector(self, vector: Int32Vector, manifest: Manifest, root: bytes) -> None:
+        """Keep a copy of a vector under its root."""
+        assert parameter_root(vector, manifest) == root
+        self.vectors[root] = vector.copy()
+
+    def get_vector(self, root: bytes, manifest: Manifest) -> Int32Vector:
+        """Return the vector of this root."""
+        if root not in self.vectors:
+            raise BlobMissingError(f"vector {root.hex()}: missing")
+        return self.vectors[root]
+
+    def put_document(self, kind: str, name: bytes, document: JsonObject) -> None:
+        """Keep a document under the root it is committed by."""
+        assert documents.name_of(kind, document) == name
+        self.documents[kind, name] = documents.encode(document)
+
+    def get_document(self, kind: str, name: bytes) -> JsonObject:
+        """Return a document, checked."""
+        if (kind, name) not in self.documents:
+            raise BlobMissingError(f"{kind} {name.hex()}: missing")
+        return documents.decode(kind, name, self.documents[kind, name], f"{kind} {name.hex()}")
+
+    def put_bytes(self, data: bytes) -> bytes:
+        """Keep bytes under their SHA-256."""
+        digest = hashlib.sha256(data).digest()
+        self.blobs[digest] = data
+        return digest
+
+    def get_bytes(self, digest: bytes) -> bytes:
+        """Return bytes by SHA-256."""
+        if digest not in self.blobs:
+            raise BlobMissingError(f"blob {digest.hex()}: missing")
+        return self.blobs[digest]
+
+    def sync(self) -> None:
+        """Do nothing: memory is as durable as it gets."""
+
+
+class MemoryJournal:
+    """A :class:`~coordinator.ports.RoundJournal` in a dictionary."""
+
+    def __init__(self) -> None:
+        self.entries: dict[int, JsonObject] = {}
+
+    def put(self, round_id: RoundId, entry: JsonObject) -> None:
+        """Keep a round's entry."""
+        self.entries[int(round_id)] = entry
+
+    def get(self, round_id: RoundId) -> JsonObject:
+        """Return a round's entry."""
+        if int(round_id) not in self.entries:
+            raise BlobMissingError(f"journal of round {round_id}: missing")
+        return self.entries[int(round_id)]
+
+
+@dataclass
+class MemoryLedger:
+    """A :class:`~coordinator.ports.Ledger` that keeps the contract's rules in Python.
+
+    ``bonds`` are current bonds; a change counts from the next round that opens. ``time`` is chain
+    time and moves only when the test moves it.
+    """
+
+    initial_model_root: bytes
+    bonds: dict[Address, Wei]
+    signing_domain: SigningDomain
+    round_budget_wei: Wei = Wei(0)
+    pool_wei: Wei = Wei(0)
+    min_contributors: int = 1
+    challenge_window_s: int = 0
+    time: int = 1_700_000_000
+    rounds: dict[int, ChainRound] = field(default_factory=dict)
+    slashed: dict[tuple[int, Address], Wei] = field(default_factory=dict)
+    void_reasons: dict[int, str] = field(default_factory=dict)
+    _stakes: dict[int, dict[Address, Wei]] = field(default_factory=dict)
+    _members: list[Address] = field(default_factory=list)
+    _head: ChainHead | None = None
+
+    def __post_init__(self) -> None:
+        self._members = list(self.bonds)
+        zero = RoundId(0)
+        self._head = ChainHead(zero, zero, zero, zero, self.initial_model_root)
+
+    def domain(self) -> SigningDomain:
+        """Return the EIP-712 domain."""
+        return self.signing_domain
+
+    def now(self) -> int:
+        """Return the chain time."""
+        return self.time
+
+    def head(self) -> ChainHead:
+        """Return the live head."""
+        assert self._head is not None
+        return self._head
+
+    def round(self, round_id: RoundId) -> ChainRound:
+        """Return one round."""
+        return self.rounds[int(round_id)]
+
+    def members(self, count: int) -> Sequence[Address]:
+        """Return the first members."""
+        return self._members[:count]
+
+    def stakes_at(self, round_id: RoundId) -> Mapping[Address, Wei]:
+        """Return the bonds when a round opened."""
+        return self._stakes[int(round_id)]
+
+    def seal_seed(self, round_id: RoundId) -> bytes:
+        """Return a digest of what was sealed, as a block hash would be."""
+        found = self.round(round_id)
+        return hashlib.sha256(found.contributors_root + found.new_model_root).digest()
+
+    def join(self, address: Address, bond_wei: Wei) -> None:
+        """Bond an account; counts from the next round."""
+        if address not in self._members:
+            self._members.append(address)
+        self.bonds[address] = bond_wei
+
+    def open_round(
+        self, round_id: RoundId, model_root: bytes, rule_hash: bytes, deadline: int
+    ) -> None:
+        """Open a round."""
+        head = self.head()
+        _require(round_id == head.last_opened + 1, "round: wrong number")
+        last = self.rounds.get(int(head.last_opened))
+        _require(last is None or last.status != "open", "round: one is open")
+        _require(model_root == head.model_root, "round: wrong model")
+        _require(deadline > self.time, "round: deadline in the past")
+        parent = self.rounds.get(int(head.last_sealed))
+        pledged = sum(
+            r.budget_wei for r in self.rounds.values() if r.status in ("sealed", "settled")
+        )
+        budget = min(self.round_budget_wei, self.pool_wei - pledged)
+        self._stakes[int(round_id)] = {a: b for a, b in self.bonds.items() if b > 0}
+        self.rounds[int(round_id)] = ChainRound(
+            round_id=round_id,
+            status="open",
+            parent=head.last_sealed,
+            height=(parent.height if parent else 0) + 1,
+            model_root=model_root,
+            rule_hash=rule_hash,
+            opened_at=self.time,
+            deadline=deadline,
+            budget_wei=Wei(budget),
+            member_count=len(self._members),
+            contributors_root=_ZERO,
+            n=0,
+            total_examples=0,
+            total_stake_wei=Wei(0),
+            new_model_root=_ZERO,
+            seal_block=0,
+            scores_root=_ZERO,
+            total_score=0,
+            rewards_root=_ZERO,
+            paid_wei=Wei(0),
+            finalizable_at=0,
+        )
+        self._head = replace(head, last_opened=round_id)
+
+    def seal_round(
+        self,
+        round_id: RoundId,
+        *,
+        contributors_root: bytes,
+        n: int,
+        total_examples: int,
+        total_stake_wei: Wei,
+        new_model_root: bytes,
+    ) -> None:
+        """Seal the open round."""
+        found = self._expect(round_id, "open")
+        _require(self.time < found.deadline, "round: deadline passed")
+        _require(n >= self.min_contributors, "round: too few contributors")
+        self.rounds[int(round_id)] = replace(
+            found,
+            status="sealed",
+            contributors_root=contributors_root,
+            n=n,
+            total_examples=total_examples,
+            total_stake_wei=total_stake_wei,
+            new_model_root=new_model_root,
+            seal_block=int(round_id),
+        )
+        self._head = replace(self.head(), last_sealed=round_id, model_root=new_model_root)
+
+    def settle_round(
+        self,
+        round_id: RoundId,
+        *,
+        scores_root: bytes,
+        total_score: int,
+        rewards_root: bytes,
+        paid_wei: Wei,
+    ) -> None:
+        """Settle a sealed round."""
+        found = self._expect(round_id, "sealed")
+        _require(found.parent == self.head().last_settled, "round: not the next to settle")
+        _require(paid_wei <= found.budget_wei, "round: over budget")
+        self.rounds[int(round_id)] = replace(
+            found,
+            status="settled",
+            scores_root=scores_root,
+            total_score=total_score,
+            rewards_root=rewards_root,
+            paid_wei=paid_wei,
+            finalizable_at=self.time + self.challenge_window_s,
+        )
+        self._head = replace(self.head(), last_settled=round_id)
+
+    def finalize_round(self, round_id: RoundId) -> None:
+        """Make a settled round final."""
+        found = self._expect(round_id, "settled")
+        _require(found.parent == self.head().last_final, "round: not the next to finalise")
+        _require(self.time >= found.finalizable_at, "round: window open")
+        self.rounds[int(round_id)] = replace(found, status="final")
+        self.pool_wei = Wei(self.pool_wei - found.paid_wei)
+        self._head = replace(self.head(), last_final=round_id)
+
+    def void_round(self, round_id: RoundId, reason: str) -> None:
+        """Give up the open round."""
+        found = self._expect(round_id, "open")
+        self.rounds[int(round_id)] = replace(found, status="void")
+        self.void_reasons[int(round_id)] = reason
+
+    def is_equivocation_slashed(self, round_id: RoundId, contributor: Address) -> bool:
+        """Return whether the offence was punished."""
+        return (int(round_id), contributor) in self.slashed
+
+    def slash_equivocation(self, first: SignedUpdate, second: SignedUpdate) -> Wei:
+        """Take the whole bond of somebody who signed twice."""
+        key = (int(first.message.round_id), first.contributor)
+        _require(key not in self.slashed, "evidence: already slashed")
+        _require(first.message.update != second.message.update, "evidence: same update")
+        for signed in (first, second):
+            verify_signature(self.signing_domain, signed)
+        taken = self.bonds.get(first.contributor, Wei(0))
+        self.bonds[first.contributor] = Wei(0)
+        self.slashed[key] = taken
+        return taken
+
+    def _expect(self, round_id: RoundId, status: str) -> ChainRound:
+        found = self.rounds.get(int(round_id))
+        _require(found is not None and found.status == status, f"round: not {status}")
+        assert found is not None
+        return found
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise TransactionRevertedError(f"the ledger refused: {reason}", reason=reason)

@@ -1,0 +1,220 @@
+"""The folder of a run: where each artifact lies, who may write it, and its checksums.
+
+======================  =====================================================================
+``config.json``         resolved experiment or federation config, canonical JSON
+``federation.json``     chain id, contract address, genesis: what finds the chain's commitments
+``versions.json``       versions of Python and of the packages that matter
+``chain/``              the embedded chain's store
+``blobs/``              the artifact store
+``rounds/``             the coordinator's notes of each round
+``metrics.jsonl .csv``  one line a round
+``plots/ report.md``    for people
+``SHA256SUMS``          digest of every file above, written when the run is complete
+======================  =====================================================================
+
+``SHA256SUMS`` is what finds a changed byte in files that no root on chain covers (unused bytes
+of the database file, plots); everything else is bound by the chain itself.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from coordinator.adapters.store import flush_folder
+from coordinator.core.errors import BlobMissingError, ConfigError, StoreError
+from coordinator.core.types import JsonObject, RoundId
+
+CHECKSUMS = "SHA256SUMS"
+_IGNORED = (CHECKSUMS, ".lock")
+
+
+class RunFolder:
+    """Paths, lock and small files of one run; ``read_only`` never writes a byte."""
+
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
+        self.root = root
+        self.read_only = read_only
+        self._lock: IO[str] | None = None
+
+    @property
+    def config(self) -> Path:
+        """Path of the resolved config."""
+        return self.root / "config.json"
+
+    @property
+    def federation(self) -> Path:
+        """Path of the chain's coordinates."""
+        return self.root / "federation.json"
+
+    @property
+    def chain(self) -> Path:
+        """Path of the embedded chain's store."""
+        return self.root / "chain" / "chain.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        """Path of the artifact store."""
+        return self.root / "blobs"
+
+    @property
+    def plots(self) -> Path:
+        """Path of the plots."""
+        return self.root / "plots"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run was finished (its checksums are written last)."""
+        return (self.root / CHECKSUMS).is_file()
+
+    def create(self) -> None:
+        """Make the folder and take its lock.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be made or another process holds it.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = open(self.root / ".lock", "w")
+        except OSError as error:
+            raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise StoreError(
+                f"run folder {self.root} is in use by another process; wait for it or choose "
+                "another --out"
+            ) from error
+        self._lock = lock
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def read_json(self, path: Path) -> JsonObject:
+        """Return a JSON object of the folder.
+
+        Raises
+        ------
+        ConfigError
+            If the file is missing, unreadable or not a JSON object.
+        """
+        try:
+            value: Any = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{path}: missing; expected a run folder written by 'fedproof simulate'"
+            ) from error
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise ConfigError(f"{path}: not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: expected a JSON object, found {type(value).__name__}")
+        return value
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a small file atomically and durably."""
+        write_atomically(path, data)
+
+    # --- checksums -----------------------------------------------------------------------
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file that the checksums cover, sorted."""
+        for path in sorted(self.root.rglob("*")):
+            if path.is_file() and path.name not in _IGNORED:
+                yield path
+
+    def write_checksums(self) -> None:
+        """Write ``SHA256SUMS`` in the form that ``sha256sum -c`` reads."""
+        lines = [f"{digest_of(p)}  {p.relative_to(self.root).as_posix()}\n" for p in self.files()]
+        self.write(self.root / CHECKSUMS, "".join(lines).encode())
+
+    def check_checksums(self) -> Iterator[tuple[str, str]]:
+        """Yield ``(file, what is wrong)`` for every file that is not as it was written."""
+        try:
+            text = (self.root / CHECKSUMS).read_bytes().decode("ascii")
+        except FileNotFoundError:
+            yield CHECKSUMS, "missing: the run is not complete, or the file was removed"
+            return
+        except (OSError, UnicodeDecodeError) as error:
+            yield CHECKSUMS, f"unreadable: {error}"
+            return
+        listed = set()
+        for number, line in enumerate(text.splitlines(), 1):
+            digest, separator, name = line.partition("  ")
+            if not separator or len(digest) != 64:
+                yield CHECKSUMS, f"line {number} is not '<sha256>  <file>'"
+                continue
+            listed.add(name)
+            path = self.root / name
+            if not path.is_file():
+                yield name, "missing"
+            elif (found := digest_of(path)) != digest:
+                yield name, f"SHA-256 is {found}, expected {digest}"
+        for path in self.files():
+            name = path.relative_to(self.root).as_posix()
+            if name not in listed:
+                yield name, f"not listed in {CHECKSUMS}"
+
+
+class FileJournal:
+    """A :class:`~coordinator.ports.RoundJournal`: one JSON file a round."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, round_id: RoundId, entry: JsonObject) -> None:
+        """Write a round's entry atomically and durably."""
+        data = json.dumps(entry, indent=1, sort_keys=True).encode() + b"\n"
+        write_atomically(self._path(round_id), data)
+
+    def get(self, round_id: RoundId) -> JsonObject:
+        """Return a round's entry."""
+        path = self._path(round_id)
+        try:
+            value: Any = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise BlobMissingError(f"{path}: no readable journal entry: {error}") from error
+        if not isinstance(value, dict):
+            raise BlobMissingError(f"{path}: expected a JSON object")
+        return value
+
+    def _path(self, round_id: RoundId) -> Path:
+        return self._root / f"{round_id:06d}.json"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write, flush, rename, flush the folder.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    temporary = path.with_name(f".tmp-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+        flush_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,26 @@
+"""How commands speak: people get rich text, scripts get one JSON object."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+
+console = Console(highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object and nothing else on standard output."""
+    print(json.dumps(value, indent=2, sort_keys=True))
+
+
+def short(digest: str) -> str:
+    """Return the first 12 hex digits of a digest, for tables."""
+    return digest[:12]
+
+
+def ether(wei: int) -> str:
+    """Return an amount for people: in ether, gwei or wei, whichever reads best."""
+    for unit, size in (("ETH", 10**18), ("gwei", 10**9)):
+        if abs(wei) >= size // 1000:
+            return f"{wei / size:,.4g} {unit}" if wei % size else f"{wei // size:,} {unit}"
+    return f"{wei} wei"

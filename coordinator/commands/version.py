@@ -1,0 +1,34 @@
+"""``fedproof version``: what is installed, for bug reports and run folders."""
+
+import platform
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from coordinator import __version__
+from coordinator.cli import app
+from coordinator.commands.output import console, print_json
+
+PACKAGES = ("flwr", "torch", "web3", "py-evm", "numpy", "numba", "coincurve", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a result may depend on."""
+    found = {"fedproof": __version__, "python": platform.python_version()}
+    return found | {name: metadata.version(name) for name in PACKAGES}
+
+
+@app.command()
+def version(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print the versions of Fedproof and of what it stands on.
+
+    Example: [bold]fedproof version --json[/bold]
+    """
+    if as_json:
+        print_json(versions())
+        return
+    for name, value in versions().items():
+        console.print(f"{name:14} {value}")

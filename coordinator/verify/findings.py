@@ -1,0 +1,82 @@
+"""What an audit finds: a line a round, and faults that name round, artifact and rule."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that does not hold. ``round_id`` is ``None`` for the run as a whole."""
+
+    round_id: int | None
+    artifact: str
+    rule: str
+    detail: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fault as plain JSON values."""
+        return {
+            "round": self.round_id,
+            "artifact": self.artifact,
+            "rule": self.rule,
+            "detail": self.detail,
+        }
+
+    def __str__(self) -> str:
+        """Return one line: place, artifact, rule, detail."""
+        place = "run" if self.round_id is None else f"round {self.round_id}"
+        return f"{place}: {self.artifact}: {self.rule}: {self.detail}"
+
+
+@dataclass(slots=True)
+class RoundFinding:
+    """What one round committed to, and whether all of it was reproduced."""
+
+    round_id: int
+    status: str
+    model_root: str = ""
+    contributors: int = 0
+    total_stake_wei: int = 0
+    paid_wei: int = 0
+    reason: str = ""
+    ok: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the line as plain JSON values."""
+        return {
+            "round": self.round_id,
+            "status": self.status,
+            "model_root": self.model_root,
+            "contributors": self.contributors,
+            "total_stake_wei": self.total_stake_wei,
+            "paid_wei": self.paid_wei,
+            "reason": self.reason,
+            "ok": self.ok,
+        }
+
+
+@dataclass(slots=True)
+class Findings:
+    """The whole audit. ``facts`` holds figures of the run for the summary line."""
+
+    rounds: list[RoundFinding] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything held."""
+        return not self.faults
+
+    def fault(self, round_id: int | None, artifact: str, rule: str, detail: str) -> None:
+        """Add a fault."""
+        self.faults.append(Fault(round_id, artifact, rule, detail))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object ``fedproof verify --json`` prints."""
+        return {
+            "ok": self.ok,
+            "rounds": [line.as_json() for line in self.rounds],
+            "faults": [fault.as_json() for fault in self.faults],
+            **self.facts,
+        }

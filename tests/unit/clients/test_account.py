@@ -1,0 +1,76 @@
+"""Key files: written once, private, and never opened with the wrong password."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from clients import account
+from coordinator.core.errors import KeyFileError
+
+
+@pytest.fixture(scope="module")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    path = tmp_path_factory.mktemp("keys") / "key.json"
+    return path, account.create(path, "correct horse").address
+
+
+def test_a_new_key_opens_with_its_password(key_file: tuple[Path, str]) -> None:
+    path, address = key_file
+    assert account.load(path, "correct horse").address == address
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert account.address_of(path).lower() == address.lower()
+
+
+def test_the_wrong_password_is_named(key_file: tuple[Path, str]) -> None:
+    with pytest.raises(KeyFileError, match="wrong password"):
+        account.load(key_file[0], "battery staple")
+
+
+def test_a_key_file_is_never_overwritten(key_file: tuple[Path, str]) -> None:
+    before = key_file[0].read_bytes()
+    with pytest.raises(KeyFileError, match="exists already"):
+        account.create(key_file[0], "other")
+    assert key_file[0].read_bytes() == before
+
+
+def test_a_key_others_can_read_is_refused(key_file: tuple[Path, str], tmp_path: Path) -> None:
+    copy = tmp_path / "open.json"
+    copy.write_bytes(key_file[0].read_bytes())
+    copy.chmod(0o644)
+    with pytest.raises(KeyFileError, match="mode 0644"):
+        account.load(copy, "correct horse")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [("{", "not JSON"), ("[]", "no 'crypto'"), (json.dumps({"address": "00"}), "no 'crypto'")],
+)
+def test_a_file_that_is_no_keystore_is_refused(content: str, found: str, tmp_path: Path) -> None:
+    path = tmp_path / "key.json"
+    path.touch(0o600)
+    path.write_text(content)
+    with pytest.raises(KeyFileError, match=found):
+        account.load(path, "x")
+
+
+def test_a_missing_file_and_an_empty_password_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="No such file"):
+        account.load(tmp_path / "none.json", "x")
+    with pytest.raises(KeyFileError, match="empty password"):
+        account.create(tmp_path / "new.json", "")
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_the_password_comes_from_a_file_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "pw"
+    file.write_text("from file\nignored\n")
+    monkeypatch.setenv(account.PASSWORD_VARIABLE, "from environment")
+    assert account.password_from(file, confirm=False) == "from file"
+    assert account.password_from(None, confirm=False) == "from environment"
+    file.write_text("")
+    with pytest.raises(KeyFileError, match="empty"):
+        account.password_from(file, confirm=False)
