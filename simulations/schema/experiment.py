@@ -1,13 +1,13 @@
 """The whole experiment: its sections, the rules that span them, its digest."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
+from coordinator.core.canonical import canonical_json
 from simulations.schema.base import Section
 from simulations.schema.behaviours import BehaviourConfig
 from simulations.schema.federation import (
@@ -74,11 +74,7 @@ class Experiment(Section):
 
     def canonical_json(self) -> bytes:
         """Return the only bytes this experiment has: sorted keys, no spaces, wei as text."""
-        fields = self.model_dump(mode="json")
-        text = json.dumps(
-            fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
-        return text.encode()
+        return canonical_json(self.model_dump(mode="json"))
 
     @property
     def digest(self) -> bytes:

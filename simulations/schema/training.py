@@ -54,6 +54,8 @@ class HubData(_Data):
 
     kind: Literal["hub"] = "hub"
     dataset: str = Field(min_length=1)
+    subset: str = ""
+    revision: str = ""
     label: str = Field(default="label", min_length=1)
     features: list[str] = Field(default=["image"], min_length=1)
     site: str = ""
@@ -86,7 +88,7 @@ class DirichletPartition(Section):
 
     kind: Literal["dirichlet"] = "dirichlet"
     clients: Clients = 10
-    alpha: float = Field(default=0.5, gt=0.0, le=1e6)
+    alpha: float = Field(default=0.5, ge=1e-3, le=1e6)
     min_examples: int = Field(default=1, ge=1)
 
 
