@@ -7,6 +7,8 @@ place, what was found and what was expected.
 
 from typing import ClassVar
 
+from coordinator.core.types import SignedUpdate
+
 
 class FedproofError(Exception):
     """Base of every error this project raises on purpose."""
@@ -71,7 +73,28 @@ class SignatureError(ContributorError):
 
 
 class EquivocationError(ContributorError):
-    """A second, different update was signed for the same round by the same contributor."""
+    """A second, different update was signed for the same round by the same contributor.
+
+    ``evidence`` is both signed statements, the earlier first: enough for anyone to slash the bond.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        evidence: tuple[SignedUpdate, SignedUpdate],
+        code: str = "equivocation",
+    ) -> None:
+        first, second = evidence
+        super().__init__(
+            message,
+            code=code,
+            contributor=first.contributor,
+            round_id=first.message.round_id,
+            found=second.message.update.hex(),
+            expected=first.message.update.hex(),
+        )
+        self.evidence = evidence
 
 
 class AggregationError(FedproofError):

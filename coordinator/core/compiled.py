@@ -1,0 +1,26 @@
+"""How the core compiles its loops: on first use, lock released, cached on disk."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# Numba's own annotations do not describe a decorator.
+_njit: Any = numba.njit
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile ``function`` with numba, without fast-math: every result is exact IEEE or integer.
+
+    The machine code is kept in ``NUMBA_CACHE_DIR``, beside the source, or in the user's cache
+    folder. Where none of them can be written, every process compiles for itself: slower to start,
+    the same bits.
+    """
+    options = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": False}
+    try:
+        kernel: _Function = _njit(cache=True, **options)(function)
+    except RuntimeError:
+        kernel = _njit(cache=False, **options)(function)
+    return kernel
