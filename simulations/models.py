@@ -1,11 +1,14 @@
 """The models an experiment can train, with initial weights that depend on the seed alone.
 
+A model is described once, as the core's :class:`Architecture` (what scoring re-executes in
+integers), and the PyTorch module is made from that: the order of its parameters cannot differ.
 Only layers that integers can repeat exactly: convolution, ReLU, max-pooling, linear. No batch
 norm (its running statistics are no parameters, and leak) and no dropout (its draws would have
 to be agreed on).
 """
 
-from collections import OrderedDict
+import math
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,18 +17,25 @@ from torch import nn
 
 from clients.training import TrainingSettings
 from coordinator.core.errors import ConfigError
-from simulations.schema import CnnModel, LogisticModel, Model, Training
+from coordinator.core.scoring.architecture import (
+    Architecture,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2,
+    Relu,
+)
+from simulations.schema import CnnModel, LogisticModel, MlpModel, Model, Training
 from simulations.seeds import generator
 
 KERNEL = 3
-POOL = 2
-"""Each pooling halves an image's sides, rounded down."""
 
 
-def build_model(
-    config: Model, input_shape: tuple[int, ...], num_classes: int, generator_seed: int
-) -> nn.Sequential:
-    """Build a model and give it its initial weights.
+def architecture(
+    config: Model, input_shape: tuple[int, ...], num_classes: int, scale_bits: int = 20
+) -> Architecture:
+    """Describe a model: its layers take their parameters in the order of torch's state dict.
 
     Parameters
     ----------
@@ -35,19 +45,41 @@ def build_model(
         Shape of one example; ``(channels, height, width)`` for a CNN.
     num_classes
         Width of the last layer, which gives logits.
-    generator_seed
-        The experiment's root seed. Weights are uniform within ``1 / sqrt(fan_in)``, PyTorch's
-        own rule, but drawn from our generator: no global random state is read or moved.
+    scale_bits
+        Of the federation's manifest.
 
     Raises
     ------
     ConfigError
         If a CNN is given no images, or its poolings leave nothing of them.
     """
+    layers = tuple(_layers(config, input_shape, num_classes))
+    return Architecture(layers, input_shape, scale_bits=scale_bits)
+
+
+def build_model(
+    config: Model, input_shape: tuple[int, ...], num_classes: int, generator_seed: int
+) -> nn.Sequential:
+    """Build a model and give it its initial weights.
+
+    Parameters
+    ----------
+    config, input_shape, num_classes
+        As for :func:`architecture`.
+    generator_seed
+        The experiment's root seed. Weights and biases are uniform within ``1 / sqrt(fan_in)``,
+        PyTorch's own rule, but drawn from our generator: no global random state is read or
+        moved.
+
+    Raises
+    ------
+    ConfigError
+        As for :func:`architecture`.
+    """
     # Layers start on the meta device: their constructors would otherwise draw from torch's
     # global generator.
-    layers = OrderedDict(_layers(config, input_shape, num_classes))
-    model = nn.Sequential(layers).to_empty(device="cpu")
+    layers = architecture(config, input_shape, num_classes).layers
+    model = nn.Sequential(_named_modules(layers)).to_empty(device="cpu")
     _initialise(model, generator(generator_seed, "model"))
     return model
 
@@ -64,54 +96,77 @@ def training_settings(config: Training) -> TrainingSettings:
     )
 
 
-def _layers(
-    config: Model, input_shape: tuple[int, ...], num_classes: int
-) -> Iterator[tuple[str, nn.Module]]:
-    if isinstance(config, CnnModel):
-        yield from _convolutions(config.channels, input_shape)
-        width = _pooled_size(config.channels, input_shape)
-    else:
-        width = int(np.prod(input_shape))
-    yield "flatten", nn.Flatten()
-    if not isinstance(config, CnnModel | LogisticModel):
-        for number, hidden in enumerate(config.hidden, 1):
-            yield f"hidden{number}", nn.Linear(width, hidden, device="meta")
-            yield f"relu{number}", nn.ReLU()
-            width = hidden
-    yield "output", nn.Linear(width, num_classes, device="meta")
+def _layers(config: Model, input_shape: tuple[int, ...], num_classes: int) -> Iterator[Layer]:
+    shape = input_shape
+    match config:
+        case CnnModel(channels=channels):
+            yield from _convolutions(channels, input_shape)
+            halvings = 1 << len(channels)
+            shape = (channels[-1], input_shape[1] // halvings, input_shape[2] // halvings)
+            hidden: Sequence[int] = ()
+        case MlpModel():
+            hidden = config.hidden
+        case LogisticModel():
+            hidden = ()
+    if len(shape) > 1:
+        yield Flatten()
+    width = math.prod(shape)
+    for outputs in hidden:
+        yield Linear(width, outputs)
+        yield Relu()
+        width = outputs
+    yield Linear(width, num_classes)
 
 
-def _convolutions(
-    channels: Sequence[int], input_shape: tuple[int, ...]
-) -> Iterator[tuple[str, nn.Module]]:
+def _convolutions(channels: Sequence[int], input_shape: tuple[int, ...]) -> Iterator[Layer]:
     if len(input_shape) != 3:
         raise ConfigError(
             f'model.kind = "cnn" needs images of shape (channels, height, width), found examples '
             f"of shape {input_shape}"
         )
-    depth = input_shape[0]
-    for number, width in enumerate(channels, 1):
-        conv = nn.Conv2d(depth, width, KERNEL, padding=KERNEL // 2, device="meta")
-        yield f"conv{number}", conv
-        yield f"relu{number}", nn.ReLU()
-        yield f"pool{number}", nn.MaxPool2d(POOL)
-        depth = width
-
-
-def _pooled_size(channels: Sequence[int], input_shape: tuple[int, ...]) -> int:
-    height, width = (side // (1 << len(channels)) for side in input_shape[1:])
-    if height * width == 0:
+    if min(input_shape[1:]) >> len(channels) == 0:
         raise ConfigError(
             f"model.channels has {len(channels)} layers that each halve the image, too many for "
             f"images of {input_shape[1]}x{input_shape[2]}"
         )
-    return channels[-1] * height * width
+    depth = input_shape[0]
+    for width in channels:
+        yield Conv2d(depth, width, KERNEL, padding=KERNEL // 2)
+        yield Relu()
+        yield MaxPool2()
+        depth = width
+
+
+def _named_modules(layers: Sequence[Layer]) -> OrderedDict[str, nn.Module]:
+    """Return conv1, relu1, pool1, ..., linear1: counted by kind."""
+    counts: Counter[str] = Counter()
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for layer in layers:
+        name, module = _module(layer)
+        counts[name] += 1
+        modules[f"{name}{counts[name]}"] = module
+    return modules
+
+
+def _module(layer: Layer) -> tuple[str, nn.Module]:
+    match layer:
+        case Linear(inputs, outputs, bias):
+            return "linear", nn.Linear(inputs, outputs, bias, device="meta")
+        case Conv2d(inputs, outputs, kernel, padding, bias):
+            conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias, device="meta")
+            return "conv", conv
+        case Relu():
+            return "relu", nn.ReLU()
+        case MaxPool2():
+            return "pool", nn.MaxPool2d(2)
+        case Flatten():
+            return "flatten", nn.Flatten()
 
 
 def _initialise(model: nn.Module, rng: np.random.Generator) -> None:
     for layer in model.children():
         if isinstance(layer, nn.Linear | nn.Conv2d):
-            bound = np.float32(1.0 / np.sqrt(layer.weight[0].numel()))
+            bound = np.float32(1.0 / math.sqrt(layer.weight[0].numel()))
             for parameter in layer.parameters():
                 uniform = 2 * rng.random(tuple(parameter.shape), dtype=np.float32) - 1
                 parameter.data.copy_(torch.from_numpy(uniform * bound))

@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from pydantic_core import PydanticCustomError
 
 WEI_PER_UNIT = {"wei": 1, "gwei": 10**9, "ether": 10**18}
-MAX_WEI = 2**128 - 1
-"""Amounts stay far from 2**256, so that no sum of them can wrap on chain."""
+MAX_WEI = 2**96 - 1
+"""The contract's own limit on any amount."""
 
 _AMOUNT = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?)\s*([a-z]*)")
 

@@ -9,6 +9,7 @@ from simulations.schema.base import Section, WeiAmount, by_kind
 Q16 = 1 << 16
 ETHER = 10**18
 
+PositiveWei = Annotated[WeiAmount, Field(ge=1)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 Seconds = Annotated[int, Field(ge=0, le=10 * 365 * 86_400)]
 
@@ -95,8 +96,8 @@ Scoring = Annotated[
 class Stake(Section):
     """Bonds, and what an offence costs in basis points (10,000 is all of it)."""
 
-    minimum_wei: WeiAmount = ETHER
-    coordinator_bond_wei: WeiAmount = 10 * ETHER
+    minimum_wei: PositiveWei = ETHER
+    coordinator_bond_wei: PositiveWei = 10 * ETHER
     contributor_slash_bps: BasisPoints = 10_000
     coordinator_slash_bps: BasisPoints = 10_000
 
