@@ -1,0 +1,104 @@
+"""Compile the contracts: ``python -m contracts.compile`` rewrites ``contracts/abi/``.
+
+The committed files hold ABI and bytecode, so that nothing needs Vyper at run time; a test
+compiles again and compares. ``--check`` only compares. Needs the ``dev`` extra.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from contracts.artifacts import ABI_FOLDER, CONTRACTS
+from coordinator.core.errors import ConfigError
+from coordinator.core.types import JsonObject
+
+SOURCE_FOLDER: Final = Path(__file__).parent / "src"
+EVM_VERSION: Final = "prague"
+OPTIMIZE: Final = "gas"
+CODE_SIZE_LIMIT: Final = 24_576
+"""EIP-170."""
+
+
+def source_sha256(paths: Sequence[Path]) -> str:
+    """Return one digest over source files: names, lengths and bytes, in order of name."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        data = path.read_bytes()
+        digest.update(f"{path.name}\0{len(data)}\0".encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def compile_contract(source: Path, search_path: Path) -> JsonObject:
+    """Compile one contract and return what its file in ``contracts/abi/`` holds.
+
+    Raises
+    ------
+    ConfigError
+        If Vyper is not installed, or the contract is over the code-size limit.
+    """
+    try:
+        import vyper
+        from vyper.compiler import compile_from_file_input
+        from vyper.compiler.input_bundle import FilesystemInputBundle
+        from vyper.compiler.settings import OptimizationLevel, Settings
+    except ImportError as missing:
+        raise ConfigError("vyper is not installed: install the project's dev extra") from missing
+    bundle = FilesystemInputBundle([search_path])
+    output = compile_from_file_input(
+        bundle.load_file(source.relative_to(search_path)),
+        input_bundle=bundle,
+        settings=Settings(
+            evm_version=EVM_VERSION, optimize=OptimizationLevel.from_string(OPTIMIZE)
+        ),
+        output_formats=["abi", "bytecode", "bytecode_runtime"],
+        no_bytecode_metadata=True,
+    )
+    size = len(output["bytecode_runtime"]) // 2 - 1
+    if size > CODE_SIZE_LIMIT:
+        raise ConfigError(f"{source.name}: {size} bytes of code, at most {CODE_SIZE_LIMIT}")
+    return {
+        "contract": source.stem,
+        "compiler": {
+            "name": "vyper",
+            "version": vyper.__version__,
+            "evm_version": EVM_VERSION,
+            "optimize": OPTIMIZE,
+        },
+        "source_sha256": source_sha256(list(search_path.glob("*.vy"))),
+        "runtime_size_bytes": size,
+        "abi": output["abi"],
+        "bytecode": output["bytecode"],
+    }
+
+
+def render(artifact: JsonObject) -> str:
+    """Return the text of an artifact's file."""
+    return json.dumps(artifact, indent=1, sort_keys=True) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the artifacts, or with ``--check`` say which are not current; return exit status."""
+    parser = argparse.ArgumentParser(prog="python -m contracts.compile", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    check: bool = parser.parse_args(arguments).check
+    stale = []
+    for name in CONTRACTS:
+        artifact = compile_contract(SOURCE_FOLDER / f"{name}.vy", SOURCE_FOLDER)
+        text, path = render(artifact), ABI_FOLDER / f"{name}.json"
+        if check and (not path.exists() or path.read_text() != text):
+            stale.append(name)
+        if not check:
+            path.write_text(text)
+        print(f"{name}: {artifact['runtime_size_bytes']} of {CODE_SIZE_LIMIT} bytes")
+    for name in stale:
+        print(f"{name}: contracts/abi/{name}.json is not current, run python -m contracts.compile")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

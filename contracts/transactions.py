@@ -1,0 +1,237 @@
+"""Signing contract calls with local keys, sending them, and what became of them.
+
+No key ever goes to the node. Preparing and sending are apart, so that many transactions can be
+prepared first and mined together. Not handled: replacing a transaction that is stuck.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eth_account.signers.local import LocalAccount
+from eth_utils.address import to_checksum_address
+
+from contracts.calls import Call
+from contracts.events import FederationEvent, decode_log
+from contracts.rpc import Rpc, hex_bytes
+from coordinator.core.errors import (
+    ChainUnavailableError,
+    LedgerError,
+    TransactionRevertedError,
+)
+from coordinator.core.types import Address, Wei
+
+PRIORITY_FEE_WEI: Final = Wei(1_000_000_000)
+BATCH_METHOD: Final = "fedproof_mineBatch"
+_POLL_FIRST_S: Final = 0.02
+_POLL_LONGEST_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCall:
+    """A signed transaction, ready to be sent by anyone. ``hash`` is known before it is."""
+
+    raw: bytes
+    hash: bytes
+    sender: Address
+    nonce: int
+    to: Address | None
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A mined transaction that succeeded, with the federation's events in it.
+
+    ``gas_price_wei`` is what was paid per gas; ``contract_address`` is set for a deployment.
+    """
+
+    transaction_hash: bytes
+    block_number: int
+    block_hash: bytes
+    gas_used: int
+    gas_price_wei: Wei
+    contract_address: Address | None
+    events: tuple[FederationEvent, ...]
+
+    @property
+    def fee_wei(self) -> Wei:
+        """What the sender paid for gas."""
+        return Wei(self.gas_used * self.gas_price_wei)
+
+
+class Transactor:
+    """Prepares and sends transactions of any account to one chain.
+
+    Nonces start from the chain's pending count, so a restarted process goes on where the chain
+    is; in between they are counted here. An account must not send through two transactors at
+    once. ``max_fee_wei`` fixes the fee cap per gas; without it the cap is twice the head's base
+    fee plus the tip, which leaves room for six full blocks in a row.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        *,
+        max_fee_wei: Wei | None = None,
+        priority_fee_wei: Wei = PRIORITY_FEE_WEI,
+        receipt_timeout_s: float = 120.0,
+    ) -> None:
+        self.rpc = rpc
+        self.chain_id = rpc.quantity("eth_chainId")
+        self._max_fee_wei = max_fee_wei
+        self._priority_fee_wei = priority_fee_wei
+        self._receipt_timeout_s = receipt_timeout_s
+        self._nonces: dict[str, int] = {}
+
+    # Preparing ---------------------------------------------------------------------------
+
+    def prepare(self, account: LocalAccount, call: Call, to: Address | None) -> SignedCall:
+        """Sign a call with the account's next nonce; ``to=None`` deploys."""
+        return self.prepare_all([(account, call)], to)[0]
+
+    def prepare_all(
+        self, calls: Sequence[tuple[LocalAccount, Call]], to: Address | None
+    ) -> list[SignedCall]:
+        """Sign several calls, with one look at the chain's fees."""
+        max_fee = self._max_fee_wei
+        if max_fee is None:
+            max_fee = Wei(2 * self.rpc.block().base_fee_wei + self._priority_fee_wei)
+        return [self._sign(account, call, to, max_fee) for account, call in calls]
+
+    def _sign(
+        self, account: LocalAccount, call: Call, to: Address | None, max_fee: Wei
+    ) -> SignedCall:
+        sender = Address(account.address)
+        nonce = self._next_nonce(sender)
+        fields: dict[str, Any] = {
+            "type": 2,
+            "chainId": self.chain_id,
+            "nonce": nonce,
+            "maxFeePerGas": max_fee,
+            "maxPriorityFeePerGas": min(self._priority_fee_wei, max_fee),
+            "gas": call.gas_limit,
+            "value": call.value_wei,
+            "data": call.data,
+        }
+        if to is not None:
+            fields["to"] = to
+        signed = account.sign_transaction(fields)
+        self._nonces[sender] = nonce + 1
+        return SignedCall(
+            bytes(signed.raw_transaction), bytes(signed.hash), sender, nonce, to, call
+        )
+
+    def _next_nonce(self, sender: Address) -> int:
+        if sender not in self._nonces:
+            self._nonces[sender] = self.rpc.quantity("eth_getTransactionCount", sender, "pending")
+        return self._nonces[sender]
+
+    def forget_nonces(self) -> None:
+        """Ask the chain again: after a prepared transaction was not sent after all."""
+        self._nonces.clear()
+
+    # Sending -----------------------------------------------------------------------------
+
+    def send(self, signed: SignedCall) -> Receipt:
+        """Send one transaction and return its receipt once it is mined.
+
+        Raises
+        ------
+        TransactionRevertedError
+            If it was mined and reverted; ``reason`` is the contract's.
+        LedgerError
+            If the node refused it.
+        ChainUnavailableError
+            If the node does not answer, or does not mine it in time.
+        """
+        return self.send_batch([signed])[0]
+
+    def send_batch(self, batch: Sequence[SignedCall]) -> list[Receipt]:
+        """Send transactions in order and return their receipts once all are mined.
+
+        A node that mines only what it is sent gets them in one request and makes one block;
+        another gets them one by one, and decides on blocks itself.
+
+        Raises
+        ------
+        TransactionRevertedError
+            For the first that reverted, after all were mined.
+        LedgerError
+            If the node refused one; those before it may be mined.
+        """
+        try:
+            self._submit(batch)
+        except LedgerError:
+            self.forget_nonces()
+            raise
+        return [self._finished(signed) for signed in batch]
+
+    def _submit(self, batch: Sequence[SignedCall]) -> None:
+        for raw in hex_bytes([signed.raw for signed in batch]):
+            self.rpc.request("eth_sendRawTransaction", raw)
+
+    def _finished(self, signed: SignedCall) -> Receipt:
+        receipt = self._wait(signed)
+        if int(receipt["status"], 16) == 1:
+            return _receipt(receipt, signed.to)
+        reason = self._why(signed, int(receipt["blockNumber"], 16), int(receipt["gasUsed"], 16))
+        raise TransactionRevertedError(
+            f"{signed.call.label} by {signed.sender} reverted in block"
+            f" {int(receipt['blockNumber'], 16)}: {reason or 'no reason given'}",
+            reason=reason,
+        )
+
+    def _wait(self, signed: SignedCall) -> dict[str, Any]:
+        end = time.monotonic() + self._receipt_timeout_s
+        pause = _POLL_FIRST_S
+        while True:
+            receipt = self.rpc.request("eth_getTransactionReceipt", "0x" + signed.hash.hex())
+            if receipt is not None:
+                found: dict[str, Any] = receipt
+                return found
+            if time.monotonic() >= end:
+                raise ChainUnavailableError(
+                    f"{self.rpc.where}: {signed.call.label} (0x{signed.hash.hex()}) not mined"
+                    f" after {self._receipt_timeout_s:g} s"
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, _POLL_LONGEST_S)
+
+    def _why(self, signed: SignedCall, block: int, gas_used: int) -> str:
+        """Run a reverted call again for its reason, which receipts do not carry.
+
+        On the state after its block first: it has the block's time, and differs from what the
+        transaction saw only by what else is in the block. Then on the state before.
+        """
+        if gas_used >= signed.call.gas_limit:
+            return "out of gas"
+        if signed.to is None:
+            return ""
+        fields = {
+            "from": signed.sender,
+            "value": hex(signed.call.value_wei),
+            "gas": hex(signed.call.gas_limit),
+        }
+        for state in (block, block - 1):
+            try:
+                self.rpc.call(signed.to, signed.call.data, state, **fields)
+            except TransactionRevertedError as reverted:
+                return reverted.reason
+        return ""
+
+
+def _receipt(receipt: dict[str, Any], to: Address | None) -> Receipt:
+    created = receipt.get("contractAddress")
+    emitter = (to or created or "").lower()
+    logs = [log for log in receipt["logs"] if log["address"].lower() == emitter]
+    return Receipt(
+        transaction_hash=bytes.fromhex(receipt["transactionHash"][2:]),
+        block_number=int(receipt["blockNumber"], 16),
+        block_hash=bytes.fromhex(receipt["blockHash"][2:]),
+        gas_used=int(receipt["gasUsed"], 16),
+        gas_price_wei=Wei(int(receipt["effectiveGasPrice"], 16)),
+        contract_address=Address(to_checksum_address(created)) if created else None,
+        events=tuple(decode_log(log) for log in logs),
+    )
