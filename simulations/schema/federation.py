@@ -30,7 +30,7 @@ class _Aggregator(Section):
 
     server_learning_rate: float = Field(default=1.0, ge=1 / Q16, le=1_000.0)
     server_momentum: float = Field(default=0.0, ge=0.0, le=1.0 - 1 / Q16)
-    examples_cap: int = Field(default=1_000_000, ge=1, lt=2**63)
+    examples_cap: int = Field(default=1_000_000, ge=1, lt=2**40)
 
     @property
     def server_lr_q16(self) -> int:
@@ -131,7 +131,7 @@ class Numbers(Section):
 
     scale_bits: int = Field(default=20, ge=1, le=30)
     chunk_values: int = Field(default=256, ge=8, le=4_096, multiple_of=8)
-    norm_bound: float = Field(default=0.0, ge=0.0)
+    norm_bound: float = Field(default=0.0, ge=0.0, le=1e9)
 
     @property
     def norm_bound_q(self) -> int:
