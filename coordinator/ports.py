@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from coordinator.core.manifest import Manifest
-from coordinator.core.round_result import RoundInput
+from coordinator.core.round_result import PreviousRound, RoundInput
 from coordinator.core.types import (
     Address,
     Int32Vector,
@@ -233,13 +233,13 @@ class RoundJournal(Protocol):
 class Scorer(Protocol):
     """Scores a sealed round, deterministically from committed data and a seed."""
 
-    needs_previous_updates: bool
+    needs_previous_round: bool
 
     def score(
-        self,
-        result: RoundInput,
-        rule: Rule,
-        seed: bytes,
-        previous: Mapping[Address, Int32Vector],
+        self, result: RoundInput, rule: Rule, seed: bytes, previous: PreviousRound | None
     ) -> list[int]:
-        """Return one non-negative integer per entry of ``result``, in its order."""
+        """Return one non-negative integer per entry of ``result``, in its order.
+
+        ``seed`` is the hash of the block that sealed the round; ``previous`` is the round below,
+        ``None`` for the first or if the scorer does not ask for it.
+        """

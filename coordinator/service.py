@@ -34,6 +34,7 @@ from coordinator.core.incentives import accumulate, split_budget
 from coordinator.core.manifest import Manifest
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.round_result import (
+    PreviousRound,
     RoundInput,
     apply_rule,
     build_entries,
@@ -51,6 +52,7 @@ from coordinator.core.types import (
     Rule,
     SignedUpdate,
     Wei,
+    address_bytes,
 )
 from coordinator.ports import (
     ArtifactStore,
@@ -166,7 +168,8 @@ class RoundService:
             self._apply(machine.Equivocated(first, second))
             raise
         except ContributorError as error:
-            self.refuse(signed.contributor, error)
+            proven = error.contributor is not None
+            self.refuse(signed.contributor + ("" if proven else " (unproven)"), error)
             raise
         self._vectors[signed.contributor] = vector
         self._metrics[signed.contributor] = metrics
@@ -185,7 +188,7 @@ class RoundService:
         if sealed:
             self.finalize_ready()
         head = self._ledger.head()
-        accepted = sorted(state.accepted) if sealed else []
+        accepted = sorted(state.accepted, key=address_bytes) if sealed else []
         return RoundOutcome(
             round_id=state.round_id,
             status="sealed" if sealed else "void",
@@ -357,13 +360,13 @@ class RoundService:
     def _settle(self, chain_round: ChainRound, result: RoundInput) -> None:
         """Score a sealed round and commit scores and cumulative rewards."""
         seed = self._ledger.seal_seed(chain_round.round_id)
-        previous = self._previous_updates(chain_round.parent)
+        previous = self._previous_round(chain_round.parent)
         scores = self._scorer.score(result, self._plan.rule, seed, previous)
         leaves = score_leaves_of(chain_round.round_id, result.entries, scores)
         split = split_budget(
             chain_round.budget_wei, {leaf.contributor: leaf.score for leaf in leaves}
         )
-        members = self._ledger.members(chain_round.member_count)
+        members = sorted(self._ledger.members(chain_round.member_count), key=address_bytes)
         rewards = accumulate(self._cumulative(chain_round.parent), members, split.shares)
         scores_root, rewards_root = scores_tree(leaves).root, rewards_tree(rewards).root
         self._store.put_document("scores", scores_root, scores_document(leaves))
@@ -430,16 +433,16 @@ class RoundService:
             velocity=self._velocity(chain_round.parent),
         )
 
-    def _previous_updates(self, parent: RoundId) -> Mapping[Address, Int32Vector]:
-        """Return the public updates of the round below, which a copier could re-send."""
-        if not parent or not self._scorer.needs_previous_updates:
-            return {}
-        entries = self._entries(self._ledger.round(parent))
-        manifest = self._plan.manifest
-        return {
-            e.leaf.contributor: self._store.get_vector(e.leaf.update_root, manifest)
-            for e in entries
-        }
+    def _previous_round(self, parent: RoundId) -> PreviousRound | None:
+        """Return the round below, whose public updates a copier could re-send."""
+        if not parent or not self._scorer.needs_previous_round:
+            return None
+        below, manifest = self._ledger.round(parent), self._plan.manifest
+        updates = [
+            (e.leaf.contributor, self._store.get_vector(e.leaf.update_root, manifest))
+            for e in self._entries(below)
+        ]
+        return PreviousRound(updates, self._store.get_vector(below.model_root, manifest))
 
     def _cumulative(self, parent: RoundId) -> Mapping[Address, Wei]:
         if not parent:

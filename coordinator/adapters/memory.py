@@ -44,7 +44,9 @@ class MemoryStore:
         """Return the vector of this root."""
         if root not in self.vectors:
             raise BlobMissingError(f"vector {root.hex()}: missing")
-        return self.vectors[root]
+        vector = self.vectors[root]
+        assert parameter_root(vector, manifest) == root
+        return vector
 
     def put_document(self, kind: str, name: bytes, document: JsonObject) -> None:
         """Keep a document under the root it is committed by."""

@@ -80,7 +80,7 @@ class RunFolder:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = open(self.root / ".lock", "w")
+            lock = open(self.root / ".lock", "w")  # noqa: SIM115 - held until release
         except OSError as error:
             raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
         try:

@@ -64,7 +64,7 @@ class DiskStore:
     # --- vectors -----------------------------------------------------------------------
 
     def put_vector(self, vector: Int32Vector, manifest: Manifest, root: bytes) -> None:
-        """Queue an int32 vector of shape ``(d,)`` for writing; it must not change until ``sync``."""
+        """Queue an int32 vector of shape ``(d,)``; it must not change until ``sync``."""
         path = self._path(root, "safetensors")
         self._write(path, lambda: vector_file.encode(vector, manifest.digest()))
 

@@ -38,7 +38,7 @@ def header(dimension: int, manifest_digest: bytes) -> bytes:
 def encode(vector: Int32Vector, manifest_digest: bytes) -> list[bytes | memoryview]:
     """Return the pieces of the file of an int32 vector of shape ``(d,)``; nothing is copied."""
     little = vector if sys.byteorder == "little" else vector.astype("<i4")
-    return [header(vector.shape[0], manifest_digest), memoryview(little).cast("B")]
+    return [header(vector.shape[0], manifest_digest), little.data.cast("B")]
 
 
 def decode(data: bytes, manifest: Manifest, place: str) -> Int32Vector:

@@ -137,7 +137,10 @@ def rule_document(rule: Rule) -> JsonObject:
 
 def rule_from(document: JsonObject) -> Rule:
     """Read a rule document back."""
-    return Rule(**{k: bytes.fromhex(v) if k in _DIGEST_FIELDS else v for k, v in document.items()})
+    fields: dict[str, Any] = {
+        k: bytes.fromhex(v) if k in _DIGEST_FIELDS else v for k, v in document.items()
+    }
+    return Rule(**fields)
 
 
 def _sha256(document: JsonObject) -> bytes:

@@ -13,7 +13,6 @@ from coordinator.core.commitment import contributors_tree, signature_hash
 from coordinator.core.documents import ContributorEntry
 from coordinator.core.rules import (
     Weighting,
-    aggregator_name,
     capped_examples,
     check_fault_bound,
 )
@@ -53,6 +52,14 @@ class RoundInput:
     new_model: Int32Vector
     new_model_root: bytes
     velocity: Int32Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousRound:
+    """The public updates of the round below, in leaf order, and the model they started from."""
+
+    updates: Sequence[tuple[Address, Int32Vector]]
+    base_model: Int32Vector
 
 
 def build_entries(
@@ -128,7 +135,7 @@ def apply_rule(
         If the fault bound is not met or the new model leaves the int32 range.
     """
     check_fault_bound(rule, len(updates))
-    delta = aggregate(aggregator_name(rule), updates, weights, num_byzantine=rule.num_byzantine)
+    delta = aggregate(rule.kind, updates, weights, num_byzantine=rule.num_byzantine)
     step, new_velocity = server_step(delta, velocity, rule.server_lr_q16, rule.server_momentum_q16)
     return AppliedRule(apply_step(base_model, step), new_velocity)
 

@@ -28,6 +28,7 @@ from coordinator.core.incentives import accumulate, split_budget
 from coordinator.core.manifest import Manifest
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.round_result import (
+    PreviousRound,
     RoundInput,
     apply_rule,
     contributors_root,
@@ -35,10 +36,10 @@ from coordinator.core.round_result import (
     score_leaves_of,
     totals,
 )
-from coordinator.core.rules import validate_rule
-from coordinator.core.screening import check_norm
+from coordinator.core.rules import check_manifest, validate_rule
+from coordinator.core.screening import squared_norm
 from coordinator.core.signing import verify_signature
-from coordinator.core.types import Address, Int32Vector, RoundId, Rule, Wei
+from coordinator.core.types import Address, Int32Vector, RoundId, Rule, Wei, address_bytes
 from coordinator.ports import ArtifactStore, ChainRound, Ledger, Scorer
 from coordinator.verify.findings import Findings, RoundFinding
 
@@ -52,7 +53,7 @@ class Carried:
     """What one round hands to those stacked on it: momentum and updates, ``None`` if unknown."""
 
     velocity: Int32Vector | None
-    updates: Mapping[Address, Int32Vector]
+    round: PreviousRound
     cumulative: Mapping[Address, Wei] | None
 
 
@@ -126,8 +127,9 @@ class RoundAuditor:
         if found.status != "sealed" and new_model is not None and model is not None:
             result = RoundInput(entries, updates, base, model, found.new_model_root, velocity)
             cumulative = self._check_settlement(found, rule, result, below)
-        by_address = {e.leaf.contributor: u for e, u in zip(entries, updates, strict=True)}
-        self._carried[found.round_id] = Carried(new_velocity, by_address, cumulative)
+        named = [(e.leaf.contributor, u) for e, u in zip(entries, updates, strict=True)]
+        done = PreviousRound(named, base)
+        self._carried[found.round_id] = Carried(new_velocity, done, cumulative)
         for old in [r for r in self._carried if r not in (found.round_id, found.parent)]:
             del self._carried[old]
 
@@ -141,6 +143,7 @@ class RoundAuditor:
             validate_rule(rule)
             name = f"manifest {rule.manifest_hash.hex()}"
             manifest = Manifest.from_json(self._store.get_bytes(rule.manifest_hash))
+            check_manifest(rule, manifest)
         except FedproofError as error:
             self._fault(found, name, "the announced rule must be in the store", str(error))
             return None
@@ -174,21 +177,22 @@ class RoundAuditor:
     ) -> list[Int32Vector] | None:
         """Read and re-hash every update; ``None`` if one is missing or corrupt."""
 
-        def read(entry: ContributorEntry) -> Int32Vector | StoreError | ContributorError:
+        def read(entry: ContributorEntry) -> Int32Vector | StoreError | None:
             try:
                 vector = self._store.get_vector(entry.leaf.update_root, manifest)
-                check_norm(vector, rule.norm_bound_q, entry.leaf.contributor, found.round_id)
-            except (StoreError, ContributorError) as error:
+            except StoreError as error:
                 return error
-            return vector
+            bound = rule.norm_bound_q
+            return vector if not bound or squared_norm(vector) <= bound * bound else None
 
         updates = []
         for entry, result in zip(entries, self._pool.map(read, entries), strict=True):
             name = f"update {entry.leaf.update_root.hex()} of {entry.leaf.contributor}"
             if isinstance(result, StoreError):
                 self._fault(found, name, "update must hash to its committed root", str(result))
-            elif isinstance(result, ContributorError):
-                self._fault(found, name, "update must obey the norm bound", str(result))
+            elif result is None:
+                bound = f"L2 norm above {rule.norm_bound_q}"
+                self._fault(found, name, "update must obey the norm bound", bound)
             else:
                 updates.append(result)
         return updates if len(updates) == len(entries) else None
@@ -297,7 +301,7 @@ class RoundAuditor:
             )
             return None
         seed = self._ledger.seal_seed(found.round_id)
-        previous = below.updates if below and scorer.needs_previous_updates else {}
+        previous = below.round if below and scorer.needs_previous_round else None
         scores = scorer.score(result, rule, seed, previous)
         leaves = score_leaves_of(found.round_id, result.entries, scores)
         self._check_scores(found, scores_tree(leaves).root, sum(scores))
@@ -312,7 +316,8 @@ class RoundAuditor:
         cumulative = {} if not found.parent else (below.cumulative if below else None)
         if cumulative is None:
             return self._cumulative(found)
-        rewards = accumulate(cumulative, self._ledger.members(found.member_count), shares.shares)
+        members = sorted(self._ledger.members(found.member_count), key=address_bytes)
+        rewards = accumulate(cumulative, members, shares.shares)
         root = rewards_tree(rewards).root
         if root != found.rewards_root:
             self._fault(

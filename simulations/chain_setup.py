@@ -1,0 +1,210 @@
+"""A simulated federation's chain: opened, the contract deployed, everyone bonded and paid.
+
+Every step looks at the chain first and does only what is missing, in blocks of fixed content, so
+that a run killed in the middle goes on to the very same blocks.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import rlp
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+
+from contracts import calls
+from contracts.calls import Call
+from contracts.chain.node import EmbeddedNode
+from contracts.chain.provider import EmbeddedProvider
+from contracts.chain.rpc import Dispatcher
+from contracts.federation import Federation
+from contracts.records import Terms
+from coordinator.adapters.ledger import ChainLedger
+from coordinator.core.commitment import rewards_tree
+from coordinator.core.documents import reward_leaves
+from coordinator.core.signing import checksum_address
+from coordinator.core.types import Address, RoundId, Wei, address_bytes
+from coordinator.ports import ArtifactStore
+from simulations.identities import Identities, genesis_of
+from simulations.schema import Experiment
+
+TRANSACTIONS_PER_BLOCK = 100
+"""Joins and claims go in blocks of this many: fixed, since block hashes depend on it."""
+
+
+@dataclass(frozen=True)
+class SimulatedChain:
+    """The embedded node of a run and the federation on it; a context manager."""
+
+    node: EmbeddedNode
+    dispatcher: Dispatcher
+    federation: Federation
+    ledger: ChainLedger
+    identities: Identities
+
+    def __enter__(self) -> "SimulatedChain":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave one plain chain file behind."""
+        self.dispatcher.close()
+        self.node.close()
+
+    def wait_until(self, timestamp: int) -> None:
+        """Let chain time reach ``timestamp`` with an empty block, if it has not."""
+        if self.node.next_timestamp < timestamp:
+            self.node.mine(timestamp=timestamp - 1)
+
+    def send_in_blocks(self, batch: Sequence[tuple[LocalAccount, Call]]) -> None:
+        """Send calls in order, a fixed number a block."""
+        for part in _parts(batch):
+            self.federation.send_batch(self.federation.prepare_all(part))
+
+
+def open_chain(
+    experiment: Experiment, identities: Identities, path: Path | None, initial_model_root: bytes
+) -> SimulatedChain:
+    """Open or start the run's chain with its federation deployed, bonded and funded.
+
+    Parameters
+    ----------
+    path
+        The chain's file; ``None`` keeps the chain in memory.
+    initial_model_root
+        32 bytes; the model the first round must open on.
+
+    Raises
+    ------
+    ConfigError
+        If the file holds the chain of another experiment.
+    ChainUnavailableError, StoreError
+        If the file cannot be used.
+    """
+    node = EmbeddedNode.create_or_open(
+        path, genesis_of(experiment, identities), block_time_s=experiment.chain.block_time_s
+    )
+    try:
+        dispatcher = Dispatcher(node, dev=True)
+        w3 = Web3(EmbeddedProvider(dispatcher))
+        terms = terms_of(experiment, identities, initial_model_root)
+        federation = _deployed(w3, node, identities.coordinator, terms)
+        ledger = ChainLedger(
+            federation, identities.coordinator, next_time=lambda: node.next_timestamp
+        )
+        chain = SimulatedChain(node, dispatcher, federation, ledger, identities)
+        _fund(chain, experiment)
+        _join(chain, experiment)
+    except BaseException:
+        node.close()
+        raise
+    return chain
+
+
+def terms_of(experiment: Experiment, identities: Identities, initial_model_root: bytes) -> Terms:
+    """Return the terms the contract is deployed with; they bind the config's digest."""
+    stake, chain = experiment.stake, experiment.chain
+    return Terms(
+        coordinator=Address(identities.coordinator.address),
+        initial_model_root=initial_model_root,
+        config_digest=experiment.digest,
+        min_stake_wei=Wei(stake.minimum_wei),
+        min_coordinator_bond_wei=Wei(stake.coordinator_bond_wei),
+        round_budget_wei=Wei(experiment.rewards.round_budget_wei),
+        min_contributors=experiment.cohort.min_contributors,
+        min_open_s=chain.min_open_s,
+        challenge_window_s=chain.challenge_window_s,
+        unbonding_period_s=chain.unbonding_s,
+        contributor_slash_bps=stake.contributor_slash_bps,
+        coordinator_slash_bps=stake.coordinator_slash_bps,
+    )
+
+
+def contract_address(deployer: Address) -> Address:
+    """Return where an account's first transaction puts its contract (keccak of RLP, CREATE)."""
+    return checksum_address(Web3.keccak(rlp.encode([address_bytes(deployer), 0]))[12:])
+
+
+def _deployed(w3: Web3, node: EmbeddedNode, coordinator: LocalAccount, terms: Terms) -> Federation:
+    address = Address(coordinator.address)
+    if node.get_nonce(address) == 0:
+        return Federation.deploy(w3, coordinator, terms)
+    return Federation(w3, contract_address(address))
+
+
+def _fund(chain: SimulatedChain, experiment: Experiment) -> None:
+    """Bond the coordinator and fill the pool, once: its second and third transaction."""
+    coordinator = chain.identities.coordinator
+    sent = chain.node.get_nonce(Address(coordinator.address))
+    if sent == 1:
+        chain.federation.bond_coordinator(coordinator, Wei(experiment.stake.coordinator_bond_wei))
+    if sent <= 2 and experiment.rewards.pool_wei:
+        chain.federation.fund(coordinator, Wei(experiment.rewards.pool_wei))
+
+
+def _join(chain: SimulatedChain, experiment: Experiment) -> None:
+    """Bond every contributor that means to be bonded and has not joined yet."""
+    unbonded = {
+        client
+        for behaviour in experiment.behaviours
+        if behaviour.kind == "unbonded"
+        for client in behaviour.clients
+    }
+    joining = [
+        account
+        for client, account in enumerate(chain.identities.contributors)
+        if client not in unbonded
+    ]
+    joined = chain.federation.head().member_count
+    stake = calls.join(Wei(experiment.stake.minimum_wei))
+    chain.send_in_blocks([(account, stake) for account in joining[joined:]])
+
+
+def finalize_all(chain: SimulatedChain) -> None:
+    """Let every challenge window pass and finalise what is settled, lowest round first."""
+    while True:
+        head = chain.ledger.head()
+        cursor, lowest = head.last_settled, None
+        while cursor > head.last_final:
+            lowest = chain.ledger.round(cursor)
+            cursor = lowest.parent
+        if lowest is None:
+            return
+        chain.wait_until(lowest.finalizable_at)
+        chain.ledger.finalize_round(lowest.round_id)
+
+
+def claim_all(chain: SimulatedChain, store: ArtifactStore) -> None:
+    """Have every contributor claim, with its own key, what it earned and has not claimed."""
+    final = chain.ledger.head().last_final
+    if not final:
+        return
+    leaves = reward_leaves(store.get_document("rewards", _rewards_root(chain, final)))
+    tree = rewards_tree(leaves)
+    accounts = {Address(account.address): account for account in chain.identities.contributors}
+    batch = []
+    for index, leaf in enumerate(leaves):
+        claimed = chain.federation.account(leaf.contributor).claimed_wei
+        if leaf.cumulative_wei > claimed:
+            claim = calls.claim(leaf.cumulative_wei, tree.proof(index))
+            batch.append((accounts[leaf.contributor], claim))
+    chain.send_in_blocks(batch)
+
+
+def _rewards_root(chain: SimulatedChain, round_id: RoundId) -> bytes:
+    return chain.ledger.round(round_id).rewards_root
+
+
+def _parts(
+    batch: Sequence[tuple[LocalAccount, Call]],
+) -> Iterator[Sequence[tuple[LocalAccount, Call]]]:
+    for start in range(0, len(batch), TRANSACTIONS_PER_BLOCK):
+        yield batch[start : start + TRANSACTIONS_PER_BLOCK]
