@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.core.errors import MalformedUpdateError
-from coordinator.core.types import Int32Vector
+from coordinator.core.types import Int32Vector, JsonObject
 
 WIRE_VERSION: Final = 1
 
@@ -114,6 +114,52 @@ def decode_npy(
 def decode_vector(data: bytes, dimension: int, what: str) -> Int32Vector:
     """Return the int32 vector of shape ``(dimension,)`` in ``.npy`` bytes, as a view."""
     return decode_npy(data, dtype="int32", shape=(dimension,), what=what)
+
+
+def plain_metrics(record: Mapping[str, Any]) -> JsonObject:
+    """Return metrics as plain integers, floats and lists of them, for their canonical JSON.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``bad-metrics`` for too many, or for a value of another kind or not finite.
+    """
+    if len(record) > MAX_METRICS:
+        raise malformed("bad-metrics", "metrics", f"{len(record)}", f"at most {MAX_METRICS}")
+    return {name: _plain_metric(name, value) for name, value in record.items()}
+
+
+def _plain_metric(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        if len(value) > MAX_METRICS:
+            expected = f"at most {MAX_METRICS} values"
+            raise malformed("bad-metrics", f"metric {name!r}", f"{len(value)} values", expected)
+        return [_plain_metric(name, item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    raise malformed("bad-metrics", f"metric {name!r}", repr(value)[:40], "a finite number")
+
+
+def check_examples(metrics: JsonObject) -> int:
+    """Return how many examples a contributor says it trained on.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``missing-examples``, or ``bad-examples`` if it is no integer from 1 to 2^63 - 1.
+    """
+    if EXAMPLES_METRIC not in metrics:
+        found = ", ".join(sorted(metrics)) or "no metrics"
+        raise malformed("missing-examples", "metrics", found, f"{EXAMPLES_METRIC!r}")
+    examples = metrics[EXAMPLES_METRIC]
+    if type(examples) is not int or not 1 <= examples <= MAX_EXAMPLES:
+        expected = f"an integer from 1 to {MAX_EXAMPLES}"
+        raise malformed(
+            "bad-examples", f"metric {EXAMPLES_METRIC!r}", repr(examples)[:40], expected
+        )
+    return examples
 
 
 def _read_header(data: bytes, what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

@@ -1,0 +1,67 @@
+"""Who a Flower node takes part as, read from the node's own configuration.
+
+Set on the node, never by the coordinator::
+
+    flower-supernode ... --node-config 'fedproof-key="KEY.json" fedproof-password="PW.txt"
+        fedproof-rpc="http://127.0.0.1:8545" fedproof-contract="0x..." fedproof-journal="J.jsonl"'
+
+The key is decrypted once a process. Not handled: keys in hardware (write an ``UpdateSigner``).
+"""
+
+from pathlib import Path
+
+import clients.flower_env  # noqa: F401  (before flwr)
+
+# isort: split
+from flwr.app import Context
+from web3 import Web3
+
+from clients import account
+from clients.chain_contract import FederationChainView
+from clients.journal import FileJournal
+from clients.mods import Participant
+from clients.signer import KeySigner
+from contracts.reader import FederationReader
+from contracts.rpc import rpc_of
+from coordinator.core.errors import ConfigError
+from coordinator.core.types import Address
+
+KEY, PASSWORD, RPC, CONTRACT, JOURNAL, RULE = (
+    "fedproof-key",
+    "fedproof-password",
+    "fedproof-rpc",
+    "fedproof-contract",
+    "fedproof-journal",
+    "fedproof-rule",
+)
+
+
+def from_node_config(context: Context) -> Participant:
+    """Build the participant that ``context.node_config`` describes.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is missing or is no text; the message names it.
+    KeyFileError, LedgerError
+        If the key cannot be opened, or there is no contract at the address.
+    """
+    password_file = _setting(context, PASSWORD) if PASSWORD in context.node_config else None
+    password = account.password_from(Path(password_file) if password_file else None, confirm=False)
+    key = account.load(Path(_setting(context, KEY)), password)
+    rpc = rpc_of(Web3(Web3.HTTPProvider(_setting(context, RPC))))
+    reader = FederationReader(rpc, Address(_setting(context, CONTRACT)))
+    rule = bytes.fromhex(_setting(context, RULE)) if RULE in context.node_config else None
+    return Participant(
+        signer=KeySigner(bytes(key.key)),
+        chain_view=FederationChainView(reader),
+        journal=FileJournal(Path(_setting(context, JOURNAL))),
+        rule_hash=rule,
+    )
+
+
+def _setting(context: Context, name: str) -> str:
+    value = context.node_config.get(name)
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"node config: {name} is {value!r}, expected text")
+    return value
