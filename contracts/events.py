@@ -215,33 +215,34 @@ EVENT_TYPES: Final[Mapping[str, type[FederationEvent]]] = {
 }
 
 
-def _bytes(value: Any) -> bytes:
-    return bytes.fromhex(value[2:]) if isinstance(value, str) else bytes(value)
-
-
-def decode_log(log: Mapping[str, Any]) -> FederationEvent:
-    """Decode one log of a federation, as JSON-RPC gives it.
+def decode_event(topics: Sequence[bytes], data: bytes, place: LogPlace) -> FederationEvent:
+    """Decode one log of a federation.
 
     Raises
     ------
     LedgerError
         If the log is none of the federation's events.
     """
-    topics: Sequence[bytes] = [_bytes(topic) for topic in log["topics"]]
-    place = LogPlace(
-        block_number=int(log["blockNumber"], 16),
-        transaction_hash=_bytes(log["transactionHash"]),
-        log_index=int(log["logIndex"], 16),
-    )
     event = load_artifact("federation").events.get(topics[0] if topics else b"")
     if event is None:
         raise LedgerError(
-            f"block {place.block_number}, log {place.log_index} of {log['address']}: topic"
+            f"block {place.block_number}, log {place.log_index}: topic"
             f" {topics[0].hex() if topics else '(none)'} is none of the federation's events"
         )
-    values = event.decode_log(topics, _bytes(log["data"]))
+    values = event.decode_log(topics, data)
     if event.name == "FederationCreated":
         return FederationCreated(place, Terms.from_abi(values["terms"]))
     kind = EVENT_TYPES[event.name]
     ordered = [values[field.name] for field in fields(kind) if field.name != "place"]
     return kind(place, *ordered)
+
+
+def decode_log(log: Mapping[str, Any]) -> FederationEvent:
+    """Decode one log of a federation, as JSON-RPC gives it; raises as :func:`decode_event`."""
+    place = LogPlace(
+        block_number=int(log["blockNumber"], 16),
+        transaction_hash=bytes.fromhex(log["transactionHash"][2:]),
+        log_index=int(log["logIndex"], 16),
+    )
+    topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
+    return decode_event(topics, bytes.fromhex(log["data"][2:]), place)

@@ -83,9 +83,14 @@ class Federation(FederationReader):
         """Send a signed call; see :meth:`contracts.transactions.Transactor.send`."""
         return self.transactor.send(signed)
 
-    def send_batch(self, batch: Sequence[SignedCall]) -> list[Receipt]:
-        """Send signed calls, in one block where the node can."""
-        return self.transactor.send_batch(batch)
+    def send_batch(
+        self, batch: Sequence[SignedCall], *, timestamp: int | None = None
+    ) -> list[Receipt]:
+        """Send signed calls, in one block on the embedded node in this process.
+
+        See :meth:`contracts.transactions.Transactor.send_batch`.
+        """
+        return self.transactor.send_batch(batch, timestamp=timestamp)
 
     def transact(self, account: LocalAccount, call: Call) -> Receipt:
         """Sign, send and wait."""

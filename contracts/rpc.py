@@ -5,7 +5,7 @@ no formatters, and errors seen as the node sent them.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
@@ -17,6 +17,9 @@ from web3.types import RPCEndpoint
 from contracts.records import BlockInfo
 from coordinator.core.errors import ChainUnavailableError, LedgerError, TransactionRevertedError
 from coordinator.core.types import Wei
+
+if TYPE_CHECKING:
+    from contracts.chain.node import EmbeddedNode
 
 ERROR_STRING: Final = bytes.fromhex("08c379a0")
 PANIC: Final = bytes.fromhex("4e487b71")
@@ -94,6 +97,12 @@ class Rpc:
             raise TransactionRevertedError(f"{method} reverted: {reason}", reason=reason)
         message = error.get("message") if isinstance(error, dict) else error
         raise LedgerError(f"{self.where}: {method} refused: {message}")
+
+    @property
+    def embedded_node(self) -> "EmbeddedNode | None":
+        """The node itself, if it runs in this process."""
+        dispatcher = getattr(self.provider, "dispatcher", None)
+        return None if dispatcher is None else cast("EmbeddedNode", dispatcher.node)
 
     @property
     def where(self) -> str:

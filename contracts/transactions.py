@@ -7,13 +7,13 @@ prepared first and mined together. Not handled: replacing a transaction that is 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 
 from contracts.calls import Call
-from contracts.events import FederationEvent, decode_log
+from contracts.events import FederationEvent, LogPlace, decode_event, decode_log
 from contracts.rpc import Rpc, hex_bytes
 from coordinator.core.errors import (
     ChainUnavailableError,
@@ -23,9 +23,15 @@ from coordinator.core.errors import (
 from coordinator.core.types import Address, Wei
 
 PRIORITY_FEE_WEI: Final = Wei(1_000_000_000)
-BATCH_METHOD: Final = "fedproof_mineBatch"
+_NEXT_BLOCK: Final = ("block-full", "nonce-too-high")
+"""Refusals of the embedded node that a later block may lift."""
 _POLL_FIRST_S: Final = 0.02
 _POLL_LONGEST_S: Final = 1.0
+
+
+if TYPE_CHECKING:
+    from contracts.chain.node import EmbeddedNode
+    from contracts.chain.records import TxReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,40 +154,61 @@ class Transactor:
         """
         return self.send_batch([signed])[0]
 
-    def send_batch(self, batch: Sequence[SignedCall]) -> list[Receipt]:
+    def send_batch(
+        self, batch: Sequence[SignedCall], *, timestamp: int | None = None
+    ) -> list[Receipt]:
         """Send transactions in order and return their receipts once all are mined.
 
-        A node that mines only what it is sent gets them in one request and makes one block;
-        another gets them one by one, and decides on blocks itself.
+        The embedded node in this process makes one block of them, or as few as they fit in;
+        any other node gets them one by one, and decides on blocks itself.
+
+        Parameters
+        ----------
+        timestamp
+            Time of the first block; only for the embedded node in this process.
 
         Raises
         ------
         TransactionRevertedError
             For the first that reverted, after all were mined.
         LedgerError
-            If the node refused one; those before it may be mined.
+            If the node refused one; others may be mined.
         """
         try:
-            self._submit(batch)
+            if (node := self.rpc.embedded_node) is not None:
+                return self._mine(node, batch, timestamp)
+            if timestamp is not None:
+                raise LedgerError(f"{self.rpc.where}: block times are not ours to choose")
+            for raw in hex_bytes([signed.raw for signed in batch]):
+                self.rpc.request("eth_sendRawTransaction", raw)
+            return [self._finished(signed) for signed in batch]
+        except TransactionRevertedError:
+            raise
         except LedgerError:
             self.forget_nonces()
             raise
-        return [self._finished(signed) for signed in batch]
 
-    def _submit(self, batch: Sequence[SignedCall]) -> None:
-        for raw in hex_bytes([signed.raw for signed in batch]):
-            self.rpc.request("eth_sendRawTransaction", raw)
+    def _mine(
+        self, node: "EmbeddedNode", batch: Sequence[SignedCall], timestamp: int | None
+    ) -> list[Receipt]:
+        mined: dict[bytes, TxReceipt] = {}
+        waiting = list(batch)
+        while waiting:
+            block = node.mine([signed.raw for signed in waiting], timestamp=timestamp)
+            timestamp = None
+            mined.update((receipt.transaction_hash, receipt) for receipt in block.receipts)
+            for bad in block.refused:
+                if bad.code not in _NEXT_BLOCK or not block.receipts:
+                    raise LedgerError(f"{waiting[bad.index].call.label}: {bad.message}")
+            waiting = [waiting[bad.index] for bad in block.refused]
+        return [_embedded_receipt(mined[signed.hash], signed) for signed in batch]
 
     def _finished(self, signed: SignedCall) -> Receipt:
         receipt = self._wait(signed)
         if int(receipt["status"], 16) == 1:
             return _receipt(receipt, signed.to)
-        reason = self._why(signed, int(receipt["blockNumber"], 16), int(receipt["gasUsed"], 16))
-        raise TransactionRevertedError(
-            f"{signed.call.label} by {signed.sender} reverted in block"
-            f" {int(receipt['blockNumber'], 16)}: {reason or 'no reason given'}",
-            reason=reason,
-        )
+        block = int(receipt["blockNumber"], 16)
+        raise _reverted(signed, block, self._why(signed, block, int(receipt["gasUsed"], 16)))
 
     def _wait(self, signed: SignedCall) -> dict[str, Any]:
         end = time.monotonic() + self._receipt_timeout_s
@@ -234,4 +261,41 @@ def _receipt(receipt: dict[str, Any], to: Address | None) -> Receipt:
         gas_price_wei=Wei(int(receipt["effectiveGasPrice"], 16)),
         contract_address=Address(to_checksum_address(created)) if created else None,
         events=tuple(decode_log(log) for log in logs),
+    )
+
+
+def _embedded_receipt(receipt: "TxReceipt", signed: SignedCall) -> Receipt:
+    if not receipt.is_success:
+        reason = receipt.revert_reason or receipt.failure
+        raise _reverted(signed, receipt.block_number, reason)
+    emitter = signed.to or receipt.contract_address
+    events = [
+        decode_event(
+            log.topics,
+            log.data,
+            LogPlace(
+                block_number=receipt.block_number,
+                transaction_hash=receipt.transaction_hash,
+                log_index=log.index,
+            ),
+        )
+        for log in receipt.logs
+        if log.address == emitter
+    ]
+    return Receipt(
+        transaction_hash=receipt.transaction_hash,
+        block_number=receipt.block_number,
+        block_hash=receipt.block_hash,
+        gas_used=receipt.gas_used,
+        gas_price_wei=Wei(receipt.effective_gas_price),
+        contract_address=receipt.contract_address,
+        events=tuple(events),
+    )
+
+
+def _reverted(signed: SignedCall, block: int, reason: str) -> TransactionRevertedError:
+    return TransactionRevertedError(
+        f"{signed.call.label} by {signed.sender} reverted in block {block}:"
+        f" {reason or 'no reason given'}",
+        reason=reason,
     )
