@@ -28,6 +28,7 @@ from coordinator.core.errors import (
     AggregationError,
     ContributorError,
     EquivocationError,
+    MalformedUpdateError,
     PhaseError,
 )
 from coordinator.core.incentives import accumulate, split_budget
@@ -162,6 +163,7 @@ class RoundService:
             )
             if verdict == "duplicate":
                 return
+            self._check_not_equivocator(signed)
             screen_vector(vector, signed, context)
         except EquivocationError as error:
             first, second = error.evidence
@@ -174,6 +176,16 @@ class RoundService:
         self._vectors[signed.contributor] = vector
         self._metrics[signed.contributor] = metrics
         self._apply(machine.UpdateAccepted(signed))
+
+    def _check_not_equivocator(self, signed: SignedUpdate) -> None:
+        if signed.contributor in self._state.equivocators:
+            raise MalformedUpdateError(
+                f"update of {signed.contributor}: it signed two different updates for round "
+                f"{self._state.round_id} and takes no further part in it",
+                code="equivocator",
+                contributor=signed.contributor,
+                round_id=self._state.round_id,
+            )
 
     def refuse(self, sender: str, error: Exception) -> None:
         """Record a submission that was not taken."""

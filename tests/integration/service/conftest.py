@@ -1,0 +1,45 @@
+"""The bench over the in-memory fakes and over the real chain and disk alike."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from service_bench import CONTRIBUTORS, EXPERIMENT, INITIAL, MANIFEST, Bench
+
+from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
+from coordinator.adapters.run_folder import FileJournal
+from coordinator.adapters.store import DiskStore
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.types import Address, SigningDomain, Wei
+from simulations.chain_setup import open_chain
+from simulations.identities import identities_of, private_key
+
+
+@pytest.fixture(params=["memory", "real"])
+def make_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Bench]]:
+    """Return a maker of benches over the same ledger, as after a restart."""
+    identities = identities_of(EXPERIMENT)
+    keys = [private_key(EXPERIMENT.seed, f"contributor {i}") for i in range(CONTRIBUTORS)]
+    root = parameter_root(INITIAL, MANIFEST)
+    if request.param == "memory":
+        bonds = {Address(a): Wei(10**18) for a in identities.addresses}
+        domain = SigningDomain(1337, Address(identities.coordinator.address))
+        ledger = MemoryLedger(root, bonds, domain, Wei(1000), Wei(9000), min_contributors=2)
+        bench = Bench(ledger, MemoryStore(), MemoryJournal(), keys)
+        yield lambda: bench
+        return
+    with open_chain(EXPERIMENT, identities, None, root) as chain:
+        stores: list[DiskStore] = []
+
+        def make() -> Bench:
+            stores.append(DiskStore(tmp_path / "blobs"))
+            return Bench(chain.ledger, stores[-1], FileJournal(tmp_path / "rounds"), keys)
+
+        yield make
+        for store in stores:
+            store.close()
+
+
+@pytest.fixture
+def bench(make_bench: Callable[[], Bench]) -> Bench:
+    return make_bench()

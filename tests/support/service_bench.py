@@ -1,0 +1,104 @@
+"""A federation of four contributors whose updates are made by hand, for service tests."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from coordinator.adapters.scorers import RuleScorer, scoring_digest, scoring_document
+from coordinator.core.commitment import canonical_json, metrics_hash
+from coordinator.core.manifest import Manifest, TensorSpec
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.screening import UpdateLimits
+from coordinator.core.signing import sign_update
+from coordinator.core.types import (
+    Int32Vector,
+    JsonObject,
+    RoundId,
+    Rule,
+    SignedUpdate,
+    UpdateMessage,
+)
+from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement, RoundJournal
+from coordinator.service import FederationPlan, RoundService, publish_plan
+from simulations.schema import Experiment
+
+CONTRIBUTORS = 4
+MANIFEST = Manifest((TensorSpec("w", (3, 4), "float32"), TensorSpec("b", (5,), "float32")))
+INITIAL = np.arange(17, dtype=np.int32) * 1000
+SCORING = scoring_document("examples")
+
+
+def rule(**changes: int) -> Rule:
+    fields = {
+        "version": 1,
+        "kind": 1,
+        "weighting": 1,
+        "num_byzantine": 0,
+        "examples_cap": 1000,
+        "server_lr_q16": 1 << 16,
+        "server_momentum_q16": 0,
+        "manifest_hash": MANIFEST.digest(),
+        "dimension": MANIFEST.dimension,
+        "chunk_values": MANIFEST.chunk_values,
+        "scale_bits": MANIFEST.scale_bits,
+        "min_contributors": 2,
+        "norm_bound_q": 0,
+        "scoring_hash": scoring_digest(SCORING),
+    }
+    return Rule(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+EXPERIMENT = Experiment.model_validate(
+    {
+        "seed": 5,
+        "rounds": 9,
+        "partition": {"kind": "iid", "clients": CONTRIBUTORS},
+        "cohort": {"min_contributors": 2},
+        "chain": {"challenge_window_s": 0},
+        "rewards": {"round_budget_wei": 1000},
+    }
+)
+
+
+@dataclass
+class Bench:
+    """One federation: ports, and a way to make signed updates."""
+
+    ledger: Ledger
+    store: ArtifactStore
+    journal: RoundJournal
+    keys: list[bytes] = field(default_factory=list)
+
+    def service(self, used: Rule) -> RoundService:
+        plan = FederationPlan(MANIFEST, used, 3600, UpdateLimits(max_bytes=4 * 17))
+        publish_plan(self.store, plan, INITIAL)
+        self.store.put_bytes(canonical_json(SCORING))
+        return RoundService(self.ledger, self.store, self.journal, RuleScorer("examples"), plan)
+
+    def signed(
+        self,
+        client: int,
+        announced: RoundAnnouncement,
+        vector: Int32Vector,
+        *,
+        examples: int = 10,
+        **changes: object,
+    ) -> tuple[SignedUpdate, Int32Vector, JsonObject]:
+        metrics: JsonObject = {"loss": 0.5, "num-examples": examples}
+        fields: dict[str, object] = {
+            "round_id": announced.round_id,
+            "base_model": announced.model_root,
+            "update": parameter_root(vector, MANIFEST),
+            "examples": examples,
+            "metrics_hash": metrics_hash(metrics),
+        }
+        message = UpdateMessage(**{**fields, **changes})  # type: ignore[arg-type]
+        return sign_update(self.ledger.domain(), message, self.keys[client]), vector, metrics
+
+
+def vector(value: int) -> Int32Vector:
+    return np.full(17, value, np.int32)
+
+
+def round_status(bench: Bench, number: int) -> str:
+    return bench.ledger.round(RoundId(number)).status
