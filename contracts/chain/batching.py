@@ -90,6 +90,9 @@ class BatchingDB(BaseAtomicDB):
             return False
         return True
 
+    def checkpoint_and_close(self) -> None:
+        """Leave the store in one piece and let go of it. Harmless when repeated."""
+
     @contextmanager
     def atomic_batch(self) -> Iterator[_Batch]:
         """Collect writes; keep all of them if the block ends well, none if it raises.
@@ -157,6 +160,3 @@ class MemoryDB(BatchingDB):
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over all rows in order of key."""
         return iter(sorted(self._rows.items()))
-
-    def checkpoint_and_close(self) -> None:
-        """Do nothing: there is no file."""

@@ -121,7 +121,7 @@ class ReadOnlyDB(BatchingDB):
             found = self._connection.execute("PRAGMA integrity_check").fetchall()
         return [str(row[0]) for row in found if row[0] != "ok"]
 
-    def close(self) -> None:
+    def checkpoint_and_close(self) -> None:
         """Release the file, and the temporary copy where there was one."""
         self._resources.close()
 
@@ -134,7 +134,7 @@ class ReadOnlyDB(BatchingDB):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self.checkpoint_and_close()
 
 
 class _TemporaryCopy:

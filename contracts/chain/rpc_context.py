@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from contracts.chain.chain_view import PENDING
 from contracts.chain.mining import Miner
-from contracts.chain.node import PENDING, EmbeddedNode
+from contracts.chain.node import EmbeddedNode
 from contracts.chain.pool import TransactionPool
 from contracts.chain.reader import BlockView, FoundLog, LogQuery
 from contracts.chain.rpc_errors import INVALID_PARAMS, LIMIT_EXCEEDED, SERVER_ERROR, RpcError

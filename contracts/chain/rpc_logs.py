@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from contracts.chain.node import PENDING
+from contracts.chain.chain_view import PENDING
 from contracts.chain.reader import LogQuery
 from contracts.chain.rpc_context import MethodTable, RpcContext
 from contracts.chain.rpc_errors import SERVER_ERROR, RpcError, invalid_params

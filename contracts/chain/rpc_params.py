@@ -16,13 +16,13 @@ from eth_utils.address import (
 )
 
 from contracts.chain.calls import CallRequest
+from contracts.chain.chain_view import PENDING
 from contracts.chain.genesis import ZERO_ADDRESS
-from contracts.chain.node import PENDING
 from contracts.chain.rpc_errors import invalid_params
 from coordinator.core.types import Address
 
 BlockId = int | bytes | str
-"""A number, a hash, or :data:`~contracts.chain.node.PENDING`."""
+"""A number, a hash, or :data:`~contracts.chain.chain_view.PENDING`."""
 LATEST: Final = "latest"
 
 _QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}\Z")

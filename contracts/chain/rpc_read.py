@@ -7,7 +7,7 @@ from typing import Any, Final
 from eth_utils.crypto import keccak
 
 from contracts.chain.calls import CallRequest
-from contracts.chain.node import PENDING
+from contracts.chain.chain_view import PENDING
 from contracts.chain.reader import BlockView
 from contracts.chain.records import CallResult, TransactionRecord
 from contracts.chain.rpc_context import MethodTable, RpcContext
