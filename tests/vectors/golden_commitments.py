@@ -1,0 +1,193 @@
+"""Golden vectors of commitments: trees, leaves, signatures, the rule's digest."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from coordinator.core.abi import keccak256
+from coordinator.core.commitment import (
+    contributor_leaf_hash,
+    contributors_tree,
+    metrics_hash,
+    reward_leaf_hash,
+    rewards_tree,
+    rule_hash,
+    score_leaf_hash,
+    scores_tree,
+    sealed_commitment,
+    signature_hash,
+)
+from coordinator.core.merkle import inclusion_proof, merkle_root
+from coordinator.core.parameter_tree import ParameterTree, TreeLayout
+from coordinator.core.signing import CURVE_ORDER, domain_separator, sign_update, update_digest
+from coordinator.core.standard_tree import StandardTree
+from coordinator.core.types import (
+    Address,
+    ContributorLeaf,
+    RewardLeaf,
+    RoundId,
+    Rule,
+    ScoreLeaf,
+    UpdateMessage,
+    Wei,
+)
+from coordinator.core.weights import apportion
+from tests.vectors.golden_inputs import ACCOUNTS, DOMAIN, KEYS, MANIFEST, Document, pseudo_values
+
+
+def merkle_trees() -> Document:
+    # The Certificate Transparency project's own test leaves, whose roots are well known.
+    inputs = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657"]
+    inputs.append(bytes(range(96, 112)).hex())
+    cases = []
+    for n in range(1, len(inputs) + 1):
+        leaves = [bytes.fromhex(text) for text in inputs[:n]]
+        proofs = [[digest.hex() for digest in inclusion_proof(leaves, i)] for i in range(n)]
+        cases.append({"leaves": inputs[:n], "root": merkle_root(leaves).hex(), "proofs": proofs})
+    return {"cases": cases}
+
+
+def parameter_trees() -> Document:
+    cases = []
+    shapes = [(1, 1), (1, 256), (4, 4), (10, 4), (16, 16), (17, 16), (600, 256), (77, 3), (33, 14)]
+    for seed, (dimension, chunk_values) in enumerate(shapes):
+        layout = TreeLayout(keccak256(bytes([seed])), chunk_values, dimension)
+        values = pseudo_values(dimension, seed)
+        if dimension >= 4:
+            values[:4] = [-(2**31), 2**31 - 1, -1, 0]
+        tree = ParameterTree(np.array(values, np.int32), layout)
+        proofs = [tree.proof(i) for i in range(layout.chunk_count)]
+        cases.append(
+            {
+                "manifest_digest": layout.manifest_digest.hex(),
+                "chunk_values": chunk_values,
+                "values": values,
+                "root": tree.root.hex(),
+                "proofs": [
+                    {"chunk": p.chunk.hex(), "siblings": [s.hex() for s in p.siblings]}
+                    for p in proofs
+                ],
+            }
+        )
+    return {"cases": cases}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value) if name.endswith("_wei") else value
+
+
+def _leaf_case(leaves: Sequence[Any], leaf_hashes: list[bytes], tree: StandardTree) -> Document:
+    rows = [{k: _plain(k, v) for k, v in dataclasses.asdict(leaf).items()} for leaf in leaves]
+    return {
+        "leaves": rows,
+        "leaf_hashes": [digest.hex() for digest in leaf_hashes],
+        "root": tree.root.hex(),
+        "proofs": [[digest.hex() for digest in tree.proof(i)] for i in range(len(leaves))],
+    }
+
+
+def _contributor_leaves(who: list[Address]) -> list[ContributorLeaf]:
+    examples = [10 * i + 1 for i in range(len(who))]
+    weights = apportion(examples, who)
+    return [
+        ContributorLeaf(
+            RoundId(9),
+            i,
+            account,
+            keccak256(b"update" + bytes([i])),
+            examples[i],
+            weights[i],
+            Wei(10**18 + i),
+            keccak256(b"signature" + bytes([i])),
+        )
+        for i, account in enumerate(who)
+    ]
+
+
+def standard_trees() -> Document:
+    cases: dict[str, list[Document]] = {"contributors": [], "scores": [], "rewards": []}
+    for n in range(1, len(ACCOUNTS) + 1):
+        who = ACCOUNTS[:n]
+        members = _contributor_leaves(who)
+        scores = [ScoreLeaf(RoundId(9), account, i * i) for i, account in enumerate(who)]
+        rewards = [RewardLeaf(account, Wei(10**20 * i + 1)) for i, account in enumerate(who)]
+        cases["contributors"].append(
+            _leaf_case(
+                members, [contributor_leaf_hash(m) for m in members], contributors_tree(members)
+            )
+        )
+        cases["scores"].append(
+            _leaf_case(scores, [score_leaf_hash(s) for s in scores], scores_tree(scores))
+        )
+        cases["rewards"].append(
+            _leaf_case(rewards, [reward_leaf_hash(r) for r in rewards], rewards_tree(rewards))
+        )
+    return {"empty_root": rewards_tree([]).root.hex(), **cases}
+
+
+def signatures() -> Document:
+    cases, refused = [], []
+    for i, key in enumerate(KEYS):
+        metrics = {"loss": 0.5 * i, "examples": i}
+        message = UpdateMessage(
+            RoundId(i + 1), keccak256(b"base"), keccak256(bytes([i])), 10**i, metrics_hash(metrics)
+        )
+        signed = sign_update(DOMAIN, message, key)
+        salt = keccak256(b"salt" + bytes([i]))
+        sealed = sealed_commitment(
+            DOMAIN, message.round_id, signed.contributor, salt, message.update
+        )
+        case = {
+            "private_key": key.hex(),
+            "address": signed.contributor,
+            "message": {k: _plain(k, v) for k, v in dataclasses.asdict(message).items()},
+            "metrics": metrics,
+            "digest": update_digest(DOMAIN, message).hex(),
+            "signature": signed.signature.hex(),
+            "signature_hash": signature_hash(message.metrics_hash, signed.signature).hex(),
+            "salt": salt.hex(),
+            "sealed_commitment": sealed.hex(),
+        }
+        cases.append(case)
+    good = bytes.fromhex(str(cases[0]["signature"]))
+    high = CURVE_ORDER - int.from_bytes(good[32:64], "big")
+    for code, bad in (
+        ("high-s", good[:32] + high.to_bytes(32, "big") + bytes([55 - good[64]])),
+        ("bad-signature-v", good[:64] + bytes([good[64] - 27])),
+        ("bad-signature-length", good[:64]),
+        ("wrong-signer", good[:64] + bytes([55 - good[64]])),
+        ("unrecoverable", bytes(64) + good[64:]),
+    ):
+        refused.append({"case": 0, "signature": bad.hex(), "code": code})
+    return {
+        "domain": {
+            "chain_id": DOMAIN.chain_id,
+            "verifying_contract": DOMAIN.verifying_contract,
+            "separator": domain_separator(DOMAIN).hex(),
+        },
+        "cases": cases,
+        "refused": refused,
+    }
+
+
+def rules() -> Document:
+    base = Rule(
+        1, 1, 1, 0, 10_000, 65536, 0, MANIFEST.digest(), 10, 4, 20, 2, 0, keccak256(b"examples")
+    )
+    variants = [
+        base,
+        dataclasses.replace(base, kind=2, weighting=2, num_byzantine=3),
+        dataclasses.replace(base, kind=3, weighting=2, num_byzantine=1, norm_bound_q=2**64 - 1),
+        dataclasses.replace(base, server_lr_q16=32768, server_momentum_q16=58982),
+    ]
+    cases = []
+    for rule in variants:
+        fields = dataclasses.asdict(rule)
+        fields["norm_bound_q"] = str(rule.norm_bound_q)
+        row = {k: _plain(k, v) for k, v in fields.items()}
+        cases.append({"rule": row, "rule_hash": rule_hash(rule).hex()})
+    return {"cases": cases}
