@@ -115,6 +115,7 @@ class RoundService:
         self._context: RoundContext | None = None
         self._vectors: dict[Address, Int32Vector] = {}
         self._metrics: dict[Address, JsonObject] = {}
+        self._evidence: dict[Address, tuple[SignedUpdate, SignedUpdate]] = {}
         self._model: tuple[bytes, Int32Vector] | None = None
         self._result: RoundInput | None = None
 
@@ -142,6 +143,7 @@ class RoundService:
         self._state = machine.RoundState(round_id, quorum(self._plan.rule))
         self._vectors.clear()
         self._metrics.clear()
+        self._evidence.clear()
         self._apply(machine.OpenRequested())
         return self._announce()
 
@@ -193,7 +195,11 @@ class RoundService:
         self._apply(machine.UpdateRefused(sender, code, str(error)))
 
     def close_round(self) -> RoundOutcome:
-        """Aggregate, store, seal, score and settle what was accepted; or void the round."""
+        """Aggregate, store, seal, score and settle what was accepted; or void the round.
+
+        Equivocators are slashed first: that needs no sealed round.
+        """
+        self._punish()
         self._apply(machine.CollectionClosed())
         state = self._state
         sealed = state.phase is not machine.Phase.VOID
@@ -269,7 +275,7 @@ class RoundService:
             case machine.RecordRefusal():
                 pass  # kept in the state; written to the journal before the round is decided
             case machine.SlashEquivocation():
-                self._slash(effect.first, effect.second)
+                self._evidence[effect.first.contributor] = (effect.first, effect.second)
             case machine.Aggregate():
                 self._aggregate()
             case machine.SealRound():
@@ -320,10 +326,18 @@ class RoundService:
         vector = self._vectors[signed.contributor]
         self._store.put_vector(vector, self._plan.manifest, signed.message.update)
 
-    def _slash(self, first: SignedUpdate, second: SignedUpdate) -> None:
-        round_id, contributor = first.message.round_id, first.contributor
-        if not self._ledger.is_equivocation_slashed(round_id, contributor):
-            self._ledger.slash_equivocation(first, second)
+    def _punish(self) -> None:
+        """Bring the evidence gathered while collecting to the ledger.
+
+        In order of address, and each pair in order of update root: replies arrive in any order,
+        but the same set of them must lead to the same blocks.
+        """
+        for contributor in sorted(self._evidence, key=address_bytes):
+            first, second = sorted(
+                self._evidence[contributor], key=lambda signed: signed.message.update
+            )
+            if not self._ledger.is_equivocation_slashed(self._state.round_id, contributor):
+                self._ledger.slash_equivocation(first, second)
 
     def _aggregate(self) -> None:
         """Apply the rule and make everything the seal will commit to durable."""

@@ -88,8 +88,8 @@ def _rule(experiment: Experiment, manifest: Manifest, scoring_hash: bytes) -> Ru
         weighting = Weighting.EXAMPLES
     return Rule(
         version=1,
-        kind=_KINDS[aggregator.kind],
-        weighting=weighting,
+        kind=int(_KINDS[aggregator.kind]),
+        weighting=int(weighting),
         num_byzantine=aggregator.num_byzantine if aggregator.kind == "trimmed_mean" else 0,
         examples_cap=aggregator.examples_cap,
         server_lr_q16=aggregator.server_lr_q16,

@@ -175,7 +175,7 @@ class RecordRefusal:
 
 @dataclass(frozen=True, slots=True)
 class SlashEquivocation:
-    """Bring both signatures to the ledger."""
+    """Bring both signatures to the ledger, when the collection is closed."""
 
     first: SignedUpdate
     second: SignedUpdate

@@ -1,0 +1,140 @@
+"""The ``fedproof`` script: every command of every layer, gathered at the top of the graph."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import clients.cli  # noqa: F401  (adds its commands)
+import coordinator.commands.chain
+import coordinator.commands.verify
+import coordinator.commands.version  # noqa: F401
+from coordinator import cli
+from coordinator.adapters.run_folder import RunFolder
+from coordinator.cli import app
+from coordinator.commands.output import console, ether, print_json
+from coordinator.core.errors import ConfigError
+from simulations.load import load_experiment, shipped_experiments
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one value, e.g. training.epochs=2. Repeatable."
+    ),
+]
+
+
+@app.command()
+def simulate(
+    config: Annotated[
+        str,
+        typer.Argument(
+            help=f"A TOML file, or the name of a shipped one: {', '.join(shipped_experiments())}."
+        ),
+    ],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/<name>.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default all cores.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Override the seed.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with data sets; else $FEDPROOF_DATA.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with an interrupted run (so does the same --out)."),
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete an earlier run in the folder first.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Run an experiment: train with Flower, commit every round to the chain, pay, report.
+
+    Examples:
+
+      [bold]fedproof simulate quickstart[/bold]
+
+      [bold]fedproof simulate my.toml --set rounds=20 --set aggregator.kind=median --workers 4[/bold]
+
+      [bold]fedproof simulate heart_disease --data ~/datasets --out runs/heart --resume[/bold]
+
+    Exit status: 0; 2 bad configuration or data; 5 chain; 6 disk; 130 interrupted.
+    """
+    if resume and fresh:
+        raise ConfigError("--resume and --fresh contradict each other; give one of them")
+    from simulations.run import RunOptions, run_experiment  # torch and flwr, only when needed
+
+    experiment = load_experiment(config, overrides or [], seed)
+    target = out or Path("runs") / experiment.name
+    options = RunOptions(workers, data, fresh)
+    from simulations.progress import Screen, Silence, earnings_table
+
+    if as_json:
+        result = run_experiment(experiment, target, options, Silence())
+    else:
+        console.print(
+            f"[bold]{experiment.name}[/bold]: {experiment.rounds} rounds, "
+            f"{experiment.partition.clients} contributors, {experiment.data.kind}, "
+            f"{experiment.aggregator.kind}, seed {experiment.seed}"
+        )
+        with Screen(console, experiment.rounds) as screen:
+            result = run_experiment(experiment, target, options, screen)
+    last = result.rounds[-1]
+    if as_json:
+        print_json(
+            {
+                "run": str(target),
+                "rounds": len(result.rounds),
+                "void": sum(r.status == "void" for r in result.rounds),
+                "test_accuracy": last.test_accuracy,
+                "model_root": last.model_root,
+                "resumed_from": result.resumed_from,
+            }
+        )
+        return
+    rows = [
+        (p.label, p.behaviour, p.stake_wei, p.slashed_wei, p.earned_wei)
+        for p in result.contributors
+    ]
+    console.print()
+    console.print(earnings_table(rows[:40]), markup=False)
+    if len(rows) > 40:
+        console.print(f"... and {len(rows) - 40} more in {target / 'contributors.json'}")
+    paid = sum(r.paid_wei for r in result.rounds)
+    console.print()
+    console.print(f"paid     {ether(paid)} in {len(result.rounds)} rounds")
+    console.print(f"run      {target}")
+    console.print(f"report   {target / 'report.md'}")
+    console.print(f"plots    {target / 'plots' / 'accuracy.png'}")
+    console.print(f"         {target / 'plots' / 'stakes_rewards.png'}")
+    console.print(f"verify   fedproof verify {target}")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; default: into the run's folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Draw a run's plots and write its report again, from its own records.
+
+    Example: [bold]fedproof report runs/quickstart --out /tmp/report[/bold]
+
+    Exit status: 0; 2 if the folder holds no finished run; 6 disk.
+    """
+    from simulations.report import write_report  # matplotlib, only when needed
+
+    path = write_report(RunFolder(run, read_only=True), out)
+    if as_json:
+        print_json({"report": str(path), "plots": str(path.parent / "plots")})
+        return
+    console.print(f"report   {path}\nplots    {path.parent / 'plots'}")
+
+
+def main() -> None:
+    """Start the ``fedproof`` command."""
+    cli.run(app)

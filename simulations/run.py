@@ -1,0 +1,342 @@
+"""Runs an experiment: real Flower clients in worker processes, a durable chain, one folder.
+
+``kill -9`` at any instant and the same call again goes on from the last acknowledged round and
+ends with the very same roots, down to the block hashes: every step asks chain and store what is
+there and does only what is missing.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
+
+# isort: split
+from flwr.app import ArrayRecord
+
+from clients.training import use_one_thread
+from coordinator.adapters.flower_strategy import FedproofStrategy, RoundReport
+from coordinator.adapters.run_folder import FileJournal, RunFolder
+from coordinator.adapters.scorers import scorer_from
+from coordinator.adapters.store import DiskStore
+from coordinator.commands.version import versions
+from coordinator.core import rounds as machine
+from coordinator.core.commitment import canonical_json
+from coordinator.core.errors import ConfigError
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.types import RoundId
+from coordinator.ports import RoundAnnouncement
+from coordinator.service import RoundService, publish_plan
+from simulations.bookkeeping import NODE_PREFIX, Bookkeeper, Tester
+from simulations.chain_setup import SimulatedChain, claim_all, finalize_all, open_chain
+from simulations.client_app import (
+    CLIENT,
+    FACTORY,
+    SimulationSpec,
+    cohort_sampler,
+    node_configs,
+    public_updates,
+)
+from simulations.data import load_dataset
+from simulations.engines.ledger_view import LedgerChainView
+from simulations.engines.process import PoolGrid
+from simulations.identities import identities_of
+from simulations.models import build_model
+from simulations.plan import Agreement, agree
+from simulations.progress import Listener, Silence
+from simulations.records import (
+    ContributorRecord,
+    RoundRecord,
+    contributors_json,
+    metrics_csv,
+    read_contributors,
+    read_rounds,
+)
+from simulations.report import write_report
+from simulations.schema import Experiment
+
+_ROUND_TIMEOUT_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run; nothing here changes a result.
+
+    ``workers`` of ``None`` means all cores. ``fresh`` deletes an earlier run in the folder.
+    """
+
+    workers: int | None = None
+    data_folder: Path | None = None
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run left behind."""
+
+    folder: RunFolder
+    rounds: list[RoundRecord]
+    contributors: list[ContributorRecord]
+    resumed_from: int
+
+
+def run_experiment(
+    experiment: Experiment,
+    out: Path,
+    options: RunOptions | None = None,
+    listener: Listener | None = None,
+) -> RunResult:
+    """Run an experiment into a folder, or go on with what is there.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something else, or data or model do not fit the experiment.
+    FedproofError
+        Whatever chain, store or rule raise.
+    """
+    options, listener = options or RunOptions(), listener or Silence()
+    folder = RunFolder(out)
+    with _held(folder, experiment, fresh=options.fresh):
+        if folder.is_complete:
+            return _finished(folder, resumed_from=experiment.rounds)
+        dataset = load_dataset(experiment.data, options.data_folder, experiment.seed)
+        with ExitStack() as stack:
+            simulation = Simulation(experiment, agree(experiment, dataset), folder, stack)
+            resumed_from = simulation.completed_rounds
+            simulation.train(options, listener)
+            simulation.conclude(listener)
+        write_report(folder)
+        folder.write_checksums()
+        return _finished(folder, resumed_from=resumed_from)
+
+
+class Simulation:
+    """One run in progress: chain, store and service opened on its folder."""
+
+    def __init__(
+        self, experiment: Experiment, agreement: Agreement, folder: RunFolder, stack: ExitStack
+    ) -> None:
+        self.experiment, self.agreement, self.folder = experiment, agreement, folder
+        self.store = DiskStore(folder.blobs)
+        stack.callback(self.store.close)
+        root = self._publish()
+        self.chain = stack.enter_context(_chain(experiment, folder, root))
+        self.journal = FileJournal(folder.root / "rounds")
+        self.nodes = node_configs(experiment)
+        self.listener: Listener = Silence()
+        self.service = RoundService(
+            self.chain.ledger,
+            self.store,
+            self.journal,
+            scorer_from(agreement.scoring, self.store),
+            agreement.plan,
+            self._observe,
+        )
+        self.service.catch_up()
+        self.bookkeeper = self._bookkeeper()
+        self.records = self._rebuilt_records()
+
+    @property
+    def completed_rounds(self) -> int:
+        """How many rounds the ledger has decided."""
+        last = self.chain.ledger.head().last_opened
+        is_open = bool(last) and self.chain.ledger.round(last).status == "open"
+        return int(last) - is_open
+
+    def train(self, options: RunOptions, listener: Listener) -> None:
+        """Run the rounds that are missing."""
+        if self.completed_rounds >= self.experiment.rounds:
+            return
+        self.listener = listener
+        spec = SimulationSpec(self.experiment, options.data_folder, self.folder.blobs)
+        with PoolGrid(
+            FACTORY,
+            self.nodes,
+            spec=spec,
+            workers=options.workers,
+            seed=self.experiment.seed,
+            chain_view=LedgerChainView(self.chain.ledger),
+        ) as grid:
+            self._clock = time.monotonic()
+            strategy = FedproofStrategy(
+                self.service,
+                fraction_evaluate=0.0,
+                min_train_nodes=1,
+                min_available_nodes=1,
+                sampler=cohort_sampler(self.experiment, self.nodes),
+                completed_rounds=self.completed_rounds,
+                round_config=self._public_updates,
+                on_round=self._round_over,
+            )
+            initial = ArrayRecord(self.agreement.initial_state)
+            strategy.start(
+                grid, initial, num_rounds=self.experiment.rounds, timeout=_ROUND_TIMEOUT_S
+            )
+
+    def conclude(self, listener: Listener) -> None:
+        """Finalise, pay out, and write the run's records."""
+        finalize_all(self.chain)
+        claim_all(self.chain, self.store)
+        seconds = {record.round: record.seconds for record in self.records}
+        self.records = [
+            self.bookkeeper.round_record(RoundId(number), seconds.get(number, 0.0))
+            for number in range(1, self.experiment.rounds + 1)
+        ]
+        self._write_records()
+        people = self.bookkeeper.contributor_records(self.records)
+        self.folder.write(
+            self.folder.root / "contributors.json", contributors_json(people).encode()
+        )
+        _write_federation(self.folder, self.chain, complete=True)
+        listener.say("all rounds final, rewards claimed")
+
+    # --- what the strategy calls back --------------------------------------------------------
+
+    def _public_updates(self, announcement: RoundAnnouncement) -> dict[str, str]:
+        size = self.experiment.cohort.size
+        self.listener.round_begins(int(announcement.round_id), size)
+        return public_updates(
+            announcement, self.chain.ledger, self.store, self.chain.identities.addresses
+        )
+
+    def _observe(self, event: machine.Event) -> None:
+        if isinstance(event, machine.UpdateAccepted | machine.UpdateRefused):
+            self.listener.update_decided()
+
+    def _round_over(self, report: RoundReport) -> None:
+        now = time.monotonic()
+        record = self.bookkeeper.round_record(report.outcome.round_id, now - self._clock)
+        self._clock = now
+        self.records.append(record)
+        with open(self.folder.root / "metrics.jsonl", "a") as file:
+            file.write(record.as_json() + "\n")
+        self.listener.round_ends(record)
+
+    # --- set-up ----------------------------------------------------------------------------------
+
+    def _publish(self) -> bytes:
+        root = publish_plan(self.store, self.agreement.plan, self.agreement.initial_model)
+        for blob in (canonical_json(self.agreement.scoring), *self.agreement.artifacts):
+            self.store.put_bytes(blob)
+        self.store.sync()
+        assert root == parameter_root(self.agreement.initial_model, self.agreement.plan.manifest)
+        return root
+
+    def _bookkeeper(self) -> Bookkeeper:
+        experiment, dataset = self.experiment, self.agreement.dataset
+        use_one_thread()  # so that test figures repeat to the last bit
+        model = build_model(
+            experiment.model, dataset.input_shape, dataset.num_classes, experiment.seed
+        )
+        tester = Tester(model, self.agreement.plan.manifest, dataset)
+        senders: dict[str, int] = {a: i for i, a in enumerate(self.chain.identities.addresses)}
+        senders |= {f"{NODE_PREFIX}{node}": int(c[CLIENT]) for node, c in self.nodes.items()}
+        return Bookkeeper(
+            experiment, self.agreement, self.chain, self.store, self.journal, tester, senders
+        )
+
+    def _rebuilt_records(self) -> list[RoundRecord]:
+        """Return the records of the rounds the ledger has; keep wall times that are on disk."""
+        seconds = _seconds_on_disk(self.folder.root / "metrics.jsonl")
+        records = [
+            self.bookkeeper.round_record(RoundId(number), seconds.get(number, 0.0))
+            for number in range(1, self.completed_rounds + 1)
+        ]
+        self.records = records
+        self._write_records()
+        return records
+
+    def _write_records(self) -> None:
+        lines = "".join(record.as_json() + "\n" for record in self.records)
+        self.folder.write(self.folder.root / "metrics.jsonl", lines.encode())
+        self.folder.write(self.folder.root / "metrics.csv", metrics_csv(self.records).encode())
+
+
+@contextmanager
+def _held(folder: RunFolder, experiment: Experiment, *, fresh: bool) -> Iterator[None]:
+    """Lock the folder and make sure that it is this experiment's."""
+    if fresh and folder.root.exists():
+        _delete_run(folder)
+    if folder.root.is_dir() and not _is_run(folder) and any(folder.root.iterdir()):
+        raise ConfigError(f"--out {folder.root}: is not empty and holds no run; choose another")
+    folder.create()
+    try:
+        config = experiment.canonical_json()
+        if not folder.config.exists():
+            folder.write(folder.config, config)
+            text = json.dumps(versions(), indent=1, sort_keys=True)
+            folder.write(folder.root / "versions.json", text.encode() + b"\n")
+        elif folder.config.read_bytes() != config:
+            raise ConfigError(
+                f"--out {folder.root}: holds a run of another configuration (config.json differs);"
+                " choose another folder, or delete it with --fresh"
+            )
+        yield
+    finally:
+        folder.release()
+
+
+def _is_run(folder: RunFolder) -> bool:
+    return folder.config.is_file() or (folder.root / ".lock").is_file()
+
+
+def _delete_run(folder: RunFolder) -> None:
+    if any(folder.root.iterdir()) and not _is_run(folder):
+        raise ConfigError(
+            f"--fresh: {folder.root} holds no run (no config.json); it is not deleted"
+        )
+    folder.create()  # refuses if another process is at work in it
+    folder.release()
+    shutil.rmtree(folder.root)
+
+
+@contextmanager
+def _chain(
+    experiment: Experiment, folder: RunFolder, initial_model_root: bytes
+) -> Iterator[SimulatedChain]:
+    folder.chain.parent.mkdir(exist_ok=True)
+    identities = identities_of(experiment)
+    with open_chain(experiment, identities, folder.chain, initial_model_root) as chain:
+        _write_federation(folder, chain, complete=False)
+        yield chain
+
+
+def _write_federation(folder: RunFolder, chain: SimulatedChain, *, complete: bool) -> None:
+    """Write where the commitments are; the head is for whoever wants to remember a block hash."""
+    document: dict[str, object] = {
+        "chain_id": chain.node.genesis.chain_id,
+        "contract": chain.federation.address,
+        "genesis": json.loads(chain.node.genesis.to_json()),
+    }
+    if complete:
+        head = chain.node.head
+        document |= {"head_block": head.number, "head_hash": "0x" + head.hash.hex()}
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    folder.write(folder.federation, text.encode())
+
+
+def _seconds_on_disk(path: Path) -> dict[int, float]:
+    """Return the wall times of an interrupted run; its last line may be half written."""
+    found = {}
+    if path.is_file():
+        for line in path.read_text(errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+                found[int(row["round"])] = float(row["seconds"])
+            except (ValueError, KeyError, TypeError):
+                continue
+    return found
+
+
+def _finished(folder: RunFolder, *, resumed_from: int) -> RunResult:
+    return RunResult(
+        folder,
+        read_rounds(folder.root / "metrics.jsonl"),
+        read_contributors(folder.root / "contributors.json"),
+        resumed_from,
+    )
