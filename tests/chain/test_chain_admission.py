@@ -68,11 +68,10 @@ class TestForm:
         raw[position] ^= data.draw(st.integers(1, 255))
         try:
             decoded = decode_transaction(bytes(raw), chain_id=1337)
-        except TransactionRefusedError as refused:
-            assert refused.code
-        else:
-            assert decoded.encode() == bytes(raw)
-            assert decoded.sender.hex() != account.address[2:].lower()
+        except TransactionRefusedError:
+            return
+        assert decoded.encode() == bytes(raw)
+        assert decoded.sender.hex() != account.address[2:].lower()
 
     @given(raw=st.binary(max_size=300))
     @settings(max_examples=300, deadline=None)

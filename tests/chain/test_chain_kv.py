@@ -1,5 +1,6 @@
 """The store: atomic batches, one commit per block, one user at a time, honest errors."""
 
+import contextlib
 import hashlib
 import sqlite3
 import subprocess
@@ -21,6 +22,14 @@ def folder_state(folder: Path) -> dict[str, tuple[str, int]]:
     }
 
 
+class OnPurpose(Exception):
+    pass
+
+
+def failing():
+    return contextlib.suppress(OnPurpose)
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 def db(request, tmp_path):
     store = MemoryDB() if request.param == "memory" else SqliteDB(tmp_path / "kv.sqlite")
@@ -39,27 +48,27 @@ class TestBatches:
 
     def test_nothing_is_kept_when_the_batch_raises(self, db):
         db[b"a"] = b"1"
-        with pytest.raises(RuntimeError), db.atomic_batch() as batch:
+        with failing(), db.atomic_batch() as batch:
             batch[b"a"] = b"2"
             del batch[b"a"]
             batch[b"b"] = b"3"
-            raise RuntimeError
+            raise OnPurpose
         assert list(db.rows()) == [(b"a", b"1")]
 
     def test_an_inner_batch_is_dropped_with_the_outer(self, db):
-        with pytest.raises(RuntimeError), db.atomic_batch():
+        with failing(), db.atomic_batch():
             with db.atomic_batch() as inner:
                 inner[b"a"] = b"1"
             assert db[b"a"] == b"1"
-            raise RuntimeError
+            raise OnPurpose
         assert b"a" not in db
 
     def test_a_failed_inner_batch_leaves_the_outer_alone(self, db):
         with db.atomic_batch() as outer:
             outer[b"a"] = b"1"
-            with pytest.raises(RuntimeError), db.atomic_batch() as inner:
+            with failing(), db.atomic_batch() as inner:
                 inner[b"a"] = b"2"
-                raise RuntimeError
+                raise OnPurpose
             assert outer[b"a"] == b"1"
         assert list(db.rows()) == [(b"a", b"1")]
 
@@ -248,9 +257,7 @@ class TestForeignFiles:
         db._connection.execute("PRAGMA user_version=2")
         db.checkpoint_and_close()
         for attempt in (SqliteDB, open_read_only):
-            with pytest.raises(
-                StoreError, match="chain format 2; this version of Fedproof reads 1"
-            ):
+            with pytest.raises(StoreError, match=r"chain format 2; .* reads 1"):
                 attempt(path)
 
     def test_a_truncated_file(self, tmp_path, genesis):

@@ -95,7 +95,7 @@ class TestTimes:
 
     @pytest.mark.parametrize("offset", [0, -1])
     def test_not_after_the_parent(self, node, genesis, offset):
-        with pytest.raises(LedgerError, match="block 1: time .* is not after its parent's"):
+        with pytest.raises(LedgerError, match=r"block 1: time .* is not after its parent's"):
             node.mine(timestamp=genesis.timestamp + offset)
         assert node.head_number == 0
 
@@ -208,10 +208,9 @@ class TestContracts:
         fill = encode("fill", 40, b"")
         node.mine([alice.sign(to=counter, value=0, gas=2_000_000, data=fill)])
         before = node.get_balance(alice.address)
-        clear = encode("clear", 40, b"\x01" * padding)
-        (receipt,) = node.mine(
-            [alice.sign(to=counter, value=0, gas=2_000_000, data=clear)]
-        ).receipts
+        clear = encode("clear", 10, b"\x01" * padding)
+        raw = alice.sign(to=counter, value=0, gas=2_000_000, data=clear)
+        (receipt,) = node.mine([raw]).receipts
         assert receipt.is_success
         paid = before - node.get_balance(alice.address)
         assert paid == receipt.gas_used * receipt.effective_gas_price
