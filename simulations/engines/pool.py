@@ -22,6 +22,7 @@ from coordinator.core.errors import ConfigError, FedproofError
 from simulations.engines import frames
 from simulations.engines.frames import Frame, FrameChannel
 from simulations.engines.segments import SegmentFolder
+from simulations.engines.warm import start_server
 from simulations.engines.worker import AppFactory, WorkerSetup, worker_main
 
 _log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class WorkerPool:
         self._on_dropped = on_dropped
         self._chain_view = chain_view
         self._context = get_context("forkserver")
-        self._context.set_forkserver_preload(["simulations.engines.worker", *preload])
+        start_server(preload)
         self._queue: deque[Task] = deque()
         self._busy_nodes: set[int] = set()
         self._usual_s = 1.0
@@ -117,6 +118,11 @@ class WorkerPool:
     def process_ids(self) -> list[int]:
         """Process ids of the live workers."""
         return [worker.process.pid or 0 for worker in self._workers]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every worker has built its ClientApp."""
+        return all(worker.ready for worker in self._workers)
 
     def submit(self, tasks: Iterable[Task]) -> None:
         """Queue tasks in order."""

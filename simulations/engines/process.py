@@ -31,6 +31,8 @@ from simulations.engines import frames
 from simulations.engines.frames import PackedContent
 from simulations.engines.pool import Finished, Task, WorkerPool, default_workers
 from simulations.engines.segments import SegmentFolder
+from simulations.engines.silence import is_silent
+from simulations.engines.warm import DEFAULT_PRELOAD
 from simulations.engines.worker import AppFactory
 
 _SERVER_NODE_ID = 1
@@ -76,7 +78,7 @@ class PoolGrid(Grid):
         run_id: int = 1,
         run_config: UserConfig | None = None,
         chain_view: ChainView | None = None,
-        preload: Sequence[str] = ("torch",),
+        preload: Sequence[str] = DEFAULT_PRELOAD,
         tag: str = "run",
         segment_base: Path | None = None,
     ) -> None:
@@ -95,7 +97,7 @@ class PoolGrid(Grid):
         self._turns: dict[int, int] = {}
         self._messages: dict[int, Message] = {}
         self._broadcasts: dict[str, set[int]] = {}
-        self._replies: dict[str, Message] = {}
+        self._replies: dict[str, Message | None] = {}
         self._segments = SegmentFolder.create(tag, segment_base)
         self._previous_sigterm: Any = None
         try:
@@ -134,6 +136,18 @@ class PoolGrid(Grid):
         """End the workers and remove the segments; may be called twice."""
         self._pool.close()
         self._segments.close()
+
+    def wait_until_ready(self) -> None:
+        """Return once every worker has built its ClientApp.
+
+        Raises
+        ------
+        ConfigError
+            If one cannot.
+        """
+        while not self._pool.is_ready:
+            for finished in self._pool.poll(None):
+                self._collect(finished)
 
     @property
     def worker_process_ids(self) -> list[int]:
@@ -177,7 +191,8 @@ class PoolGrid(Grid):
         """Return the replies to these messages that have arrived, each once."""
         for finished in self._pool.poll(0.0):
             self._collect(finished)
-        return [self._replies.pop(name) for name in message_ids if name in self._replies]
+        found = [self._replies.pop(name) for name in message_ids if name in self._replies]
+        return [reply for reply in found if reply is not None]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -197,7 +212,8 @@ class PoolGrid(Grid):
             while waiting:
                 for name in [name for name in waiting if name in self._replies]:
                     del waiting[name]
-                    yield self._replies.pop(name)
+                    if (reply := self._replies.pop(name)) is not None:
+                        yield reply
                 if not waiting:
                     return
                 left = None if end is None else end - time.monotonic()
@@ -266,7 +282,7 @@ class PoolGrid(Grid):
         self._forget(task)
         if not task.abandoned:
             vars(reply.metadata)["_message_id"] = f"{task.message_id}-reply"
-            self._replies[task.message_id] = reply
+            self._replies[task.message_id] = None if is_silent(reply) else reply
 
     def _unpack(self, data: bytes) -> Message:
         names: set[str] = set()

@@ -1,0 +1,25 @@
+"""The chain as the owner of a simulation's pool reads it, for its workers to ask."""
+
+from clients.chain_view import RoundFacts
+from coordinator.core.types import RoundId, SigningDomain
+from coordinator.ports import Ledger
+
+
+class LedgerChainView:
+    """A :class:`~clients.chain_view.ChainView` over the ledger port."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._domain = ledger.domain()
+
+    @property
+    def domain(self) -> SigningDomain:
+        """The ledger's domain."""
+        return self._domain
+
+    def round(self, round_id: RoundId) -> RoundFacts:
+        """Return what the ledger stores of a round now."""
+        found = self._ledger.round(round_id)
+        return RoundFacts(
+            found.status, found.model_root, found.rule_hash, found.deadline, found.new_model_root
+        )

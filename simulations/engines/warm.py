@@ -1,0 +1,20 @@
+"""Starts the process that workers are forked from, early and in the background.
+
+Importing torch and the like takes seconds; done there while this process imports its own, it
+costs nothing. Imports nothing heavy itself. Call it first thing, or not at all: a pool starts
+the server on its own if need be.
+"""
+
+from collections.abc import Sequence
+from multiprocessing import forkserver, get_context
+
+DEFAULT_PRELOAD = ("simulations.engines.preheat",)
+
+
+def start_server(preload: Sequence[str] = DEFAULT_PRELOAD) -> None:
+    """Start the fork server if it does not run yet; returns at once.
+
+    The first call of a process decides what is preloaded.
+    """
+    get_context("forkserver").set_forkserver_preload(list(preload))
+    forkserver.ensure_running()
