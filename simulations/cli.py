@@ -56,7 +56,7 @@ def simulate(
 
       [bold]fedproof simulate quickstart[/bold]
 
-      [bold]fedproof simulate my.toml --set rounds=20 --set aggregator.kind=median --workers 4[/bold]
+      [bold]fedproof simulate my.toml --set aggregator.kind=median --workers 4[/bold]
 
       [bold]fedproof simulate heart_disease --data ~/datasets --out runs/heart --resume[/bold]
 

@@ -1,0 +1,97 @@
+"""Audits a whole run folder: files, chain, configuration, then every round."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from coordinator.adapters.run_folder import RunFolder
+from coordinator.adapters.scorers import scorer_from
+from coordinator.adapters.store import DiskStore
+from coordinator.core.documents import decode
+from coordinator.core.errors import ConfigError
+from coordinator.core.types import RoundId, Rule
+from coordinator.ports import ArtifactStore, Scorer
+from coordinator.verify.chain_audit import AuditedChain, audit_chain, check_seen_block
+from coordinator.verify.findings import Findings
+from coordinator.verify.round_audit import RoundAuditor
+
+
+def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = False) -> Findings:
+    """Replay a run from its folder alone; nothing in it is written.
+
+    Parameters
+    ----------
+    root
+        The run's folder.
+    seen_block
+        A block hash that must be in the chain, as remembered by somebody who watched.
+    partial
+        The run is still going on or was interrupted: do not ask for ``SHA256SUMS``.
+
+    Raises
+    ------
+    ConfigError
+        If ``root`` is no folder one can read. Everything else becomes a fault.
+    """
+    if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
+        raise ConfigError(f"{root}: not a readable folder; expected a run folder")
+    folder = RunFolder(root, read_only=True)
+    findings = Findings()
+    if not partial:
+        for name, wrong in folder.check_checksums():
+            rule = "every file must be as the finished run left it"
+            findings.fault(_round_of(name), name, rule, wrong)
+    chain = audit_chain(folder, findings)
+    if chain is not None:
+        _audit_commitments(folder, chain, findings, seen_block)
+    return findings
+
+
+def _audit_commitments(
+    folder: RunFolder, chain: AuditedChain, findings: Findings, seen_block: str | None
+) -> None:
+    if seen_block:
+        check_seen_block(chain, seen_block, findings)
+    _check_config(folder, chain, findings)
+    store = DiskStore(folder.blobs, read_only=True)
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads, thread_name_prefix="fedproof-verify") as pool:
+        auditor = RoundAuditor(
+            chain.ledger, store, findings, lambda rule: scorer_of(rule, store), pool
+        )
+        for number in range(1, chain.ledger.head().last_opened + 1):
+            auditor.audit(RoundId(number))
+
+
+def scorer_of(rule: Rule, store: ArtifactStore) -> Scorer:
+    """Return the scorer that a rule announces, built from the store."""
+    name = rule.scoring_hash
+    document = decode("json", name, store.get_bytes(name), f"scoring {name.hex()}")
+    return scorer_from(document, store)
+
+
+def _check_config(folder: RunFolder, chain: AuditedChain, findings: Findings) -> None:
+    """Check that the configuration is the one whose digest the contract was deployed with."""
+    try:
+        digest = hashlib.sha256(folder.config.read_bytes()).digest()
+    except OSError as error:
+        findings.fault(
+            None, "config.json", "the configuration must be there", error.strerror or str(error)
+        )
+        return
+    if digest != chain.terms.config_digest:
+        findings.fault(
+            None,
+            "config.json",
+            "its SHA-256 must be the config digest on chain",
+            f"found {digest.hex()}, expected {chain.terms.config_digest.hex()}",
+        )
+
+
+def _round_of(name: str) -> int | None:
+    """Return the round a file of the coordinator's notes is about; blobs may serve several."""
+    path = Path(name)
+    if path.parent.name == "rounds" and path.stem.isdigit():
+        return int(path.stem)
+    return None
