@@ -8,11 +8,15 @@ first.
 
 import json
 import math
+import re
 from typing import Any
 
-from coordinator.core.errors import ConfigError
+from coordinator.core.errors import ConfigError, VerificationError
 
 MAX_DEPTH = 32
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def canonical_json(obj: Any) -> bytes:
@@ -39,6 +43,37 @@ def canonical_json(obj: Any) -> bytes:
         obj, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     )
     return text.encode("ascii")
+
+
+def parse_json(data: bytes, place: str) -> Any:
+    """Parse JSON that somebody else wrote; ``place`` names it in errors.
+
+    Nesting is counted before anything is parsed: the standard parser recurses, py-evm's
+    dependencies raise the recursion limit to 100,000, and together they let a few kilobytes of
+    ``[`` end the process.
+
+    Raises
+    ------
+    VerificationError
+        If it is not UTF-8 JSON, or nested deeper than 32.
+
+    Examples
+    --------
+    >>> parse_json(b'{"a": [1, "]"]}', "example")
+    {'a': [1, ']']}
+    """
+    depth = deepest = 0
+    for bracket in _STRING.sub(b"", data).translate(None, _NOT_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH + 1:
+        raise VerificationError(
+            f"{place}: JSON nested {deepest} deep, expected at most {MAX_DEPTH}"
+        )
+    try:
+        return json.loads(data.decode("utf-8"))
+    except ValueError as error:
+        raise VerificationError(f"{place}: not JSON ({error})") from error
 
 
 def _check_plain(obj: Any, place: str, depth: int) -> None:

@@ -6,7 +6,6 @@ non-float buffers, which travel outside the vector (:func:`split_buffers`).
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from coordinator.core.canonical import canonical_json
+from coordinator.core.canonical import canonical_json, parse_json
 from coordinator.core.errors import ConfigError, VerificationError
 
 MANIFEST_VERSION = 1
@@ -226,11 +225,7 @@ def _parse_object(data: bytes) -> dict[str, Any]:
         raise VerificationError(
             f"manifest: {len(data)} bytes of JSON, expected at most {MAX_JSON_BYTES}"
         )
-    try:
-        fields = json.loads(data.decode("ascii"))
-    except (ValueError, RecursionError) as error:
-        raise VerificationError(f"manifest: not ASCII JSON ({error})") from error
-    return _object_with_keys(fields, _MANIFEST_KEYS, "manifest")
+    return _object_with_keys(parse_json(data, "manifest"), _MANIFEST_KEYS, "manifest")
 
 
 def _object_with_keys(value: object, keys: set[str], place: str) -> dict[str, Any]:
