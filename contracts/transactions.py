@@ -14,7 +14,7 @@ from eth_utils.address import to_checksum_address
 
 from contracts.calls import Call
 from contracts.events import FederationEvent, LogPlace, decode_event, decode_log
-from contracts.rpc import Rpc, hex_bytes
+from contracts.rpc import Rpc, hex_bytes, revert_reason
 from coordinator.core.errors import (
     ChainUnavailableError,
     LedgerError,
@@ -266,7 +266,9 @@ def _receipt(receipt: dict[str, Any], to: Address | None) -> Receipt:
 
 def _embedded_receipt(receipt: "TxReceipt", signed: SignedCall) -> Receipt:
     if not receipt.is_success:
-        reason = receipt.revert_reason or receipt.failure
+        # "execution reverted" is the node's word; what follows it, if anything, the contract's.
+        reason = revert_reason(receipt.revert_data) or receipt.failure
+        reason = reason.removeprefix("execution reverted")
         raise _reverted(signed, receipt.block_number, reason)
     emitter = signed.to or receipt.contract_address
     events = [
