@@ -6,6 +6,7 @@ development methods are there only when asked for.
 
 import json
 import logging
+import re
 from typing import Any, Final
 
 from contracts.chain.mining import DEFAULT_INTERVAL_S, Miner, MiningMode
@@ -29,6 +30,9 @@ from coordinator.core.types import JsonObject
 
 MAX_BATCH: Final = 256
 """Requests in one batch."""
+_MAX_DEPTH: Final = 32
+_MAX_BRACKETS: Final = 100_000
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -74,8 +78,9 @@ class Dispatcher:
     def handle(self, body: bytes) -> bytes | None:
         """Answer one HTTP body: a request or a batch; ``None`` if nothing is to be said."""
         try:
+            _check_nesting(body)
             request = json.loads(body)
-        except (ValueError, RecursionError) as failed:
+        except ValueError as failed:
             return _encode(_error(None, RpcError(PARSE_ERROR, f"parse error: {failed}")))
         answer = (
             self.dispatch_batch(request) if isinstance(request, list) else self.dispatch(request)
@@ -130,6 +135,19 @@ class Dispatcher:
             raise RpcError(
                 INTERNAL_ERROR, f"internal error in {name}: {type(failed).__name__}"
             ) from failed
+
+
+def _check_nesting(body: bytes) -> None:
+    """Refuse deeply nested JSON before it is parsed.
+
+    py-evm raises Python's recursion limit to 100,000, and with that the parser runs out of C
+    stack, which ends the process, long before it raises.
+    """
+    depth = 0
+    for count, bracket in enumerate(_BRACKET.finditer(body)):
+        depth += 1 if bracket[0] in (b"[", b"{") else -1
+        if depth > _MAX_DEPTH or count > _MAX_BRACKETS:
+            raise ValueError(f"nested deeper than {_MAX_DEPTH}, or over {_MAX_BRACKETS} brackets")
 
 
 def _checked(request: Any) -> tuple[str, list[Any]]:
