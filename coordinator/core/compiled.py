@@ -24,3 +24,13 @@ def compiled(function: _Function) -> _Function:
     except RuntimeError:
         kernel = _njit(cache=False, **options)(function)
     return kernel
+
+
+def inlined(function: _Function) -> _Function:
+    """Mark a function as part of every kernel that calls it.
+
+    It is never compiled alone: with nested kernels LLVM would do the inner one's work again at
+    every level, and a fresh machine waits for that.
+    """
+    part: _Function = _njit(inline="always", nogil=True)(function)
+    return part

@@ -13,16 +13,17 @@ References
 NIST FIPS 180-4.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.core.compiled import compiled
+from coordinator.core.compiled import compiled, inlined
 from coordinator.core.sha256_vectors import (
     LANES,
+    add_states,
+    broadcast_state,
     expand_words,
     gather_words,
+    put_value,
     sixteen_rounds,
     value_at,
 )
@@ -48,73 +49,97 @@ def _root_bits(number: int, power: int) -> int:
     return low & 0xFFFFFFFF
 
 
-_ROUND_CONSTANTS = np.array([_root_bits(prime, 3) for prime in _primes(64)], np.uint32)
-_INITIAL = np.array([_root_bits(prime, 2) for prime in _primes(8)], np.uint32)
+_CONSTANTS = np.array(
+    [_root_bits(prime, 3) for prime in _primes(64)]
+    + [_root_bits(prime, 2) for prime in _primes(8)]
+    + [0] * 8,
+    np.uint32,
+)
+"""64 round constants, the 8 words of the initial state, and 8 zeros."""
 
 
-@compiled
-def _compress(state: Any, words: Any) -> None:
-    """Hash one block: message words ``(16, LANES)``, overwritten, into ``state[:8]``."""
-    state[8:] = state[:8]
-    variables = state.ctypes.data + 32 * LANES
-    sixteen_rounds(variables, words.ctypes.data, _ROUND_CONSTANTS.ctypes.data)
-    for done in range(16, 64, 16):
-        expand_words(words.ctypes.data)
-        constants = _ROUND_CONSTANTS.ctypes.data + 4 * done
-        sixteen_rounds(variables, words.ctypes.data, constants)
-    state[:8] += state[8:]
+_ROW_BYTES = 4 * LANES
+_STATE, _VARIABLES, _WORDS, _CARRY, _PADDED = (_ROW_BYTES * row for row in (0, 8, 16, 32, 33))
+"""Where things lie in a thread's scratch memory: 8, 8, 16 and 1 rows, then padded messages."""
 
 
-@compiled
-def _finish(state: Any, carry: Any, rows: int, row_words: int) -> None:
-    """Hash the values after the last whole block, the padding and the length."""
-    words = np.zeros((16, LANES), np.uint32)
-    done = row_words // 16 * 16
-    rest = row_words - done
+@inlined
+def _compress(scratch: int, constants: int) -> None:
+    """Hash the block in the words into the state; overwrites words and variables."""
+    broadcast_state(scratch + _VARIABLES, constants + 4 * 72)
+    add_states(scratch + _VARIABLES, scratch + _VARIABLES, scratch + _STATE)
+    for quarter in range(4):
+        if quarter > 0:
+            expand_words(scratch + _WORDS)
+        sixteen_rounds(scratch + _VARIABLES, scratch + _WORDS, constants + 64 * quarter)
+    add_states(scratch + _STATE, scratch + _STATE, scratch + _VARIABLES)
+
+
+@inlined
+def _edge_words(words: int, rows: int, row_words: int, prefix: int, block: int) -> None:
+    """Write the words of a block in which values end: the end bit, zeros, the length."""
     for lane in range(LANES):
-        before = carry[lane]
-        for k in range(rest):
-            value = value_at(rows + 4 * (lane * row_words + done + k))
-            words[k, lane] = (before << 24) | (value >> 8)
-            before = value
-        words[rest, lane] = (before << 24) | 0x800000
-    if rest > 13:
-        _compress(state, words)
-        words[:] = 0
-    words[15, :] = 8 + 32 * row_words
-    _compress(state, words)
+        row = rows + 4 * lane * row_words
+        for k in range(16):
+            index = 16 * block + k
+            before = np.uint32(0)
+            if index == 0:
+                before = np.uint32(prefix)
+            elif index <= row_words:
+                before = value_at(row + 4 * (index - 1))
+            current = np.uint32(0x80000000 if index == row_words else 0)
+            if index < row_words:
+                current = value_at(row + 4 * index)
+            word = np.uint32((before << np.uint32(24)) | (current >> np.uint32(8)))
+            put_value(words + _ROW_BYTES * k + 4 * lane, word)
 
 
-@compiled
-def _hash_group(rows: int, row_words: int, prefix: int, state: Any) -> None:
-    for i in range(8):
-        state[i, :] = _INITIAL[i]
-    carry = np.full(LANES, prefix, np.uint32)
-    words = np.empty((16, LANES), np.uint32)
-    for block in range(row_words // 16):
-        gather_words(words.ctypes.data, carry.ctypes.data, rows + 64 * block, 4 * row_words)
-        _compress(state, words)
-    _finish(state, carry, rows, row_words)
+@inlined
+def _hash_group(scratch: int, constants: int, rows: int, row_words: int, prefix: int) -> None:
+    """Hash 16 rows into the state."""
+    broadcast_state(scratch + _STATE, constants + 4 * 64)
+    for lane in range(LANES):
+        put_value(scratch + _CARRY + 4 * lane, np.uint32(prefix))
+    blocks = (4 * row_words + 9 + 63) // 64
+    for block in range(blocks):
+        if 16 * (block + 1) <= row_words:
+            at = rows + 64 * block
+            gather_words(scratch + _WORDS, scratch + _CARRY, at, 4 * row_words)
+        else:
+            _edge_words(scratch + _WORDS, rows, row_words, prefix, block)
+            if block == blocks - 1:
+                for lane in range(LANES):
+                    length = scratch + _WORDS + 15 * _ROW_BYTES + 4 * lane
+                    put_value(length, np.uint32(8 + 32 * row_words))
+        _compress(scratch, constants)
 
 
 @compiled
 def _hash_rows(
-    address: int, total_words: int, row_words: int, prefix: int, first: int, last: int, out: Any
+    scratch: int,
+    constants: int,
+    values: int,
+    total_words: int,
+    row_words: int,
+    prefix: int,
+    first: int,
+    last: int,
+    out: int,
 ) -> None:
-    state = np.empty((16, LANES), np.uint32)
     for row in range(first, last, LANES):
-        count = min(LANES, last - row)
         start = row * row_words
-        if start + LANES * row_words <= total_words:
-            _hash_group(address + 4 * start, row_words, prefix, state)
-        else:
-            padded = np.zeros(LANES * row_words, np.uint32)
-            for k in range(min(total_words - start, count * row_words)):
-                padded[k] = value_at(address + 4 * (start + k))
-            _hash_group(padded.ctypes.data, row_words, prefix, state)
-        for lane in range(count):
+        rows = values + 4 * start
+        if start + LANES * row_words > total_words:
+            rows = scratch + _PADDED
+            for k in range(LANES * row_words):
+                inside = start + k < total_words
+                value = value_at(values + 4 * (start + k)) if inside else np.uint32(0)
+                put_value(rows + 4 * k, value)
+        _hash_group(scratch, constants, rows, row_words, prefix)
+        for lane in range(min(LANES, last - row)):
             for i in range(8):
-                out[row + lane, i] = state[i, lane]
+                word = value_at(scratch + _STATE + _ROW_BYTES * i + 4 * lane)
+                put_value(out + 32 * (row + lane) + 4 * i, word)
 
 
 def hash_rows(
@@ -147,4 +172,17 @@ def hash_rows(
     >>> out.astype(">u4").tobytes() == hashlib.sha256(message).digest()
     True
     """
-    _hash_rows(values.ctypes.data, values.size, row_words, prefix, first, last, out)
+    rows_that_fit = values.size // row_words - first
+    padded = 0 if rows_that_fit >= -(-(last - first) // LANES) * LANES else LANES * row_words
+    scratch = np.empty(_PADDED // 4 + padded, np.uint32)
+    _hash_rows(
+        scratch.ctypes.data,
+        _CONSTANTS.ctypes.data,
+        values.ctypes.data,
+        values.size,
+        row_words,
+        prefix,
+        first,
+        last,
+        out.ctypes.data,
+    )

@@ -131,6 +131,7 @@ def _of_addresses(count: int, generate: _Generator) -> Any:
     signature = types.void(*[types.int64] * count)
     typings = {
         1: lambda _typing, _a: (signature, generate),
+        2: lambda _typing, _a, _b: (signature, generate),
         3: lambda _typing, _a, _b, _c: (signature, generate),
         4: lambda _typing, _a, _b, _c, _d: (signature, generate),
     }
@@ -161,13 +162,28 @@ def _generate_expand(context: Any, builder: Any, _signature: Any, arguments: Any
 
 
 def _generate_rounds(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-    state, words, constants = arguments
+    variables, words, constants = arguments
     emit = _VectorEmitter(builder)
     keyed = [
         builder.add(word, emit.broadcast(constants, t))
         for t, word in enumerate(emit.load_all(words, 16))
     ]
-    emit.store_all(emit.rounds(emit.load_all(state, 8), keyed), state)
+    emit.store_all(emit.rounds(emit.load_all(variables, 8), keyed), variables)
+    return context.get_dummy_value()
+
+
+def _generate_add(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    target, left, right = arguments
+    emit = _VectorEmitter(builder)
+    pairs = zip(emit.load_all(left, 8), emit.load_all(right, 8), strict=True)
+    emit.store_all([builder.add(x, y) for x, y in pairs], target)
+    return context.get_dummy_value()
+
+
+def _generate_broadcast(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    target, constants = arguments
+    emit = _VectorEmitter(builder)
+    emit.store_all([emit.broadcast(constants, row) for row in range(8)], target)
     return context.get_dummy_value()
 
 
@@ -183,6 +199,18 @@ def value_at(_typing: Any, _address: Any) -> Any:
     return types.uint32(types.int64), generate
 
 
+@_intrinsic  # type: ignore[untyped-decorator]
+def put_value(_typing: Any, _address: Any, _value: Any) -> Any:
+    """Store a 32-bit value at an address."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        target = builder.inttoptr(arguments[0], _I32.as_pointer())
+        builder.store(arguments[1], target).align = 1
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.uint32), generate
+
+
 gather_words = _of_addresses(4, _generate_gather)
 """``(words, carry, rows, stride_bytes)``: the message words of 16 values of each of 16 rows."""
 
@@ -191,3 +219,9 @@ expand_words = _of_addresses(1, _generate_expand)
 
 sixteen_rounds = _of_addresses(3, _generate_rounds)
 """``(variables, words, constants)``: 16 rounds of the compression function."""
+
+add_states = _of_addresses(3, _generate_add)
+"""``(target, left, right)``: the sum of two states of 8 rows."""
+
+broadcast_state = _of_addresses(2, _generate_broadcast)
+"""``(target, constants)``: 8 constants, each in all lanes."""

@@ -1,0 +1,102 @@
+"""Commit of one large update: quantise, subtract, parameter tree and root.
+
+``python -m benchmarks.bench_commit [--dimension D] [--repeats N]``. Medians, one process; every
+buffer but the tree's own is reused, as a resident participant does it. For comparison in the same
+run: one read of the data, and the same tree over hashlib, one call a node.
+"""
+
+import argparse
+import hashlib
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from coordinator.core.aggregation.parallel import available_threads
+from coordinator.core.fixedpoint import quantise_into, subtract
+from coordinator.core.manifest import Manifest
+from coordinator.core.parameter_tree import parameter_root
+
+DIMENSION = 10_000_000
+REPEATS = 7
+
+
+def _median_s(work: Callable[[], object], repeats: int) -> float:
+    work()  # compiles, and touches the memory once
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def hashlib_root(vector: np.ndarray[Any, np.dtype[np.int32]], manifest: Manifest) -> bytes:
+    """Return the same root the plain way: one hashlib call a node, lists in between."""
+    sha256 = hashlib.sha256
+    size = 4 * manifest.chunk_values
+    data = vector.astype(">i4").tobytes()
+    data += bytes(-len(data) % size)
+    level = [sha256(b"\0" + data[i : i + size]).digest() for i in range(0, len(data), size)]
+    while len(level) > 1:
+        pairs = zip(level[::2], level[1::2], strict=False)
+        above = [sha256(b"\1" + left + right).digest() for left, right in pairs]
+        level = above + level[2 * len(above) :]
+    size_bytes = manifest.dimension.to_bytes(8, "big")
+    return sha256(b"\2" + manifest.digest() + level[0] + size_bytes).digest()
+
+
+def run(dimension: int = DIMENSION, repeats: int = REPEATS) -> list[dict[str, Any]]:
+    """Measure each step; a row holds ``step``, ``threads``, ``ms`` and ``gb_per_s`` of int32."""
+    random = np.random.default_rng(0)
+    model = {"w": random.normal(0, 0.05, dimension).astype(np.float32)}
+    manifest = Manifest.of(model)
+    base = quantise_into(model, manifest, np.empty(dimension, np.int32))
+    trained = np.empty(dimension, np.int32)
+    update = np.empty(dimension, np.int32)
+    model["w"] += random.normal(0, 0.001, dimension).astype(np.float32)
+    threads = available_threads()
+
+    def commit(count: int) -> bytes:
+        quantise_into(model, manifest, trained)
+        subtract(trained, base, out=update)
+        return parameter_root(update, manifest, threads=count)
+
+    if commit(1) != hashlib_root(update, manifest):
+        raise AssertionError("the fast tree and the plain tree disagree")
+    steps: list[tuple[str, int, Callable[[], object]]] = [
+        ("read the data once", 1, update.max),
+        ("quantise float32", 1, lambda: quantise_into(model, manifest, trained)),
+        ("subtract", 1, lambda: subtract(trained, base, out=update)),
+        ("tree and root", 1, lambda: parameter_root(update, manifest, threads=1)),
+        ("tree and root", threads, lambda: parameter_root(update, manifest, threads=threads)),
+        ("tree and root, hashlib", 1, lambda: hashlib_root(update, manifest)),
+        ("whole commit", 1, lambda: commit(1)),
+        ("whole commit", threads, lambda: commit(threads)),
+    ]
+    rows = []
+    for step, count, work in steps:
+        seconds = _median_s(work, repeats)
+        rate = 4 * dimension / seconds / 1e9
+        rows.append({"step": step, "threads": count, "ms": 1e3 * seconds, "gb_per_s": rate})
+    return rows
+
+
+def main() -> None:
+    """Print the table for docs and RESULTS.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dimension", type=int, default=DIMENSION)
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    options = parser.parse_args()
+    rows = run(options.dimension, options.repeats)
+    print(
+        f"| commit of {options.dimension:,} parameters | threads | ms | GB/s |\n|---|--:|--:|--:|"
+    )
+    for row in rows:
+        print(f"| {row['step']} | {row['threads']} | {row['ms']:.1f} | {row['gb_per_s']:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
