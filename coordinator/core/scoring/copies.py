@@ -1,11 +1,13 @@
 """Find updates that repeat what was already public, or each other.
 
-The comparison is of directions: ``<u, v> >= c * |u| * |v|``, decided exactly by comparing squares
-of integers, so that scaling an update does not hide where it comes from.
+Public are the updates and the step of the round before, and the model itself: scaling it up makes
+it more confident without anything learned. The comparison is of directions, ``<u, v> >= c * |u| *
+|v|``, decided exactly by comparing squares of integers, so that scaling an update does not hide
+where it comes from.
 
-Not handled: a copy with much noise added (a fifth of its length puts it under 0.98), and mixtures
-of several updates. Honest updates of a small model on similar data come as close (0.97 was
-measured), so no threshold tells them apart.
+Not handled: a copy with much noise added (a fifth of its length puts it under 0.98), a mixture of
+several updates, one layer of the model scaled. Honest updates of a small model on similar data come
+as close (0.97 was measured), so no threshold tells them apart.
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ def copied(scored: ScoringRound, *, previous_permille: int, same_round_permille:
     """Tell for each update whether its direction is not its contributor's own.
 
     It is not if its cosine reaches ``previous_permille`` / 1000 with an update that *another*
-    contributor made in the round before or with the step that round took, or
+    contributor made in the round before, with the step that round took or with the model, or
     ``same_round_permille`` / 1000 with any other update of this round. Of equal updates in one
     round all are marked: which one was first is not known here (sealed uploads make the case
     impossible).
@@ -29,7 +31,8 @@ def copied(scored: ScoringRound, *, previous_permille: int, same_round_permille:
     One flag for each contributor, in order. A zero update is nobody's copy.
     """
     references: list[Int32Vector] = [update for _, update in scored.previous]
-    owners: list[str | None] = [owner for owner, _ in scored.previous]
+    references.append(scored.base_model)
+    owners: list[str | None] = [*(owner for owner, _ in scored.previous), None]
     if scored.previous_step is not None:
         references.append(scored.previous_step)
         owners.append(None)

@@ -236,12 +236,13 @@ def utility(
     >>> utility(architecture, model, np.array([[-128], [512]], np.int32), np.array([0, 1]))
     640
     """
-    limit = MARGIN_LIMIT << architecture.activation_bits
+    limit: int = MARGIN_LIMIT << architecture.activation_bits
     try:
         found = margins(architecture, model, inputs, labels)
     except UnboundedModelError:
-        return -limit * inputs.shape[0]
-    return int(np.clip(found, -limit, limit).sum())
+        return -limit * len(inputs)
+    clamped: NDArray[np.int64] = np.clip(found, -limit, limit)
+    return int(clamped.sum())
 
 
 def correct(
