@@ -80,7 +80,7 @@ class Behaviour:
     trains: bool = True
     copies: bool = False
 
-    def shape_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:  # noqa: ARG002
+    def shape_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:
         """Return the update to sign, shape ``(d,)``; ``update`` is what training gave."""
         return update
 
@@ -88,7 +88,7 @@ class Behaviour:
         """Return the statement to sign."""
         return message
 
-    def second_update(self, update: Int32Vector) -> Int32Vector | None:  # noqa: ARG002
+    def second_update(self, update: Int32Vector) -> Int32Vector | None:
         """Return another update to sign for the same round, or ``None``."""
         return None
 
@@ -101,7 +101,7 @@ class Behaviour:
 class Replay(Behaviour):
     """Sends the global model back: the update is zero."""
 
-    def shape_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:  # noqa: ARG002
+    def shape_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:
         """Return zeros."""
         return np.zeros_like(update)
 
@@ -134,7 +134,7 @@ class SignFlip(Behaviour):
 
     scale: float = 1.0
 
-    def shape_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:  # noqa: ARG002
+    def shape_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:
         """Return ``-scale * update``, rounded, within int32."""
         return _to_int32(-self.scale * update.astype(np.float64))
 
@@ -143,7 +143,7 @@ class SignFlip(Behaviour):
 class OutOfRange(Behaviour):
     """Values at the end of int32, which overflow once added to a model."""
 
-    def shape_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:  # noqa: ARG002
+    def shape_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:
         """Return the largest int32 where the update rises or rests, the smallest elsewhere."""
         return np.where(update >= 0, INT32.max, INT32.min).astype(np.int32)
 
@@ -212,7 +212,7 @@ class BadSignature(Behaviour):
 class Silent(Behaviour):
     """Never answers."""
 
-    def corrupt_reply(self, reply: Reply) -> Reply | None:  # noqa: ARG002
+    def corrupt_reply(self, reply: Reply) -> Reply | None:
         """Return ``None``."""
         return None
 

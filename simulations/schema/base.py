@@ -69,14 +69,14 @@ def parse_wei(raw: Any) -> Any:
     return int(amount)
 
 
-WeiAmount = Annotated[
-    int,
-    Field(ge=0, le=MAX_WEI),
-    BeforeValidator(parse_wei),
-    # Decimal text in JSON: many readers keep only 53 bits of a number.
-    PlainSerializer(str, return_type=str, when_used="json"),
-]
+_AS_TEXT = PlainSerializer(str, return_type=str, when_used="json")
+"""Decimal text in JSON: many readers keep only 53 bits of a number."""
+
+WeiAmount = Annotated[int, Field(ge=0, le=MAX_WEI), BeforeValidator(parse_wei), _AS_TEXT]
 """Wei, non-negative."""
+
+PositiveWei = Annotated[int, Field(ge=1, le=MAX_WEI), BeforeValidator(parse_wei), _AS_TEXT]
+"""Wei, more than none."""
 
 ClientIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 """Client numbers, from 0."""

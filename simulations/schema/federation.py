@@ -4,12 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from simulations.schema.base import Section, WeiAmount, by_kind
+from simulations.schema.base import PositiveWei, Section, WeiAmount, by_kind
 
 Q16 = 1 << 16
 ETHER = 10**18
 
-PositiveWei = Annotated[WeiAmount, Field(ge=1)]
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 Seconds = Annotated[int, Field(ge=0, le=10 * 365 * 86_400)]
 
