@@ -9,8 +9,9 @@ Not verified: that the operator showed everybody the same chain. For that, parti
 block hashes they have seen.
 """
 
+import ast
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from trie.exceptions import MissingTrieNode
 from trie.hexary import HexaryTrie
 
 from contracts.chain.batching import BatchingDB, MemoryDB
-from contracts.chain.genesis import GENESIS_KEY, GenesisConfig
+from contracts.chain.genesis import GenesisConfig
 from contracts.chain.kv import ReadOnlyDB, open_read_only
 from contracts.chain.node import EmbeddedNode
 from contracts.chain.records import BlockRecord
@@ -262,7 +263,11 @@ def _shown(value: int | bytes) -> str:
 
 def row_name(key: bytes) -> str:
     """Return a printable name of a row: its text, or its hash."""
-    if key == GENESIS_KEY:
-        return "fedproof:genesis"
     text = key.decode("ascii", "replace")
-    return text if len(key) != 32 and text.isprintable() else f"0x{key.hex()}"
+    if len(key) == 32 or not text.isprintable():
+        return f"0x{key.hex()}"
+    prefix, _, rest = text.partition(":")
+    if rest.startswith(("b'", 'b"')):  # py-evm puts a hash into a key as Python prints it
+        with suppress(ValueError, SyntaxError):
+            return f"{prefix}:0x{ast.literal_eval(rest).hex()}"
+    return text
