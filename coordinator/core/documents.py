@@ -15,12 +15,11 @@ Amounts in wei are decimal strings, since many JSON readers keep only 53 bits of
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from coordinator.core.canonical import canonical_json, parse_json
 from coordinator.core.commitment import (
-    canonical_json,
     contributors_tree,
     metrics_hash,
     rewards_tree,
@@ -175,7 +174,7 @@ def decode(kind: str, name: bytes, data: bytes, place: str) -> JsonObject:
         Naming ``place`` and what does not hold.
     """
     try:
-        document: Any = json.loads(data)
+        document: Any = parse_json(data, place)
         if not isinstance(document, dict) or canonical_json(document) != data:
             raise BlobCorruptError(f"{place}: not canonical JSON; a byte was changed")
         found = name_of(kind, document)
