@@ -9,11 +9,12 @@
 ``rounds/``             the coordinator's notes of each round
 ``metrics.jsonl .csv``  one line a round
 ``plots/ report.md``    for people
-``SHA256SUMS``          digest of every file above, written when the run is complete
+``SHA256SUMS``          digest of every file but report and plots, written when complete
 ======================  =====================================================================
 
 ``SHA256SUMS`` is what finds a changed byte in files that no root on chain covers (unused bytes
-of the database file, plots); everything else is bound by the chain itself.
+of the database file, metrics); everything else is bound by the chain itself. Report and plots
+are views, drawn again from the rest at any time.
 """
 
 import fcntl
@@ -29,7 +30,8 @@ from coordinator.core.errors import BlobMissingError, ConfigError, StoreError
 from coordinator.core.types import JsonObject, RoundId
 
 CHECKSUMS = "SHA256SUMS"
-_IGNORED = (CHECKSUMS, ".lock")
+_IGNORED = (CHECKSUMS, ".lock", "report.md")
+_VIEWS = "plots"
 
 
 class RunFolder:
@@ -128,9 +130,9 @@ class RunFolder:
     # --- checksums -----------------------------------------------------------------------
 
     def files(self) -> Iterator[Path]:
-        """Yield every file that the checksums cover, sorted."""
+        """Yield every file that the checksums cover, sorted: all but report and plots."""
         for path in sorted(self.root.rglob("*")):
-            if path.is_file() and path.name not in _IGNORED:
+            if path.is_file() and path.name not in _IGNORED and path.parent.name != _VIEWS:
                 yield path
 
     def write_checksums(self) -> None:
