@@ -9,9 +9,9 @@ Not verified: that the operator showed everybody the same chain. For that, parti
 block hashes they have seen.
 """
 
-import ast
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,8 @@ from contracts.chain.start import stored_genesis, write_genesis
 from contracts.chain.timing import BlockTimer
 from coordinator.core.errors import StoreError, VerificationError
 
+_HASH_IN_KEY: Final = re.compile(r"""b(['"])((?:[^\\]|\\[\\'"nrt]|\\x[0-9a-f]{2})*)\1""")
+"""py-evm puts a hash into a key as Python prints it."""
 _COMPARED: Final = (
     ("parent hash", "parent_hash", "parent_hash"),
     ("transactions root", "transaction_root", "transactions_root"),
@@ -267,7 +269,8 @@ def row_name(key: bytes) -> str:
     if len(key) == 32 or not text.isprintable():
         return f"0x{key.hex()}"
     prefix, _, rest = text.partition(":")
-    if rest.startswith(("b'", 'b"')):  # py-evm puts a hash into a key as Python prints it
-        with suppress(ValueError, SyntaxError):
-            return f"{prefix}:0x{ast.literal_eval(rest).hex()}"
-    return text
+    found = _HASH_IN_KEY.fullmatch(rest)
+    if found is None:
+        return text
+    escaped = found[2].encode("ascii").decode("unicode_escape")
+    return f"{prefix}:0x{escaped.encode('latin-1', 'replace').hex()}"

@@ -246,7 +246,7 @@ def test_any_byte_of_the_file_or_nothing_that_counts(recorded, tmp_path):
     rows = rows_of(recorded)
     copy = tmp_path / "copy.sqlite"
     found = unused = 0
-    for position in range(17, len(raw), len(raw) // 400):
+    for position in range(17, len(raw), len(raw) // 200):
         changed = bytearray(raw)
         changed[position] ^= 0x55
         copy.write_bytes(changed)
