@@ -8,6 +8,8 @@ integer arithmetic alone, and BLAS only sets the speed.
 Not handled: training, and any layer that :mod:`~coordinator.core.scoring.architecture` has not.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,8 +29,8 @@ _LARGEST_SUM = 1 << 62
 ACTIVATION_LIMIT = (1 << 31) - 1
 """Activations saturate here, on both sides."""
 
-_BATCH_VALUES = 1 << 22
-"""Values of an unfolded image batch that are multiplied at a time (32 MiB)."""
+_BATCH_VALUES = 1 << 17
+"""Values of unfolded images that are multiplied at a time: 1 MiB, to stay in cache."""
 
 MARGIN_LIMIT = 4
 """Margins are clamped to plus and minus this many units before they are added."""
@@ -74,7 +76,10 @@ def logits(
     array([[256]])
     """
     _check(architecture, model, inputs)
-    values = inputs.astype(np.float64)
+    return _forward(architecture, model, inputs.astype(np.float64))
+
+
+def _forward(architecture: Architecture, model: Int32Vector, values: _Floats) -> Int64Matrix:
     taken = 0
     for layer in architecture.layers:
         parameters = model[taken : taken + layer.parameters()]
@@ -101,8 +106,8 @@ def _apply(
     layer: Layer, parameters: Int32Vector, values: _Floats, architecture: Architecture
 ) -> _Floats:
     if isinstance(layer, Linear):
-        weight = parameters[: layer.outputs * layer.inputs].reshape(layer.outputs, layer.inputs)
-        return _affine(values, weight, parameters[weight.size :], architecture)
+        affine = _Affine.of(parameters, layer.outputs, layer.inputs, architecture)
+        return affine.apply(values.T, _largest(values)).T
     if isinstance(layer, Conv2d):
         return _convolution(layer, parameters, values, architecture)
     if isinstance(layer, Relu):
@@ -115,65 +120,94 @@ def _apply(
     return np.maximum(tallest[..., 0::2], tallest[..., 1::2])
 
 
+def _largest(values: _Floats) -> int:
+    return int(max(values.max(initial=0.0), -values.min(initial=0.0)))
+
+
 def _convolution(
     layer: Conv2d, parameters: Int32Vector, values: _Floats, architecture: Architecture
 ) -> _Floats:
     fan_in = layer.inputs * layer.kernel**2
-    weight = parameters[: layer.outputs * fan_in].reshape(layer.outputs, fan_in)
-    bias = parameters[weight.size :]
+    affine = _Affine.of(parameters, layer.outputs, fan_in, architecture)
+    largest = _largest(values)
     side = (layer.padding, layer.padding)
     padded = np.pad(values, ((0, 0), (0, 0), side, side))
     windows = np.lib.stride_tricks.sliding_window_view(
         padded, (layer.kernel, layer.kernel), axis=(2, 3)
-    ).transpose(0, 2, 3, 1, 4, 5)
-    samples, rows, columns = windows.shape[:3]
-    out = np.empty((samples, rows, columns, layer.outputs))
+    ).transpose(0, 1, 4, 5, 2, 3)
+    samples, rows, columns = windows.shape[0], *windows.shape[4:]
+    out = np.empty((samples, layer.outputs, rows, columns))
     batch = max(1, _BATCH_VALUES // (rows * columns * fan_in))
     for first in range(0, samples, batch):
-        unfolded = windows[first : first + batch].reshape(-1, fan_in)
-        out[first : first + batch] = _affine(unfolded, weight, bias, architecture).reshape(
-            -1, rows, columns, layer.outputs
+        unfolded = windows[first : first + batch].reshape(-1, fan_in, rows * columns)
+        result = affine.apply(unfolded, largest)
+        out[first : first + batch] = result.reshape(-1, layer.outputs, rows, columns)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Affine:
+    """A layer's ``weight @ columns + bias``, rounded and saturated."""
+
+    weight: Int64Matrix
+    weight_floats: _Floats
+    scaled_bias: Int64Matrix
+    scale_bits: int
+    row_bound: int
+    bias_bound: int
+
+    @classmethod
+    def of(
+        cls, parameters: Int32Vector, outputs: int, inputs: int, architecture: Architecture
+    ) -> "_Affine":
+        """Read weight ``(outputs, inputs)`` and, if anything is left, the bias ``(outputs,)``."""
+        weight = parameters[: outputs * inputs].reshape(outputs, inputs).astype(np.int64)
+        bias = np.zeros((outputs, 1), np.int64)
+        if len(parameters) > weight.size:
+            bias[:, 0] = parameters[weight.size :]
+        bias <<= architecture.activation_bits
+        bound = int(np.abs(weight).sum(axis=1).max())
+        largest_bias = int(np.abs(bias).max())
+        return cls(
+            weight, weight.astype(np.float64), bias, architecture.scale_bits, bound, largest_bias
         )
-    return out.transpose(0, 3, 1, 2)
+
+    def apply(self, columns: _Floats, largest: int) -> _Floats:
+        """Map ``(..., inputs, positions)`` to ``(..., outputs, positions)``.
+
+        ``columns`` hold integers of at most ``largest`` in size.
+        """
+        half = 1 << (self.scale_bits - 1)
+        bound = self.row_bound * largest + self.bias_bound + half
+        if bound >= _LARGEST_SUM:
+            raise UnboundedModelError(
+                f"a layer's sums could reach {bound}, expected < {_LARGEST_SUM}"
+            )
+        if bound < _EXACT:
+            sums = self.weight_floats @ columns
+            sums += self.scaled_bias + half
+            sums *= 1.0 / (1 << self.scale_bits)
+            rounded = np.floor(sums, out=sums)
+        else:
+            exact = _split_product(self.weight, columns.astype(np.int64)) + self.scaled_bias
+            rounded = ((exact + half) >> self.scale_bits).astype(np.float64)
+        return np.clip(rounded, -ACTIVATION_LIMIT, ACTIVATION_LIMIT, out=rounded)
 
 
-def _affine(
-    values: _Floats, weight: NDArray[np.int32], bias: Int32Vector, architecture: Architecture
-) -> _Floats:
-    """Return the rounded, saturated ``values @ weight.T + bias``; ``values`` hold integers."""
-    scaled_bias = bias.astype(np.int64) << architecture.activation_bits
-    half = 1 << (architecture.scale_bits - 1)
-    largest = int(np.abs(values).max(initial=0.0))
-    row_sums = np.abs(weight.astype(np.int64)).sum(axis=1)
-    bound = int(row_sums.max()) * largest + int(np.abs(scaled_bias).max(initial=0)) + half
-    if bound >= _LARGEST_SUM:
-        raise UnboundedModelError(f"a layer's sums could reach {bound}, expected < {_LARGEST_SUM}")
-    if bound < _EXACT:
-        sums = values @ weight.T.astype(np.float64)
-        if bias.size:
-            sums += scaled_bias
-        sums += half
-        rounded = np.floor(sums / float(1 << architecture.scale_bits))
-    else:
-        exact = _split_product(values.astype(np.int64), weight.astype(np.int64))
-        if bias.size:
-            exact += scaled_bias
-        rounded = ((exact + half) >> architecture.scale_bits).astype(np.float64)
-    return np.clip(rounded, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+def _split_product(weight: Int64Matrix, columns: Int64Matrix) -> Int64Matrix:
+    """Return ``weight @ columns`` of int32 values in int64, exact where the result fits.
 
-
-def _split_product(values: Int64Matrix, weight: Int64Matrix) -> Int64Matrix:
-    """Return ``values @ weight.T`` of factors below ``2**32``, exact where it fits int64.
-
-    Halves are below ``2**16`` in size, so ``2**21`` of their products stay exact.
+    Halves are below ``2**16`` in size, so ``2**20`` of their products add up exactly in float64.
+    The shifted parts may wrap around; their sum does not, and arithmetic modulo ``2**64`` finds
+    it.
     """
-    total = np.zeros((values.shape[0], weight.shape[0]), np.int64)
-    for first in range(0, values.shape[1], 1 << 20):
-        left = values[:, first : first + (1 << 20)]
-        right = weight[:, first : first + (1 << 20)]
+    total = np.zeros((*columns.shape[:-2], weight.shape[0], columns.shape[-1]), np.int64)
+    for first in range(0, weight.shape[1], 1 << 20):
+        left = weight[:, first : first + (1 << 20)]
+        right = columns[..., first : first + (1 << 20), :]
         for left_shift, left_half in _halves(left):
             for right_shift, right_half in _halves(right):
-                part = (left_half @ right_half.T).astype(np.int64)
+                part = (left_half @ right_half).astype(np.int64)
                 total += part << (left_shift + right_shift)
     return total
 

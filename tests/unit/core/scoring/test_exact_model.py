@@ -104,16 +104,28 @@ def test_every_size_of_value_equals_the_big_integer_oracle(weights, inputs, seed
 
 
 def test_split_product_is_exact_where_one_product_is_not():
-    values = np.array([[HIGHEST, LOWEST, 3]], np.int64)
     weight = np.array([[HIGHEST, 6, 1], [-5, 7, 11]], np.int64)
+    columns = np.array([[HIGHEST], [LOWEST], [3]], np.int64)
     expected = [
-        [
-            sum(v * w for v, w in zip(values[0].tolist(), row, strict=True))
-            for row in weight.tolist()
-        ]
+        [sum(w * x for w, x in zip(row, columns[:, 0].tolist(), strict=True))]
+        for row in weight.tolist()
     ]
-    assert _split_product(values, weight).tolist() == expected
-    assert (values.astype(float) @ weight.T.astype(float)).astype(np.int64).tolist() != expected
+    assert _split_product(weight, columns).tolist() == expected
+    assert (weight.astype(float) @ columns.astype(float)).astype(np.int64).tolist() != expected
+
+
+def test_convolution_of_large_values_is_split_too():
+    rng = np.random.default_rng(2)
+    model = Architecture((Conv2d(2, 3, 3, padding=1), Flatten()), (2, 4, 5), 30, 12)
+    parameters = rng.integers(-(1 << 30), 1 << 30, model.dimension).astype(np.int32)
+    images = rng.integers(-(1 << 26), 1 << 26, (2, 2, 4, 5)).astype(np.int32)
+    kernels = parameters[:54].reshape(3, 2, 3, 3).astype(object)
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1))).astype(object)
+    found = logits(model, parameters, images).reshape(2, 3, 4, 5)
+    for sample, channel, row, column in np.ndindex(2, 3, 4, 5):
+        window = padded[sample, :, row : row + 3, column : column + 3]
+        total = (window * kernels[channel]).sum() + (int(parameters[54 + channel]) << 12)
+        assert found[sample, channel, row, column] == (total + (1 << 29)) >> 30
 
 
 def test_order_of_samples_and_batching_do_not_matter():

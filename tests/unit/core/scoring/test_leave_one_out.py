@@ -254,7 +254,7 @@ def test_models_are_evaluated_only_where_a_question_is_open():
 
     updates = [pattern(1) * 40, np.zeros(D, np.int32), -pattern(2) * 40]
     leave_one_out(a_round(updates), evaluate)
-    assert len(calls) == 1 + 3 + 16
+    assert len(calls) == 1 + 3 + 32
 
 
 def test_inputs_are_not_modified():
