@@ -22,7 +22,6 @@ import numpy as np
 from flwr.app import (
     Array,
     ArrayRecord,
-    ConfigRecord,
     Context,
     Error,
     Message,
@@ -32,6 +31,7 @@ from flwr.app import (
 from numpy.typing import NDArray
 
 from clients.chain_view import CachedChainView, ChainView
+from clients.context_journal import ContextJournal
 from clients.instruction import (
     Instruction,
     InstructionRefusedError,
@@ -39,7 +39,8 @@ from clients.instruction import (
     VerifiedModel,
     read_instruction,
 )
-from clients.journal import SignatureJournal, check_unsigned, journal_key
+from clients.journal import SignatureJournal
+from clients.reply import read_metrics, statement_record, update_record
 from clients.signer import UpdateSigner
 from coordinator.core import wire
 from coordinator.core.commitment import metrics_hash
@@ -48,12 +49,7 @@ from coordinator.core.fixedpoint import quantise_into, subtract
 from coordinator.core.manifest import TensorSpec
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.types import (
-    Address,
     Int32Vector,
-    JsonObject,
-    RoundId,
-    SignedUpdate,
-    SigningDomain,
     UpdateMessage,
 )
 
@@ -61,8 +57,6 @@ _log = logging.getLogger(__name__)
 
 ClientAppCallable = Callable[[Message, Context], Message]
 _MOD_FAILED_PRECONDITION = 6  # of Flower's error codes
-_JOURNAL_RECORD = "fedproof.journal"
-_JOURNAL_ROUNDS = 64
 
 
 @dataclass(frozen=True)
@@ -203,65 +197,6 @@ class VerifiableUpdates:
             self._buffer = np.empty_like(model.base)
         quantise_into(trained, instruction.manifest, self._buffer)
         return subtract(self._buffer, model.base, out=self._buffer)
-
-
-class ContextJournal:
-    """A journal in Flower's ``Context.state``: outlives the process that serves one message."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def record(
-        self, domain: SigningDomain, round_id: RoundId, contributor: Address, update_root: bytes
-    ) -> None:
-        """See :class:`~clients.journal.SignatureJournal`."""
-        records = self._context.state.config_records
-        signed = records.get(_JOURNAL_RECORD, ConfigRecord())
-        key = journal_key(domain, round_id, contributor)
-        known = signed.get(key)
-        check_unsigned(None if known is None else str(known), update_root, round_id, contributor)
-        kept = dict(list(signed.items())[-_JOURNAL_ROUNDS:])
-        self._context.state[_JOURNAL_RECORD] = ConfigRecord({**kept, key: update_root.hex()})
-
-
-def read_metrics(content: RecordDict) -> tuple[str, JsonObject]:
-    """Return the name and the plain values of a reply's only metric record.
-
-    Raises
-    ------
-    MalformedUpdateError
-        ``wrong-records``, ``missing-examples`` or ``bad-examples``.
-    """
-    if len(content.metric_records) != 1:
-        names = sorted(content.metric_records)
-        raise wire.malformed("wrong-records", "reply", f"metrics {names}", "one metric record")
-    ((name, record),) = content.metric_records.items()
-    metrics = wire.plain_metrics(record)
-    wire.check_examples(metrics)
-    return name, metrics
-
-
-def update_record(update: Int32Vector) -> ArrayRecord:
-    """Return the array record that carries an update of shape ``(d,)``."""
-    array = Array("int32", update.shape, "numpy.ndarray", wire.encode_npy(update))
-    return ArrayRecord({wire.UPDATE_ARRAY: array})
-
-
-def statement_record(signed: SignedUpdate) -> ConfigRecord:
-    """Return the config record that carries a signed statement."""
-    message = signed.message
-    return ConfigRecord(
-        {
-            "version": wire.WIRE_VERSION,
-            "round": int(message.round_id),
-            "base-model": message.base_model.hex(),
-            "update": message.update.hex(),
-            "examples": message.examples,
-            "metrics-hash": message.metrics_hash.hex(),
-            "contributor": signed.contributor,
-            "signature": signed.signature.hex(),
-        }
-    )
 
 
 def _trained_tensor(name: str, array: Array, specs: dict[str, TensorSpec]) -> NDArray[Any]:

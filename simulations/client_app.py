@@ -28,7 +28,8 @@ from flwr.clientapp import ClientApp
 from clients.chain_view import CachedChainView
 from clients.instruction import Instruction, VerifiedModel
 from clients.journal import MemoryJournal
-from clients.mods import Participant, VerifiableUpdates, read_metrics, statement_record
+from clients.mods import Participant, VerifiableUpdates
+from clients.reply import read_metrics, statement_record
 from clients.signer import KeySigner
 from clients.training import evaluate, train, use_one_thread
 from coordinator.adapters.store import DiskStore

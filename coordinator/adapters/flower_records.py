@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from coordinator.core import wire
 from coordinator.core.commitment import metrics_hash
 from coordinator.core.errors import ConfigError, MalformedUpdateError
-from coordinator.core.fixedpoint import dequantise
+from coordinator.core.fixedpoint import dequantise, quantise
 from coordinator.core.manifest import Manifest, split_buffers
+from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.signing import checksum_address
 from coordinator.core.types import (
     Int32Vector,
@@ -69,6 +70,25 @@ class ModelLayout:
     def manifest(self, *, scale_bits: int = 20, chunk_values: int = 256) -> Manifest:
         """Return the manifest of the float tensors, in order."""
         return Manifest.of(self.floats, scale_bits=scale_bits, chunk_values=chunk_values)
+
+    def require_manifest(self, agreed: Manifest) -> None:
+        """Raise ``ConfigError`` if the tensors are not those the federation agreed on."""
+        found = self.manifest(scale_bits=agreed.scale_bits, chunk_values=agreed.chunk_values)
+        if found != agreed:
+            raise ConfigError(
+                f"initial_arrays: {len(found.tensors)} tensors with {found.dimension} "
+                f"parameters, manifest {found.digest().hex()[:16]}; the federation agreed on "
+                f"{len(agreed.tensors)} with {agreed.dimension}, {agreed.digest().hex()[:16]}"
+            )
+
+    def require_model(self, agreed_root: bytes, manifest: Manifest) -> None:
+        """Raise ``ConfigError`` if the values are not the model agreed on before training."""
+        root = parameter_root(quantise(self.floats, manifest), manifest)
+        if root != agreed_root:
+            raise ConfigError(
+                f"initial_arrays: root {root.hex()}, expected {agreed_root.hex()}, the model the "
+                "federation agreed on"
+            )
 
 
 def vector_array(vector: Int32Vector) -> Array:

@@ -7,10 +7,8 @@ aggregates (``coordinator.service``).
 """
 
 import logging
-import random
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 
@@ -18,38 +16,25 @@ import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 from flwr.app import (
     ArrayRecord,
     ConfigRecord,
-    ConfigRecordValues,
-    Message,
-    MessageType,
     MetricRecord,
-    RecordDict,
 )
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Result, Strategy
+from flwr.serverapp.strategy import Result
 
 from coordinator.adapters.flower_metrics import weighted_means
-from coordinator.adapters.flower_records import (
-    ModelLayout,
-    instruction_records,
-    model_arrays,
-    read_metrics,
-    read_submission,
-    vector_array,
+from coordinator.adapters.flower_phases import (
+    MetricsFn,
+    PhaseSettings,
+    RoundConfigFn,
+    RoundPhases,
 )
-from coordinator.adapters.flower_replies import Addressed, check_reply, refusal
-from coordinator.core.errors import ConfigError, ContributorError, PhaseError
-from coordinator.core.fixedpoint import quantise
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import JsonObject, RoundId
-from coordinator.ports import RoundAnnouncement, RoundDriver, RoundOutcome
+from coordinator.adapters.flower_records import ModelLayout
+from coordinator.adapters.flower_sampling import NodeSampling, Sampler
+from coordinator.ports import RoundDriver, RoundOutcome
 
 _log = logging.getLogger(__name__)
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
-MetricsFn = Callable[[list[RecordDict], str], MetricRecord]
-RoundConfigFn = Callable[[RoundAnnouncement], Mapping[str, ConfigRecordValues]]
-Sampler = Callable[[RoundId, Sequence[int]], Sequence[int]]
-_POLL_NODES_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,7 @@ class RoundReport:
     server_metrics: MetricRecord | None
 
 
-class FedproofStrategy(Strategy):
+class FedproofStrategy(RoundPhases):
     """Federated training whose every round is signed, committed and paid.
 
     Parameters
@@ -114,149 +99,41 @@ class FedproofStrategy(Strategy):
         round_config: RoundConfigFn | None = None,
         on_round: Callable[[RoundReport], None] | None = None,
     ) -> None:
-        for name, value in (
-            ("fraction_train", fraction_train),
-            ("fraction_evaluate", fraction_evaluate),
-        ):
-            if not 0.0 <= value <= 1.0:
-                raise ConfigError(f"{name} is {value}, expected 0 to 1")
-        self.service = service
-        self.fraction_train, self.fraction_evaluate = fraction_train, fraction_evaluate
-        self.min_train_nodes = min_train_nodes if fraction_train else 0
-        self.min_evaluate_nodes = min_evaluate_nodes if fraction_evaluate else 0
-        self.min_available_nodes = min_available_nodes
-        self.seed, self.sampler = seed, sampler
-        self.completed_rounds = completed_rounds
-        self.wait_for_nodes_s = wait_for_nodes_s
-        self.arrayrecord_key, self.configrecord_key = arrayrecord_key, configrecord_key
-        self.weighted_by_key = weighted_by_key
         default = weighted_means(examples_cap)
-        self.train_metrics_aggr_fn = train_metrics_aggr_fn or default
-        self.evaluate_metrics_aggr_fn = evaluate_metrics_aggr_fn or default
-        self.round_config, self.on_round = round_config, on_round
-        self.outcome: RoundOutcome | None = None
-        self._announcement: RoundAnnouncement | None = None
-        self._layout: ModelLayout | None = None
-        self._sent: list[Message] = []
+        settings = PhaseSettings(
+            train_sampling=NodeSampling(
+                "train",
+                fraction_train,
+                min_train_nodes if fraction_train else 0,
+                min_available_nodes,
+                wait_for_nodes_s,
+                seed,
+                sampler,
+            ),
+            evaluate_sampling=NodeSampling(
+                "evaluate",
+                fraction_evaluate,
+                min_evaluate_nodes if fraction_evaluate else 0,
+                min_available_nodes,
+                wait_for_nodes_s,
+                seed,
+            ),
+            arrayrecord_key=arrayrecord_key,
+            configrecord_key=configrecord_key,
+            weighted_by_key=weighted_by_key,
+            train_metrics_aggr_fn=train_metrics_aggr_fn or default,
+            evaluate_metrics_aggr_fn=evaluate_metrics_aggr_fn or default,
+            round_config=round_config,
+        )
+        super().__init__(service, settings)
+        self.completed_rounds = completed_rounds
+        self.on_round = on_round
 
     def summary(self) -> None:
         """Log how this strategy is set up."""
-        _log.info(
-            "Fedproof rounds: train %.2f of the nodes (at least %d), evaluate %.2f (at least %d); "
-            "%d rounds are on the ledger",
-            self.fraction_train,
-            self.min_train_nodes,
-            self.fraction_evaluate,
-            self.min_evaluate_nodes,
-            self.completed_rounds,
-        )
-
-    # --- training ------------------------------------------------------------------------------
-
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """Open the round and announce it to the cohort; ``arrays`` give names only.
-
-        The integers that are sent are the ledger's, not a copy that went through floats.
-        """
-        if self._layout is None:
-            self._layout = ModelLayout.of(arrays)
-        announcement = self._announcement = self.service.open_round()
-        _check_layout(self._layout, announcement)
-        nodes = self._sample(
-            grid, self.fraction_train, self.min_train_nodes, announcement.round_id, "train"
-        )
-        config["server-round"] = server_round
-        if self.round_config is not None:
-            config.update(self.round_config(announcement))
-        self._sent = self._messages(announcement, config, nodes, MessageType.TRAIN)
-        return self._sent
-
-    def aggregate_train(
-        self,
-        server_round: int,  # noqa: ARG002
-        replies: Iterable[Message],
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Offer every reply to the service as it comes, then close the round."""
-        announcement = self._require_announcement()
-        addressed: Addressed | None = None
-        answered: set[str] = set()
-        for reply in replies:
-            # a grid that streams sends the messages when its first reply is asked for
-            addressed = addressed or Addressed.of(self._sent, MessageType.TRAIN)
-            answered.add(reply.metadata.reply_to_message_id)
-            self._offer(reply, addressed, announcement)
-        addressed = addressed or Addressed.of(self._sent, MessageType.TRAIN)
-        for sender in addressed.unanswered(answered):
-            self.service.refuse(sender, refusal("no-reply", "nothing came before the timeout"))
-        outcome = self.outcome = self.service.close_round()
-        if outcome.status == "void":
-            _log.warning("round %d is void: %s", outcome.round_id, outcome.reason)
-            return None, None
-        arrays = self._current_arrays()
-        metrics = [outcome.metrics[who] for who in outcome.accepted]
-        return arrays, self.train_metrics_aggr_fn(_as_records(metrics), self.weighted_by_key)
-
-    def _offer(self, reply: Message, addressed: Addressed, announcement: RoundAnnouncement) -> None:
-        sender = addressed.sender(reply)
-        try:
-            content = check_reply(reply, addressed)
-            submission = read_submission(content, announcement.manifest.dimension)
-        except ContributorError as error:
-            _log.info("round %d: refused %s: %s", announcement.round_id, sender, error)
-            self.service.refuse(sender, error)
-            return
-        try:
-            self.service.submit(submission.signed, submission.vector, submission.metrics)
-        except ContributorError as error:  # the service has it on record
-            _log.info("round %d: refused %s: %s", announcement.round_id, sender, error)
-
-    # --- evaluation ----------------------------------------------------------------------------
-
-    def configure_evaluate(
-        self,
-        server_round: int,
-        arrays: ArrayRecord,  # noqa: ARG002
-        config: ConfigRecord,
-        grid: Grid,
-    ) -> Iterable[Message]:
-        """Send the model the round ended with to a sample of the nodes."""
-        if self.fraction_evaluate == 0.0 or self.outcome is None:
-            self._sent = []
-            return []
-        outcome = self.outcome
-        announcement = replace(
-            self._require_announcement(), model=outcome.model, model_root=outcome.model_root
-        )
-        nodes = self._sample(
-            grid, self.fraction_evaluate, self.min_evaluate_nodes, outcome.round_id, "evaluate"
-        )
-        config["server-round"] = server_round
-        self._sent = self._messages(announcement, config, nodes, MessageType.EVALUATE)
-        return self._sent
-
-    def aggregate_evaluate(
-        self,
-        server_round: int,  # noqa: ARG002
-        replies: Iterable[Message],
-    ) -> MetricRecord | None:
-        """Average the metrics of the replies that can be read; they decide nothing."""
-        accepted: dict[str, JsonObject] = {}
-        addressed: Addressed | None = None
-        for reply in replies:
-            addressed = addressed or Addressed.of(self._sent, MessageType.EVALUATE)
-            sender = addressed.sender(reply)
-            try:
-                accepted.setdefault(sender, read_metrics(check_reply(reply, addressed)))
-            except ContributorError as error:
-                _log.info("evaluation: ignored %s: %s", sender, error)
-        if not accepted:
-            return None
-        in_order = [accepted[sender] for sender in sorted(accepted)]
-        return self.evaluate_metrics_aggr_fn(_as_records(in_order), self.weighted_by_key)
-
-    # --- the run -------------------------------------------------------------------------------
+        _log.info("train: %s", self.settings.train_sampling)
+        _log.info("evaluate: %s", self.settings.evaluate_sampling)
+        _log.info("rounds on the ledger: %d", self.completed_rounds)
 
     def start(
         self,
@@ -311,7 +188,8 @@ class FedproofStrategy(Strategy):
     ) -> RoundReport:
         messages = list(self.configure_train(server_round, result.arrays, train_config, grid))
         if server_round == 1:
-            _check_agreed(self._require_layout(), self._require_announcement())
+            announced = self._require_announcement()
+            self._require_layout().require_model(announced.model_root, announced.manifest)
         replies = grid.send_and_receive(messages, timeout=timeout) if messages else []
         arrays, train_metrics = self.aggregate_train(server_round, replies)
         result.arrays = self._current_arrays() if arrays is None else arrays
@@ -323,89 +201,6 @@ class FedproofStrategy(Strategy):
         own = evaluate_fn(server_round, result.arrays) if evaluate_fn else None
         _keep(result.evaluate_metrics_serverapp, server_round, own)
         return RoundReport(server_round, self._require_outcome(), train_metrics, metrics, own)
-
-    def _current_arrays(self) -> ArrayRecord:
-        outcome, announcement = self._require_outcome(), self._require_announcement()
-        return model_arrays(outcome.model, announcement.manifest, self._require_layout())
-
-    def _sample(
-        self, grid: Grid, fraction: float, minimum: int, round_id: RoundId, phase: str
-    ) -> list[int]:
-        nodes = self._wait_for_nodes(grid, max(minimum, self.min_available_nodes))
-        if self.sampler is not None and phase == "train":
-            return list(self.sampler(round_id, nodes))
-        size = min(len(nodes), max(int(len(nodes) * fraction), minimum))
-        chance = random.Random(f"{self.seed}/{round_id}/{phase}")
-        return sorted(chance.sample(nodes, size))
-
-    def _wait_for_nodes(self, grid: Grid, minimum: int) -> list[int]:
-        end = time.monotonic() + self.wait_for_nodes_s
-        while len(nodes := sorted(grid.get_node_ids())) < minimum:
-            left = end - time.monotonic()
-            if left <= 0:
-                _log.warning("only %d of %d nodes are connected; going on", len(nodes), minimum)
-                break
-            time.sleep(min(_POLL_NODES_S, left))
-        return nodes
-
-    def _messages(
-        self,
-        announcement: RoundAnnouncement,
-        config: ConfigRecord,
-        nodes: list[int],
-        message_type: str,
-    ) -> list[Message]:
-        content = instruction_records(
-            announcement,
-            vector_array(announcement.model),
-            self._require_layout(),
-            config,
-            arrays_key=self.arrayrecord_key,
-            config_key=self.configrecord_key,
-        )
-        group = str(announcement.round_id)
-        return [Message(content, node_id, message_type, group_id=group) for node_id in nodes]
-
-    def _require_announcement(self) -> RoundAnnouncement:
-        if self._announcement is None:
-            raise PhaseError("no round is open: configure_train comes first")
-        return self._announcement
-
-    def _require_outcome(self) -> RoundOutcome:
-        if self.outcome is None:
-            raise PhaseError("no round was closed: aggregate_train comes first")
-        return self.outcome
-
-    def _require_layout(self) -> ModelLayout:
-        if self._layout is None:
-            raise PhaseError("the model's layout is not known: configure_train comes first")
-        return self._layout
-
-
-def _check_layout(layout: ModelLayout, announcement: RoundAnnouncement) -> None:
-    """Compare the application's tensors with the manifest the federation agreed on."""
-    agreed = announcement.manifest
-    found = layout.manifest(scale_bits=agreed.scale_bits, chunk_values=agreed.chunk_values)
-    if found != agreed:
-        raise ConfigError(
-            f"initial_arrays: {len(found.tensors)} tensors with {found.dimension} parameters, "
-            f"manifest {found.digest().hex()[:16]}; the federation agreed on "
-            f"{len(agreed.tensors)} tensors with {agreed.dimension}, {agreed.digest().hex()[:16]}"
-        )
-
-
-def _check_agreed(layout: ModelLayout, announcement: RoundAnnouncement) -> None:
-    """Compare the values that a fresh run starts with to the model agreed on before it."""
-    root = parameter_root(quantise(layout.floats, announcement.manifest), announcement.manifest)
-    if root != announcement.model_root:
-        raise ConfigError(
-            f"initial_arrays: root {root.hex()}, expected {announcement.model_root.hex()}, the "
-            f"model the federation agreed on for round {announcement.round_id}"
-        )
-
-
-def _as_records(metrics: Sequence[JsonObject]) -> list[RecordDict]:
-    return [RecordDict({"metrics": MetricRecord(dict(values))}) for values in metrics]
 
 
 def _keep(history: dict[int, MetricRecord], server_round: int, record: MetricRecord | None) -> None:

@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 _STOP_GRACE_S = 5.0
 _BRIEF_TASK_S = 0.01
+_START_ATTEMPTS = 3
 
 
 @dataclass(eq=False)
@@ -109,6 +110,7 @@ class WorkerPool:
         self._queue: deque[Task] = deque()
         self._busy_nodes: set[int] = set()
         self._usual_s = 1.0
+        self._failed_starts = 0
         self._incarnations = itertools.count(1)
         self._workers: list[_Worker] = []
         atexit.register(self.close)
@@ -232,6 +234,7 @@ class WorkerPool:
     def _handle(self, worker: _Worker, frame: Frame, finished: list[Finished]) -> None:
         if frame.kind == frames.READY:
             worker.ready = True
+            self._failed_starts = 0
         elif frame.kind == frames.FAILED:
             raise ConfigError(
                 f"worker {worker.index}: the ClientApp could not be built from "
@@ -257,9 +260,11 @@ class WorkerPool:
         """Replace a dead worker: its running task failed, those behind it wait again."""
         ended = _ending(worker.process.exitcode)
         if not worker.ready:
+            self._failed_starts += 1
+        if self._failed_starts >= _START_ATTEMPTS:
             raise ConfigError(
                 f"worker {worker.index}: {ended} while building the ClientApp from "
-                f"{self._factory!r}"
+                f"{self._factory!r}, {_START_ATTEMPTS} times in a row"
             )
         lost = worker.sent.popleft() if worker.sent else None
         _log.warning("worker %d %s; starting another", worker.index, ended)

@@ -7,14 +7,11 @@ SuperLink without SuperNodes, and alone. Not handled: node churn; every client i
 """
 
 import itertools
-import signal
-import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
 
 import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 
@@ -23,19 +20,21 @@ from flwr.app import Error, Message, RecordDict, UserConfig
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 
 from clients.chain_view import ChainView
 from coordinator.core.errors import ConfigError, PhaseError
 from simulations.engines import frames
 from simulations.engines.frames import PackedContent
 from simulations.engines.pool import Finished, Task, WorkerPool, default_workers
+from simulations.engines.process_identity import (
+    SERVER_NODE_ID,
+    exit_on_sigterm,
+    identify_process,
+)
 from simulations.engines.segments import SegmentFolder
 from simulations.engines.silence import is_silent
 from simulations.engines.warm import DEFAULT_PRELOAD
 from simulations.engines.worker import AppFactory
-
-_SERVER_NODE_ID = 1
 
 
 class PoolGrid(Grid):
@@ -85,9 +84,9 @@ class PoolGrid(Grid):
         count = default_workers() if workers is None else workers
         if count < 1:
             raise ConfigError(f"workers is {count}, expected 1 or more")
-        if not clients or any(node_id <= _SERVER_NODE_ID for node_id in clients):
+        if not clients or any(node_id <= SERVER_NODE_ID for node_id in clients):
             raise ConfigError(f"clients: node ids {sorted(clients)[:3]}, expected integers over 1")
-        _identify_process(run_id)
+        identify_process(run_id)
         self._run = Run.create_empty(run_id)
         self._clients = dict(clients)
         self._states: dict[int, bytes] = {}
@@ -99,7 +98,7 @@ class PoolGrid(Grid):
         self._broadcasts: dict[str, set[int]] = {}
         self._replies: dict[str, Message | None] = {}
         self._segments = SegmentFolder.create(tag, segment_base)
-        self._previous_sigterm: Any = None
+        self._signals = ExitStack()
         try:
             self._pool = WorkerPool(
                 factory,
@@ -116,9 +115,7 @@ class PoolGrid(Grid):
             raise
 
     def __enter__(self) -> "PoolGrid":
-        on_main_thread = threading.current_thread() is threading.main_thread()
-        if on_main_thread and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-            self._previous_sigterm = signal.signal(signal.SIGTERM, _exit_on_sigterm)
+        self._signals.enter_context(exit_on_sigterm())
         return self
 
     def __exit__(
@@ -127,10 +124,8 @@ class PoolGrid(Grid):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
-        if self._previous_sigterm is not None:
-            signal.signal(signal.SIGTERM, self._previous_sigterm)
-            self._previous_sigterm = None
+        with self._signals:
+            self.close()
 
     def close(self) -> None:
         """End the workers and remove the segments; may be called twice."""
@@ -306,14 +301,3 @@ class PoolGrid(Grid):
             if not users:
                 del self._broadcasts[task.broadcast]
                 self._segments.remove(task.broadcast)
-
-
-def _identify_process(run_id: int) -> None:
-    """Give ``Message()`` the identity it asks for, unless Flower already has."""
-    for name, value in (("_run_id", run_id), ("_node_id", _SERVER_NODE_ID), ("_task_id", 0)):
-        if getattr(TaskIdentity, name) is None:
-            setattr(TaskIdentity, name[1:], value)
-
-
-def _exit_on_sigterm(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)

@@ -5,6 +5,8 @@ costs nothing. Imports nothing heavy itself. Call it first thing, or not at all:
 the server on its own if need be.
 """
 
+import os
+import sys
 from collections.abc import Sequence
 from multiprocessing import forkserver, get_context
 
@@ -14,7 +16,17 @@ DEFAULT_PRELOAD = ("simulations.engines.preheat",)
 def start_server(preload: Sequence[str] = DEFAULT_PRELOAD) -> None:
     """Start the fork server if it does not run yet; returns at once.
 
-    The first call of a process decides what is preloaded.
+    The first call of a process decides what is preloaded. Modules are found where this process
+    finds them.
     """
-    get_context("forkserver").set_forkserver_preload(list(preload))
-    forkserver.ensure_running()
+    get_context("forkserver").set_forkserver_preload(["__main__", *preload])
+    before = os.environ.get("PYTHONPATH")
+    # the server does not take over sys.path, and ignores what it cannot import
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
