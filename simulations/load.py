@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from coordinator.core.errors import ConfigError
-from simulations.load_errors import describe
+from simulations.load_errors import describe, options_by_kind
 from simulations.schema import Experiment
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -36,7 +36,8 @@ def load_experiment(
         A TOML file, or the name of a shipped experiment (``"quickstart"``).
     overrides
         ``"key.path=value"`` each, in order; the value is read as TOML, or else as text.
-        ``behaviours.0.scale=2.0`` reaches into a list.
+        ``behaviours.0.scale=2.0`` reaches into a list. ``partition.kind=iid`` takes the file's
+        options that only the former kind knows out with it.
     seed
         Replaces ``seed`` of the file, after the overrides.
 
@@ -47,7 +48,9 @@ def load_experiment(
     """
     file = _find(str(path))
     raw = _read(file)
-    overridden = [_override(raw, text) for text in overrides]
+    overridden: list[str] = []
+    for text in overrides:
+        overridden.append(_override(raw, text, overridden))
     if seed is not None:
         raw["seed"] = seed
         overridden.append("seed")
@@ -111,7 +114,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: malformed TOML: {message}") from error
 
 
-def _override(raw: dict[str, Any], text: str) -> str:
+def _override(raw: dict[str, Any], text: str, earlier: Sequence[str]) -> str:
+    """Apply one override in place and return its key path; ``earlier`` ones are kept."""
     key, equals, value = text.partition("=")
     path = [part.strip() for part in key.split(".")]
     if not equals or not all(path):
@@ -123,7 +127,24 @@ def _override(raw: dict[str, Any], text: str) -> str:
         target[_index(target, path[-1], f"--set {text}", key)] = _value(value)
     else:
         target[path[-1]] = _value(value)
+        if len(path) == 2 and path[1] == "kind":
+            _drop_former_options(target, path[0], earlier)
     return ".".join(path)
+
+
+def _drop_former_options(table: dict[str, Any], section: str, earlier: Sequence[str]) -> None:
+    """Take out what only other kinds know, so that a kind can be changed by one override.
+
+    What no kind knows is a mistake, and what an override gave is a contradiction: both stay, to
+    be refused.
+    """
+    options = options_by_kind(section)
+    if (own := options.get(str(table["kind"]))) is None:
+        return
+    known = frozenset().union(*options.values())
+    for name in [name for name in table if name in known - own]:
+        if f"{section}.{name}" not in earlier:
+            del table[name]
 
 
 def _child(target: Any, part: str, source: str, place: str) -> Any:

@@ -143,6 +143,13 @@ def _hint(location: Location, kind: str | None) -> str:
     return close or f"; known keys: {', '.join(known)}"
 
 
+def options_by_kind(section: str) -> dict[str, frozenset[str]]:
+    """Return, for each ``kind`` of a section, the options it knows; empty without kinds."""
+    if section not in _UNIONS:
+        return {}
+    return {str(kind): frozenset(model.model_fields) for kind, model in _models(section)}
+
+
 def _models(section: str) -> Iterator[tuple[str | None, type[BaseModel]]]:
     """Yield (kind, model) of a section; a section without kinds yields (None, model)."""
     for model in _leaves(Experiment.model_fields[section].annotation):

@@ -311,6 +311,30 @@ def test_an_override_reaches_into_a_list(experiment):
     assert found.behaviours[0].clients == [3]
 
 
+def test_changing_the_kind_drops_what_only_the_former_knew(experiment):
+    text = "[partition]\nkind = 'dirichlet'\nclients = 4\nalpha = 0.1\nmin_examples = 3"
+    assert experiment(text, "partition.kind=iid").partition == IidPartition(clients=4)
+    found = experiment(text, "partition.kind=dirichlet").partition
+    assert found == DirichletPartition(clients=4, alpha=0.1, min_examples=3)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [("partition.alpha=1", "partition.kind=iid"), ("partition.kind=iid", "partition.alpha=1")],
+)
+def test_an_option_given_with_the_wrong_kind_is_still_refused(experiment, overrides):
+    message = refusal(experiment, "[partition]\nkind = 'dirichlet'\nalpha = 2", *overrides)
+    assert message == (
+        'experiment.toml (--set partition.alpha): unknown key "partition.alpha"; it belongs to '
+        'partition.kind = "dirichlet", not "iid"'
+    )
+
+
+def test_a_typo_survives_a_change_of_kind(experiment):
+    message = refusal(experiment, "[partition]\nalpah = 2", "partition.kind=iid")
+    assert message.startswith('experiment.toml: unknown key "partition.alpah"')
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
