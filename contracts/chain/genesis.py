@@ -43,7 +43,7 @@ class GenesisConfig:
         If a value is out of range; the message names the field.
     """
 
-    alloc: Mapping[Address, Wei] = field(default_factory=dict)
+    alloc: Mapping[Address, Wei] = field(default_factory=dict, hash=False)
     chain_id: int = 1337
     timestamp: int = 1_700_000_000
     gas_limit: int = 60_000_000
@@ -60,6 +60,10 @@ class GenesisConfig:
         for account, balance_wei in self.alloc.items():
             _require_address("alloc", account)
             _require_range(f"alloc[{account}]", balance_wei, 0, (1 << 255) - 1)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        # The mapping's read-only view cannot be pickled, and workers are sent these.
+        return type(self).from_json, (self.to_json(),)
 
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys, no spaces, balances as decimal strings."""

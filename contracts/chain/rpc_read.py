@@ -33,7 +33,7 @@ from contracts.chain.rpc_params import (
     percentiles,
     quantity,
 )
-from coordinator import __version__
+from contracts.chain.sqlite_file import SCHEMA_VERSION
 from coordinator.core.types import Address, JsonObject
 
 READ_METHODS: Final = MethodTable()
@@ -50,7 +50,7 @@ _index = Param("index", quantity)
 @READ_METHODS("web3_clientVersion")
 def _client_version(_: RpcContext) -> str:
     engine = importlib.metadata.version("py-evm")
-    return f"fedproof/v{__version__}/py-evm-{engine}/python-{platform.python_version()}"
+    return f"fedproof/chain-v{SCHEMA_VERSION}/py-evm-{engine}/python-{platform.python_version()}"
 
 
 @READ_METHODS("web3_sha3", Param("data", data))

@@ -32,7 +32,7 @@ def named_errors(path: Path) -> Iterator[None]:
 
 def _explain(errorname: str) -> str:
     if errorname.startswith("SQLITE_FULL"):
-        return "no room left on the disk; the block was not kept, earlier blocks are intact"
+        return "no room left on the disk; this write is not kept, earlier blocks are intact"
     if errorname.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return "damaged, or not a chain file"
     if errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY")):

@@ -1,5 +1,7 @@
 """Genesis parameters: stored, compared, and refused by name."""
 
+import pickle
+
 import pytest
 
 from contracts.chain.genesis import GENESIS_KEY, GenesisConfig
@@ -15,6 +17,12 @@ def test_json_round_trip():
     genesis = GenesisConfig(alloc={ACCOUNT: Wei(2**90)}, chain_id=7, timestamp=5, coinbase=ACCOUNT)
     assert GenesisConfig.from_json(genesis.to_json()) == genesis
     assert GenesisConfig.from_json(genesis.to_json()).to_json() == genesis.to_json()
+
+
+def test_can_be_sent_to_a_worker_and_hashed():
+    genesis = GenesisConfig(alloc={ACCOUNT: Wei(2**90)}, timestamp=5)
+    assert pickle.loads(pickle.dumps(genesis)) == genesis
+    assert hash(genesis) == hash(GenesisConfig(alloc={ACCOUNT: Wei(2**90)}, timestamp=5))
 
 
 def test_json_does_not_depend_on_the_order_of_accounts():

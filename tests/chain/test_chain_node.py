@@ -215,6 +215,36 @@ class TestContracts:
         paid = before - node.get_balance(alice.address)
         assert paid == receipt.gas_used * receipt.effective_gas_price
 
+    def test_gas_is_what_anvil_charges(self, node, alice, counter_code, encode):
+        """Recorded from anvil (--hardfork prague) for the same transactions."""
+        code = {"to": "", "value": 0, "data": counter_code.bytecode}
+        (made,) = node.mine([alice.sign(gas=2_000_000, **code)]).receipts
+        call = {"to": made.contract_address, "gas": 2_000_000}
+        raws = [
+            alice.sign(),
+            alice.sign(data=encode("bump", 3), value=0, **call),
+            alice.sign(data=encode("bump", 30), value=0, **call),
+            alice.sign(data=encode("fill", 40, b""), value=0, **call),
+            alice.sign(data=encode("clear", 10, b"\x01" * 4096), value=0, **call),
+            alice.sign(data=encode("clear", 40, b""), value=0, **call),
+            alice.sign(data=encode("pay", "0x" + "77" * 20), value=7, **call),
+            alice.sign(data=encode("burn"), value=0, **{**call, "gas": 50_000}),
+            alice.sign(data=b"\x01" * 1000, gas=100_000),
+        ]
+        receipts = [made, *(node.mine([raw]).receipts[0] for raw in raws)]
+        assert [(receipt.status, receipt.gas_used) for receipt in receipts] == [
+            (1, 210_631),
+            (1, 21_000),
+            (1, 45_017),
+            (0, 21_541),
+            (1, 909_283),
+            (1, 186_050),
+            (1, 157_776),
+            (1, 55_915),
+            (0, 50_000),
+            (1, 61_000),
+        ]
+
 
 class TestCalls:
     def test_anyone_may_call(self, node, counter, encode, stranger):

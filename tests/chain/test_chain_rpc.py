@@ -377,7 +377,7 @@ class TestReading:
         assert result(dispatcher, "eth_blobBaseFee") == "0x1"
         assert result(dispatcher, "eth_gasPrice") == hex(node.next_base_fee_wei)
         assert result(dispatcher, "web3_sha3", "0x") == "0x" + keccak(b"").hex()
-        assert result(dispatcher, "web3_clientVersion").startswith("fedproof/v")
+        assert result(dispatcher, "web3_clientVersion").startswith("fedproof/chain-v1/py-evm-")
 
     def test_a_block_holds_all_that_its_hash_is_made_of(self, dispatcher, node, alice):
         """Somebody who trusts nothing can rebuild the header from the JSON alone."""
