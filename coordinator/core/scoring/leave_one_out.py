@@ -59,8 +59,10 @@ class LeaveOneOutSettings:
         }
         for name, (least, most) in bounds.items():
             value = getattr(self, name)
-            if not least <= value <= most:
-                raise ConfigError(f"leave_one_out {name} is {value}, expected {least} to {most}")
+            if type(value) is not int or not least <= value <= most:
+                raise ConfigError(
+                    f"leave_one_out {name} is {value!r}, expected an integer from {least} to {most}"
+                )
 
 
 def leave_one_out(

@@ -273,6 +273,8 @@ def test_inputs_are_not_modified():
         {"least_gain_permille": 1001},
         {"previous_cosine_permille": 0},
         {"same_round_cosine_permille": 1001},
+        {"null_draws": 32.0},
+        {"null_sigmas": True},
     ],
 )
 def test_settings_out_of_range_are_named(settings):
