@@ -145,7 +145,7 @@ def _hint(location: Location, kind: str | None) -> str:
 
 def options_by_kind(section: str) -> dict[str, frozenset[str]]:
     """Return, for each ``kind`` of a section, the options it knows; empty without kinds."""
-    if section not in _UNIONS:
+    if section not in (*_UNIONS, "behaviours"):
         return {}
     return {str(kind): frozenset(model.model_fields) for kind, model in _models(section)}
 
