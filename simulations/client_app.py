@@ -6,13 +6,13 @@ misbehaviours act in the signing mod, where a real attacker would: the app insid
 """
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import clients.flower_env  # noqa: F401  (before flwr)
 
 # isort: split
+import numpy as np
 from flwr.app import (
     Array,
     ArrayRecord,
@@ -21,9 +21,9 @@ from flwr.app import (
     Message,
     MetricRecord,
     RecordDict,
-    UserConfig,
 )
 from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
 
 from clients.chain_view import CachedChainView
 from clients.instruction import Instruction, VerifiedModel
@@ -35,10 +35,10 @@ from clients.training import evaluate, train, use_one_thread
 from coordinator.adapters.store import DiskStore
 from coordinator.core import wire
 from coordinator.core.commitment import metrics_hash
-from coordinator.core.documents import contributor_entries
-from coordinator.core.types import Address, Int32Vector, JsonObject, RoundId, UpdateMessage
-from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement
+from coordinator.core.errors import ConfigError
+from coordinator.core.types import Int32Vector, JsonObject, UpdateMessage
 from simulations.behaviours import Behaviour, Reply, UpdateContext, behaviour_of, copy_source
+from simulations.cohort import CLIENT, PUBLIC_UPDATES, SHADOW
 from simulations.data import load_dataset
 from simulations.engines.silence import silent_reply
 from simulations.engines.worker import parent_chain_view
@@ -48,9 +48,6 @@ from simulations.plan import agree
 from simulations.schema import Experiment
 from simulations.seeds import generator, integer_seed
 
-CLIENT, SHADOW = "client", "shadow"
-PUBLIC_UPDATES = "public-updates"
-FIRST_NODE = 2
 FACTORY = "simulations.client_app:make_client_app"
 PLAIN_FACTORY = "simulations.client_app:make_plain_client_app"
 
@@ -68,113 +65,90 @@ class SimulationSpec:
     artifacts: Path | None = None
 
 
-def node_configs(experiment: Experiment) -> dict[int, UserConfig]:
-    """Return the nodes of an experiment: client ``i`` is node ``i + 2``, its shadow comes after.
-
-    Node 1 is Flower's server. Shadows are the second nodes of equivocating contributors.
-    """
-    clients = range(experiment.partition.clients)
-    nodes: dict[int, UserConfig] = {
-        client + FIRST_NODE: {CLIENT: client, SHADOW: False} for client in clients
-    }
-    for client in clients:
-        if behaviour_of(experiment.behaviours, client).label == "equivocate":
-            nodes[len(nodes) + FIRST_NODE] = {CLIENT: client, SHADOW: True}
-    return nodes
-
-
-def cohort_sampler(experiment: Experiment, nodes: Mapping[int, UserConfig]) -> "CohortSampler":
-    """Return the sampler that draws ``cohort.size`` contributors a round, shadows with them."""
-    return CohortSampler(experiment.seed, experiment.cohort.size, nodes)
-
-
-@dataclass(frozen=True)
-class CohortSampler:
-    """Draws contributors, not nodes; the same seed and round give the same cohort."""
-
-    seed: int
-    size: int
-    nodes: Mapping[int, UserConfig]
-
-    def __call__(self, round_id: RoundId, available: Sequence[int]) -> list[int]:
-        """Return the nodes of the cohort, ascending."""
-        clients = sorted({int(self.nodes[node][CLIENT]) for node in available})
-        rng = generator(self.seed, "cohort", int(round_id))
-        size = min(self.size, len(clients))
-        chosen = {clients[i] for i in rng.choice(len(clients), size=size, replace=False)}
-        return sorted(node for node in available if self.nodes[node][CLIENT] in chosen)
-
-
-def public_updates(
-    announcement: RoundAnnouncement,
-    ledger: Ledger,
-    store: ArtifactStore,
-    addresses: Sequence[Address],
-) -> dict[str, str]:
-    """Return a round's config of what anyone can read: the updates of the round below.
-
-    For ``FedproofStrategy(round_config=...)``. ``addresses`` are the contributors', by client.
-    """
-    parent = ledger.round(announcement.round_id).parent
-    roots: dict[str, str] = {}
-    if parent:
-        root = ledger.round(parent).contributors_root
-        clients = {address: client for client, address in enumerate(addresses)}
-        for entry in contributor_entries(store.get_document("contributors", root)):
-            roots[str(clients[entry.leaf.contributor])] = entry.leaf.update_root.hex()
-    return {PUBLIC_UPDATES: json.dumps(roots, sort_keys=True)}
-
-
 def make_client_app(spec: SimulationSpec) -> ClientApp:
     """Build the ClientApp that plays all contributors, its mod outermost."""
-    return _honest_app(spec, [SimulatedUpdates(spec)])
+    return _app_of(LocalContributor(spec, skips_training=True), [SimulatedUpdates(spec)])
 
 
 def make_plain_client_app(spec: SimulationSpec) -> ClientApp:
     """Build the same ClientApp without the mod: what is left for plain Flower strategies."""
-    return _honest_app(spec, [])
+    return _app_of(LocalContributor(spec), [])
 
 
-def _honest_app(spec: SimulationSpec, mods: list[VerifiableUpdates]) -> ClientApp:
-    use_one_thread()
-    experiment = spec.experiment
-    agreement = agree(experiment, load_dataset(experiment.data, spec.data_folder, experiment.seed))
-    dataset, shares = agreement.dataset, agreement.shares
-    model = build_model(experiment.model, dataset.input_shape, dataset.num_classes, experiment.seed)
-    settings = training_settings(experiment.training)
+def _app_of(contributor: "LocalContributor", mods: list[VerifiableUpdates]) -> ClientApp:
     app = ClientApp(mods=list(mods))
+    app.train()(contributor.train)
+    app.evaluate()(contributor.evaluate)
+    return app
 
-    @app.train()
-    def _train(message: Message, context: Context) -> Message:
-        client = int(context.node_config[CLIENT])
-        round_id = _round_of(message)
-        indices = shares.indices[client]
-        behaviour = behaviour_of(experiment.behaviours, client, round_id)
-        metrics = MetricRecord({"num-examples": len(indices)})
+
+class LocalContributor:
+    """Trains and evaluates for whichever contributor a message's node configuration names.
+
+    Parameters
+    ----------
+    skips_training
+        Whether contributors that need no training (free riders) skip it.
+    """
+
+    def __init__(self, spec: SimulationSpec, *, skips_training: bool = False) -> None:
+        use_one_thread()
+        self._experiment = experiment = spec.experiment
+        dataset = load_dataset(experiment.data, spec.data_folder, experiment.seed)
+        agreement = agree(experiment, dataset)
+        self._dataset, self._shares = agreement.dataset, agreement.shares
+        self._model = build_model(
+            experiment.model,
+            self._dataset.input_shape,
+            self._dataset.num_classes,
+            experiment.seed,
+        )
+        self._settings = training_settings(experiment.training)
+        self._skips_training = skips_training
+
+    def train(self, message: Message, context: Context) -> Message:
+        """Return the trained model and the metrics of its training."""
+        client, round_id = client_of(context), _round_of(message)
+        x, y = self._data(client)
+        metrics = MetricRecord({"num-examples": len(y)})
         arrays = message.content.array_records["arrays"]
-        if behaviour.trains or not mods:
-            model.load_state_dict(arrays.to_torch_state_dict())
-            seed = integer_seed(experiment.seed, "training", round_id, client)
-            result = train(
-                model, dataset.train_x[indices], dataset.train_y[indices], settings, seed
-            )
-            metrics["train-loss"] = result.loss
-            arrays = ArrayRecord(model.state_dict())
+        behaviour = behaviour_of(self._experiment.behaviours, client, round_id)
+        if behaviour.trains or not self._skips_training:
+            self._model.load_state_dict(arrays.to_torch_state_dict())
+            seed = integer_seed(self._experiment.seed, "training", round_id, client)
+            metrics["train-loss"] = train(self._model, x, y, self._settings, seed).loss
+            arrays = ArrayRecord(self._model.state_dict())
         content = RecordDict({"arrays": arrays, "metrics": metrics})
         return Message(content, reply_to=message)
 
-    @app.evaluate()
-    def _evaluate(message: Message, context: Context) -> Message:
-        indices = shares.indices[int(context.node_config[CLIENT])]
-        model.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
-        loss, correct = evaluate(model, dataset.train_x[indices], dataset.train_y[indices])
-        count = len(indices)
+    def evaluate(self, message: Message, context: Context) -> Message:
+        """Return loss and accuracy of the model on the contributor's own data."""
+        x, y = self._data(client_of(context))
+        arrays = message.content.array_records["arrays"]
+        self._model.load_state_dict(arrays.to_torch_state_dict())
+        loss, correct = evaluate(self._model, x, y)
         metrics = MetricRecord(
-            {"num-examples": count, "eval-loss": loss, "eval-accuracy": correct / count}
+            {"num-examples": len(y), "eval-loss": loss, "eval-accuracy": correct / len(y)}
         )
         return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
-    return app
+    def _data(self, client: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        indices = self._shares.indices[client]
+        return self._dataset.train_x[indices], self._dataset.train_y[indices]
+
+
+def client_of(context: Context) -> int:
+    """Return the number of the contributor that a node plays.
+
+    Raises
+    ------
+    ConfigError
+        If its configuration does not say.
+    """
+    client = context.node_config.get(CLIENT)
+    if type(client) is not int or client < 0:
+        raise ConfigError(f"node config: {CLIENT} is {client!r}, expected a number from 0")
+    return client
 
 
 def _round_of(message: Message) -> int:
@@ -205,7 +179,7 @@ class SimulatedUpdates(VerifiableUpdates):
         participant: Participant,
         context: Context,
     ) -> RecordDict:
-        client, is_shadow = int(context.node_config[CLIENT]), bool(context.node_config[SHADOW])
+        client, is_shadow = client_of(context), bool(context.node_config[SHADOW])
         experiment = self._spec.experiment
         behaviour = behaviour_of(experiment.behaviours, client, int(instruction.round_id))
         if behaviour.label == "honest" and not is_shadow:
@@ -279,17 +253,3 @@ def _records(
             wire.STATEMENT_RECORD: statement,
         }
     )
-
-
-__all__ = [
-    "FACTORY",
-    "PLAIN_FACTORY",
-    "CohortSampler",
-    "SimulatedUpdates",
-    "SimulationSpec",
-    "cohort_sampler",
-    "make_client_app",
-    "make_plain_client_app",
-    "node_configs",
-    "public_updates",
-]

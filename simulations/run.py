@@ -33,14 +33,8 @@ from coordinator.ports import RoundAnnouncement
 from coordinator.service import RoundService, publish_plan
 from simulations.bookkeeping import NODE_PREFIX, Bookkeeper, Tester
 from simulations.chain_setup import SimulatedChain, claim_all, finalize_all, open_chain
-from simulations.client_app import (
-    CLIENT,
-    FACTORY,
-    SimulationSpec,
-    cohort_sampler,
-    node_configs,
-    public_updates,
-)
+from simulations.client_app import FACTORY, SimulationSpec
+from simulations.cohort import CLIENT, cohort_sampler, node_configs, public_updates
 from simulations.data import load_dataset
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.process import PoolGrid

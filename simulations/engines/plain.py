@@ -16,13 +16,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
 from coordinator.core.types import RoundId
-from simulations.client_app import (
-    PLAIN_FACTORY,
-    CohortSampler,
-    SimulationSpec,
-    cohort_sampler,
-    node_configs,
-)
+from simulations.client_app import PLAIN_FACTORY, SimulationSpec
+from simulations.cohort import CohortSampler, cohort_sampler, node_configs
 from simulations.data import load_dataset
 from simulations.engines.process import PoolGrid
 from simulations.plan import agree

@@ -1,0 +1,82 @@
+"""Who takes part in a simulation: nodes, the cohort of a round, and what all can read.
+
+Which contributor a node plays is in its Flower node configuration. An equivocating contributor
+is two nodes with one key, the second called its shadow.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import clients.flower_env  # noqa: F401  (before flwr)
+
+# isort: split
+from flwr.app import UserConfig
+
+from coordinator.core.documents import contributor_entries
+from coordinator.core.types import Address, RoundId
+from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement
+from simulations.behaviours import behaviour_of
+from simulations.schema import Experiment
+from simulations.seeds import generator
+
+CLIENT, SHADOW = "client", "shadow"
+PUBLIC_UPDATES = "public-updates"
+FIRST_NODE = 2
+
+
+def node_configs(experiment: Experiment) -> dict[int, UserConfig]:
+    """Return the nodes of an experiment: client ``i`` is node ``i + 2``, its shadow comes after.
+
+    Node 1 is Flower's server. Shadows are the second nodes of equivocating contributors.
+    """
+    clients = range(experiment.partition.clients)
+    nodes: dict[int, UserConfig] = {
+        client + FIRST_NODE: {CLIENT: client, SHADOW: False} for client in clients
+    }
+    for client in clients:
+        if behaviour_of(experiment.behaviours, client).label == "equivocate":
+            nodes[len(nodes) + FIRST_NODE] = {CLIENT: client, SHADOW: True}
+    return nodes
+
+
+def cohort_sampler(experiment: Experiment, nodes: Mapping[int, UserConfig]) -> "CohortSampler":
+    """Return the sampler that draws ``cohort.size`` contributors a round, shadows with them."""
+    return CohortSampler(experiment.seed, experiment.cohort.size, nodes)
+
+
+@dataclass(frozen=True)
+class CohortSampler:
+    """Draws contributors, not nodes; the same seed and round give the same cohort."""
+
+    seed: int
+    size: int
+    nodes: Mapping[int, UserConfig]
+
+    def __call__(self, round_id: RoundId, available: Sequence[int]) -> list[int]:
+        """Return the nodes of the cohort, ascending."""
+        clients = sorted({int(self.nodes[node][CLIENT]) for node in available})
+        rng = generator(self.seed, "cohort", int(round_id))
+        size = min(self.size, len(clients))
+        chosen = {clients[i] for i in rng.choice(len(clients), size=size, replace=False)}
+        return sorted(node for node in available if self.nodes[node][CLIENT] in chosen)
+
+
+def public_updates(
+    announcement: RoundAnnouncement,
+    ledger: Ledger,
+    store: ArtifactStore,
+    addresses: Sequence[Address],
+) -> dict[str, str]:
+    """Return a round's config of what anyone can read: the updates of the round below.
+
+    For ``FedproofStrategy(round_config=...)``. ``addresses`` are the contributors', by client.
+    """
+    parent = ledger.round(announcement.round_id).parent
+    roots: dict[str, str] = {}
+    if parent:
+        root = ledger.round(parent).contributors_root
+        clients = {address: client for client, address in enumerate(addresses)}
+        for entry in contributor_entries(store.get_document("contributors", root)):
+            roots[str(clients[entry.leaf.contributor])] = entry.leaf.update_root.hex()
+    return {PUBLIC_UPDATES: json.dumps(roots, sort_keys=True)}

@@ -1,0 +1,74 @@
+"""``flwr run .``: the shipped experiments as a Flower app (``[tool.flwr.app]``).
+
+The ServerApp runs the experiment that ``run_config`` names on its own process pool, so a
+SuperLink without any SuperNode is enough. The ClientApp is for SuperNodes that take part in a
+federation of the same experiment with their own key: the built-in trainer behind the signing mod.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import clients.flower_env  # noqa: F401  (before flwr)
+
+# isort: split
+from flwr.app import Context, Message, UserConfig
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+
+from clients.mods import VerifiableUpdates
+from coordinator.core.errors import ConfigError
+from simulations.client_app import LocalContributor, SimulationSpec
+from simulations.load import load_experiment
+from simulations.run import RunOptions, run_experiment
+
+server = ServerApp()
+client = ClientApp(mods=[VerifiableUpdates(threads=None)])
+
+
+@server.main()
+def main(grid: Grid, context: Context) -> None:  # noqa: ARG001
+    """Run the experiment ``run_config["experiment"]`` into ``run_config["out"]``."""
+    config = context.run_config
+    experiment = load_experiment(_text(config, "experiment"), [], None)
+    out = Path(_text(config, "out") or Path("runs") / experiment.name).absolute()
+    workers = config.get("workers", 0)
+    if type(workers) is not int or workers < 0:
+        raise ConfigError(f"run config: workers is {workers!r}, expected 0 (all cores) or more")
+    folder = _text(config, "data")
+    options = RunOptions(workers or None, Path(folder) if folder else None)
+    result = run_experiment(experiment, out, options)
+    last = result.rounds[-1]
+    print(f"run      {out} (written by process {os.getpid()})")
+    print(f"rounds   {len(result.rounds)}, last {last.status}, model root {last.model_root}")
+    print(f"verify   fedproof verify {out}")
+
+
+@client.train()
+def train(message: Message, context: Context) -> Message:
+    """Train on the node's share of the experiment's data."""
+    return _contributor(context).train(message, context)
+
+
+@client.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Evaluate on the node's share of the experiment's data."""
+    return _contributor(context).evaluate(message, context)
+
+
+def _contributor(context: Context) -> LocalContributor:
+    config = context.run_config
+    return _local_contributor(_text(config, "experiment"), _text(config, "data"))
+
+
+@cache
+def _local_contributor(experiment: str, folder: str) -> LocalContributor:
+    loaded = load_experiment(experiment, [], None)
+    return LocalContributor(SimulationSpec(loaded, Path(folder) if folder else None))
+
+
+def _text(config: UserConfig, name: str) -> str:
+    value = config.get(name, "")
+    if not isinstance(value, str):
+        raise ConfigError(f"run config: {name} is {value!r}, expected text")
+    return value
