@@ -90,6 +90,10 @@ class Rpc:
             ) from failed
         error = response.get("error")
         if error is None:
+            if "result" not in response:
+                raise LedgerError(
+                    f"{self.where}: {method}: the answer has neither result nor error"
+                )
             return response["result"]
         data = _revert_data(error)
         if data is not None:

@@ -204,8 +204,9 @@ class FederationMachine(RuleBasedStateMachine):
     @initialize(
         populated=st.sampled_from([True] * 5 + [False]),
         refereed=st.sampled_from([True, True, False]),
+        played=st.integers(0, 3),
     )
-    def begin(self, populated: bool, refereed: bool) -> None:
+    def begin(self, populated: bool, refereed: bool, played: int) -> None:
         if refereed:
             self.name_referee(COORDINATOR, True)
         if not populated:
@@ -214,6 +215,7 @@ class FederationMachine(RuleBasedStateMachine):
             self.join(member, MIN_STAKE)
         self.bond(COORDINATOR, 3 * MIN_BOND)
         self.fund(STRANGER, 5_000)
+        self.play([1, 2, 0][:played], True)
 
     @useful(lambda m: sum(m.bond[member] > 0 for member in m.members) < 5)
     @rule(who=ANYONE, amount=st.sampled_from([0, 1, MIN_STAKE - 1, MIN_STAKE, MIN_STAKE + 3]))
@@ -475,15 +477,17 @@ class FederationMachine(RuleBasedStateMachine):
         return True
 
     @precondition(lambda self: live(self.model))
-    @rule(count=st.integers(1, 3))
-    def finalize_next(self, count: int) -> None:
-        """The lowest rounds that are settled, as soon as they can be."""
+    @rule(count=st.integers(1, 3), data=st.data())
+    def finalize_next(self, count: int, data: st.DataObject) -> None:
+        """The lowest rounds that are settled, as soon as they can be, and a claim on them."""
         for number in self.model.stack[self.model.final :][:count]:
             round_ = self.model.rounds[number]
             if round_.status == SETTLED:
                 at = max(self.world.now + 1, self.model.window_end(round_))
                 promise = lambda now, n=number: self.model.finalize(now, n)  # noqa: E731
                 self.both(STRANGER, calls.finalize_round(number), promise, at)
+        if self.model.reserve:
+            self.claim(extra=0, data=data)
 
     # At the end of a history -------------------------------------------------------------
 
@@ -557,6 +561,7 @@ def test_contract_and_model_agree_on_random_histories(machine: type[FederationMa
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
             deadline=None,
+            derandomize=not FUZZ,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate, Phase.shrink] if FUZZ else list(Phase),
             print_blob=True,

@@ -217,6 +217,7 @@ def assert_events_rebuild(world: Any, accounts: Iterable[str]) -> Replay:
         assert replay.history[who] == federation.checkpoints(who)
     for number in range(len(replay.rounds) + 2):
         assert replay.round(number) == federation.round(number)
-        for who in accounts:
-            assert ((number, who) in replay.slashed) == federation.is_slashed(number, who)
+    pairs = {*replay.slashed, *((number, who) for number in (1, 2) for who in accounts)}
+    for number, who in pairs:
+        assert federation.is_slashed(number, who) == ((number, who) in replay.slashed)
     return replay

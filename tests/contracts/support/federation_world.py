@@ -135,9 +135,10 @@ class World:
         terms: Terms = TERMS,
         accounts: list[LocalAccount] = EVERYONE,
         wealth: int = 100 * ETHER,
-        coinbase: str = MINER,
+        **genesis: Any,
     ) -> "World":
-        genesis = GenesisConfig(alloc={a.address: wealth for a in accounts}, coinbase=coinbase)
+        alloc = {account.address: wealth for account in accounts}
+        genesis = GenesisConfig(alloc=alloc, **{"coinbase": MINER, **genesis})
         node = EmbeddedNode.create_or_open(None, genesis)
         w3 = Web3(EmbeddedProvider(Dispatcher(node, dev=True)))
         # A fixed fee cap: the tests look at balances, not at fees.
@@ -172,7 +173,7 @@ class World:
         return self.balance(ZERO)
 
     def wait_until(self, timestamp: int) -> None:
-        """Make the head's time the second before ``timestamp``."""
+        """Let the next block be at ``timestamp``, if the chain is not past it."""
         if self.now < timestamp - 1:
             self.node.mine(timestamp=timestamp - 1)
 
