@@ -1,5 +1,6 @@
 """Runs the real ``fedproof`` command in a process of its own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -78,10 +79,8 @@ def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill what is left of a process group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait(timeout=30)
 
 
