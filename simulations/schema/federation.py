@@ -125,12 +125,13 @@ class Chain(Section):
 class Numbers(Section):
     """The fixed-point model (PROTOCOL §2) and the bound an update must keep.
 
-    ``norm_bound`` is in parameter units, L2 over the whole update; 0 is no bound.
+    ``norm_bound`` is in parameter units, L2 over the whole update; 0 is no bound, and then a
+    single update of extreme values can wreck the mean.
     """
 
     scale_bits: int = Field(default=20, ge=1, le=30)
     chunk_values: int = Field(default=256, ge=8, le=4_096, multiple_of=8)
-    norm_bound: float = Field(default=0.0, ge=0.0, le=1e9)
+    norm_bound: float = Field(default=100.0, ge=0.0, le=1e9)
 
     @property
     def norm_bound_q(self) -> int:
