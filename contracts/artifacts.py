@@ -16,7 +16,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 ABI_FOLDER: Final = Path(__file__).parent / "abi"
-CONTRACTS: Final = ("federation",)
+CONTRACTS: Final = ("federation", "aggregate_examiner", "record_examiner", "referee")
 """Contracts that are deployed; other files in ``src`` are modules of these."""
 
 

@@ -17,6 +17,7 @@ from coordinator.core.errors import ConfigError
 from coordinator.core.types import JsonObject
 
 SOURCE_FOLDER: Final = Path(__file__).parent / "src"
+REFEREE_FOLDER: Final = SOURCE_FOLDER / "referee"
 EVM_VERSION: Final = "prague"
 OPTIMIZE: Final = "gas"
 CODE_SIZE_LIMIT: Final = 24_576
@@ -31,6 +32,12 @@ def source_sha256(paths: Sequence[Path]) -> str:
         digest.update(f"{path.name}\0{len(data)}\0".encode())
         digest.update(data)
     return digest.hexdigest()
+
+
+def source_of(name: str) -> Path:
+    """Return the file a deployed contract is compiled from."""
+    folder = SOURCE_FOLDER if name == "federation" else REFEREE_FOLDER
+    return folder / f"{name}.vy"
 
 
 def compile_contract(source: Path, search_path: Path) -> JsonObject:
@@ -69,7 +76,7 @@ def compile_contract(source: Path, search_path: Path) -> JsonObject:
             "evm_version": EVM_VERSION,
             "optimize": OPTIMIZE,
         },
-        "source_sha256": source_sha256(list(search_path.glob("*.vy"))),
+        "source_sha256": source_sha256([*{*search_path.glob("*.vy"), *source.parent.glob("*.vy")}]),
         "runtime_size_bytes": size,
         "abi": output["abi"],
         "bytecode": output["bytecode"],
@@ -88,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check: bool = parser.parse_args(arguments).check
     stale = []
     for name in CONTRACTS:
-        artifact = compile_contract(SOURCE_FOLDER / f"{name}.vy", SOURCE_FOLDER)
+        artifact = compile_contract(source_of(name), SOURCE_FOLDER)
         text, path = render(artifact), ABI_FOLDER / f"{name}.json"
         if check and (not path.exists() or path.read_text() != text):
             stale.append(name)
