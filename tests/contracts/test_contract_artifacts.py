@@ -1,0 +1,102 @@
+"""The committed ABI and bytecode, and what the sources say of themselves."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from contracts import compile as compiler
+from contracts.artifacts import ABI_FOLDER, CONTRACTS, abi_type, load_artifact
+from coordinator.core.errors import ConfigError
+
+SOURCES = sorted(compiler.SOURCE_FOLDER.glob("*.vy"))
+EXTERNAL = re.compile(
+    r'@external\n(?:@\w+\n)*def (?P<name>\w+)\((?P<args>[^)]*)\)[^:]*:\n    """\n(?P<doc>.*?)"""',
+    re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_committed_artifacts_are_what_the_sources_compile_to(name: str) -> None:
+    artifact = compiler.compile_contract(
+        compiler.SOURCE_FOLDER / f"{name}.vy", compiler.SOURCE_FOLDER
+    )
+    committed = (ABI_FOLDER / f"{name}.json").read_text()
+    assert compiler.render(artifact) == committed, "run python -m contracts.compile"
+    assert artifact["compiler"] == {
+        "name": "vyper",
+        "version": "0.4.3",
+        "evm_version": "prague",
+        "optimize": "gas",
+    }
+
+
+def test_the_contract_leaves_room_below_the_code_size_limit() -> None:
+    document = json.loads((ABI_FOLDER / "federation.json").read_text())
+    # Twelve immutable words follow the code.
+    assert document["runtime_size_bytes"] + 12 * 32 < 20_500 < compiler.CODE_SIZE_LIMIT
+
+
+def test_the_check_names_what_is_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compiler, "ABI_FOLDER", tmp_path)
+    assert compiler.main(["--check"]) == 1
+    assert "contracts/abi/federation.json is not current" in capsys.readouterr().out
+    assert compiler.main([]) == 0
+    assert compiler.main(["--check"]) == 0
+    (tmp_path / "federation.json").write_text("{}")
+    assert compiler.main(["--check"]) == 1
+
+
+def test_a_contract_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "CODE_SIZE_LIMIT", 100)
+    with pytest.raises(ConfigError, match=r"federation.vy: \d+ bytes of code, at most 100"):
+        compiler.compile_contract(SOURCES[0].parent / "federation.vy", SOURCES[0].parent)
+
+
+def test_one_changed_byte_changes_the_source_digest(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.vy", tmp_path / "b.vy"
+    first.write_text("x")
+    second.write_text("y")
+    before = compiler.source_sha256([first, second])
+    assert compiler.source_sha256([second, first]) == before
+    second.write_text("z")
+    assert compiler.source_sha256([first, second]) != before
+
+
+def test_every_external_function_says_who_what_and_when() -> None:
+    documented = {}
+    for path in SOURCES:
+        for match in EXTERNAL.finditer(path.read_text()):
+            documented[match["name"]] = " ".join(match["doc"].split())
+    abi = {e["name"]: e for e in load_artifact("federation").abi if e["type"] == "function"}
+    assert set(documented) == set(abi)
+    for name, text in documented.items():
+        assert "@notice" in text, name
+        if abi[name]["stateMutability"] in ("nonpayable", "payable"):
+            assert "@dev" in text, name
+            assert "Reverts" in text, name
+            assert "Emits" in text, name
+        else:
+            assert "ever reverts" in text or "Reverts" in text, name
+
+
+def test_every_reason_a_function_documents_exists_and_the_other_way_round() -> None:
+    text = "\n".join(path.read_text() for path in SOURCES)
+    raised = set(re.findall(r'assert [^"]*, "([^"]+)"', text))
+    docs = "\n".join(
+        match["doc"] for path in SOURCES for match in EXTERNAL.finditer(path.read_text())
+    )
+    documented = {reason for reason in re.findall(r'"([^"]+)"', docs) if ": " in reason}
+    assert documented == {reason for reason in raised if not reason.startswith("terms: ")}
+    assert all(len(reason) <= 32 for reason in raised)
+
+
+def test_tuples_are_written_out() -> None:
+    entry = {
+        "type": "tuple[3]",
+        "components": [{"type": "uint8"}, {"type": "tuple", "components": [{"type": "bool"}]}],
+    }
+    assert abi_type(entry) == "(uint8,(bool))[3]"
