@@ -44,7 +44,13 @@ from coordinator.core.round_result import (
     totals,
 )
 from coordinator.core.rules import quorum
-from coordinator.core.screening import RoundContext, UpdateLimits, screen_envelope, screen_vector
+from coordinator.core.screening import (
+    RoundContext,
+    UpdateLimits,
+    screen_envelope,
+    screen_range,
+    screen_vector,
+)
 from coordinator.core.types import (
     Address,
     Int32Vector,
@@ -167,6 +173,7 @@ class RoundService:
                 return
             self._check_not_equivocator(signed)
             screen_vector(vector, signed, context)
+            screen_range(vector, self._current_model(context.base_model_root), signed)
         except EquivocationError as error:
             first, second = error.evidence
             self._apply(machine.Equivocated(first, second))

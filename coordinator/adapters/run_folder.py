@@ -26,7 +26,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from coordinator.adapters.store import flush_folder
-from coordinator.core.errors import BlobMissingError, ConfigError, StoreError
+from coordinator.core.canonical import parse_json
+from coordinator.core.errors import (
+    BlobMissingError,
+    ConfigError,
+    StoreError,
+    VerificationError,
+)
 from coordinator.core.types import JsonObject, RoundId
 
 CHECKSUMS = "SHA256SUMS"
@@ -110,15 +116,15 @@ class RunFolder:
             If the file is missing, unreadable or not a JSON object.
         """
         try:
-            value: Any = json.loads(path.read_bytes())
+            value: Any = parse_json(path.read_bytes(), str(path))
         except FileNotFoundError as error:
             raise ConfigError(
                 f"{path}: missing; expected a run folder written by 'fedproof simulate'"
             ) from error
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror or error}") from error
-        except ValueError as error:
-            raise ConfigError(f"{path}: not JSON: {error}") from error
+        except VerificationError as error:
+            raise ConfigError(str(error)) from error
         if not isinstance(value, dict):
             raise ConfigError(f"{path}: expected a JSON object, found {type(value).__name__}")
         return value
@@ -183,8 +189,8 @@ class FileJournal:
         """Return a round's entry."""
         path = self._path(round_id)
         try:
-            value: Any = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+            value: Any = parse_json(path.read_bytes(), str(path))
+        except (OSError, VerificationError) as error:
             raise BlobMissingError(f"{path}: no readable journal entry: {error}") from error
         if not isinstance(value, dict):
             raise BlobMissingError(f"{path}: expected a JSON object")

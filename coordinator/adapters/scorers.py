@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
+from threadpoolctl import threadpool_limits
 
 from coordinator.core.commitment import canonical_json
 from coordinator.core.errors import ConfigError
@@ -69,7 +70,9 @@ class RuleScorer:
             previous=previous.updates if previous else (),
             previous_step=result.base_model - previous.base_model if previous else None,
         )
-        return score(self._kind, scored, evaluate=self._evaluate, settings=self._settings)
+        # Many small products: threads of a BLAS would spend their time waiting for each other.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return score(self._kind, scored, evaluate=self._evaluate, settings=self._settings)
 
 
 def scoring_document(

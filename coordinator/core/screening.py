@@ -158,6 +158,37 @@ def screen_vector(
         raise _refusal("wrong-root", "values hash to", root, signed.message.update, signed)
 
 
+def screen_range(vector: Int32Vector, base_model: Int32Vector, signed: SignedUpdate) -> None:
+    """Check that the contributor's own model, base plus update, fits the fixed-point range.
+
+    If every contributor's does, so does any mean of them: no aggregate of accepted updates can
+    overflow (but for a server learning rate above one, or momentum).
+
+    Parameters
+    ----------
+    vector, base_model
+        Shape ``(d,)`` int32 each; not modified.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``out-of-range``; names the first parameter.
+    """
+    index = int(_first_overflow(base_model, vector))
+    if index >= 0:
+        found = int(base_model[index]) + int(vector[index])
+        raise _refusal("out-of-range", f"parameter {index} becomes", found, "an int32", signed)
+
+
+@compiled
+def _first_overflow(base: Any, update: Any) -> int:
+    for i in range(base.size):
+        total = np.int64(base[i]) + np.int64(update[i])
+        if total > 2147483647 or total < -2147483648:
+            return i
+    return -1
+
+
 @compiled
 def _square_parts(vector: Any) -> tuple[np.uint64, np.uint64]:
     high = np.uint64(0)

@@ -69,11 +69,24 @@ def test_too_few_updates_void_the_round_and_the_next_starts_from_the_same_model(
     assert bench.ledger.round(RoundId(2)).parent == 0
 
 
-def test_overflow_voids_the_round_with_its_reason(bench: Bench) -> None:
+def test_an_update_that_no_model_can_take_is_refused(bench: Bench) -> None:
     service = bench.service(rule())
     announced = service.open_round()
+    extreme = vector(2**31 - 1)
+    with pytest.raises(MalformedUpdateError, match="parameter 1 becomes") as refused:
+        service.submit(*bench.signed(0, announced, extreme))
+    assert refused.value.code == "out-of-range"
+    fits = extreme - INITIAL
+    for client in (1, 2):
+        service.submit(*bench.signed(client, announced, fits))
+    assert service.close_round().model.tolist() == [2**31 - 1] * 17
+
+
+def test_overflow_by_the_server_voids_the_round_with_its_reason(bench: Bench) -> None:
+    service = bench.service(rule(server_lr_q16=3 << 16))
+    announced = service.open_round()
     for client in range(2):
-        service.submit(*bench.signed(client, announced, vector(2**31 - 1)))
+        service.submit(*bench.signed(client, announced, vector(2**30)))
     outcome = service.close_round()
     assert outcome.status == "void"
     assert "int32" in outcome.reason
