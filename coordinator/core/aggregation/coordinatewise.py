@@ -63,6 +63,8 @@ def trimmed_mean(
             f"trimmed mean of n = {n} updates cannot withstand f = {trim} Byzantine ones, "
             f"expected 0 <= 2 * f < n"
         )
+    if n >= kernels.MOST_ROWS:
+        raise AggregationError(f"{n} updates in one round, expected < {kernels.MOST_ROWS}")
     network = trimming_network(n, trim)
     addresses = address_table(rows)
     out = np.empty(rows[0].shape[0], np.int32)

@@ -32,6 +32,10 @@ SORT_BLOCK_BYTES = 512 * 1024
 """Values that are sorted together: half of a common second-level cache."""
 
 
+MOST_ROWS = 1 << 20
+"""Rows from which a sum of int32 values might not be exact in float64."""
+
+
 def _compiled(function: _Function) -> _Function:
     """Compile ``function`` on first use, cached on disk wherever a folder for it is writable.
 
@@ -176,22 +180,36 @@ def _keep_high(low: Any, high: Any, size: int) -> None:
 
 
 @_compiled
+def _add_rows(sums: Any, row0: Any, row1: Any, row2: Any, row3: Any, size: int) -> None:
+    for k in range(size):
+        sums[k] += np.int64(row0[k]) + np.int64(row1[k]) + np.int64(row2[k]) + np.int64(row3[k])
+
+
+@_compiled
+def _divide(sums: Any, count: Any, out: Any, size: int) -> None:
+    # Division of 64-bit integers has no vector instruction, that of floats has. The numerator is
+    # exact in float64 while count < MOST_ROWS; a correctly rounded quotient is never below the true
+    # one's floor, and where it is above, the remainder is negative.
+    divisor = np.float64(2 * count)
+    for k in range(size):
+        numerator = np.float64(2 * sums[k] + count)
+        quotient = np.floor(numerator / divisor)
+        remainder = numerator - quotient * divisor
+        out[k] = np.int32(quotient - (1.0 if remainder < 0.0 else 0.0))
+
+
+@_compiled
 def _mean_of_rows(buffer: Any, first: int, last: int, out: Any, sums: Any, size: int) -> None:
     count = np.int64(last - first)
     _clear(sums, size)
-    for i in range(first, last):
-        row = buffer[i]
-        for k in range(size):
-            sums[k] += np.int64(row[k])
-    if count == 1:
-        for k in range(size):
-            out[k] = np.int32(sums[k])
-    elif count == 2:
-        for k in range(size):
-            out[k] = np.int32((sums[k] + 1) >> 1)
-    else:
-        for k in range(size):
-            out[k] = np.int32((2 * sums[k] + count) // (2 * count))
+    i = first
+    while i + 4 <= last:
+        _add_rows(sums, buffer[i], buffer[i + 1], buffer[i + 2], buffer[i + 3], size)
+        i += 4
+    while i < last:
+        _add_row(sums, buffer[i], np.int32(1), size)
+        i += 1
+    _divide(sums, count, out, size)
 
 
 @_compiled

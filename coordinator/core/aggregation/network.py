@@ -72,7 +72,7 @@ def trimming_network(n: int, trim: int) -> NDArray[np.int32]:
     """
     wires = [_DROPPED_LOW] * trim + [_KEPT] * (n - 2 * trim) + [_DROPPED_HIGH] * trim
     kept: list[tuple[int, int, int]] = []
-    for i, j in reversed(list(batcher_network(n))):
+    for i, j in reversed(list(batcher_network(n) if trim else ())):
         if wires[i] == wires[j] != _ORDERED:
             continue
         reads_low = wires[i] in (_KEPT, _ORDERED)

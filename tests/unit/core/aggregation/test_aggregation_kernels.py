@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from coordinator.core.aggregation import kernels
+from coordinator.core.aggregation import kernels, median
 from coordinator.core.aggregation.parallel import over_spans
+from coordinator.core.errors import AggregationError
 
 _PROGRAM = """
 import numpy as np
@@ -44,6 +46,29 @@ def test_cache_folder_is_taken_from_the_environment(tmp_path):
     )
     assert done.stdout.strip() == "[2]"
     assert [path.name for path in tmp_path.rglob("kernels.trimmed_mean_span*.nbi")]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 80, 99_991, kernels.MOST_ROWS - 1])
+def test_division_is_exact_at_every_edge(count):
+    rng = np.random.default_rng(count)
+    extremes = [-(1 << 31), -(1 << 31) + 1, -1, 0, 1, (1 << 31) - 2]
+    near = [
+        value * count + offset for value in extremes for offset in (0, 1, count // 2, count - 1)
+    ]
+    halves = [value * count + (count + 1) // 2 + offset for value in extremes for offset in (-1, 0)]
+    wild = rng.integers(-(1 << 31) * count, ((1 << 31) - 1) * count, 100_000).tolist()
+    sums = near + halves + wild
+    out = np.empty(len(sums), np.int32)
+    kernels._divide(np.array(sums, np.int64), count, out, len(sums))
+    assert out.tolist() == [(2 * total + count) // (2 * count) for total in sums]
+
+
+def test_more_rows_than_the_division_bears_are_refused(monkeypatch):
+    monkeypatch.setattr(kernels, "MOST_ROWS", 3)
+    rows = np.zeros((3, 2), np.int32)
+    assert median(rows[:2]).tolist() == [0, 0]
+    with pytest.raises(AggregationError, match="3 updates in one round, expected < 3"):
+        median(rows)
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000, 100_001])
