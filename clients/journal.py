@@ -110,8 +110,9 @@ def _find(lines: bytes, key: str, path: Path) -> str | None:
     for number, line in enumerate(lines.splitlines(), start=1):
         try:
             entry = json.loads(line)
-            if entry["key"] == key:
-                return str(entry["update"])
+            found, update = entry["key"] + "", entry["update"] + ""
+            if found == key:
+                return str(update)
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
                 f"journal {path}: line {number} is damaged, expected a JSON object with 'key' and "

@@ -1,13 +1,8 @@
 """An unmodified Flower app, made verifiable by one mod and one strategy, on both engines."""
 
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,13 +13,13 @@ from digits_federation import (
     digits_federation,
     make_verifiable,
 )
+from flower_deployment import environment, flwr_run, superlink, supernode
 from flwr.app import Context, RecordDict
 
 from coordinator.core.manifest import Manifest
 from coordinator.core.types import RoundId
 from simulations.engines.process import PoolGrid
 
-ROOT = Path(__file__).parents[3]
 RUN_CONFIG = {"num-server-rounds": 2, "fraction-evaluate": 1.0, "local-epochs": 1, "lr": 0.1}
 
 
@@ -120,95 +115,11 @@ def test_the_app_is_verifiable_on_the_pool_and_on_flowers_own_engine(
     assert roots[0] == roots[1]
 
 
-# --- Flower's deployment engine, on loopback ---------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@contextmanager
-def process(command: list[str], env: dict[str, str], log: Path) -> Iterator[subprocess.Popen]:
-    """Run a command in a session of its own, and end the whole session at the end."""
-    with log.open("w") as output:
-        started = subprocess.Popen(
-            [str(Path(sys.executable).parent / command[0]), *command[1:]],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=env,
-            start_new_session=True,
-        )
-        try:
-            yield started
-        finally:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                try:
-                    os.killpg(started.pid, number)
-                    started.wait(10)
-                except (ProcessLookupError, subprocess.TimeoutExpired):
-                    continue
-            started.wait(10)
-
-
-def wait_for_port(port: int, started: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        assert started.poll() is None, log.read_text()[-3000:]
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"nothing listens on {port}: {log.read_text()[-3000:]}")
-
-
 def run_deployed(app: Path, tmp_path: Path, federation: DigitsFederation) -> str:
     """Run the app on a SuperLink and a SuperNode per contributor; return the run's log."""
-    home = tmp_path / "flwr"
-    home.mkdir()
-    port = free_port()
-    (home / "config.toml").write_text(
-        '[superlink]\ndefault = "loop"\n\n[superlink.loop]\n'
-        f'address = "127.0.0.1:{port}"\ninsecure = true\n'
-    )
-    env = {
-        **os.environ,
-        "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "OMP_NUM_THREADS": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests" / "support"))),
-    }
+    env = environment(tmp_path / "flwr")
     with ExitStack() as stack:
-        log = tmp_path / "superlink.log"
-        link = stack.enter_context(
-            process(
-                ["flower-superlink", "--insecure", "--host", "127.0.0.1", "--port", str(port)],
-                env,
-                log,
-            )
-        )
-        wait_for_port(port, link, log)
+        stack.enter_context(superlink(tmp_path, env))
         for number, config in enumerate(federation.node_configs):
-            settings = " ".join(
-                f"{name}={value}" if isinstance(value, int) else f'{name}="{value}"'
-                for name, value in config.items()
-            )
-            command = ["flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}"]
-            command += ["--host", "127.0.0.1", "--port", str(free_port())]
-            command += ["--node-config", settings]
-            stack.enter_context(process(command, env, tmp_path / f"node{number}.log"))
-        done = subprocess.run(
-            ["flwr", "run", str(app), "loop", "--stream", "--run-config", "fraction-evaluate=0.0"],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=540,
-            check=False,
-        )
-        logs = "".join(f.read_text()[-4000:] for f in sorted(tmp_path.glob("*.log")))
-        assert done.returncode == 0, done.stdout + done.stderr + logs
-        return done.stdout + done.stderr
+            stack.enter_context(supernode(tmp_path, env, number, config))
+        return flwr_run(app, env, tmp_path, "fraction-evaluate=0.0")

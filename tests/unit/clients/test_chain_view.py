@@ -1,0 +1,64 @@
+"""Views of the chain: facts survive the trip between processes; a cache asks once."""
+
+import pytest
+
+from clients.chain_view import CachedChainView, RoundFacts, StaticChainView
+from coordinator.core.errors import ChainUnavailableError
+from coordinator.core.types import Address, RoundId, SigningDomain
+
+DOMAIN = SigningDomain(1, Address("0x" + "11" * 20))
+OPEN = RoundFacts("open", b"\1" * 32, b"\2" * 32, 99)
+SEALED = RoundFacts("sealed", b"\1" * 32, b"\2" * 32, 99, b"\3" * 32)
+
+
+class Counting:
+    domain = DOMAIN
+
+    def __init__(self, *answers: RoundFacts) -> None:
+        self.answers, self.asked = list(answers), 0
+
+    def round(self, round_id: RoundId) -> RoundFacts:
+        self.asked += 1
+        return self.answers[min(self.asked, len(self.answers)) - 1]
+
+
+@pytest.mark.parametrize("facts", [OPEN, SEALED])
+def test_facts_survive_json(facts):
+    assert RoundFacts.from_json(facts.to_json()) == facts
+
+
+def test_a_status_nobody_knows_is_refused():
+    with pytest.raises(ChainUnavailableError, match="'ajar'"):
+        RoundFacts.from_json({**OPEN.to_json(), "status": "ajar"})
+
+
+def test_a_round_nobody_opened_has_no_facts():
+    view = StaticChainView(DOMAIN, {RoundId(1): OPEN})
+    assert view.domain == DOMAIN
+    assert view.round(RoundId(1)) == OPEN
+    assert view.round(RoundId(2)).status == "none"
+
+
+def test_the_cache_asks_once_a_round_and_again_when_told():
+    counting = Counting(OPEN, SEALED)
+    view = CachedChainView(counting)
+    assert [view.round(RoundId(1)) for _ in range(5)] == [OPEN] * 5
+    assert counting.asked == 1
+    assert view.refreshed(RoundId(1)) == SEALED
+    assert view.round(RoundId(1)) == SEALED
+    assert counting.asked == 2
+
+
+def test_a_round_that_is_not_there_yet_is_asked_for_again():
+    counting = Counting(RoundFacts("none", bytes(32), bytes(32), 0), OPEN)
+    view = CachedChainView(counting)
+    assert view.round(RoundId(1)).status == "none"
+    assert view.round(RoundId(1)) == OPEN
+
+
+def test_old_rounds_are_forgotten():
+    counting = Counting(OPEN)
+    view = CachedChainView(counting)
+    for number in range(1, 50):
+        view.round(RoundId(number))
+    assert len(view._known) == 2

@@ -1,0 +1,97 @@
+"""Who a node takes part as: read from its own configuration, every mistake named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+from flwr.app import Context, RecordDict
+from service_bench import EXPERIMENT, INITIAL, MANIFEST
+from web3 import Web3
+
+from clients import participant
+from clients.chain_contract import FederationChainView
+from clients.journal import FileJournal
+from clients.participant import from_node_config
+from contracts.chain.provider import EmbeddedProvider
+from coordinator.core.errors import ConfigError, KeyFileError, LedgerError
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.types import RoundId
+from simulations.chain_setup import open_chain
+from simulations.identities import identities_of, private_key
+
+
+@pytest.fixture(scope="module")
+def chain():
+    root = parameter_root(INITIAL, MANIFEST)
+    with open_chain(EXPERIMENT, identities_of(EXPERIMENT), None, root) as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    key = tmp_path / "key.json"
+    key.touch(mode=0o600)
+    secret = private_key(EXPERIMENT.seed, "contributor 0")
+    key.write_text(json.dumps(Account.encrypt(secret, "pw", kdf="pbkdf2", iterations=2)))
+    (tmp_path / "password").write_text("pw\n")
+    monkeypatch.setattr(
+        participant.Web3, "HTTPProvider", lambda _url: EmbeddedProvider(chain.dispatcher)
+    )
+    return {
+        "fedproof-key": str(key),
+        "fedproof-password": str(tmp_path / "password"),
+        "fedproof-rpc": "http://127.0.0.1:1",
+        "fedproof-contract": chain.federation.address,
+        "fedproof-journal": str(tmp_path / "journal.jsonl"),
+    }
+
+
+def context(settings) -> Context:
+    return Context(1, 2, settings, RecordDict(), {})
+
+
+def test_a_node_is_its_key_its_contract_and_its_journal(chain, settings):
+    found = from_node_config(context({**settings, "fedproof-rule": "ab" * 32}))
+    assert found.signer.address == chain.identities.addresses[0]
+    assert found.chain_view.domain == chain.ledger.domain()
+    assert isinstance(found.journal, FileJournal)
+    assert found.rule_hash == bytes.fromhex("ab" * 32)
+    assert "0x" in repr(found.signer)
+    assert private_key(EXPERIMENT.seed, "contributor 0").hex() not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "name", ["fedproof-key", "fedproof-rpc", "fedproof-contract", "fedproof-journal"]
+)
+@pytest.mark.parametrize("value", [None, "", 7])
+def test_a_missing_setting_is_named(settings, name, value):
+    changed = {k: v for k, v in settings.items() if k != name}
+    if value is not None:
+        changed[name] = value
+    with pytest.raises(ConfigError, match=name):
+        from_node_config(context(changed))
+
+
+def test_a_wrong_password_is_named(settings, tmp_path):
+    (tmp_path / "password").write_text("other\n")
+    with pytest.raises(KeyFileError, match="wrong password"):
+        from_node_config(context(settings))
+
+
+def test_an_address_without_a_contract_is_named(settings):
+    with pytest.raises(LedgerError, match="no contract"):
+        from_node_config(context({**settings, "fedproof-contract": "0x" + "11" * 20}))
+
+
+def test_the_contract_is_what_a_contributor_sees(chain):
+    view = FederationChainView(chain.federation)
+    assert view.round(RoundId(1)).status == "none"
+    ledger = chain.ledger
+    ledger.open_round(RoundId(1), ledger.head().model_root, b"\4" * 32, ledger.now() + 600)
+    facts = view.round(RoundId(1))
+    assert (facts.status, facts.model_root) == ("open", ledger.head().model_root)
+    assert facts.rule_hash == b"\4" * 32
+    assert facts.deadline > ledger.now()
+    assert facts.new_model_root == bytes(32)
+    assert Web3.is_checksum_address(view.domain.verifying_contract)
