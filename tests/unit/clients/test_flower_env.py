@@ -1,0 +1,48 @@
+"""Flower's telemetry is off before Flower is imported, unless the operator says otherwise."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coordinator.core import wire
+
+ROOT = Path(__file__).parents[3]
+ASK = "import flwr.supercore.telemetry as t; print(t.FLWR_TELEMETRY_ENABLED)"
+
+
+@pytest.mark.parametrize(
+    ("first", "given", "expected"),
+    [
+        ("import clients.flower_env", None, "0"),
+        ("import coordinator.adapters.flower_env", None, "0"),
+        ("import clients.mods", None, "0"),
+        ("import coordinator.adapters.flower", None, "0"),
+        ("import flwr.supercore.telemetry, clients.flower_env", None, "0"),
+        ("import clients.flower_env", "1", "1"),
+    ],
+)
+def test_telemetry(first: str, given: str | None, expected: str):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("FLWR_")}
+    env["PYTHONPATH"] = str(ROOT)
+    if given is not None:
+        env["FLWR_TELEMETRY_ENABLED"] = given
+    done = subprocess.run(
+        [sys.executable, "-c", f"{first}; {ASK}"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.split()[-1] == expected
+
+
+def test_the_document_names_every_key_of_the_wire_format():
+    text = (ROOT / "docs" / "flower.md").read_text()
+    keys = [value for value in vars(wire).values() if str(value).startswith("fedproof.")]
+    assert len(keys) >= 11
+    for key in [*keys, *wire.STATEMENT_FIELDS]:
+        assert f"`{key}`" in text, key
