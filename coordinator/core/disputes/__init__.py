@@ -1,0 +1,36 @@
+"""Disputes, without a chain: what is wrong with a round, and how it is proven.
+
+``find_faults`` names what is wrong, ``moves_against`` builds what proves it; ``answer_to`` is what
+an honest coordinator replies; ``next_move`` finds the one wrong step of a false column. The contracts
+that judge are in ``contracts/src/referee``; ``contracts.referee`` sends all this to them.
+"""
+
+from coordinator.core.disputes.answers import ColumnAnswer, OpenCase, answer_to, column_of
+from coordinator.core.disputes.bisection import NextMove, next_move
+from coordinator.core.disputes.columns import Column, Entry
+from coordinator.core.disputes.fault import Fault, FaultKind
+from coordinator.core.disputes.faults import find_faults, moves_against
+from coordinator.core.disputes.moves import Evidence, Move, ProvenEntry, Question
+from coordinator.core.disputes.records import CaseKind, Commitments, DisputedRound
+
+__all__ = [
+    "CaseKind",
+    "Column",
+    "ColumnAnswer",
+    "Commitments",
+    "DisputedRound",
+    "Entry",
+    "Evidence",
+    "Fault",
+    "FaultKind",
+    "Move",
+    "NextMove",
+    "OpenCase",
+    "ProvenEntry",
+    "Question",
+    "answer_to",
+    "column_of",
+    "find_faults",
+    "moves_against",
+    "next_move",
+]
