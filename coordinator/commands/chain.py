@@ -104,7 +104,7 @@ def show(
         print_json({"chain": str(file), "blocks": [_block_json(block) for block in blocks]})
         return
 
-    def line(block: BlockSummary) -> str:
+    def line(block: "BlockSummary") -> str:
         when = datetime.fromtimestamp(block.timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S")
         return (
             f"block {block.number:>5}  {when}  0x{block.hash.hex()[:16]}  "

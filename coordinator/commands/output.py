@@ -1,11 +1,23 @@
 """How commands speak: people get rich text, scripts get one JSON object."""
 
 import json
+import os
+import sys
 from typing import Any
 
 from rich.console import Console
 
-console = Console(highlight=False)
+
+class Output(Console):
+    """Standard output; a reader that has gone (``... | head``) is no error."""
+
+    def on_broken_pipe(self) -> None:
+        """End quietly."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0)
+
+
+console = Output(highlight=False)
 
 
 def print_json(value: Any) -> None:
