@@ -93,6 +93,18 @@ def test_every_reason_a_function_documents_exists_and_the_other_way_round() -> N
     assert all(len(reason) <= 32 for reason in raised)
 
 
+def test_every_invariant_is_cited_by_a_test() -> None:
+    invariants = (compiler.SOURCE_FOLDER.parent / "INVARIANTS.md").read_text()
+    numbers = {int(number) for number in re.findall(r"^(\d+)\. ", invariants, re.MULTILINE)}
+    assert numbers == set(range(1, 19))
+    cited = set()
+    for path in Path(__file__).parent.glob("test_federation_*.py"):
+        for first, last in re.findall(r"[Ii]nvariants? (\d+)(?: to (\d+))?", path.read_text()):
+            cited.update(range(int(first), int(last or first) + 1))
+        cited.update(map(int, re.findall(r"[Ii]nvariants? [^\n]* and (\d+)", path.read_text())))
+    assert numbers <= cited
+
+
 def test_tuples_are_written_out() -> None:
     entry = {
         "type": "tuple[3]",

@@ -201,6 +201,7 @@ def test_signatures_for_another_contract_or_chain_do_not_count(opened: World) ->
 
 
 def test_unbonding_funds_are_slashed_until_withdrawn(opened: World) -> None:
+    """Invariant 14."""
     world = opened
     world.send(ALICE, calls.leave())
     matures_at = world.now + UNBONDING
