@@ -37,13 +37,17 @@ MAX_PROOF_LENGTH: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One contract call, not yet signed. ``label`` says what it is for in error messages."""
+    """One contract call, not yet signed. ``label`` says what it is for in error messages.
+
+    ``contract`` names the artifact whose events its receipt holds.
+    """
 
     function: str
     data: bytes
     value_wei: Wei
     gas_limit: int
     label: str
+    contract: str = "federation"
 
 
 def _call(function: str, arguments: Sequence[Any] = (), *, value: int = 0, label: str = "") -> Call:

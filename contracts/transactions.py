@@ -14,6 +14,7 @@ from eth_utils.address import to_checksum_address
 
 from contracts.calls import Call
 from contracts.events import FederationEvent, LogPlace, decode_event, decode_log
+from contracts.referee_events import decode_referee_event, decode_referee_log
 from contracts.rpc import Rpc, hex_bytes, revert_reason
 from coordinator.core.errors import (
     ChainUnavailableError,
@@ -48,7 +49,7 @@ class SignedCall:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A mined transaction that succeeded, with the federation's events in it.
+    """A mined transaction that succeeded, with its contract's events in it.
 
     ``gas_price_wei`` is what was paid per gas; ``contract_address`` is set for a deployment.
     """
@@ -206,7 +207,7 @@ class Transactor:
     def _finished(self, signed: SignedCall) -> Receipt:
         receipt = self._wait(signed)
         if int(receipt["status"], 16) == 1:
-            return _receipt(receipt, signed.to)
+            return _receipt(receipt, signed)
         block = int(receipt["blockNumber"], 16)
         raise _reverted(signed, block, self._why(signed, block, int(receipt["gasUsed"], 16)))
 
@@ -249,9 +250,10 @@ class Transactor:
         return ""
 
 
-def _receipt(receipt: dict[str, Any], to: Address | None) -> Receipt:
+def _receipt(receipt: dict[str, Any], signed: SignedCall) -> Receipt:
     created = receipt.get("contractAddress")
-    emitter = (to or created or "").lower()
+    emitter = (signed.to or created or "").lower()
+    decode = decode_referee_log if signed.call.contract == "referee" else decode_log
     logs = [log for log in receipt["logs"] if log["address"].lower() == emitter]
     return Receipt(
         transaction_hash=bytes.fromhex(receipt["transactionHash"][2:]),
@@ -260,7 +262,7 @@ def _receipt(receipt: dict[str, Any], to: Address | None) -> Receipt:
         gas_used=int(receipt["gasUsed"], 16),
         gas_price_wei=Wei(int(receipt["effectiveGasPrice"], 16)),
         contract_address=Address(to_checksum_address(created)) if created else None,
-        events=tuple(decode_log(log) for log in logs),
+        events=tuple(decode(log) for log in logs),
     )
 
 
@@ -271,8 +273,9 @@ def _embedded_receipt(receipt: "TxReceipt", signed: SignedCall) -> Receipt:
         reason = reason.removeprefix("execution reverted")
         raise _reverted(signed, receipt.block_number, reason)
     emitter = signed.to or receipt.contract_address
+    decode = decode_referee_event if signed.call.contract == "referee" else decode_event
     events = [
-        decode_event(
+        decode(
             log.topics,
             log.data,
             LogPlace(

@@ -350,7 +350,7 @@ def prove_step(
     self._require_entry(case, after, leaf.index + 1, after_path)
     sealing: rounds.Sealing = facts._sealed(case.round)
     facts._require_leaf(sealing.contributors_root, leaf, leaf_proof)
-    given: int256 = self._value(leaf.update_root, rule, case.place, data, path)
+    given: int256 = self._value(leaf.update_root, rule, case.index, data, path)
     expected: int256[5] = arithmetic._followed(
         rule, case.lo, case.hi, before, given, leaf.weight
     )
@@ -380,8 +380,8 @@ def prove_last(
     sealing: rounds.Sealing = facts._sealed(case.round)
     n: uint256 = sealing.n
     inclusion._require_entry(case.root, entry, n, n + 1, entry_path)
-    base: int256 = self._value(opening.model_root, rule, case.place, base_data, base_path)
-    found: int256 = self._value(sealing.new_model_root, rule, case.place, new_data, new_path)
+    base: int256 = self._value(opening.model_root, rule, case.index, base_data, base_path)
+    found: int256 = self._value(sealing.new_model_root, rule, case.index, new_data, new_path)
     sound: bool = rule.kind == facts.FEDAVG or arithmetic._ranked(rule, n, entry)
     if sound:
         aggregate: int256 = arithmetic._aggregate(rule, n, case.lo, case.hi, entry)
@@ -557,7 +557,7 @@ def answer_update_chunk(
     facts._require_rule(opening, rule)
     sealing: rounds.Sealing = facts._sealed(case.round)
     facts._require_leaf(sealing.contributors_root, leaf, leaf_proof)
-    same: bool = leaf.index == case.place and leaf.round == case.round
+    same: bool = leaf.index == case.index and leaf.round == case.round
     assert same, "dispute: other contributor"
     self._require_chunk(leaf.update_root, rule, case.chunk, data, path)
     return facts._answer(id)

@@ -51,7 +51,7 @@ struct Score:
 struct Case:
     round: uint256
     kind: uint256
-    place: uint256  # a parameter, or the index of a contributor or member
+    index: uint256  # of a parameter, a contributor from 0, or a member from 1
     chunk: uint256
     state: uint256
     due: uint256  # WAITING: answer before; ANSWERED: refute before

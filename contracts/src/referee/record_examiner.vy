@@ -678,7 +678,7 @@ def _require_contributor(
 ):
     sealing: rounds.Sealing = facts._sealed(case.round)
     facts._require_leaf(sealing.contributors_root, leaf, proof)
-    same: bool = leaf.index == case.place and leaf.round == case.round
+    same: bool = leaf.index == case.index and leaf.round == case.round
     assert same, "dispute: other contributor"
 
 
@@ -714,6 +714,6 @@ def answer_reward(
     @dev Anyone, through the referee's answer. Reverts as any wrong proof.
     """
     case: facts.Case = facts._case(id, facts.REWARD)
-    account: address = staticcall facts.FEDERATION.member(case.place)
+    account: address = staticcall facts.FEDERATION.member(case.index)
     self._require_reward(case.round, account, cumulative, proof)
     return facts._answer(id)

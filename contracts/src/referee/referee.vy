@@ -23,7 +23,7 @@ event CaseOpened:
     round: indexed(uint256)
     challenger: indexed(address)
     kind: uint256
-    place: uint256
+    index: uint256
     chunk: uint256
     due: uint256
 
@@ -256,7 +256,7 @@ def __default__():
 
 @internal
 @payable
-def _open(round: uint256, kind: uint256, place: uint256, chunk: uint256) -> uint256:
+def _open(round: uint256, kind: uint256, index: uint256, chunk: uint256) -> uint256:
     assert msg.value == DEPOSIT, "dispute: wrong deposit"
     status: uint256 = staticcall facts.FEDERATION.status(round)
     assert status == SEALED or status == SETTLED, "dispute: round not live"
@@ -274,7 +274,7 @@ def _open(round: uint256, kind: uint256, place: uint256, chunk: uint256) -> uint
     self._cases[id] = facts.Case(
         round=round,
         kind=kind,
-        place=place,
+        index=index,
         chunk=chunk,
         state=WAITING,
         due=due,
@@ -287,7 +287,7 @@ def _open(round: uint256, kind: uint256, place: uint256, chunk: uint256) -> uint
         demands=0,
     )
     log CaseOpened(
-        id=id, round=round, challenger=msg.sender, kind=kind, place=place, chunk=chunk, due=due
+        id=id, round=round, challenger=msg.sender, kind=kind, index=index, chunk=chunk, due=due
     )
     self._hold(round, due)
     return id
@@ -371,53 +371,53 @@ def challenge_payments(round: uint256) -> uint256:
 @external
 @payable
 @nonreentrant
-def demand_record(round: uint256, kind: uint256, place: uint256) -> uint256:
+def demand_record(round: uint256, kind: uint256, index: uint256) -> uint256:
     """
     @notice Oblige the coordinator to publish something it committed to: 4 the rule, 5 a contributor's
             leaf and signature, 9 a contributor's score, 10 a member's rewards.
-    @param place Index of the contributor from 0, or of the member from 1; 0 for the rule.
+    @param index Index of the contributor from 0, or of the member from 1; 0 for the rule.
     @return The number of the case.
     @dev As challenge_column; scores and rewards of a settled round. Reverts
          "dispute: other kind of case", "dispute: round not settled" besides. Emits CaseOpened.
     """
     if kind == facts.CONTRIBUTOR:
-        self._require_contributor(round, place)
+        self._require_contributor(round, index)
     elif kind == facts.SCORE:
         facts._settled(round)
-        self._require_contributor(round, place)
+        self._require_contributor(round, index)
     elif kind == facts.REWARD:
         facts._settled(round)
         opening: rounds.Opening = staticcall facts.FEDERATION.opening(round)
-        is_member: bool = place > 0 and place <= opening.member_count
+        is_member: bool = index > 0 and index <= opening.member_count
         assert is_member, "dispute: index out of range"
     else:
         assert kind == facts.RULE, "dispute: other kind of case"
-        assert place == 0, "dispute: index out of range"
-    return self._open(round, kind, place, 0)
+        assert index == 0, "dispute: index out of range"
+    return self._open(round, kind, index, 0)
 
 
 @external
 @payable
 @nonreentrant
 def demand_chunk(
-    round: uint256, rule: facts.Rule, kind: uint256, place: uint256, chunk: uint256
+    round: uint256, rule: facts.Rule, kind: uint256, index: uint256, chunk: uint256
 ) -> uint256:
     """
     @notice Oblige the coordinator to publish a chunk of a vector it committed to: 6 a contributor's
             update, 7 the base model, 8 the new model.
     @param rule The announced rule; must hash to the round's rule_hash.
-    @param place Index of the contributor from 0; 0 for a model.
+    @param index Index of the contributor from 0; 0 for a model.
     @return The number of the case.
     @dev As challenge_column. Reverts "dispute: other kind of case" besides. Emits CaseOpened.
     """
     self._require_chunk(round, rule, chunk)
     if kind == facts.UPDATE:
-        self._require_contributor(round, place)
+        self._require_contributor(round, index)
     else:
         is_model: bool = kind == facts.BASE_MODEL or kind == facts.NEW_MODEL
         assert is_model, "dispute: other kind of case"
-        assert place == 0, "dispute: index out of range"
-    return self._open(round, kind, place, chunk)
+        assert index == 0, "dispute: index out of range"
+    return self._open(round, kind, index, chunk)
 
 
 @external

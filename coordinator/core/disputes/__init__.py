@@ -1,8 +1,8 @@
 """Disputes, without a chain: what is wrong with a round, and how it is proven.
 
 ``find_faults`` names what is wrong, ``moves_against`` builds what proves it; ``answer_to`` is what
-an honest coordinator replies; ``next_move`` finds the one wrong step of a false column. The contracts
-that judge are in ``contracts/src/referee``; ``contracts.referee`` sends all this to them.
+an honest coordinator replies; ``next_move`` finds the one wrong step of a false column. The
+contracts that judge are in ``contracts/src/referee``; ``contracts.referee`` sends all this to them.
 """
 
 from coordinator.core.disputes.answers import ColumnAnswer, OpenCase, answer_to, column_of

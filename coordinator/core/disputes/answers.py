@@ -17,14 +17,14 @@ from coordinator.core.types import RoundId
 class OpenCase:
     """What the coordinator is asked.
 
-    ``place`` and ``chunk`` as in the question; ``entry`` is the index of a demanded entry of a
+    ``index`` and ``chunk`` as in the question; ``entry`` is the index of a demanded entry of a
     column that has been answered, ``None`` where the column or the data itself is asked for.
     """
 
     case_id: int
     round_id: RoundId
     kind: CaseKind
-    place: int
+    index: int
     chunk: int
     entry: int | None
 
@@ -64,7 +64,7 @@ def answer_to(round_: DisputedRound, case: OpenCase) -> ColumnAnswer | Evidence:
     """Return the answer to a case of an honest round."""
     if not case.kind.is_column:
         return _data(round_, case)
-    column = column_of(round_, case.kind, case.place)
+    column = column_of(round_, case.kind, case.index)
     if case.entry is None:
         return ColumnAnswer(case.case_id, column.root, column.lo, column.hi)
     entry, path = column.entries[case.entry], column.path(case.entry)
@@ -81,21 +81,21 @@ def _data(round_: DisputedRound, case: OpenCase) -> Evidence:
         return Evidence("answer_model_chunk", (*words, proof.chunk, proof.siblings))
     if case.kind is CaseKind.REWARD:
         return _reward(round_, case)
-    entry = round_.known_entries[case.place]
-    leaf = (leaf_words(entry.leaf), round_.leaf_proof(case.place))
+    entry = round_.known_entries[case.index]
+    leaf = (leaf_words(entry.leaf), round_.leaf_proof(case.index))
     if case.kind is CaseKind.CONTRIBUTOR:
-        signed = (round_.metrics_hash(case.place), entry.signature)
+        signed = (round_.metrics_hash(case.index), entry.signature)
         return Evidence("answer_contributor", (number, *leaf, *signed))
     if case.kind is CaseKind.SCORE:
         score = score_and_proof(round_, entry.leaf.contributor)
         return Evidence("answer_score", (number, *leaf, *score))
-    proof = moves.update_chunk(round_, case.place, case.chunk)
+    proof = moves.update_chunk(round_, case.index, case.chunk)
     rule = rule_words(round_.known_rule)
     return Evidence("answer_update_chunk", (number, rule, *leaf, proof.chunk, proof.siblings))
 
 
 def _reward(round_: DisputedRound, case: OpenCase) -> Evidence:
-    member = round_.members[case.place - 1]
+    member = round_.members[case.index - 1]
     at = moves.position_of(round_.known_rewards, member)
     cumulative = round_.known_rewards[at].cumulative_wei
     return Evidence("answer_reward", (case.case_id, cumulative, round_.rewards_tree.proof(at)))

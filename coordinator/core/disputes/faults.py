@@ -1,9 +1,9 @@
 """What is wrong with a round, named by kind and place; and how to prove each fault on chain.
 
 Goes from what everything rests on towards what follows: rule and leaves, then totals, the
-aggregate, scores and rewards. What depends on a broken part is not judged. Only faults that can be proven to
-the referee are named here: norm bounds, server momentum, other scorings than ``examples`` and the
-manifest are re-executed by ``verify``.
+aggregate, scores and rewards. What depends on a broken part is not judged. Only faults that can be
+proven to the referee are named here: norm bounds, server momentum, other scorings than ``examples``
+and the manifest are re-executed by ``verify``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -150,8 +150,8 @@ def _demand_chunk(kind: CaseKind) -> Callable[[DisputedRound, Fault], list[Move]
         if round_.known_rule.chunk_values > moves.CASE_CHUNK_VALUES:
             return []
         is_update = kind is CaseKind.UPDATE
-        chunk, place = (fault.other, fault.place) if is_update else (fault.place, 0)
-        return [record_moves.demand_chunk(round_, kind, chunk, place)]
+        chunk, index = (fault.other, fault.place) if is_update else (fault.place, 0)
+        return [record_moves.demand_chunk(round_, kind, chunk, index)]
 
     return ask
 

@@ -36,15 +36,15 @@ def challenge_payments(round_: DisputedRound) -> Question:
     return Question("challenge_payments", (round_.committed.round_id,))
 
 
-def demand_record(round_: DisputedRound, kind: CaseKind, place: int = 0) -> Question:
+def demand_record(round_: DisputedRound, kind: CaseKind, index: int = 0) -> Question:
     """Ask for the rule, a contributor (index from 0), a score, or a member's rewards (from 1)."""
-    return Question("demand_record", (round_.committed.round_id, int(kind), place))
+    return Question("demand_record", (round_.committed.round_id, int(kind), index))
 
 
-def demand_chunk(round_: DisputedRound, kind: CaseKind, chunk: int, place: int = 0) -> Question:
-    """Ask for a chunk of a model, or of the update of the contributor with index ``place``."""
+def demand_chunk(round_: DisputedRound, kind: CaseKind, chunk: int, index: int = 0) -> Question:
+    """Ask for a chunk of a model, or of the update of the contributor with an index."""
     words = rule_words(round_.known_rule)
-    return Question("demand_chunk", (round_.committed.round_id, words, int(kind), place, chunk))
+    return Question("demand_chunk", (round_.committed.round_id, words, int(kind), index, chunk))
 
 
 # --- contributors ------------------------------------------------------------------------------
