@@ -4,7 +4,7 @@ Amounts are wei, digests 32 bytes, times seconds of chain time. Every method rai
 :class:`~coordinator.core.errors.ChainUnavailableError` if the node does not answer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from eth_utils.address import to_checksum_address
 
 from contracts.artifacts import load_artifact
 from contracts.calls import message_tuple
-from contracts.events import FederationEvent, decode_log
+from contracts.events import FederationEvent, RoundVoided, decode_log
 from contracts.records import (
     AccountState,
     BlockInfo,
@@ -144,6 +144,16 @@ class FederationReader:
         """Return whether a contributor was slashed for equivocating in a round."""
         return bool(self._view("is_slashed", round_id, contributor))
 
+    def void_reason(self, round_id: RoundId) -> str:
+        """Return the reason with which a round was voided itself, empty if it was not."""
+        kinds = load_artifact("federation").events.values()
+        topic = next(kind.topic for kind in kinds if kind.name == RoundVoided.__name__)
+        reason = ""
+        for event in self.events(topics=["0x" + topic.hex(), f"0x{round_id:064x}"]):
+            assert isinstance(event, RoundVoided)
+            reason = event.reason_text
+        return reason
+
     def domain_separator(self) -> bytes:
         """Return the EIP-712 domain separator as the contract computes it."""
         return bytes(self._view("domain_separator"))
@@ -158,10 +168,12 @@ class FederationReader:
         to_block: int | None = None,
         *,
         chunk_blocks: int = LOG_CHUNK_BLOCKS,
+        topics: Sequence[str] = (),
     ) -> Iterator[FederationEvent]:
         """Yield the federation's events of blocks ``from_block..to_block``, in order.
 
-        ``to_block`` is the head by default. Asks the node for ``chunk_blocks`` blocks at a time.
+        ``to_block`` is the head by default. Asks the node for ``chunk_blocks`` blocks at a time,
+        and only for logs with these ``topics``, if there are any.
         """
         last = self.block().number if to_block is None else to_block
         for first in range(from_block, last + 1, chunk_blocks):
@@ -169,6 +181,7 @@ class FederationReader:
                 "address": self.address,
                 "fromBlock": hex(first),
                 "toBlock": hex(min(first + chunk_blocks - 1, last)),
+                "topics": list(topics),
             }
             for log in self.rpc.request("eth_getLogs", span):
                 yield decode_log(log)

@@ -124,6 +124,9 @@ class Ledger(Protocol):
     def void_round(self, round_id: RoundId, reason: str) -> None:
         """Give up an open round; ``reason`` is at most 31 ASCII characters."""
 
+    def void_reason(self, round_id: RoundId) -> str:
+        """Return why a round is void; for one that stood on a void round, that one's reason."""
+
     def is_equivocation_slashed(self, round_id: RoundId, contributor: Address) -> bool:
         """Return whether this offence has been punished already."""
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from coordinator.core import rounds as machine
-from coordinator.core.commitment import rewards_tree, rule_hash, scores_tree
+from coordinator.core.commitment import rule_hash
 from coordinator.core.documents import (
     ContributorEntry,
     contributor_entries,
     contributors_document,
+    name_of,
     reward_leaves,
     rewards_document,
     rule_document,
@@ -30,6 +31,7 @@ from coordinator.core.errors import (
     EquivocationError,
     MalformedUpdateError,
     PhaseError,
+    TransactionRevertedError,
 )
 from coordinator.core.incentives import accumulate, split_budget
 from coordinator.core.manifest import Manifest
@@ -39,7 +41,6 @@ from coordinator.core.round_result import (
     RoundInput,
     apply_rule,
     build_entries,
-    contributors_root,
     score_leaves_of,
     totals,
 )
@@ -55,8 +56,10 @@ from coordinator.core.types import (
     Address,
     Int32Vector,
     JsonObject,
+    RewardLeaf,
     RoundId,
     Rule,
+    ScoreLeaf,
     SignedUpdate,
     Wei,
     address_bytes,
@@ -84,6 +87,15 @@ class FederationPlan:
     rule: Rule
     round_duration_s: int
     limits: UpdateLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What settles a round: scores and cumulative rewards in order of address, and the payment."""
+
+    scores: list[ScoreLeaf]
+    rewards: list[RewardLeaf]
+    paid_wei: Wei
 
 
 class RoundService:
@@ -207,7 +219,8 @@ class RoundService:
         Equivocators are slashed first: that needs no sealed round.
         """
         self._punish()
-        self._apply(machine.CollectionClosed())
+        if not self._give_up_if_void():
+            self._apply(machine.CollectionClosed())
         state = self._state
         sealed = state.phase is not machine.Phase.VOID
         if sealed:
@@ -236,7 +249,8 @@ class RoundService:
             pending.append(self._ledger.round(cursor))
             cursor = pending[-1].parent
         for chain_round in reversed(pending):
-            self._settle(chain_round, self._load_result(chain_round))
+            if not self._settle(chain_round, self._load_result(chain_round)):
+                break  # a fraud was proven meanwhile: what stood above is void too
         self.finalize_ready()
 
     def finalize_ready(self) -> None:
@@ -244,7 +258,14 @@ class RoundService:
         while (candidate := self.next_to_finalize()) is not None:
             if self._ledger.now() < candidate.finalizable_at:
                 return
-            self._ledger.finalize_round(candidate.round_id)
+            try:
+                self._ledger.finalize_round(candidate.round_id)
+            except TransactionRevertedError:
+                # Convicted at the last second, or held for a dispute: then it is not our turn.
+                now = self._ledger.round(candidate.round_id)
+                if now.status == "void" or now.finalizable_at > candidate.finalizable_at:
+                    continue
+                raise
             if self._state.round_id == candidate.round_id:
                 self._note(machine.WindowPassed())
                 self._note(machine.RoundFinalized())
@@ -290,8 +311,11 @@ class RoundService:
             case machine.ScoreRound():
                 self._apply(machine.Scored())
             case machine.SettleRound():
-                self._settle(self._ledger.round(self._state.round_id), self._require_result())
-                self._apply(machine.RoundSettled())
+                chain_round = self._ledger.round(self._state.round_id)
+                if self._settle(chain_round, self._require_result()):
+                    self._apply(machine.RoundSettled())
+                else:
+                    self._give_up_if_void()
             case machine.FinalizeRound():
                 self._ledger.finalize_round(self._state.round_id)
                 self._apply(machine.RoundFinalized())
@@ -301,10 +325,14 @@ class RoundService:
                 assert_never(effect)
 
     def _open(self, round_id: RoundId) -> None:
-        head = self._ledger.head()
-        if head.last_opened < round_id:
+        while (head := self._ledger.head()).last_opened < round_id:
             deadline = self._ledger.now() + self._plan.round_duration_s
-            self._ledger.open_round(round_id, head.model_root, self._rule_hash, deadline)
+            try:
+                self._ledger.open_round(round_id, head.model_root, self._rule_hash, deadline)
+            except TransactionRevertedError:
+                # A fraud proven between the look and the call has moved the head: look again.
+                if self._ledger.head().model_root == head.model_root:
+                    raise
         opened = self._ledger.round(round_id)
         self._context = RoundContext(
             round_id=round_id,
@@ -361,37 +389,74 @@ class RoundService:
             self._apply(machine.AggregationFailed(str(error)))
             return
         root = parameter_root(applied.model, self._plan.manifest)
-        self._store.put_vector(applied.model, self._plan.manifest, root)
+        drafted = RoundInput(entries, updates, base, applied.model, root, velocity)
+        result = self._result = self.drafted_result(drafted)
+        self._store.put_vector(result.new_model, self._plan.manifest, result.new_model_root)
         velocity_root = b""
         if applied.velocity is not None:
             velocity_root = parameter_root(applied.velocity, self._plan.manifest)
             self._store.put_vector(applied.velocity, self._plan.manifest, velocity_root)
-        self._store.put_document(
-            "contributors",
-            contributors_root(entries),
-            contributors_document(context.round_id, entries),
-        )
+        document = contributors_document(context.round_id, result.entries)
+        self._store.put_document("contributors", name_of("contributors", document), document)
         self._write_journal("sealed", velocity_root)
         self._store.sync()
-        self._result = RoundInput(entries, updates, base, applied.model, root, velocity)
         self._apply(machine.Aggregated())
+
+    def drafted_result(self, result: RoundInput) -> RoundInput:
+        """Return what is to be stored and sealed: what was computed.
+
+        A seam for ``simulations.dishonest``, whose coordinator seals something else.
+        """
+        return result
+
+    def drafted_settlement(self, chain_round: ChainRound, settlement: Settlement) -> Settlement:
+        """Return what is to be stored and settled; a seam as :meth:`drafted_result`."""
+        return settlement
 
     def _seal(self) -> None:
         result, round_id = self._require_result(), self._state.round_id
         total_examples, total_stake = totals(result.entries, self._plan.rule)
-        self._ledger.seal_round(
-            round_id,
-            contributors_root=contributors_root(result.entries),
-            n=len(result.entries),
-            total_examples=total_examples,
-            total_stake_wei=total_stake,
-            new_model_root=result.new_model_root,
-        )
+        document = contributors_document(round_id, result.entries)
+        try:
+            self._ledger.seal_round(
+                round_id,
+                contributors_root=name_of("contributors", document),
+                n=len(result.entries),
+                total_examples=total_examples,
+                total_stake_wei=total_stake,
+                new_model_root=result.new_model_root,
+            )
+        except TransactionRevertedError:
+            if self._give_up_if_void():
+                return
+            raise
         self._model = (result.new_model_root, result.new_model)
         self._apply(machine.RoundSealed())
 
-    def _settle(self, chain_round: ChainRound, result: RoundInput) -> None:
-        """Score a sealed round and commit scores and cumulative rewards."""
+    def _settle(self, chain_round: ChainRound, result: RoundInput) -> bool:
+        """Score a sealed round and commit scores and rewards; false if it has become void."""
+        drafted = self._settlement(chain_round, result)
+        settlement = self.drafted_settlement(chain_round, drafted)
+        scores = scores_document(settlement.scores)
+        rewards = rewards_document(settlement.rewards)
+        self._store.put_document("scores", name_of("scores", scores), scores)
+        self._store.put_document("rewards", name_of("rewards", rewards), rewards)
+        self._store.sync()
+        try:
+            self._ledger.settle_round(
+                chain_round.round_id,
+                scores_root=name_of("scores", scores),
+                total_score=sum(leaf.score for leaf in settlement.scores),
+                rewards_root=name_of("rewards", rewards),
+                paid_wei=settlement.paid_wei,
+            )
+        except TransactionRevertedError:
+            if self._ledger.round(chain_round.round_id).status == "void":
+                return False
+            raise
+        return True
+
+    def _settlement(self, chain_round: ChainRound, result: RoundInput) -> Settlement:
         seed = self._ledger.seal_seed(chain_round.round_id)
         previous = self._previous_round(chain_round.parent)
         scores = self._scorer.score(result, self._plan.rule, seed, previous)
@@ -400,24 +465,24 @@ class RoundService:
             chain_round.budget_wei, {leaf.contributor: leaf.score for leaf in leaves}
         )
         members = sorted(self._ledger.members(chain_round.member_count), key=address_bytes)
-        rewards = accumulate(self._cumulative(chain_round.parent), members, split.shares)
-        scores_root, rewards_root = scores_tree(leaves).root, rewards_tree(rewards).root
-        self._store.put_document("scores", scores_root, scores_document(leaves))
-        self._store.put_document("rewards", rewards_root, rewards_document(rewards))
-        self._store.sync()
-        self._ledger.settle_round(
-            chain_round.round_id,
-            scores_root=scores_root,
-            total_score=sum(scores),
-            rewards_root=rewards_root,
-            paid_wei=split.paid_wei,
-        )
+        rewards = accumulate(self.earned_before(chain_round.parent), members, split.shares)
+        return Settlement(leaves, rewards, split.paid_wei)
 
     def _void(self, reason: str) -> None:
         self._write_journal("void", b"")
         self._store.sync()
         self._ledger.void_round(self._state.round_id, reason)
         self._apply(machine.RoundVoided(reason))
+
+    def _give_up_if_void(self) -> bool:
+        """Record that a fraud proven in this round, or in one below it, has made it void."""
+        round_id = self._state.round_id
+        if self._ledger.round(round_id).status != "void":
+            return False
+        reason = self._ledger.void_reason(round_id)
+        self._note(machine.RoundVoided(reason))
+        self._write_journal("void", b"")
+        return True
 
     # --- what the ledger and the store remember ------------------------------------------------
 
@@ -477,7 +542,8 @@ class RoundService:
         ]
         return PreviousRound(updates, self._store.get_vector(below.model_root, manifest))
 
-    def _cumulative(self, parent: RoundId) -> Mapping[Address, Wei]:
+    def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
+        """Return what everyone had earned once ``parent`` was settled."""
         if not parent:
             return {}
         root = self._ledger.round(parent).rewards_root

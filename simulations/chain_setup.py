@@ -4,8 +4,9 @@ Every step looks at the chain first and does only what is missing, in blocks of 
 that a run killed in the middle goes on to the very same blocks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -13,7 +14,7 @@ import rlp
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
-from contracts import calls
+from contracts import calls, referee_calls
 from contracts.calls import Call
 from contracts.chain.node import EmbeddedNode
 from contracts.chain.provider import EmbeddedProvider
@@ -31,6 +32,46 @@ from simulations.schema import Experiment
 
 TRANSACTIONS_PER_BLOCK = 100
 """Joins and claims go in blocks of this many: fixed, since block hashes depend on it."""
+
+
+_APPOINTED = 5
+"""Transactions of the coordinator before it bonds: four contracts, and naming the referee."""
+
+
+class PatientLedger(ChainLedger):
+    """The ledger of a simulated coordinator: lets chain time pass where it has to wait."""
+
+    def __init__(self, federation: Federation, account: LocalAccount, node: EmbeddedNode) -> None:
+        super().__init__(federation, account, next_time=lambda: node.next_timestamp)
+        self._node = node
+        self._min_open_s = federation.terms.min_open_s
+
+    def seal_round(
+        self,
+        round_id: RoundId,
+        *,
+        contributors_root: bytes,
+        n: int,
+        total_examples: int,
+        total_stake_wei: Wei,
+        new_model_root: bytes,
+    ) -> None:
+        """Commit a round's result, once it has been open as long as the terms ask."""
+        let_pass(self._node, self.round(round_id).opened_at + self._min_open_s)
+        super().seal_round(
+            round_id,
+            contributors_root=contributors_root,
+            n=n,
+            total_examples=total_examples,
+            total_stake_wei=total_stake_wei,
+            new_model_root=new_model_root,
+        )
+
+
+def let_pass(node: EmbeddedNode, timestamp: int) -> None:
+    """Let chain time reach ``timestamp`` with an empty block, if it has not."""
+    if node.next_timestamp < timestamp:
+        node.mine(timestamp=timestamp - 1)
 
 
 @dataclass(frozen=True)
@@ -61,8 +102,7 @@ class SimulatedChain:
 
     def wait_until(self, timestamp: int) -> None:
         """Let chain time reach ``timestamp`` with an empty block, if it has not."""
-        if self.node.next_timestamp < timestamp:
-            self.node.mine(timestamp=timestamp - 1)
+        let_pass(self.node, timestamp)
 
     def send_in_blocks(self, batch: Sequence[tuple[LocalAccount, Call]]) -> None:
         """Send calls in order, a fixed number a block."""
@@ -97,10 +137,9 @@ def open_chain(
         w3 = Web3(EmbeddedProvider(dispatcher))
         terms = terms_of(experiment, identities, initial_model_root)
         federation = _deployed(w3, node, identities.coordinator, terms)
-        ledger = ChainLedger(
-            federation, identities.coordinator, next_time=lambda: node.next_timestamp
-        )
+        ledger = PatientLedger(federation, identities.coordinator, node)
         chain = SimulatedChain(node, dispatcher, federation, ledger, identities)
+        _appoint_referee(chain, experiment)
         _fund(chain, experiment)
         _join(chain, experiment)
     except BaseException:
@@ -117,7 +156,7 @@ def terms_of(experiment: Experiment, identities: Identities, initial_model_root:
         initial_model_root=initial_model_root,
         config_digest=experiment.digest,
         min_stake_wei=Wei(stake.minimum_wei),
-        min_coordinator_bond_wei=Wei(stake.coordinator_bond_wei),
+        min_coordinator_bond_wei=Wei(stake.coordinator_minimum_wei),
         round_budget_wei=Wei(experiment.rewards.round_budget_wei),
         min_contributors=experiment.cohort.min_contributors,
         min_open_s=chain.min_open_s,
@@ -128,9 +167,9 @@ def terms_of(experiment: Experiment, identities: Identities, initial_model_root:
     )
 
 
-def contract_address(deployer: Address) -> Address:
-    """Return where an account's first transaction puts its contract (keccak of RLP, CREATE)."""
-    return checksum_address(Web3.keccak(rlp.encode([address_bytes(deployer), 0]))[12:])
+def contract_address(deployer: Address, nonce: int = 0) -> Address:
+    """Return where an account's transaction puts its contract (keccak of RLP, CREATE)."""
+    return checksum_address(Web3.keccak(rlp.encode([address_bytes(deployer), nonce]))[12:])
 
 
 def _deployed(w3: Web3, node: EmbeddedNode, coordinator: LocalAccount, terms: Terms) -> Federation:
@@ -140,13 +179,40 @@ def _deployed(w3: Web3, node: EmbeddedNode, coordinator: LocalAccount, terms: Te
     return Federation(w3, contract_address(address))
 
 
+def _appoint_referee(chain: SimulatedChain, experiment: Experiment) -> None:
+    """Deploy the referee and its two examiners, and name it: transactions 1 to 4."""
+    coordinator, federation = chain.identities.coordinator, chain.federation
+    aggregates, records, referee = (
+        contract_address(Address(coordinator.address), nonce) for nonce in (1, 2, 3)
+    )
+    deposit = Wei(experiment.stake.dispute_deposit_wei)
+
+    def deploy(call: Call) -> None:
+        federation.send(federation.transactor.prepare(coordinator, call, None))
+
+    steps: Sequence[Callable[[], object]] = (
+        *(
+            partial(deploy, referee_calls.deploy_examiner(name, federation.address))
+            for name in referee_calls.EXAMINERS
+        ),
+        lambda: deploy(
+            referee_calls.deploy_referee(
+                federation.address, (aggregates, records), deposit, experiment.chain.answer_s
+            )
+        ),
+        lambda: federation.set_referee(coordinator, referee),
+    )
+    for step in steps[chain.node.get_nonce(Address(coordinator.address)) - 1 :]:
+        step()
+
+
 def _fund(chain: SimulatedChain, experiment: Experiment) -> None:
-    """Bond the coordinator and fill the pool, once: its second and third transaction."""
+    """Bond the coordinator and fill the pool, once: its transactions 5 and 6."""
     coordinator = chain.identities.coordinator
     sent = chain.node.get_nonce(Address(coordinator.address))
-    if sent == 1:
+    if sent == _APPOINTED:
         chain.federation.bond_coordinator(coordinator, Wei(experiment.stake.coordinator_bond_wei))
-    if sent <= 2 and experiment.rewards.pool_wei:
+    if sent <= _APPOINTED + 1 and experiment.rewards.pool_wei:
         chain.federation.fund(coordinator, Wei(experiment.rewards.pool_wei))
 
 

@@ -12,12 +12,13 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from contracts.chain.genesis import GenesisConfig
-from coordinator.core.types import Address, Wei
+from coordinator.core.signing import checksum_address
+from coordinator.core.types import Address, Wei, address_bytes
 from simulations.schema import Experiment
 
 GENESIS_TIME = 1_767_225_600  # 2026-01-01T00:00:00Z
 ETHER = 10**18
-_FOR_GAS = 100 * ETHER
+_FOR_GAS = Wei(100 * ETHER)
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Identities:
 
     coordinator: LocalAccount
     contributors: Sequence[LocalAccount]
+    watcher: LocalAccount
 
     @property
     def addresses(self) -> list[Address]:
@@ -41,6 +43,7 @@ def identities_of(experiment: Experiment) -> Identities:
             _account(experiment.seed, f"contributor {client}")
             for client in range(experiment.partition.clients)
         ],
+        watcher=_account(experiment.seed, "watcher"),
     )
 
 
@@ -56,10 +59,14 @@ def private_key(seed: int, name: str) -> bytes:
 
 
 def genesis_of(experiment: Experiment, identities: Identities) -> GenesisConfig:
-    """Return the genesis in which everyone can pay its bond, the pool, and gas."""
+    """Return the genesis in which everyone can pay its bond, the pool, deposits and gas."""
     stake, rewards = experiment.stake, experiment.rewards
     coordinator = stake.coordinator_bond_wei + rewards.pool_wei + _FOR_GAS
     alloc = {Address(identities.coordinator.address): Wei(coordinator)}
     for address in identities.addresses:
         alloc[address] = Wei(stake.minimum_wei + _FOR_GAS)
+    if experiment.watcher.enabled:
+        alloc[Address(identities.watcher.address)] = _FOR_GAS
+    if experiment.watcher.address:
+        alloc[checksum_address(address_bytes(experiment.watcher.address))] = _FOR_GAS
     return GenesisConfig(alloc=alloc, chain_id=experiment.chain.chain_id, timestamp=GENESIS_TIME)

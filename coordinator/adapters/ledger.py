@@ -95,6 +95,14 @@ class ChainLedger:
         seal_block = self._federation.round(round_id).seal_block
         return self._federation.transactor.rpc.block(seal_block).hash
 
+    def void_reason(self, round_id: RoundId) -> str:
+        """Return why a round is void; for one that stood on a void round, that one's reason."""
+        own = self._federation.void_reason(round_id)
+        if own:
+            return own
+        parent = self._federation.round(round_id).parent
+        return f"stands on round {parent}: {self.void_reason(parent)}" if parent else ""
+
     def is_equivocation_slashed(self, round_id: RoundId, contributor: Address) -> bool:
         """Return whether a contributor was slashed for equivocating in a round."""
         return self._federation.is_slashed(round_id, contributor)

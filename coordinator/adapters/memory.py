@@ -262,6 +262,30 @@ class MemoryLedger:
         self.rounds[int(round_id)] = replace(found, status="void")
         self.void_reasons[int(round_id)] = reason
 
+    def convict(self, round_id: RoundId, reason: str) -> None:
+        """Void a sealed round and all stacked on it, as a referee's verdict does."""
+        guilty = self._expect(round_id, "sealed", "settled")
+        for number, found in self.rounds.items():
+            if found.height >= guilty.height and found.status in ("open", "sealed", "settled"):
+                self.rounds[number] = replace(found, status="void")
+        self.void_reasons[int(round_id)] = reason
+        parent = self.rounds.get(int(guilty.parent))
+        settled = parent.round_id if parent and parent.status != "sealed" else RoundId(0)
+        self._head = replace(
+            self.head(),
+            last_sealed=guilty.parent,
+            last_settled=min(self.head().last_settled, settled),
+            model_root=guilty.model_root,
+        )
+
+    def void_reason(self, round_id: RoundId) -> str:
+        """Return why a round is void."""
+        own = self.void_reasons.get(int(round_id), "")
+        parent = self.rounds[int(round_id)].parent
+        if own or not parent:
+            return own
+        return f"stands on round {parent}: {self.void_reason(parent)}"
+
     def is_equivocation_slashed(self, round_id: RoundId, contributor: Address) -> bool:
         """Return whether the offence was punished."""
         return (int(round_id), contributor) in self.slashed
@@ -278,9 +302,9 @@ class MemoryLedger:
         self.slashed[key] = taken
         return taken
 
-    def _expect(self, round_id: RoundId, status: str) -> ChainRound:
+    def _expect(self, round_id: RoundId, *statuses: str) -> ChainRound:
         found = self.rounds.get(int(round_id))
-        _require(found is not None and found.status == status, f"round: not {status}")
+        _require(found is not None and found.status in statuses, f"round: not {statuses[0]}")
         assert found is not None
         return found
 

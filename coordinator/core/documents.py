@@ -10,7 +10,9 @@ Every document is canonical JSON. What it is named by depends on its kind:
 ``json``          SHA-256 of its canonical bytes (manifest, scoring, configuration)
 ================  ===========================================================================
 
-Amounts in wei are decimal strings, since many JSON readers keep only 53 bits of a number.
+A name says what was committed, not that it is right: leaves out of order or repeated have a name
+too, so that whoever audits a fraud can read it. Amounts in wei are decimal strings, since many JSON
+readers keep only 53 bits of a number.
 """
 
 import dataclasses
@@ -20,14 +22,15 @@ from typing import Any
 
 from coordinator.core.canonical import canonical_json, parse_json
 from coordinator.core.commitment import (
-    contributors_tree,
+    contributor_leaf_hash,
     metrics_hash,
-    rewards_tree,
+    reward_leaf_hash,
     rule_hash,
-    scores_tree,
+    score_leaf_hash,
     signature_hash,
 )
 from coordinator.core.errors import BlobCorruptError, FedproofError
+from coordinator.core.standard_tree import StandardTree
 from coordinator.core.types import (
     Address,
     ContributorLeaf,
@@ -147,9 +150,11 @@ def _sha256(document: JsonObject) -> bytes:
 
 
 _NAMES: Mapping[str, Callable[[JsonObject], bytes]] = {
-    "contributors": lambda d: contributors_tree([e.leaf for e in contributor_entries(d)]).root,
-    "scores": lambda d: scores_tree(score_leaves(d)).root,
-    "rewards": lambda d: rewards_tree(reward_leaves(d)).root,
+    "contributors": lambda d: (
+        StandardTree([contributor_leaf_hash(entry.leaf) for entry in contributor_entries(d)]).root
+    ),
+    "scores": lambda d: StandardTree([score_leaf_hash(leaf) for leaf in score_leaves(d)]).root,
+    "rewards": lambda d: StandardTree([reward_leaf_hash(leaf) for leaf in reward_leaves(d)]).root,
     "rule": lambda d: rule_hash(rule_from(d)),
     "json": _sha256,
 }

@@ -4,6 +4,7 @@ Sections live in ``training`` (data, partition, model), ``federation`` (cohort, 
 chain) and ``behaviours``; ``experiment`` joins them. ``docs/experiments.md`` is the reference.
 """
 
+from simulations.schema.attacks import AttackConfig
 from simulations.schema.base import parse_wei
 from simulations.schema.behaviours import BehaviourConfig
 from simulations.schema.experiment import Experiment
@@ -20,6 +21,7 @@ from simulations.schema.federation import (
     Scoring,
     Stake,
     TrimmedMeanAggregator,
+    Watcher,
 )
 from simulations.schema.training import (
     BreastCancerData,
@@ -42,6 +44,7 @@ from simulations.schema.training import (
 
 __all__ = [
     "Aggregator",
+    "AttackConfig",
     "BehaviourConfig",
     "BreastCancerData",
     "BySitePartition",
@@ -71,5 +74,6 @@ __all__ = [
     "Stake",
     "Training",
     "TrimmedMeanAggregator",
+    "Watcher",
     "parse_wei",
 ]

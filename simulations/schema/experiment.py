@@ -8,6 +8,7 @@ from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
 from coordinator.core.canonical import canonical_json
+from simulations.schema.attacks import AttackConfig
 from simulations.schema.base import Section
 from simulations.schema.behaviours import BehaviourConfig
 from simulations.schema.federation import (
@@ -21,6 +22,7 @@ from simulations.schema.federation import (
     Scoring,
     Stake,
     TrimmedMeanAggregator,
+    Watcher,
 )
 from simulations.schema.training import (
     Data,
@@ -32,6 +34,10 @@ from simulations.schema.training import (
     Partition,
     Training,
 )
+
+ANSWER_S = 600
+QUESTIONS_IN_UNBONDING = 5
+"""A stretched answer and the time to refute it must end before a bond can leave."""
 
 IMAGE_DATA = ("digits", "fashion_mnist", "hub")
 
@@ -59,14 +65,21 @@ class Experiment(Section):
     chain: Chain = Chain()
     numbers: Numbers = Numbers()
     evaluation: Evaluation = Evaluation()
+    watcher: Watcher = Watcher()
     behaviours: list[BehaviourConfig] = Field(default=[])
+    coordinator_attacks: list[AttackConfig] = Field(default=[])
 
     @model_validator(mode="wrap")
     @classmethod
     def _resolve(cls, raw: Any, handler: ModelWrapValidatorHandler["Experiment"]) -> "Experiment":
         experiment = handler(raw)
         resolved = experiment.model_copy(
-            update={"cohort": _cohort(experiment), "rewards": _rewards(experiment)}
+            update={
+                "cohort": _cohort(experiment),
+                "rewards": _rewards(experiment),
+                "stake": _stake(experiment),
+                "chain": _chain(experiment),
+            }
         )
         for fault in _contradictions(resolved):
             raise PydanticCustomError("contradiction", "{fault}", {"fault": fault})
@@ -99,11 +112,24 @@ def _rewards(experiment: Experiment) -> Rewards:
     return rewards.model_copy(update={"pool_wei": rewards.pool_wei or needed})
 
 
+def _stake(experiment: Experiment) -> Stake:
+    stake = experiment.stake
+    minimum = stake.coordinator_minimum_wei or stake.coordinator_bond_wei
+    return stake.model_copy(update={"coordinator_minimum_wei": minimum})
+
+
+def _chain(experiment: Experiment) -> Chain:
+    chain = experiment.chain
+    longest = max(1, chain.unbonding_s // QUESTIONS_IN_UNBONDING)
+    return chain.model_copy(update={"answer_s": chain.answer_s or min(ANSWER_S, longest)})
+
+
 def _contradictions(experiment: Experiment) -> Iterator[str]:
     yield from _cohort_faults(experiment)
     yield from _data_faults(experiment)
     yield from _money_and_time_faults(experiment)
     yield from _behaviour_faults(experiment)
+    yield from _attack_faults(experiment)
 
 
 def _cohort_faults(experiment: Experiment) -> Iterator[str]:
@@ -170,6 +196,38 @@ def _money_and_time_faults(experiment: Experiment) -> Iterator[str]:
             f"chain.challenge_window_s = {lasting}, or a bond could leave before its offence is "
             "proven"
         )
+
+    if QUESTIONS_IN_UNBONDING * chain.answer_s > chain.unbonding_s:
+        yield (
+            f"chain.answer_s = {chain.answer_s} must be at most a fifth of "
+            f"chain.unbonding_s = {chain.unbonding_s}, or a bond could leave during a dispute"
+        )
+    stake = experiment.stake
+    if stake.coordinator_minimum_wei > stake.coordinator_bond_wei:
+        yield (
+            f"stake.coordinator_minimum_wei = {stake.coordinator_minimum_wei} is more than "
+            f"stake.coordinator_bond_wei = {stake.coordinator_bond_wei}: no round could open"
+        )
+
+
+def _attack_faults(experiment: Experiment) -> Iterator[str]:
+    owner = dict[int, int]()
+    for index, attack in enumerate(experiment.coordinator_attacks):
+        name = f"coordinator_attacks[{index}]"
+        if attack.round > experiment.rounds:
+            yield f"{name}.round = {attack.round} is after the last of rounds = {experiment.rounds}"
+        if attack.round in owner:
+            yield (
+                f"{name}.round and coordinator_attacks[{owner[attack.round]}].round are both "
+                f"{attack.round}; a round has one attack"
+            )
+        owner[attack.round] = index
+        victim, clients = getattr(attack, "victim", 0), experiment.partition.clients
+        if victim >= clients:
+            yield (
+                f"{name}.victim = {victim}, but partition.clients = {clients} numbers them 0 to "
+                f"{clients - 1}"
+            )
 
 
 def _behaviour_faults(experiment: Experiment) -> Iterator[str]:

@@ -93,10 +93,19 @@ Scoring = Annotated[
 
 
 class Stake(Section):
-    """Bonds, and what an offence costs in basis points (10,000 is all of it)."""
+    """Bonds, and what an offence costs in basis points (10,000 is all of it).
+
+    ``coordinator_minimum_wei`` is the bond without which no round opens; 0 is resolved at load to
+    ``coordinator_bond_wei``. ``coordinator_rebonds`` says whether a slashed coordinator tops its
+    bond up again to go on; otherwise training ends where its bond falls short. Each question of a
+    dispute costs ``dispute_deposit_wei``, which goes to whoever was right.
+    """
 
     minimum_wei: PositiveWei = ETHER
     coordinator_bond_wei: PositiveWei = 10 * ETHER
+    coordinator_minimum_wei: WeiAmount = 0
+    coordinator_rebonds: bool = True
+    dispute_deposit_wei: PositiveWei = ETHER // 100
     contributor_slash_bps: BasisPoints = 10_000
     coordinator_slash_bps: BasisPoints = 10_000
 
@@ -112,14 +121,33 @@ class Rewards(Section):
 
 
 class Chain(Section):
-    """Windows of the contract and the clock of the simulated chain, in chain seconds."""
+    """Windows of the contract and the clock of the simulated chain, in chain seconds.
+
+    ``answer_s`` is how long a coordinator has to answer a question of a dispute; 0 is resolved at
+    load to ten minutes, or a fifth of ``unbonding_s`` where that is less.
+    """
 
     chain_id: int = Field(default=1337, ge=1, lt=2**53)
     challenge_window_s: Seconds = 60
     round_deadline_s: Annotated[Seconds, Field(ge=1)] = 3_600
     min_open_s: Seconds = 0
     unbonding_s: Seconds = 7_200
+    answer_s: Seconds = 0
     block_time_s: Annotated[Seconds, Field(ge=1)] = 1
+
+
+class Watcher(Section):
+    """Whether the simulation runs a watcher that checks every round and challenges fraud.
+
+    ``lag_rounds`` is how many newer rounds are sealed before it looks at one: fraud is then proven
+    under rounds that already stand on it. ``interactive`` makes it ask for columns even where one
+    transaction would do. ``address`` is funded at genesis for a watcher in another process.
+    """
+
+    enabled: bool = False
+    lag_rounds: int = Field(default=0, ge=0)
+    interactive: bool = False
+    address: str = Field(default="", pattern=r"^(0x[0-9a-fA-F]{40})?$")
 
 
 class Numbers(Section):

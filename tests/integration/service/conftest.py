@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gavel_bench import DisputedBench, chain_bench, memory_bench
 from service_bench import CONTRIBUTORS, EXPERIMENT, INITIAL, MANIFEST, Bench
 
 from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
@@ -43,3 +44,13 @@ def make_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
 @pytest.fixture
 def bench(make_bench: Callable[[], Bench]) -> Bench:
     return make_bench()
+
+
+@pytest.fixture(params=["memory", "chain"])
+def disputed(request: pytest.FixtureRequest) -> Iterator[DisputedBench]:
+    """A bench whose rounds a test may convict, over the fakes and over the real contract."""
+    if request.param == "memory":
+        yield memory_bench()
+        return
+    with chain_bench() as bench:
+        yield bench
