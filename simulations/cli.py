@@ -14,6 +14,7 @@ from coordinator.adapters.run_folder import RunFolder
 from coordinator.cli import app
 from coordinator.commands.output import console, ether, print_json
 from coordinator.core.errors import ConfigError
+from simulations.engines.warm import start_server
 from simulations.load import load_experiment, shipped_experiments
 
 Overrides = Annotated[
@@ -64,9 +65,10 @@ def simulate(
     """
     if resume and fresh:
         raise ConfigError("--resume and --fresh contradict each other; give one of them")
+    experiment = load_experiment(config, overrides or [], seed)
+    start_server()  # workers import torch while this process does
     from simulations.run import RunOptions, run_experiment  # torch and flwr, only when needed
 
-    experiment = load_experiment(config, overrides or [], seed)
     target = out or Path("runs") / experiment.name
     options = RunOptions(workers, data, fresh)
     from simulations.progress import Screen, Silence, earnings_table

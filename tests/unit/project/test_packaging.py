@@ -1,0 +1,44 @@
+"""What is shipped: every package, every source file the package needs, one version."""
+
+import tomllib
+from pathlib import Path
+
+import coordinator
+
+ROOT = Path(__file__).parents[3]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+TOP = ("coordinator", "clients", "contracts", "simulations")
+
+
+def test_every_package_is_listed() -> None:
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for top in TOP
+        for path in (ROOT / top).rglob("__init__.py")
+    }
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == found
+
+
+def test_one_version() -> None:
+    assert PROJECT["project"]["version"] == coordinator.__version__
+    assert f"## {coordinator.__version__}" in (changelog := (ROOT / "CHANGELOG.md").read_text()) or (
+        "## Unreleased" in changelog
+    )
+
+
+def test_every_dependency_is_pinned_exactly() -> None:
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, version = line.split("==")
+            pins[name.lower().replace("_", "-")] = version
+    wanted = PROJECT["project"]["dependencies"] + [
+        name for extra in PROJECT["project"]["optional-dependencies"].values() for name in extra
+    ]
+    for name in wanted:
+        assert name.split("[")[0].lower() in pins, f"{name} has no pin in constraints.txt"
+    assert pins["torch"] == "2.13.0"
+
+
+def test_no_file_is_called_utils() -> None:
+    assert not [path for top in TOP for path in (ROOT / top).rglob("utils.py")]
