@@ -111,8 +111,19 @@ def fits_directly(rule: Rule, n: int) -> bool:
 
 
 def challenge_chunk(round_: DisputedRound, parameter: int) -> Evidence:
-    """Prove one parameter of the new model wrong, in one transaction."""
+    """Prove one parameter of the new model wrong, in one transaction.
+
+    Raises
+    ------
+    ValueError
+        If the rule's chunks are too large for it.
+    """
     rule, entries = round_.known_rule, round_.known_entries
+    if rule.chunk_values > DIRECT_CHUNK_VALUES:
+        raise ValueError(
+            f"direct challenge: chunks of {rule.chunk_values} values, "
+            f"expected at most {DIRECT_CHUNK_VALUES}"
+        )
     chunk = parameter // rule.chunk_values
     kinds = (CaseKind.BASE_MODEL, CaseKind.NEW_MODEL)
     parts = [_joined(model_chunk(round_, kind, chunk)) for kind in kinds]

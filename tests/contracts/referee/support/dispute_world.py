@@ -1,0 +1,269 @@
+"""A federation with a referee on an embedded chain, and rounds committed to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from dispute_rounds import Draft, account, accounts, honest_draft, layout_of, make_rule
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+
+from contracts import calls, referee_calls
+from contracts.calls import Call
+from contracts.chain.genesis import GenesisConfig
+from contracts.chain.node import EmbeddedNode
+from contracts.chain.provider import EmbeddedProvider
+from contracts.chain.rpc import Dispatcher
+from contracts.federation import Federation
+from contracts.records import Terms
+from contracts.referee import CaseRecord, Referee
+from contracts.referee_events import Convicted, RefereeEvent
+from contracts.rpc import rpc_of
+from contracts.transactions import Receipt, Transactor
+from coordinator.core.commitment import rule_hash
+from coordinator.core.disputes import DisputedRound, Evidence, Question, answer_to
+from coordinator.core.errors import TransactionRevertedError
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.types import Address, RewardLeaf, RoundId, Rule, Wei
+
+ETHER = 10**18
+DEPOSIT = 10_000
+ANSWER_S = 40
+WINDOW_S = 200
+UNBONDING_S = 2_000
+BUDGET = 700
+BOND = 1_000_000
+BOND_BPS = 5_000
+MIN_STAKE = 1_000
+ZERO = Address("0x" + "00" * 20)
+MINER = Address("0x00000000000000000000000000000000000000C0")
+
+COORDINATOR, WATCHER, STRANGER = account(1), account(2), account(3)
+MEMBERS = accounts(5)
+BASE = np.array([100, -200, 300, 0, 7], np.int32)
+RULE = make_rule()
+UPDATES = [
+    np.array(row, np.int32)
+    for row in ([4, 0, -7, 9, 1], [-8, 3, 0, 2, 1], [6, 6, 6, 0, -1], [1, 2, 3, 4, 5])
+]
+EXAMPLES = [10, 20, 30, 500]
+
+
+def terms(base: np.ndarray = BASE, rule: Rule = RULE) -> Terms:
+    return Terms(
+        coordinator=Address(COORDINATOR.address),
+        initial_model_root=parameter_root(base, layout_of(rule)),
+        config_digest=bytes([3]) * 32,
+        min_stake_wei=Wei(MIN_STAKE),
+        min_coordinator_bond_wei=Wei(BOND // 4),
+        round_budget_wei=Wei(BUDGET),
+        min_contributors=1,
+        min_open_s=0,
+        challenge_window_s=WINDOW_S,
+        unbonding_period_s=UNBONDING_S,
+        contributor_slash_bps=5_000,
+        coordinator_slash_bps=BOND_BPS,
+    )
+
+
+@dataclass
+class DisputeWorld:
+    """One node, one federation, one referee."""
+
+    node: EmbeddedNode
+    federation: Federation
+    referee: Referee
+
+    @classmethod
+    def create(
+        cls, members: Sequence[LocalAccount] = MEMBERS, agreed: Terms | None = None
+    ) -> "DisputeWorld":
+        people = [COORDINATOR, WATCHER, STRANGER, *members]
+        alloc = {Address(a.address): Wei(100 * ETHER) for a in people}
+        node = EmbeddedNode.create_or_open(None, GenesisConfig(alloc=alloc, coinbase=MINER))
+        w3 = Web3(EmbeddedProvider(Dispatcher(node, dev=True)))
+        transactor = Transactor(rpc_of(w3), max_fee_wei=Wei(2 * 10**9))
+        federation = Federation.deploy(w3, COORDINATOR, agreed or terms(), transactor=transactor)
+        referee = Referee.deploy(
+            w3,
+            COORDINATOR,
+            federation.address,
+            deposit_wei=Wei(DEPOSIT),
+            answer_s=ANSWER_S,
+            transactor=transactor,
+        )
+        batch = [(m, calls.join(Wei(MIN_STAKE + i))) for i, m in enumerate(members)]
+        batch.append((COORDINATOR, calls.bond_coordinator(Wei(BOND))))
+        batch.append((STRANGER, calls.fund(Wei(100 * BUDGET))))
+        batch.append((COORDINATOR, calls.set_referee(referee.address)))
+        federation.send_batch(federation.prepare_all(batch))
+        return cls(node, federation, referee)
+
+    def forget(self) -> None:
+        self.federation.transactor.forget_nonces()
+
+    # Time and money ----------------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        return self.node.head.timestamp
+
+    def wait_until(self, timestamp: int) -> None:
+        """Make the head's time the second before ``timestamp``."""
+        if self.now < timestamp - 1:
+            self.node.mine(timestamp=timestamp - 1)
+
+    @property
+    def held(self) -> int:
+        return self.node.get_balance(self.referee.address)
+
+    @property
+    def bond(self) -> int:
+        return self.federation.account(Address(COORDINATOR.address)).bond_wei
+
+    def bounty(self, who: LocalAccount) -> int:
+        return self.federation.account(Address(who.address)).credit_wei
+
+    def deposits(self, who: LocalAccount) -> int:
+        return self.referee.credit_wei(Address(who.address))
+
+    def check_books(self, *people: LocalAccount) -> None:
+        """The balance is what is locked in cases and what may be collected."""
+        owed = sum(self.deposits(who) for who in (COORDINATOR, WATCHER, STRANGER, *people))
+        assert self.held == self.referee.locked_wei() + owed
+
+    # Transactions ------------------------------------------------------------------------
+
+    def send(self, who: LocalAccount, call: Call, at: int | None = None) -> Receipt:
+        to = self.referee.address if call.contract == "referee" else self.federation.address
+        signed = self.federation.transactor.prepare(who, call, to)
+        return self.federation.send_batch([signed], timestamp=at)[0]
+
+    def reason(self, who: LocalAccount, call: Call, at: int | None = None) -> str:
+        """Send what must revert; check that nothing changed, and return the reason."""
+        before = (self.bond, self.held, self.referee.case_count(), self.federation.head())
+        try:
+            self.send(who, call, at)
+        except TransactionRevertedError as reverted:
+            after = (self.bond, self.held, self.referee.case_count(), self.federation.head())
+            assert after == before
+            return reverted.reason
+        raise AssertionError(f"{call.label} did not revert")
+
+    def events(self, receipt: Receipt) -> list[RefereeEvent]:
+        return list(receipt.events)  # type: ignore[arg-type]
+
+    # Rounds ------------------------------------------------------------------------------
+
+    def draft(
+        self,
+        updates: Sequence[np.ndarray] = UPDATES,
+        examples: Sequence[int] = EXAMPLES,
+        *,
+        rule: Rule = RULE,
+        base: np.ndarray = BASE,
+        number: int = 1,
+        members: Sequence[LocalAccount] = MEMBERS,
+        parent: Draft | None = None,
+        new_model: np.ndarray | None = None,
+    ) -> Draft:
+        """An honest round of the first members; the last of them take no part."""
+        names = self.federation.members()
+        bonds = dict(self.federation.stakes_at(RoundId(number)))
+        below: list[RewardLeaf] = parent.rewards if parent else []
+        return honest_draft(
+            members[: len(updates)],
+            updates,
+            examples,
+            rule=rule,
+            base_model=parent.new_model if parent else base,
+            number=number,
+            domain=self.federation.domain,
+            members=names,
+            bonds=bonds,
+            budget=BUDGET,
+            parent_members=parent.members if parent else (),
+            parent_rewards=below,
+            new_model=new_model,
+        )
+
+    def open(self, draft: Draft) -> None:
+        head = self.federation.head()
+        call = calls.open_round(
+            RoundId(draft.number), head.model_root, rule_hash(draft.rule), self.now + 1_000
+        )
+        self.send(COORDINATOR, call)
+
+    def seal(self, round_: DisputedRound) -> None:
+        committed = round_.committed
+        call = calls.seal_round(
+            committed.round_id,
+            contributors_root=committed.contributors_root,
+            n=committed.n,
+            total_examples=committed.total_examples,
+            total_stake_wei=committed.total_stake_wei,
+            new_model_root=committed.new_model_root,
+        )
+        self.send(COORDINATOR, call)
+
+    def settle(self, round_: DisputedRound) -> None:
+        committed = round_.committed
+        call = calls.settle_round(
+            committed.round_id,
+            scores_root=committed.scores_root,
+            total_score=committed.total_score,
+            rewards_root=committed.rewards_root,
+            paid_wei=committed.paid_wei,
+        )
+        self.send(COORDINATOR, call)
+
+    def commit(self, draft: Draft, *, settled: bool = True) -> DisputedRound:
+        """Open, seal and settle a round as drafted."""
+        round_ = draft.disputed(settled=settled)
+        self.open(draft)
+        self.seal(round_)
+        if settled:
+            self.settle(round_)
+        return round_
+
+    # Disputes ----------------------------------------------------------------------------
+
+    def convict(
+        self, evidence: Evidence, who: LocalAccount = WATCHER, at: int | None = None
+    ) -> str:
+        """Send a proof that must hold; return the offence."""
+        receipt = self.send(who, referee_calls.convict(evidence), at)
+        (convicted,) = [e for e in receipt.events if isinstance(e, Convicted)]
+        return convicted.offence_text
+
+    def refused(
+        self, evidence: Evidence, who: LocalAccount = WATCHER, at: int | None = None
+    ) -> str:
+        return self.reason(who, referee_calls.convict(evidence), at)
+
+    def ask(self, question: Question, who: LocalAccount = WATCHER, at: int | None = None) -> int:
+        self.send(who, referee_calls.ask(question, Wei(DEPOSIT)), at)
+        return self.referee.case_count()
+
+    def case(self, number: int) -> CaseRecord:
+        found = self.referee.case(number)
+        assert found is not None
+        return found
+
+    def answer(
+        self,
+        round_: DisputedRound,
+        number: int,
+        at: int | None = None,
+        who: LocalAccount = COORDINATOR,
+    ) -> Receipt:
+        """Answer as an honest coordinator of ``round_`` would."""
+        reply = answer_to(round_, self.case(number).open_case)
+        if isinstance(reply, Evidence):
+            return self.send(who, referee_calls.answer(number, reply), at)
+        return self.send(who, referee_calls.answer_column(reply), at)
+
+
+def with_update(round_: DisputedRound, **changes: object) -> DisputedRound:
+    """The round with other published parts."""
+    return replace(round_, **changes)  # type: ignore[arg-type]
