@@ -385,12 +385,12 @@ class RoundService:
         velocity = self._velocity(self._ledger.head().last_sealed)
         try:
             applied = apply_rule(rule, base, updates, [e.leaf.weight for e in entries], velocity)
+            root = parameter_root(applied.model, self._plan.manifest)
+            drafted = RoundInput(entries, updates, base, applied.model, root, velocity)
+            result = self._result = self.drafted_result(drafted)
         except AggregationError as error:
             self._apply(machine.AggregationFailed(str(error)))
             return
-        root = parameter_root(applied.model, self._plan.manifest)
-        drafted = RoundInput(entries, updates, base, applied.model, root, velocity)
-        result = self._result = self.drafted_result(drafted)
         self._store.put_vector(result.new_model, self._plan.manifest, result.new_model_root)
         velocity_root = b""
         if applied.velocity is not None:
@@ -405,7 +405,8 @@ class RoundService:
     def drafted_result(self, result: RoundInput) -> RoundInput:
         """Return what is to be stored and sealed: what was computed.
 
-        A seam for ``simulations.dishonest``, whose coordinator seals something else.
+        A seam for ``simulations.dishonest``, whose coordinator seals something else. Raises
+        ``AggregationError`` to give the round up.
         """
         return result
 

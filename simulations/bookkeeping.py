@@ -83,15 +83,15 @@ class Bookkeeper:
         return RoundRecord(
             round=int(round_id),
             status=found.status,
-            reason="" if sealed else str(notes["reason"]),
+            reason="" if sealed else self._void_reason(found, notes),
             model_root=found.new_model_root.hex() if sealed else "",
             contributors_root=found.contributors_root.hex() if sealed else "",
-            contributors=found.n,
+            contributors=found.n if sealed else 0,
             refused=sum(refusals.values()),
             refusals=dict(sorted(refusals.items())),
             examples=sum(capped_examples(rule, e.leaf.examples) for e in entries),
-            stake_wei=int(found.total_stake_wei),
-            paid_wei=int(found.paid_wei),
+            stake_wei=int(found.total_stake_wei) if sealed else 0,
+            paid_wei=int(found.paid_wei) if sealed else 0,
             train_loss=_train_loss(entries),
             test_loss=tested.loss if tested else None,
             test_accuracy=tested.accuracy if tested else None,
@@ -148,6 +148,12 @@ class Bookkeeper:
 
     def _notes(self, round_id: RoundId) -> JsonObject:
         return self._journal.get(round_id)
+
+    def _void_reason(self, found: ChainRound, notes: JsonObject) -> str:
+        """Return the coordinator's own reason, in full; or what it was convicted for."""
+        if found.status != "void":
+            return ""
+        return str(notes["reason"]) or self._chain.ledger.void_reason(found.round_id)
 
     def _tested(self, found: ChainRound) -> Tested | None:
         number, every = int(found.round_id), self._experiment.evaluation.every

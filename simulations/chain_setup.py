@@ -6,7 +6,7 @@ that a run killed in the middle goes on to the very same blocks.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 
@@ -21,6 +21,7 @@ from contracts.chain.provider import EmbeddedProvider
 from contracts.chain.rpc import Dispatcher
 from contracts.federation import Federation
 from contracts.records import Terms
+from contracts.referee import Referee
 from coordinator.adapters.ledger import ChainLedger
 from coordinator.core.commitment import rewards_tree
 from coordinator.core.documents import reward_leaves
@@ -39,11 +40,20 @@ _APPOINTED = 5
 
 
 class PatientLedger(ChainLedger):
-    """The ledger of a simulated coordinator: lets chain time pass where it has to wait."""
+    """The ledger of a simulated coordinator: lets chain time pass where it has to wait.
 
-    def __init__(self, federation: Federation, account: LocalAccount, node: EmbeddedNode) -> None:
-        super().__init__(federation, account, next_time=lambda: node.next_timestamp)
-        self._node = node
+    ``wait_until`` lets chain time reach a second, ``next_time`` tells it.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        account: LocalAccount,
+        wait_until: Callable[[int], None],
+        next_time: Callable[[], int],
+    ) -> None:
+        super().__init__(federation, account, next_time=next_time)
+        self._wait_until = wait_until
         self._min_open_s = federation.terms.min_open_s
 
     def seal_round(
@@ -57,7 +67,7 @@ class PatientLedger(ChainLedger):
         new_model_root: bytes,
     ) -> None:
         """Commit a round's result, once it has been open as long as the terms ask."""
-        let_pass(self._node, self.round(round_id).opened_at + self._min_open_s)
+        self._wait_until(self.round(round_id).opened_at + self._min_open_s)
         super().seal_round(
             round_id,
             contributors_root=contributors_root,
@@ -94,6 +104,13 @@ class SimulatedChain:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @cached_property
+    def referee(self) -> Referee:
+        """The contract that convicts the coordinator."""
+        w3 = Web3(EmbeddedProvider(self.dispatcher))
+        address = self.federation.head().referee
+        return Referee(w3, address, transactor=self.federation.transactor)
 
     def close(self) -> None:
         """Leave one plain chain file behind."""
@@ -137,7 +154,12 @@ def open_chain(
         w3 = Web3(EmbeddedProvider(dispatcher))
         terms = terms_of(experiment, identities, initial_model_root)
         federation = _deployed(w3, node, identities.coordinator, terms)
-        ledger = PatientLedger(federation, identities.coordinator, node)
+        ledger = PatientLedger(
+            federation,
+            identities.coordinator,
+            partial(let_pass, node),
+            lambda: node.next_timestamp,
+        )
         chain = SimulatedChain(node, dispatcher, federation, ledger, identities)
         _appoint_referee(chain, experiment)
         _fund(chain, experiment)

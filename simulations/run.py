@@ -19,23 +19,29 @@ import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 from flwr.app import ArrayRecord
 
 from clients.training import use_one_thread
+from contracts.chain.rpc import Dispatcher
+from contracts.chain.server import serve_in_thread
 from coordinator.adapters.flower_strategy import FedproofStrategy, RoundReport
 from coordinator.adapters.run_folder import FileJournal, RunFolder
 from coordinator.adapters.scorers import scorer_from
 from coordinator.adapters.store import DiskStore
+from coordinator.commands.output import ether
 from coordinator.commands.version import versions
 from coordinator.core import rounds as machine
 from coordinator.core.commitment import canonical_json
-from coordinator.core.errors import ConfigError
+from coordinator.core.errors import ConfigError, TransactionRevertedError
 from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import RoundId
-from coordinator.ports import RoundAnnouncement
+from coordinator.core.types import Address, RoundId, Wei
+from coordinator.ports import Ledger, RoundAnnouncement
 from coordinator.service import RoundService, publish_plan
+from coordinator.watch.findings import Notice
 from simulations.bookkeeping import NODE_PREFIX, Bookkeeper, Tester
 from simulations.chain_setup import SimulatedChain, claim_all, finalize_all, open_chain
 from simulations.client_app import FACTORY, SimulationSpec
 from simulations.cohort import CLIENT, cohort_sampler, node_configs, public_updates
+from simulations.convictions import coordinator_record
 from simulations.data import load_dataset
+from simulations.dishonest import Attacker, DishonestService, InsistentLedger, WithholdingStore
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.process import PoolGrid
 from simulations.identities import identities_of
@@ -52,7 +58,9 @@ from simulations.records import (
 )
 from simulations.report import write_report
 from simulations.schema import Experiment
+from simulations.tower import Watchtower, spoken
 
+_BOND_TOO_LOW = "stake: coordinator bond too low"
 _ROUND_TIMEOUT_S = 86_400.0
 
 
@@ -61,11 +69,15 @@ class RunOptions:
     """How to run; nothing here changes a result.
 
     ``workers`` of ``None`` means all cores. ``fresh`` deletes an earlier run in the folder.
+    ``rpc_port`` serves the chain on loopback while the run lasts (0: any free port), for watchers
+    in other processes: after each round it pauses for ``pace_s`` seconds of wall-clock time.
     """
 
     workers: int | None = None
     data_folder: Path | None = None
     fresh: bool = False
+    rpc_port: int | None = None
+    pace_s: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -100,10 +112,11 @@ def run_experiment(
             return _finished(folder, resumed_from=experiment.rounds)
         dataset = load_dataset(experiment.data, options.data_folder, experiment.seed)
         with ExitStack() as stack:
-            simulation = Simulation(experiment, agree(experiment, dataset), folder, stack)
+            agreement = agree(experiment, dataset)
+            simulation = Simulation(experiment, agreement, folder, stack, options, listener)
             resumed_from = simulation.completed_rounds
-            simulation.train(options, listener)
-            simulation.conclude(listener)
+            simulation.train()
+            simulation.conclude()
         write_report(folder)
         folder.write_checksums()
         return _finished(folder, resumed_from=resumed_from)
@@ -113,24 +126,25 @@ class Simulation:
     """One run in progress: chain, store and service opened on its folder."""
 
     def __init__(
-        self, experiment: Experiment, agreement: Agreement, folder: RunFolder, stack: ExitStack
+        self,
+        experiment: Experiment,
+        agreement: Agreement,
+        folder: RunFolder,
+        stack: ExitStack,
+        options: RunOptions,
+        listener: Listener,
     ) -> None:
         self.experiment, self.agreement, self.folder = experiment, agreement, folder
-        self.store = DiskStore(folder.blobs)
+        self.options, self.listener = options, listener
+        self.store = _store(experiment, folder)
         stack.callback(self.store.close)
         root = self._publish()
         self.chain = stack.enter_context(_chain(experiment, folder, root))
         self.journal = FileJournal(folder.root / "rounds")
+        self.attempts = FileJournal(folder.root / "attempts")
         self.nodes = node_configs(experiment)
-        self.listener: Listener = Silence()
-        self.service = RoundService(
-            self.chain.ledger,
-            self.store,
-            self.journal,
-            scorer_from(agreement.scoring, self.store),
-            agreement.plan,
-            self._observe,
-        )
+        self.service = self._service()
+        self.tower = self._tower(stack)
         self.service.catch_up()
         self.bookkeeper = self._bookkeeper()
         self.records = self._rebuilt_records()
@@ -142,11 +156,26 @@ class Simulation:
         is_open = bool(last) and self.chain.ledger.round(last).status == "open"
         return int(last) - is_open
 
-    def train(self, options: RunOptions, listener: Listener) -> None:
-        """Run the rounds that are missing."""
+    def train(self) -> None:
+        """Run the rounds that are missing, unless the coordinator's bond runs out."""
+        if self.completed_rounds:
+            self._settle_disputes()  # a crash may have come between a round and its watcher
         if self.completed_rounds >= self.experiment.rounds:
             return
-        self.listener = listener
+        try:
+            self._train()
+        except TransactionRevertedError as refused:
+            if refused.reason != _BOND_TOO_LOW:
+                raise
+            number = self.completed_rounds + 1
+            note = {"round": number, "attack": "open_round", "refused": refused.reason}
+            self.attempts.put(RoundId(number), note)
+            self.listener.say(
+                f"round {number} cannot open: {refused.reason}; this coordinator is stopped"
+            )
+
+    def _train(self) -> None:
+        options = self.options
         spec = SimulationSpec(self.experiment, options.data_folder, self.folder.blobs)
         with PoolGrid(
             FACTORY,
@@ -172,22 +201,25 @@ class Simulation:
                 grid, initial, num_rounds=self.experiment.rounds, timeout=_ROUND_TIMEOUT_S
             )
 
-    def conclude(self, listener: Listener) -> None:
+    def conclude(self) -> None:
         """Finalise, pay out, and write the run's records."""
+        self.tower.look_at_all()
         finalize_all(self.chain)
         claim_all(self.chain, self.store)
         seconds = {record.round: record.seconds for record in self.records}
         self.records = [
             self.bookkeeper.round_record(RoundId(number), seconds.get(number, 0.0))
-            for number in range(1, self.experiment.rounds + 1)
+            for number in range(1, self.completed_rounds + 1)
         ]
         self._write_records()
+        record = coordinator_record(self.chain, self.attempts, len(self.records) + 1)
+        self.folder.write(self.folder.root / "coordinator.json", record)
         people = self.bookkeeper.contributor_records(self.records)
         self.folder.write(
             self.folder.root / "contributors.json", contributors_json(people).encode()
         )
         _write_federation(self.folder, self.chain, complete=True)
-        listener.say("all rounds final, rewards claimed")
+        self.listener.say("all rounds final, rewards claimed")
 
     # --- what the strategy calls back --------------------------------------------------------
 
@@ -203,6 +235,7 @@ class Simulation:
             self.listener.update_decided()
 
     def _round_over(self, report: RoundReport) -> None:
+        self._settle_disputes()
         now = time.monotonic()
         record = self.bookkeeper.round_record(report.outcome.round_id, now - self._clock)
         self._clock = now
@@ -211,7 +244,57 @@ class Simulation:
             file.write(record.as_json() + "\n")
         self.listener.round_ends(record)
 
+    def _settle_disputes(self) -> None:
+        """Let watchers look at what was sealed; a slashed coordinator may bond again."""
+        self.tower.look()
+        stake, account = self.experiment.stake, self.chain.identities.coordinator
+        bond = self.chain.federation.account(Address(account.address)).bond_wei
+        if bond < stake.coordinator_minimum_wei and stake.coordinator_rebonds:
+            missing = Wei(stake.coordinator_bond_wei - bond)
+            self.chain.federation.bond_coordinator(account, missing)
+            self.listener.say(f"the coordinator bonds {ether(missing)} again")
+
+    def _say(self, notice: Notice) -> None:
+        if notice.verb != "examined":
+            self.listener.say(spoken(notice))
+
     # --- set-up ----------------------------------------------------------------------------------
+
+    def _service(self) -> RoundService:
+        """Return the round service, dishonest if the experiment has attacks."""
+        ledger: Ledger = self.chain.ledger
+        scorer = scorer_from(self.agreement.scoring, self.store)
+        rest = (self.store, self.journal, scorer, self.agreement.plan, self._observe)
+        if not self.experiment.coordinator_attacks:
+            return RoundService(ledger, *rest)
+        attacker, account = self._attacker(), self.chain.identities.coordinator
+        ledger = InsistentLedger(
+            self.chain.federation,
+            account,
+            self.chain.ledger,
+            attacker,
+            self.attempts,
+            lambda: self.chain.node.next_timestamp,
+        )
+        return DishonestService(ledger, *rest, attacker=attacker)
+
+    def _attacker(self) -> Attacker:
+        people = self.chain.identities
+        coordinator = Address(people.coordinator.address)
+        return Attacker.of(self.experiment.coordinator_attacks, people.addresses, coordinator)
+
+    def _tower(self, stack: ExitStack) -> Watchtower:
+        public = DiskStore(self.folder.blobs, read_only=True)
+        stack.callback(public.close)
+        pace_s = 0.0
+        if self.options.rpc_port is not None:
+            served = Dispatcher(self.chain.node, dev=False)
+            stack.callback(served.close)
+            handle = stack.enter_context(serve_in_thread(served, port=self.options.rpc_port))
+            self.listener.say(f"chain     {handle.url}, contract {self.chain.federation.address}")
+            pace_s = self.options.pace_s
+        section = self.experiment.watcher
+        return Watchtower(self.chain, public, section, self._attacker(), self._say, pace_s)
 
     def _publish(self) -> bytes:
         root = publish_plan(self.store, self.agreement.plan, self.agreement.initial_model)
@@ -289,6 +372,12 @@ def _delete_run(folder: RunFolder) -> None:
     shutil.rmtree(folder.root)
 
 
+def _store(experiment: Experiment, folder: RunFolder) -> DiskStore:
+    if any(attack.kind == "withhold" for attack in experiment.coordinator_attacks):
+        return WithholdingStore(folder.blobs, folder.root / "withheld")
+    return DiskStore(folder.blobs)
+
+
 @contextmanager
 def _chain(
     experiment: Experiment, folder: RunFolder, initial_model_root: bytes
@@ -305,6 +394,7 @@ def _write_federation(folder: RunFolder, chain: SimulatedChain, *, complete: boo
     document: dict[str, object] = {
         "chain_id": chain.node.genesis.chain_id,
         "contract": chain.federation.address,
+        "referee": chain.referee.address,
         "genesis": json.loads(chain.node.genesis.to_json()),
     }
     if complete:

@@ -39,6 +39,9 @@ ANSWER_S = 600
 QUESTIONS_IN_UNBONDING = 5
 """A stretched answer and the time to refute it must end before a bond can leave."""
 
+EARLY_S = 10
+"""A round must be open for so long before a seal can be too early for certain."""
+
 IMAGE_DATA = ("digits", "fashion_mnist", "hub")
 
 
@@ -222,6 +225,11 @@ def _attack_faults(experiment: Experiment) -> Iterator[str]:
                 f"{attack.round}; a round has one attack"
             )
         owner[attack.round] = index
+        if attack.kind == "seal_early" and experiment.chain.min_open_s < EARLY_S:
+            yield (
+                f"{name} seals early, but chain.min_open_s = {experiment.chain.min_open_s} leaves "
+                f"no time before it; expected at least {EARLY_S}"
+            )
         victim, clients = getattr(attack, "victim", 0), experiment.partition.clients
         if victim >= clients:
             yield (

@@ -1,0 +1,1 @@
+"""The watcher: replays every round as it is sealed, and proves fraud to the referee."""

@@ -1,0 +1,64 @@
+"""What a watcher finds and does, as plain values: printed, logged, and given as JSON."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from coordinator.core.types import Wei
+
+Verb = Literal[
+    "examined",
+    "found",
+    "unprovable",
+    "planned",
+    "convicted",
+    "asked",
+    "demanded",
+    "closed",
+    "collected",
+    "gave up",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a move costs and earns its sender, before it is sent; amounts in wei.
+
+    ``gas`` is the node's estimate; ``deposit_wei`` comes back unless the coordinator was right;
+    ``bounty_wei`` is what a conviction now would earn.
+    """
+
+    gas: int
+    gas_wei: Wei
+    deposit_wei: Wei
+    bounty_wei: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing a watcher has to say. ``round_id`` is 0 where it is about no round."""
+
+    verb: Verb
+    round_id: int
+    text: str
+    price: Price | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the notice as plain JSON values, wei as text."""
+        price = (
+            {k: v if k == "gas" else str(v) for k, v in asdict(self.price).items()}
+            if (self.price)
+            else None
+        )
+        return {
+            "what": self.verb,
+            "round": self.round_id,
+            "text": self.text,
+            "price": price,
+            **self.facts,
+        }
+
+
+Tell = Callable[[Notice], None]
+"""Hears every notice as it comes."""

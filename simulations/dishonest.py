@@ -1,0 +1,347 @@
+"""ATTACKS: a coordinator that cheats in the rounds the experiment names, to show that it is caught.
+
+It cheats where a real one would: between what it computed and what it stores and commits. The
+service has two seams for that (``drafted_result``, ``drafted_settlement``); the rest is a ledger
+that insists and a store that keeps an update to itself. Everything it does follows from the
+experiment, so an attack repeats to the last block.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+
+from contracts.federation import Federation
+from coordinator.adapters.ledger import ChainLedger
+from coordinator.adapters.run_folder import FileJournal
+from coordinator.adapters.store import DiskStore
+from coordinator.core.documents import ContributorEntry
+from coordinator.core.errors import (
+    AggregationError,
+    BlobMissingError,
+    ConfigError,
+    TransactionRevertedError,
+)
+from coordinator.core.manifest import Manifest
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.round_result import RoundInput, apply_rule
+from coordinator.core.rules import Weighting, capped_examples
+from coordinator.core.types import (
+    Address,
+    Int32Vector,
+    JsonObject,
+    RewardLeaf,
+    RoundId,
+    SignedUpdate,
+    Wei,
+    address_bytes,
+)
+from coordinator.core.weights import apportion
+from coordinator.ports import ArtifactStore, ChainRound, Ledger, RoundJournal, Scorer
+from coordinator.service import FederationPlan, Observer, RoundService, Settlement
+from simulations.schema.attacks import (
+    AbandonRound,
+    AttackConfig,
+    CountTwiceAttack,
+    DropWeightAttack,
+    PaySelfAttack,
+    SealEarlyAttack,
+    SealTwiceAttack,
+    ShiftAttack,
+    UnsignedLeafAttack,
+    WithholdAttack,
+)
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """Who cheats, when, and on whom: ``clients`` are the contributors' addresses, by client."""
+
+    attacks: Mapping[int, AttackConfig]
+    clients: Sequence[Address]
+    coordinator: Address
+
+    @classmethod
+    def of(
+        cls, attacks: Sequence[AttackConfig], clients: Sequence[Address], coordinator: Address
+    ) -> "Attacker":
+        """Return the attacker of an experiment's ``[[coordinator_attacks]]``."""
+        return cls({attack.round: attack for attack in attacks}, clients, coordinator)
+
+    def attack(self, round_id: RoundId) -> AttackConfig | None:
+        """Return what is tried in a round."""
+        return self.attacks.get(int(round_id))
+
+
+class DishonestService(RoundService):
+    """A round service that seals and settles something else in the rounds it attacks."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: ArtifactStore,
+        journal: RoundJournal,
+        scorer: Scorer,
+        plan: FederationPlan,
+        observe: Observer,
+        *,
+        attacker: Attacker,
+    ) -> None:
+        super().__init__(ledger, store, journal, scorer, plan, observe)
+        self._attacker = attacker
+        self._forge = _Forge(plan, store, attacker)
+
+    def submit(self, signed: SignedUpdate, vector: Int32Vector, metrics: JsonObject) -> None:
+        """Take an update; the one to be withheld goes where nobody else finds it."""
+        attack = self._attacker.attack(self.state.round_id)
+        if isinstance(attack, WithholdAttack):
+            assert isinstance(self._store, WithholdingStore)
+            if signed.contributor == self._attacker.clients[attack.victim]:
+                self._store.withhold(signed.message.update)
+        super().submit(signed, vector, metrics)
+
+    def drafted_result(self, result: RoundInput) -> RoundInput:
+        """Return what is sealed instead of the result."""
+        return self._forge.result(self.state.round_id, result)
+
+    def drafted_settlement(self, chain_round: ChainRound, settlement: Settlement) -> Settlement:
+        """Return what is settled instead."""
+        return self._forge.settlement(chain_round.round_id, settlement)
+
+    def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
+        """Return what everyone had earned, without what the coordinator gave itself."""
+        earned = super().earned_before(parent)
+        return {who: wei for who, wei in earned.items() if who != self._attacker.coordinator}
+
+
+class _Forge:
+    """Makes the false results; every forgery is consistent but for the one thing it is about."""
+
+    def __init__(self, plan: FederationPlan, store: ArtifactStore, attacker: Attacker) -> None:
+        self._plan, self._store, self._attacker = plan, store, attacker
+        self._forgeries: Mapping[type[Any], Callable[[RoundInput, Any], RoundInput]] = {
+            ShiftAttack: self._shift,
+            DropWeightAttack: self._drop_weight,
+            UnsignedLeafAttack: self._replace_update,
+            CountTwiceAttack: self._count_twice,
+            AbandonRound: _abandon,
+        }
+
+    def result(self, round_id: RoundId, result: RoundInput) -> RoundInput:
+        attack = self._attacker.attack(round_id)
+        forge = self._forgeries.get(type(attack))
+        return forge(result, attack) if forge else result
+
+    def settlement(self, round_id: RoundId, settlement: Settlement) -> Settlement:
+        if not isinstance(self._attacker.attack(round_id), PaySelfAttack):
+            return settlement
+        return self._pay_self(settlement)
+
+    def _shift(self, result: RoundInput, attack: ShiftAttack) -> RoundInput:
+        if attack.parameter >= result.new_model.size:
+            raise ConfigError(
+                f"coordinator_attacks: parameter = {attack.parameter}, but the model has "
+                f"{result.new_model.size} parameters"
+            )
+        shifted = result.new_model.copy()
+        shifted[attack.parameter] += attack.amount
+        root = parameter_root(shifted, self._plan.manifest)
+        return replace(result, new_model=shifted, new_model_root=root)
+
+    def _drop_weight(self, result: RoundInput, attack: DropWeightAttack) -> RoundInput:
+        place = self._victim(result, attack.victim)
+        heir = (place + 1) % len(result.entries)
+        weights = [entry.leaf.weight for entry in result.entries]
+        weights[heir] += weights[place]
+        weights[place] = 0
+        return self._reaggregated(result, _weighted(result.entries, weights), result.updates)
+
+    def _replace_update(self, result: RoundInput, attack: UnsignedLeafAttack) -> RoundInput:
+        place = self._victim(result, attack.victim)
+        other = -result.updates[place]
+        root = parameter_root(other, self._plan.manifest)
+        self._store.put_vector(other, self._plan.manifest, root)
+        entries, updates = list(result.entries), list(result.updates)
+        leaf = replace(entries[place].leaf, update_root=root)
+        entries[place], updates[place] = replace(entries[place], leaf=leaf), other
+        return self._reaggregated(result, entries, updates)
+
+    def _count_twice(self, result: RoundInput, attack: CountTwiceAttack) -> RoundInput:
+        place = self._victim(result, attack.victim)
+        other = place + 1 if place + 1 < len(result.entries) else place - 1
+        entries, updates = list(result.entries), list(result.updates)
+        twin = replace(entries[place].leaf, index=entries[other].leaf.index)
+        entries[other], updates[other] = replace(entries[place], leaf=twin), updates[place]
+        uniform = self._plan.rule.weighting == Weighting.UNIFORM
+        shares = [
+            1 if uniform else capped_examples(self._plan.rule, entry.leaf.examples)
+            for entry in entries
+        ]
+        weights = apportion(shares, [entry.leaf.contributor for entry in result.entries])
+        return self._reaggregated(result, _weighted(entries, weights), updates)
+
+    def _pay_self(self, settlement: Settlement) -> Settlement:
+        """Move the best-paid share of the round; the sum stays what the contract checks."""
+        best = max(settlement.scores, key=lambda leaf: leaf.score).contributor
+        total = sum(leaf.score for leaf in settlement.scores)
+        score = next(leaf.score for leaf in settlement.scores if leaf.contributor == best)
+        loot = settlement.paid_wei * score // total if total else 0
+        leaves = [
+            replace(leaf, cumulative_wei=Wei(leaf.cumulative_wei - loot))
+            if leaf.contributor == best
+            else leaf
+            for leaf in settlement.rewards
+        ]
+        leaves.append(RewardLeaf(self._attacker.coordinator, Wei(loot)))
+        leaves.sort(key=lambda leaf: address_bytes(leaf.contributor))
+        return replace(settlement, rewards=leaves)
+
+    def _victim(self, result: RoundInput, client: int) -> int:
+        """Return the victim's place in the round; the first if it took no part."""
+        address = self._attacker.clients[client]
+        who = [entry.leaf.contributor for entry in result.entries]
+        return who.index(address) if address in who else 0
+
+    def _reaggregated(
+        self,
+        result: RoundInput,
+        entries: Sequence[ContributorEntry],
+        updates: Sequence[Int32Vector],
+    ) -> RoundInput:
+        weights = [entry.leaf.weight for entry in entries]
+        rule = self._plan.rule
+        applied = apply_rule(rule, result.base_model, updates, weights, result.velocity)
+        root = parameter_root(applied.model, self._plan.manifest)
+        return replace(
+            result, entries=entries, updates=updates, new_model=applied.model, new_model_root=root
+        )
+
+
+def _weighted(
+    entries: Sequence[ContributorEntry], weights: Sequence[int]
+) -> list[ContributorEntry]:
+    return [
+        replace(entry, leaf=replace(entry.leaf, weight=weight))
+        for entry, weight in zip(entries, weights, strict=True)
+    ]
+
+
+def _abandon(_result: RoundInput, _attack: AbandonRound) -> RoundInput:
+    raise AggregationError("abandoned")
+
+
+class WithholdingStore(DiskStore):
+    """An artifact store whose owner keeps some vectors in a folder of its own."""
+
+    def __init__(self, root: Path, private: Path) -> None:
+        super().__init__(root)
+        self._private = DiskStore(private)
+        self._withheld: set[bytes] = set()
+
+    def withhold(self, root: bytes) -> None:
+        """Never publish the vector of this root."""
+        self._withheld.add(root)
+
+    def put_vector(self, vector: Int32Vector, manifest: Manifest, root: bytes) -> None:
+        """Queue a vector; a withheld one where only the coordinator looks."""
+        if root in self._withheld:
+            self._private.put_vector(vector, manifest, root)
+        else:
+            super().put_vector(vector, manifest, root)
+
+    def get_vector(self, root: bytes, manifest: Manifest) -> Int32Vector:
+        """Return a vector, withheld or not."""
+        try:
+            return super().get_vector(root, manifest)
+        except BlobMissingError:
+            return self._private.get_vector(root, manifest)
+
+    def sync(self) -> None:
+        """Wait until everything queued is on the disk."""
+        self._private.sync()
+        super().sync()
+
+    def close(self) -> None:
+        """Finish writing and stop the threads."""
+        self._private.close()
+        super().close()
+
+
+class InsistentLedger(ChainLedger):
+    """A coordinator's ledger that also tries what the contract refuses, and notes the refusal.
+
+    Parameters
+    ----------
+    patient
+        Sends what an honest coordinator sends, when it may.
+    attempts
+        Where refusals are noted, one a round; a round noted is not tried again.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        account: LocalAccount,
+        patient: ChainLedger,
+        attacker: Attacker,
+        attempts: FileJournal,
+        next_time: Callable[[], int] | None = None,
+    ) -> None:
+        super().__init__(federation, account, next_time=next_time)
+        self._patient, self._attacker, self._attempts = patient, attacker, attempts
+
+    def seal_round(
+        self,
+        round_id: RoundId,
+        *,
+        contributors_root: bytes,
+        n: int,
+        total_examples: int,
+        total_stake_wei: Wei,
+        new_model_root: bytes,
+    ) -> None:
+        """Seal as an honest coordinator would, and besides too early, or a second time."""
+        attack = self._attacker.attack(round_id)
+
+        def insist(model_root: bytes) -> None:
+            super(InsistentLedger, self).seal_round(
+                round_id,
+                contributors_root=contributors_root,
+                n=n,
+                total_examples=total_examples,
+                total_stake_wei=total_stake_wei,
+                new_model_root=model_root,
+            )
+
+        if isinstance(attack, SealEarlyAttack):
+            self._try(attack, lambda: insist(new_model_root))
+        self._patient.seal_round(
+            round_id,
+            contributors_root=contributors_root,
+            n=n,
+            total_examples=total_examples,
+            total_stake_wei=total_stake_wei,
+            new_model_root=new_model_root,
+        )
+        if isinstance(attack, SealTwiceAttack):
+            self._try(attack, lambda: insist(self.round(round_id).model_root))
+
+    def _try(self, attack: AttackConfig, attempt: Callable[[], None]) -> None:
+        round_id = RoundId(attack.round)
+        try:
+            self._attempts.get(round_id)
+            return
+        except BlobMissingError:
+            pass
+        try:
+            attempt()
+        except TransactionRevertedError as refused:
+            note = {"round": attack.round, "attack": attack.kind, "refused": refused.reason}
+            self._attempts.put(round_id, note)
+            return
+        raise ConfigError(
+            f"coordinator_attacks: the contract let {attack.kind} of round {attack.round} pass; "
+            "does chain.min_open_s leave room for it?"
+        )
