@@ -1,11 +1,10 @@
 """One transaction over all contributors: `challenge_chunk` and `challenge_padding`."""
 
-import hashlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from dispute_rounds import INT32_MAX, MEDIAN, TRIMMED_MEAN, layout_of, make_rule
+from dispute_rounds import INT32_MAX, MEDIAN, TRIMMED_MEAN, make_rule
 from dispute_world import (
     BASE,
     BOND,
@@ -13,6 +12,7 @@ from dispute_world import (
     UPDATES,
     WATCHER,
     DisputeWorld,
+    padded_tree,
     terms,
 )
 
@@ -29,8 +29,6 @@ from coordinator.core.disputes import (
     moves_against,
 )
 from coordinator.core.disputes.moves import challenge_chunk, challenge_padding, rule_words
-from coordinator.core.merkle import inclusion_proof, merkle_root
-from coordinator.core.parameter_tree import ChunkProof, ParameterTree
 from coordinator.core.types import Rule, Wei
 
 KINDS = [
@@ -304,19 +302,6 @@ def test_signatures_and_leaves_of_another_federation_prove_nothing(court: Disput
 
 
 # --- padding -----------------------------------------------------------------------------------
-
-
-def padded_tree(vector: np.ndarray, rule: Rule, extra: int) -> tuple[bytes, ChunkProof]:
-    """Root and last chunk of a vector with a value behind its end."""
-    layout = layout_of(rule)
-    tree = ParameterTree(vector, layout)
-    chunks = [tree.proof(i).chunk for i in range(layout.chunk_count)]
-    chunks[-1] = chunks[-1][:-4] + extra.to_bytes(4, "big", signed=True)
-    root = merkle_root(chunks)
-    size = layout.dimension.to_bytes(8, "big")
-    bound = hashlib.sha256(b"\2" + layout.manifest_digest + root + size).digest()
-    last = len(chunks) - 1
-    return bound, ChunkProof(last, chunks[-1], inclusion_proof(chunks, last))
 
 
 @pytest.mark.parametrize("extra", [1, -1, -(2**31)])
