@@ -95,7 +95,7 @@ class Screen:
 
     def round_ends(self, record: RoundRecord) -> None:
         """Print the round's line, and why somebody was refused."""
-        self._console.print(round_line(record, self._rounds))
+        self._console.print(round_line(record, self._rounds), soft_wrap=True)
         if record.refusals:
             reasons = ", ".join(f"{n} {code}" for code, n in sorted(record.refusals.items()))
             self._console.print(f"          refused: {reasons}", style="yellow")
