@@ -18,9 +18,10 @@ from contracts.chain.rpc import Dispatcher
 from contracts.federation import Federation
 from contracts.records import Terms
 from contracts.referee import CaseRecord, Referee
-from contracts.referee_events import Convicted, RefereeEvent
+from contracts.referee_events import CaseOpened, Convicted, RefereeEvent
 from contracts.rpc import rpc_of
 from contracts.transactions import Receipt, Transactor
+from coordinator.core.abi import keccak256
 from coordinator.core.commitment import rule_hash
 from coordinator.core.disputes import DisputedRound, Evidence, Question, answer_to
 from coordinator.core.errors import TransactionRevertedError
@@ -73,8 +74,11 @@ class DisputeWorld:
     """One node, one federation, one referee."""
 
     node: EmbeddedNode
+    w3: Web3
     federation: Federation
     referee: Referee
+
+    fraud_tag = keccak256(b"fedproof examiner: fraud is proven")
 
     @classmethod
     def create(
@@ -99,7 +103,7 @@ class DisputeWorld:
         batch.append((STRANGER, calls.fund(Wei(100 * BUDGET))))
         batch.append((COORDINATOR, calls.set_referee(referee.address)))
         federation.send_batch(federation.prepare_all(batch))
-        return cls(node, federation, referee)
+        return cls(node, w3, federation, referee)
 
     def forget(self) -> None:
         self.federation.transactor.forget_nonces()
@@ -251,6 +255,18 @@ class DisputeWorld:
         found = self.referee.case(number)
         assert found is not None
         return found
+
+    def block_of(self, number: int) -> int:
+        """The block a case was opened in."""
+        opened = [e for e in self.referee.events() if isinstance(e, CaseOpened)]
+        return next(e.place.block_number for e in opened if e.id == number)
+
+    def convict_by_timeout(self, number: int) -> str:
+        """Let an answer become due; return the offence."""
+        self.wait_until(self.case(number).due)
+        receipt = self.send(STRANGER, referee_calls.timeout(number))
+        (convicted,) = [e for e in receipt.events if isinstance(e, Convicted)]
+        return convicted.offence_text
 
     def answer(
         self,
