@@ -20,9 +20,11 @@ from coordinator.core.documents import (
 )
 from coordinator.core.documents import score_leaves as read_score_leaves
 from coordinator.core.errors import (
+    AggregationError,
     ContributorError,
     FedproofError,
     StoreError,
+    VerificationError,
 )
 from coordinator.core.incentives import accumulate, split_budget
 from coordinator.core.manifest import Manifest
@@ -99,6 +101,9 @@ class RoundAuditor:
             line.total_stake_wei = found.total_stake_wei
             line.paid_wei = found.paid_wei
             self._audit_sealed(found)
+        if found.status == "void":
+            # Nothing stands on a void round and nobody is paid for it: its reason is all there is.
+            line.reason = self._ledger.void_reason(round_id)
         line.ok = len(self._findings.faults) == before
         return line
 
@@ -119,6 +124,8 @@ class RoundAuditor:
         if base is None or updates is None:
             return
         below = self._carried.get(found.parent)
+        if rule.server_momentum_q16 and found.parent and below is None:
+            return  # momentum is unknown since the round below is broken: its own fault says so
         velocity = below.velocity if below else None
         model, new_velocity = self._reaggregate(
             found, rule, manifest, entries, updates, base, velocity
@@ -126,7 +133,13 @@ class RoundAuditor:
         cumulative = None
         if found.status != "sealed" and new_model is not None and model is not None:
             result = RoundInput(entries, updates, base, model, found.new_model_root, velocity)
-            cumulative = self._check_settlement(found, rule, result, below)
+            try:
+                cumulative = self._check_settlement(found, rule, result, below)
+            except (AggregationError, VerificationError) as error:
+                # A contributor twice, or rewards of somebody who is no member.
+                rule_text = "scores and rewards must follow from contributors and members"
+                self._fault(found, f"rewards {found.rewards_root.hex()}", rule_text, str(error))
+                cumulative = self._cumulative(found)
         named = [(e.leaf.contributor, u) for e, u in zip(entries, updates, strict=True)]
         done = PreviousRound(named, base)
         self._carried[found.round_id] = Carried(new_velocity, done, cumulative)
@@ -203,28 +216,23 @@ class RoundAuditor:
         self, found: ChainRound, entries: Sequence[ContributorEntry], rule: Rule
     ) -> None:
         artifact = f"contributors {found.contributors_root.hex()}"
-        if (
-            contributors_root(entries) != found.contributors_root
-            or entries[0].leaf.round_id != found.round_id
-        ):
+        if entries[0].leaf.round_id != found.round_id:
             self._fault(
                 found,
                 artifact,
                 "leaves must be those of this round",
                 f"leaves say round {entries[0].leaf.round_id}",
             )
+        try:
+            contributors_root(entries)
+        except VerificationError as error:
+            rule_text = "leaves must be in order of address, once each, their indices 0 to n - 1"
+            self._fault(found, artifact, rule_text, str(error))
         if len(entries) != found.n:
             self._fault(
                 found, artifact, "n must count every leaf", f"{len(entries)} leaves, n = {found.n}"
             )
-        weights = expected_weights(entries, rule)
-        if [e.leaf.weight for e in entries] != weights:
-            self._fault(
-                found,
-                artifact,
-                "weights must apportion the capped example counts",
-                f"found {[e.leaf.weight for e in entries]}, expected {weights}",
-            )
+        self._check_weights(found, entries, rule)
         examples, stake = totals(entries, rule)
         if (examples, stake) != (found.total_examples, found.total_stake_wei):
             self._fault(
@@ -237,6 +245,20 @@ class RoundAuditor:
         stakes = self._ledger.stakes_at(found.round_id)
         for entry in entries:
             self._check_leaf(found, entry, stakes)
+
+    def _check_weights(
+        self, found: ChainRound, entries: Sequence[ContributorEntry], rule: Rule
+    ) -> None:
+        artifact = f"contributors {found.contributors_root.hex()}"
+        rule_text = "weights must apportion the capped example counts"
+        try:
+            weights = expected_weights(entries, rule)
+        except AggregationError as error:  # no shares at all, or one contributor twice
+            self._fault(found, artifact, rule_text, str(error))
+            return
+        given = [entry.leaf.weight for entry in entries]
+        if given != weights:
+            self._fault(found, artifact, rule_text, f"found {given}, expected {weights}")
 
     def _check_leaf(
         self, found: ChainRound, entry: ContributorEntry, stakes: Mapping[Address, Wei]
@@ -300,6 +322,8 @@ class RoundAuditor:
                 str(error),
             )
             return None
+        if scorer.needs_previous_round and found.parent and below is None:
+            return self._cumulative(found)  # the round below is broken: its own fault says so
         seed = self._ledger.seal_seed(found.round_id)
         previous = below.round if below and scorer.needs_previous_round else None
         scores = scorer.score(result, rule, seed, previous)
