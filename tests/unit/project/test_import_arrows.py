@@ -71,7 +71,9 @@ def imports_of(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("module", "path"), modules(), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_no_backward_arrow(module: str, path: Path) -> None:
     layer = layer_of(module)
     if layer is None:
@@ -99,4 +101,6 @@ def test_the_core_is_pure() -> None:
             assert top in standard or top == "coordinator" or top in CORE_LIBRARIES, (
                 f"{module} imports {name}"
             )
-            assert top not in forbidden or (module, top) == COUNTS_CORES, f"{module} imports {name}: the core has no I/O or clock"
+            assert top not in forbidden or (module, top) == COUNTS_CORES, (
+                f"{module} imports {name}: the core has no I/O or clock"
+            )

@@ -21,9 +21,9 @@ def test_every_package_is_listed() -> None:
 
 def test_one_version() -> None:
     assert PROJECT["project"]["version"] == coordinator.__version__
-    assert f"## {coordinator.__version__}" in (changelog := (ROOT / "CHANGELOG.md").read_text()) or (
-        "## Unreleased" in changelog
-    )
+    assert f"## {coordinator.__version__}" in (
+        changelog := (ROOT / "CHANGELOG.md").read_text()
+    ) or ("## Unreleased" in changelog)
 
 
 def test_every_dependency_is_pinned_exactly() -> None:
