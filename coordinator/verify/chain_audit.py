@@ -7,7 +7,9 @@ audit reads was taken from the file on trust.
 import contextlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
+from eth_abi.exceptions import DecodingError
 from web3 import Web3
 
 from contracts.artifacts import load_artifact
@@ -19,6 +21,8 @@ from contracts.chain.rpc import Dispatcher
 from contracts.events import FederationCreated
 from contracts.federation import Federation
 from contracts.records import Terms
+from contracts.referee import RefereeReader
+from contracts.referee_calls import EXAMINERS
 from coordinator.adapters.ledger import ChainLedger
 from coordinator.adapters.run_folder import RunFolder
 from coordinator.core.errors import FedproofError
@@ -66,6 +70,7 @@ def audit_chain(folder: RunFolder, findings: Findings) -> AuditedChain | None:
     chain = AuditedChain(replayed.node, federation, ChainLedger(federation), terms)
     _check_head(coordinates, findings)
     _check_code(chain, findings)
+    _check_referee(chain, findings)
     _check_money(chain, findings)
     return chain
 
@@ -104,6 +109,33 @@ def _check_code(chain: AuditedChain, findings: Findings) -> None:
             "the contract must be the federation this version ships",
             "the deployment's bytes differ",
         )
+
+
+def _check_referee(chain: AuditedChain, findings: Findings) -> None:
+    """Check that whoever may convict the coordinator is this version's referee, if anybody is."""
+    address = chain.federation.head().referee
+    if not int(address, 16):
+        return
+    rule = "the referee and its examiners must be those this version ships"
+    rpc, federation = chain.federation.rpc, chain.federation.address
+    try:
+        settings = RefereeReader(rpc, address).settings
+        examiners = (settings.aggregate_examiner, settings.record_examiner)
+        terms = (*examiners, settings.deposit_wei, settings.answer_s)
+        expected: list[tuple[Address, str, list[Any]]] = [
+            *((at, name, [federation]) for at, name in zip(examiners, EXAMINERS, strict=True)),
+            (address, "referee", [federation, *terms]),
+        ]
+        for at, name, arguments in expected:
+            # The constructor's result is the code it would put there, with these terms in it.
+            code = "0x" + load_artifact(name).creation_code(arguments).hex()
+            if rpc.request("eth_call", {"data": code}, "latest") != rpc.request(
+                "eth_getCode", at, "latest"
+            ):
+                detail = "the deployment's bytes differ"
+                findings.fault(None, f"contract {at} ({name})", rule, detail)
+    except (FedproofError, DecodingError) as error:  # it is no referee
+        findings.fault(None, f"contract {address}", rule, str(error))
 
 
 def _check_money(chain: AuditedChain, findings: Findings) -> None:
