@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-import clients.cli  # noqa: F401  (adds its commands)
+import clients.cli
+import clients.commands.challenge
+import clients.commands.watch  # noqa: F401  (all of these add commands)
 import coordinator.commands.chain
 import coordinator.commands.verify
 import coordinator.commands.version  # noqa: F401
@@ -49,6 +51,19 @@ def simulate(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete an earlier run in the folder first.")
     ] = False,
+    serve_rpc: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Serve the chain on loopback meanwhile, for watchers elsewhere; 0: a free port.",
+        ),
+    ] = None,
+    pace: Annotated[
+        float,
+        typer.Option(min=0.1, help="With --serve-rpc: seconds to pause for them after a round."),
+    ] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Run an experiment: train with Flower, commit every round to the chain, pay, report.
@@ -58,6 +73,8 @@ def simulate(
       [bold]fedproof simulate quickstart[/bold]
 
       [bold]fedproof simulate my.toml --set aggregator.kind=median --workers 4[/bold]
+
+      [bold]fedproof simulate attack_shift --serve-rpc 8545 --set watcher.enabled=false[/bold]
 
       [bold]fedproof simulate heart_disease --data ~/datasets --out runs/heart --resume[/bold]
 
@@ -70,7 +87,7 @@ def simulate(
     from simulations.run import RunOptions, run_experiment  # torch and flwr, only when needed
 
     target = out or Path("runs") / experiment.name
-    options = RunOptions(workers, data, fresh)
+    options = RunOptions(workers, data, fresh, serve_rpc, pace)
     from simulations.progress import Screen, Silence, earnings_table
 
     if as_json:

@@ -58,7 +58,7 @@ from simulations.records import (
 )
 from simulations.report import write_report
 from simulations.schema import Experiment
-from simulations.tower import Watchtower, spoken
+from simulations.tower import Watchtower
 
 _BOND_TOO_LOW = "stake: coordinator bond too low"
 _ROUND_TIMEOUT_S = 86_400.0
@@ -256,7 +256,7 @@ class Simulation:
 
     def _say(self, notice: Notice) -> None:
         if notice.verb != "examined":
-            self.listener.say(spoken(notice))
+            self.listener.say(f"watcher   {notice}")
 
     # --- set-up ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from coordinator.core.disputes.moves import parameter_values
 from coordinator.core.rules import RuleKind
 from coordinator.core.types import WEIGHT_TOTAL
 from coordinator.ports import ArtifactStore
-from coordinator.watch.findings import Notice, Tell
+from coordinator.watch.findings import Tell
 from coordinator.watch.rounds import RoundReader
 from coordinator.watch.watcher import Watcher, WatchOptions
 from simulations.chain_setup import SimulatedChain
@@ -151,17 +151,3 @@ class Watchtower:
                 self._responder.settle()
                 return
             self._chain.wait_until(min(waiting))
-
-
-def spoken(notice: Notice) -> str:
-    """Return a notice as one line for a terminal."""
-    place = f"round {notice.round_id}: " if notice.round_id else ""
-    line = f"watcher   {place}{notice.verb}: {notice.text}"
-    if notice.price is not None:
-        price = notice.price
-        line += (
-            f"; costs {price.gas} gas ({price.gas_wei / 1e18:.6f} ETH)"
-            f" and a deposit of {price.deposit_wei / 1e18:g} ETH,"
-            f" earns {price.bounty_wei / 1e18:g} ETH"
-        )
-    return line

@@ -25,6 +25,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, sort_keys=True))
 
 
+def print_json_line(value: Any) -> None:
+    """Print one JSON object on a line of its own, at once: for commands that go on."""
+    print(json.dumps(value, sort_keys=True), flush=True)
+
+
 def short(digest: str) -> str:
     """Return the first 12 hex digits of a digest, for tables."""
     return digest[:12]

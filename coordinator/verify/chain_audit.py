@@ -18,7 +18,7 @@ from contracts.chain.node import EmbeddedNode
 from contracts.chain.provider import EmbeddedProvider
 from contracts.chain.replica import replay
 from contracts.chain.rpc import Dispatcher
-from contracts.events import FederationCreated
+from contracts.events import FederationCreated, Slashed
 from contracts.federation import Federation
 from contracts.records import Terms
 from contracts.referee import RefereeReader
@@ -141,7 +141,8 @@ def _check_referee(chain: AuditedChain, findings: Findings) -> None:
 def _check_money(chain: AuditedChain, findings: Findings) -> None:
     """Check that the contract holds what it owes: bonds, bounties, pool, unclaimed rewards."""
     head = chain.federation.head()
-    accounts = [*chain.federation.members(), chain.terms.coordinator]
+    provers = [e.prover for e in chain.federation.events() if isinstance(e, Slashed)]
+    accounts = [*chain.federation.members(), chain.terms.coordinator, *provers]
     states = [chain.federation.account(address) for address in dict.fromkeys(accounts)]
     owed = sum(s.bond_wei + s.unbonding_wei + s.credit_wei for s in states)
     owed += head.pool_wei + head.reserve_wei

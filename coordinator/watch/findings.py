@@ -33,6 +33,18 @@ class Price:
     deposit_wei: Wei
     bounty_wei: Wei
 
+    def __str__(self) -> str:
+        """Return the price in ether, the deposit only where there is one."""
+        deposit = f" and a deposit of {_ether(self.deposit_wei)}" if self.deposit_wei else ""
+        return (
+            f"costs {self.gas:,} gas ({_ether(self.gas_wei)}){deposit}, "
+            f"earns {_ether(self.bounty_wei)}"
+        )
+
+
+def _ether(wei: int) -> str:
+    return f"{wei / 10**18:.6g} ETH"
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -43,6 +55,12 @@ class Notice:
     text: str
     price: Price | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return one line: the round, what was done or found, and the price of what is planned."""
+        place = f"round {self.round_id}: " if self.round_id else ""
+        price = f"; {self.price}" if self.price is not None else ""
+        return f"{place}{self.verb}: {self.text}{price}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the notice as plain JSON values, wei as text."""

@@ -274,7 +274,8 @@ class Watcher:
 
     def _collected(self, what: str, wei: Wei) -> None:
         facts = {"what_for": what, "wei": str(wei)}
-        self._tell(Notice("collected", 0, f"{what}: {wei} wei", facts=facts))
+        text = f"{wei / 10**18:.6g} ETH of {what}"
+        self._tell(Notice("collected", 0, text, facts=facts))
 
     # --- money -------------------------------------------------------------------------------
 

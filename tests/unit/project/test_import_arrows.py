@@ -24,6 +24,13 @@ ALLOWED: dict[str, set[str]] = {
         "coordinator.adapters",
         "contracts",
     },
+    "coordinator.watch": {"coordinator.core", "coordinator.ports", "contracts"},
+    "coordinator.answer": {
+        "coordinator.core",
+        "coordinator.ports",
+        "coordinator.watch",
+        "contracts",
+    },
     "coordinator.cli": {"coordinator.core"},
     "coordinator.commands": {
         "coordinator",
@@ -37,6 +44,17 @@ ALLOWED: dict[str, set[str]] = {
     "contracts": {"coordinator.core"},
     # Only the variables that silence flwr, which must be set before it is imported.
     "clients.cli": {"clients", "coordinator.cli", "coordinator.commands", "coordinator.core"},
+    # The watcher's commands: whoever watches signs with an account of its own.
+    "clients.commands": {
+        "clients",
+        "contracts",
+        "coordinator.core",
+        "coordinator.ports",
+        "coordinator.adapters",
+        "coordinator.watch",
+        "coordinator.cli",
+        "coordinator.commands",
+    },
     "clients": {"coordinator.core", "contracts"},
     "simulations": {"coordinator", "clients", "contracts"},
 }

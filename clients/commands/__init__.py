@@ -1,0 +1,1 @@
+"""Commands of whoever watches a federation with an account of its own."""

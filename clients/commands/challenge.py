@@ -1,0 +1,107 @@
+"""``fedproof challenge``: challenge one round by hand, with the watcher's report."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from clients.commands.connection import (
+    AsJson,
+    Contract,
+    DryRun,
+    Key,
+    PasswordFile,
+    Rpc,
+    Store,
+    connect,
+    signer,
+)
+from coordinator.cli import app
+from coordinator.commands.output import console, print_json_line
+from coordinator.core.disputes import DisputedRound, Fault, FaultKind, find_faults
+from coordinator.core.disputes.faults import wrong_parameters
+from coordinator.core.errors import ConfigError
+from coordinator.core.types import RoundId
+from coordinator.watch.findings import Notice
+from coordinator.watch.rounds import RoundReader
+from coordinator.watch.watcher import Watcher, WatchOptions
+
+_SEALED = ("sealed", "settled")
+
+
+@app.command()
+def challenge(
+    round_number: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="Its number.")],
+    rpc: Rpc,
+    store: Store,
+    chunk: Annotated[
+        int | None, typer.Option(min=0, help="Only the aggregate of this chunk of the model.")
+    ] = None,
+    key: Key = None,
+    password_file: PasswordFile = None,
+    contract: Contract = None,
+    dry_run: DryRun = False,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Ask for the column where one proof would do.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Challenge one round over what is wrong with it, or only over one chunk of its new model.
+
+    Says what it found, what proving it costs and what it earns, before it sends anything. Where the
+    coordinator must answer first, fedproof watch with the same key follows it up.
+
+    Examples:
+
+      [bold]fedproof challenge 3 --rpc http://127.0.0.1:8545 --store runs/x --dry-run[/bold]
+
+      [bold]fedproof challenge 3 --chunk 0 --rpc URL --store runs/x --key watcher.json[/bold]
+
+    Exit status: 0 challenged, or nothing is wrong; 1 a fault stands; 2 bad options; 5 chain; 7 key.
+    """
+    account = signer(key, password_file, dry_run=dry_run)
+    at = connect(rpc, store, contract)
+    round_id = RoundId(round_number)
+    status = at.federation.status(round_id).name.lower()
+    if status not in _SEALED:
+        raise ConfigError(f"round {round_id} is {status}: only a sealed round can be challenged")
+
+    def tell(notice: Notice) -> None:
+        if as_json:
+            print_json_line(notice.as_json())
+        else:
+            console.print(str(notice), markup=False, soft_wrap=True)
+
+    round_ = RoundReader(at.federation, at.store).read(round_id)
+    faults = find_faults(round_) if chunk is None else faults_in_chunk(round_, chunk)
+    if not faults:
+        place = f"chunk {chunk}: " if chunk is not None else ""
+        tell(Notice("examined", round_number, f"{place}nothing wrong, nothing is sent"))
+        return
+    for fault in faults:
+        tell(Notice("found", round_number, str(fault)))
+    options = WatchOptions(interactive=interactive)
+    watcher = Watcher(at.federation, at.referee, at.store, account, tell, options)
+    if not watcher.challenge(round_id, faults):
+        raise typer.Exit(1)
+
+
+def faults_in_chunk(round_: DisputedRound, chunk: int) -> Sequence[Fault]:
+    """Return the fault of one chunk of the new model, if there is one.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such chunk, or what it takes to tell is not published.
+    """
+    try:
+        size, count = round_.known_rule.chunk_values, round_.layout.chunk_count
+        if chunk >= count:
+            raise ConfigError(f"--chunk {chunk}: the model has {count} chunks, 0 to {count - 1}")
+        wrong = [int(p) for p in wrong_parameters(round_) if p // size == chunk]
+    except ValueError as missing:
+        raise ConfigError(f"--chunk {chunk}: {missing}; challenge without --chunk") from missing
+    if not wrong:
+        return []
+    detail = f"parameter {wrong[0]}, one of {len(wrong)} in chunk {chunk} that do not follow"
+    return [Fault(FaultKind.AGGREGATE, detail, wrong[0], len(wrong))]

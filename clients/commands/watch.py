@@ -1,0 +1,97 @@
+"""``fedproof watch``: follow a federation, replay every round, convict over fraud."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from clients.commands.connection import (
+    AsJson,
+    Contract,
+    DryRun,
+    Key,
+    PasswordFile,
+    Rpc,
+    Store,
+    connect,
+    signer,
+)
+from coordinator.cli import app
+from coordinator.commands.output import console, print_json_line
+from coordinator.core.errors import ChainUnavailableError
+from coordinator.watch.findings import Notice
+from coordinator.watch.watcher import Watcher, WatchOptions
+
+
+@app.command()
+def watch(
+    rpc: Rpc,
+    store: Store,
+    key: Key = None,
+    password_file: PasswordFile = None,
+    contract: Contract = None,
+    dry_run: DryRun = False,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    lag: Annotated[
+        int, typer.Option(min=0, help="Look at a round only when so many stand on it.")
+    ] = 0,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Ask for columns where one proof would do.")
+    ] = False,
+    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 2.0,
+    patience: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to wait for a node that does not answer.")
+    ] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a federation: replay every sealed round, and prove fraud to its referee.
+
+    Says what it found, what proving it costs and what it earns, before it sends anything. All it
+    knows is on chain and in the store, so it can be killed and started again at any time.
+
+    Examples:
+
+      [bold]fedproof watch --rpc http://127.0.0.1:8545 --store runs/quickstart --dry-run[/bold]
+
+      [bold]fedproof watch --rpc http://127.0.0.1:8545 --store runs/x --key watcher.json[/bold]
+
+    Exit status: 0; 1 if --once leaves a provable fault standing; 2 bad options; 5 chain; 7 key.
+    """
+    account = signer(key, password_file, dry_run=dry_run)
+    at = connect(rpc, store, contract)
+
+    def tell(notice: Notice) -> None:
+        if as_json:
+            print_json_line(notice.as_json())
+        else:
+            console.print(str(notice), markup=False, soft_wrap=True)
+
+    options = WatchOptions(lag, interactive)
+    watcher = Watcher(at.federation, at.referee, at.store, account, tell, options)
+    if not as_json:
+        who = account.address if account else "nobody (dry run)"
+        console.print(f"watching  {at.federation.address} as {who}", soft_wrap=True)
+    if once:
+        _look_once(watcher)
+        return
+    _follow(watcher, poll, patience)
+
+
+def _look_once(watcher: Watcher) -> None:
+    while watcher.step():
+        continue
+    if any(watcher.standing.values()):
+        raise typer.Exit(1)
+
+
+def _follow(watcher: Watcher, poll_s: float, patience_s: float) -> None:
+    """Look again and again; a node that is away for longer than ``patience_s`` ends it."""
+    last_answer = time.monotonic()
+    while True:
+        try:
+            watcher.step()
+            last_answer = time.monotonic()
+        except ChainUnavailableError:
+            if time.monotonic() - last_answer >= patience_s:
+                raise
+        time.sleep(poll_s)
