@@ -38,7 +38,7 @@ class FaultKind(Enum):
     SCORE_WITHHELD = "score withheld"
     """``place``: index of the contributor."""
     SCORE = "wrong score"
-    """``place``: position of the contributor's leaf."""
+    """``place``: position of the contributor's leaf, ``other``: in the scores tree."""
     SCORE_FORM = "malformed score"
     """``place``: position in the scores tree."""
     SCORE_PAIR = "two scores"

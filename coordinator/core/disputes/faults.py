@@ -169,7 +169,7 @@ _MOVES: Final[Mapping[FaultKind, Callable[[DisputedRound, Fault], list[Move]]]] 
     FaultKind.UPDATE_WITHHELD: _demand_chunk(CaseKind.UPDATE),
     FaultKind.AGGREGATE: _against_aggregate,
     FaultKind.SCORE_WITHHELD: _demand(CaseKind.SCORE),
-    FaultKind.SCORE: lambda r, f: [record_moves.challenge_score(r, f.place)],
+    FaultKind.SCORE: lambda r, f: [record_moves.challenge_score(r, f.place, f.other)],
     FaultKind.SCORE_FORM: lambda r, f: [record_moves.challenge_score_form(r, f.place)],
     FaultKind.SCORE_PAIR: lambda r, f: [record_moves.challenge_score_pair(r, f.place, f.other)],
     FaultKind.SCORE_STRAY: lambda r, f: [record_moves.challenge_stray_score(r, f.place)],

@@ -86,13 +86,13 @@ def challenge_pair(round_: DisputedRound, first: int, second: int) -> Evidence:
 # --- scores and rewards --------------------------------------------------------------------------
 
 
-def challenge_score(round_: DisputedRound, position: int) -> Evidence:
-    """Prove a score by examples wrong, of the contributor at a position."""
+def challenge_score(round_: DisputedRound, position: int, at: int) -> Evidence:
+    """Prove the score ``at`` a position of its tree wrong, of the contributor at ``position``."""
     leaf = round_.known_entries[position].leaf
     arguments = (
         *(round_.committed.round_id, rule_words(round_.known_rule)),
         *(leaf_words(leaf), round_.leaf_proof(position)),
-        *score_and_proof(round_, leaf.contributor),
+        *(score_words(round_.known_scores[at]), round_.scores_tree.proof(at)),
     )
     return Evidence("challenge_score", arguments)
 

@@ -45,16 +45,19 @@ def score_faults(round_: DisputedRound) -> Iterator[Fault]:
     for at, leaf in enumerate(leaves):
         if leaf.contributor not in took_part:
             yield Fault(FaultKind.SCORE_STRAY, f"{leaf.contributor} took no part", at)
-    given = {leaf.contributor: leaf.score for leaf in leaves}
+    places: dict[Address, list[int]] = {}
+    for at, leaf in enumerate(leaves):
+        places.setdefault(leaf.contributor, []).append(at)
     by_examples = round_.known_rule.scoring_hash == EXAMPLES_SCORING
     for position, entry in enumerate(entries):
         who = entry.leaf.contributor
         expected = capped_examples(round_.known_rule, entry.leaf.examples)
-        if who not in given:
+        if who not in places:
             yield Fault(FaultKind.SCORE_WITHHELD, f"{who} has no score", entry.leaf.index)
-        elif by_examples and given[who] != expected:
-            detail = f"{who} scored {given[who]}, expected {expected}"
-            yield Fault(FaultKind.SCORE, detail, position)
+        for at in places.get(who, ()) if by_examples else ():
+            if leaves[at].score != expected:
+                detail = f"{who} scored {leaves[at].score}, expected {expected}"
+                yield Fault(FaultKind.SCORE, detail, position, at)
 
 
 def _doubles(leaves: Sequence[ScoreLeaf]) -> Iterator[tuple[int, int]]:

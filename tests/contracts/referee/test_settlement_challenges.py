@@ -68,7 +68,7 @@ def test_a_score_by_examples_that_is_wrong(court: DisputeWorld, score: int) -> N
 def test_right_scores_are_not_convicted(court: DisputeWorld) -> None:
     round_ = court.commit(court.draft())
     for at in range(4):
-        assert court.refused(build.challenge_score(round_, at)) == "dispute: score is right"
+        assert court.refused(build.challenge_score(round_, at, at)) == "dispute: score is right"
         form = build.challenge_score_form(round_, at)
         assert court.refused(form) == "dispute: score is right"
         stray = build.challenge_stray_score(round_, at)
@@ -94,12 +94,12 @@ def test_other_scorings_cannot_be_computed_on_chain(court: DisputeWorld) -> None
     pay_again(draft)
     round_ = court.commit(draft)
     assert find_faults(round_) == []
-    assert court.refused(build.challenge_score(round_, 0)) == "dispute: scoring not provable"
+    assert court.refused(build.challenge_score(round_, 0, 0)) == "dispute: scoring not provable"
 
 
 def test_the_score_of_another_contributor(court: DisputeWorld) -> None:
     round_ = court.commit(court.draft())
-    one, two = build.challenge_score(round_, 0), build.challenge_score(round_, 1)
+    one, two = build.challenge_score(round_, 0, 0), build.challenge_score(round_, 1, 1)
     crossed = replace(one, arguments=(*one.arguments[:4], *two.arguments[4:]))
     assert court.refused(crossed) == "dispute: other contributor"
     broken = replace(one, arguments=(*one.arguments[:5], one.arguments[5][:-1]))
@@ -302,7 +302,7 @@ def test_the_score_that_counts_is_this_rounds(court: DisputeWorld) -> None:
 
 
 PROOFS: dict[str, Callable[[DisputedRound], Evidence]] = {
-    "score": lambda r: build.challenge_score(r, 0),
+    "score": lambda r: build.challenge_score(r, 0, 0),
     "form": lambda r: build.challenge_score_form(r, 0),
     "pair": lambda r: build.challenge_score_pair(r, 0, 1),
     "stray": lambda r: build.challenge_stray_score(r, 0),

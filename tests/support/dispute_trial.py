@@ -1,0 +1,137 @@
+"""Rounds judged by the real bytecode without mining: a state in memory, calls one after another.
+
+A transaction in a block costs about ten times the call alone. Time stands still in a trial; what
+depends on it is tested on the chain.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from random import Random
+
+import numpy as np
+from dispute_rounds import Draft, layout_of
+from dispute_world import COORDINATOR, DEPOSIT, WATCHER, DisputeWorld, terms
+from eth.abc import StateAPI
+
+from contracts import calls, referee_calls
+from contracts.calls import Call
+from contracts.chain.calls import CallRequest, _spoof, state_at
+from contracts.chain.revert import failure_of
+from contracts.rpc import revert_reason
+from coordinator.core.commitment import rule_hash
+from coordinator.core.disputes import Column, DisputedRound, Evidence, Question
+from coordinator.core.disputes.answers import ColumnAnswer
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.types import Address, RoundId, Rule, Wei
+
+GAS = 16_777_216
+
+
+class Refused(Exception):
+    """A call reverted; the argument is the reason."""
+
+
+@dataclass
+class Trial:
+    """A world's state, to be changed and put back."""
+
+    world: DisputeWorld
+    base: np.ndarray
+    rule: Rule
+    state: StateAPI
+    members: list[Address]
+    bonds: dict[Address, Wei]
+
+    @classmethod
+    def create(cls, base: np.ndarray, rule: Rule) -> "Trial":
+        """A world of its own, for the initial model and the layout are fixed at deployment."""
+        world = DisputeWorld.create(agreed=terms(base, rule))
+        state = state_at(world.node._chain, world.node._head)
+        bonds = dict(world.federation.stakes_at(RoundId(1)))
+        return cls(world, base, rule, state, world.federation.members(), bonds)
+
+    def close(self) -> None:
+        self.world.node.close()
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Whatever happens inside is undone."""
+        snapshot = self.state.snapshot()
+        try:
+            yield
+        finally:
+            self.state.revert(snapshot)
+
+    def send(self, sender: Address, call: Call) -> bytes:
+        """Apply a call to the state; return its output."""
+        world = self.world
+        to = world.referee.address if call.contract == "referee" else world.federation.address
+        request = CallRequest(Address(to), call.data, sender, call.value_wei, GAS)
+        computation = self.state.apply_transaction(_spoof(self.state, request, GAS))
+        if failure_of(computation):
+            raise Refused(revert_reason(bytes(computation.output)))
+        return bytes(computation.output)
+
+    # Rounds ------------------------------------------------------------------------------
+
+    def commit(self, draft: Draft, *, settled: bool = True) -> DisputedRound:
+        """Open, seal and settle a round."""
+        round_ = draft.disputed(settled=settled)
+        committed = round_.committed
+        me = Address(COORDINATOR.address)
+        number = RoundId(draft.number)
+        root = parameter_root(draft.base_model, layout_of(draft.rule))
+        deadline = self.world.now + 1_000
+        self.send(me, calls.open_round(number, root, rule_hash(draft.rule), deadline))
+        seal = calls.seal_round(
+            number,
+            contributors_root=committed.contributors_root,
+            n=committed.n,
+            total_examples=committed.total_examples,
+            total_stake_wei=committed.total_stake_wei,
+            new_model_root=committed.new_model_root,
+        )
+        self.send(me, seal)
+        if settled:
+            settle = calls.settle_round(
+                number,
+                scores_root=committed.scores_root,
+                total_score=committed.total_score,
+                rewards_root=committed.rewards_root,
+                paid_wei=committed.paid_wei,
+            )
+            self.send(me, settle)
+        return round_
+
+    # Disputes ----------------------------------------------------------------------------
+
+    def refusal(self, evidence: Evidence) -> str:
+        """Why evidence does not convict; empty if it does."""
+        with self.undone():
+            try:
+                self.send(Address(WATCHER.address), referee_calls.convict(evidence))
+            except Refused as refused:
+                return str(refused) or "no reason"
+        return ""
+
+    def ask(self, question: Question) -> int:
+        """Open a case and return its number."""
+        call = referee_calls.ask(question, Wei(DEPOSIT))
+        return int.from_bytes(self.send(Address(WATCHER.address), call), "big")
+
+    def answer(self, case_id: int, column: Column) -> None:
+        """Answer a question with a column, right or not."""
+        reply = ColumnAnswer(case_id, column.root, column.lo, column.hi)
+        self.send(Address(COORDINATOR.address), referee_calls.answer_column(reply))
+
+    @staticmethod
+    def falsified(rng: Random, column: Column, at: int) -> Column:
+        """The column with one word of one entry changed."""
+        entry = list(column.entries[at])
+        word = rng.randrange(5)
+        changes = [entry[word] + 1, entry[word] - 1, 2**255 - 1, -(2**255), rng.randrange(2**64)]
+        entry[word] = rng.choice([value for value in changes if value != entry[word]])
+        a, b, c, d, e = entry
+        entries = (*column.entries[:at], (a, b, c, d, e), *column.entries[at + 1 :])
+        return replace(column, entries=entries)
