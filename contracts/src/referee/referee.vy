@@ -305,7 +305,8 @@ def _require_chunk(round: uint256, rule: facts.Rule, chunk: uint256):
         and rule.dimension <= facts.MAX_DIMENSION
     )
     assert answerable, "dispute: rule not provable"
-    assert chunk * rule.chunk_values < rule.dimension, "dispute: index out of range"
+    count: uint256 = (rule.dimension + rule.chunk_values - 1) // rule.chunk_values
+    assert chunk < count, "dispute: index out of range"
 
 
 @internal
@@ -430,7 +431,7 @@ def demand_entry(id: uint256, index: uint256):
     @dev Whoever opened the case, with another deposit, in time to refute, at most 32 times. Reverts
          "dispute: wrong deposit", "dispute: not the challenger", "dispute: no such column",
          "dispute: too late to refute", "dispute: index out of range", "dispute: too many demands",
-         or the federation's reason. Emits EntryDemanded.
+         "dispute: round not live". Emits EntryDemanded.
     """
     assert msg.value == DEPOSIT, "dispute: wrong deposit"
     case: facts.Case = self._cases[id]

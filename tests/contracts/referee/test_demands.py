@@ -246,6 +246,7 @@ def test_records_that_cannot_be_demanded(
         (CaseKind.UPDATE, 3, 0, "dispute: index out of range"),
         (CaseKind.UPDATE, 0, 4, "dispute: index out of range"),
         (CaseKind.NEW_MODEL, 3, 0, "dispute: index out of range"),
+        (CaseKind.NEW_MODEL, 2**256 - 1, 0, "dispute: index out of range"),
         (CaseKind.NEW_MODEL, 0, 1, "dispute: index out of range"),
         (CaseKind.BASE_MODEL, 3, 0, "dispute: index out of range"),
         (CaseKind.RULE, 0, 0, "dispute: other kind of case"),
