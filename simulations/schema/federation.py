@@ -1,8 +1,8 @@
 """Sections on the federation: cohort, aggregation, scores, money, chain, numbers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from simulations.schema.base import PositiveWei, Section, WeiAmount, by_kind
 
@@ -11,6 +11,18 @@ ETHER = 10**18
 
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 Seconds = Annotated[int, Field(ge=0, le=10 * 365 * 86_400)]
+
+
+def _hexadecimal(raw: Any) -> Any:
+    """Read an address that TOML took for a number, as it does without quotes."""
+    is_number = isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 1 << 160
+    return f"0x{raw:040x}" if is_number else raw
+
+
+OptionalAddress = Annotated[
+    str, Field(pattern=r"^(0x[0-9a-fA-F]{40})?$"), BeforeValidator(_hexadecimal)
+]
+"""0x and 40 hexadecimal digits, or nothing."""
 
 
 class Cohort(Section):
@@ -147,7 +159,7 @@ class Watcher(Section):
     enabled: bool = False
     lag_rounds: int = Field(default=0, ge=0)
     interactive: bool = False
-    address: str = Field(default="", pattern=r"^(0x[0-9a-fA-F]{40})?$")
+    address: OptionalAddress = ""
 
 
 class Numbers(Section):
