@@ -88,6 +88,7 @@ def simulate(
 
     target = out or Path("runs") / experiment.name
     options = RunOptions(workers, data, fresh, serve_rpc, pace)
+    from simulations.convictions import coordinator_lines
     from simulations.progress import Screen, Silence, earnings_table
 
     if as_json:
@@ -110,6 +111,7 @@ def simulate(
                 "test_accuracy": last.test_accuracy,
                 "model_root": last.model_root,
                 "resumed_from": result.resumed_from,
+                "coordinator": result.coordinator,
             }
         )
         return
@@ -123,6 +125,8 @@ def simulate(
         console.print(f"... and {len(rows) - 40} more in {target / 'contributors.json'}")
     paid = sum(r.paid_wei for r in result.rounds)
     console.print()
+    for line in coordinator_lines(result.coordinator):
+        console.print(f"coordinator  {line}", style="yellow", soft_wrap=True)
     console.print(f"paid     {ether(paid)} in {len(result.rounds)} rounds")
     console.print(f"run      {target}")
     console.print(f"report   {target / 'report.md'}")

@@ -5,9 +5,27 @@ from typing import Any
 
 from contracts.events import CoordinatorBonded, Slashed
 from coordinator.adapters.run_folder import FileJournal
+from coordinator.commands.output import ether
 from coordinator.core.errors import BlobMissingError
 from coordinator.core.types import Address, JsonObject, RoundId
 from simulations.chain_setup import SimulatedChain
+
+COORDINATOR = "coordinator.json"
+
+
+def coordinator_lines(record: JsonObject) -> list[str]:
+    """Return ``coordinator.json`` for people: a line for each conviction and each refusal."""
+    lines = [
+        f"round {row['round']}: convicted ({row['offence']}) by {row['prover']}: "
+        f"{ether(int(row['slashed_wei']))} slashed, {ether(int(row['bounty_wei']))} of it to the "
+        f"prover, bond {ether(int(row['bond_after_wei']))} left"
+        for row in record["convictions"]
+    ]
+    lines += [
+        f"round {row['round']}: the contract refused {row['attack']}: {row['refused']}"
+        for row in record["refused"]
+    ]
+    return lines
 
 
 def coordinator_record(chain: SimulatedChain, attempts: FileJournal, rounds: int) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from coordinator.adapters.run_folder import RunFolder
 from coordinator.commands.output import ether
+from simulations.convictions import COORDINATOR, coordinator_lines
 from simulations.figures import draw_accuracy, draw_money
 from simulations.records import (
     ContributorRecord,
@@ -41,7 +42,9 @@ def write_report(folder: RunFolder, out: Path | None = None) -> Path:
     name = str(config.get("name", folder.root.name))
     draw_accuracy(rounds, f"{name}: accuracy", target / "plots" / "accuracy.png")
     draw_money(people, f"{name}: stakes and rewards", target / "plots" / "stakes_rewards.png")
-    text = "\n".join(_lines(config, folder.read_json(folder.federation), rounds, people)) + "\n"
+    coordinator = coordinator_lines(folder.read_json(folder.root / COORDINATOR))
+    federation = folder.read_json(folder.federation)
+    text = "\n".join(_lines(config, federation, rounds, people, coordinator)) + "\n"
     path = target / "report.md"
     folder.write(path, text.encode())
     return path
@@ -52,6 +55,7 @@ def _lines(
     federation: dict[str, Any],
     rounds: Sequence[RoundRecord],
     people: Sequence[ContributorRecord],
+    coordinator: Sequence[str],
 ) -> Iterator[str]:
     yield f"# {config['name']}"
     yield ""
@@ -81,6 +85,12 @@ def _lines(
     yield "|---|---|---:|---:|---|---:|---:|---:|---|"
     for person in people:
         yield _contributor_row(person)
+    if coordinator:
+        yield ""
+        yield "## Coordinator"
+        yield ""
+        for line in coordinator:
+            yield f"- {line}"
 
 
 def _round_row(record: RoundRecord) -> str:

@@ -31,7 +31,7 @@ from coordinator.core import rounds as machine
 from coordinator.core.commitment import canonical_json
 from coordinator.core.errors import ConfigError, TransactionRevertedError
 from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Address, RoundId, Wei
+from coordinator.core.types import Address, JsonObject, RoundId, Wei
 from coordinator.ports import Ledger, RoundAnnouncement
 from coordinator.service import RoundService, publish_plan
 from coordinator.watch.findings import Notice
@@ -39,7 +39,7 @@ from simulations.bookkeeping import NODE_PREFIX, Bookkeeper, Tester
 from simulations.chain_setup import SimulatedChain, claim_all, finalize_all, open_chain
 from simulations.client_app import FACTORY, SimulationSpec
 from simulations.cohort import CLIENT, cohort_sampler, node_configs, public_updates
-from simulations.convictions import coordinator_record
+from simulations.convictions import COORDINATOR, coordinator_record
 from simulations.data import load_dataset
 from simulations.dishonest import Attacker, DishonestService, InsistentLedger, WithholdingStore
 from simulations.engines.ledger_view import LedgerChainView
@@ -87,6 +87,7 @@ class RunResult:
     folder: RunFolder
     rounds: list[RoundRecord]
     contributors: list[ContributorRecord]
+    coordinator: JsonObject
     resumed_from: int
 
 
@@ -213,7 +214,7 @@ class Simulation:
         ]
         self._write_records()
         record = coordinator_record(self.chain, self.attempts, len(self.records) + 1)
-        self.folder.write(self.folder.root / "coordinator.json", record)
+        self.folder.write(self.folder.root / COORDINATOR, record)
         people = self.bookkeeper.contributor_records(self.records)
         self.folder.write(
             self.folder.root / "contributors.json", contributors_json(people).encode()
@@ -422,5 +423,6 @@ def _finished(folder: RunFolder, *, resumed_from: int) -> RunResult:
         folder,
         read_rounds(folder.root / "metrics.jsonl"),
         read_contributors(folder.root / "contributors.json"),
+        folder.read_json(folder.root / COORDINATOR),
         resumed_from,
     )
