@@ -9,6 +9,8 @@ OUT ?= runs/quickstart
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST_FLAGS ?=
 
+# Many small products in scoring: threads of a BLAS would wait for each other on busy cores.
+export OPENBLAS_NUM_THREADS := 1
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1

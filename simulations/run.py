@@ -138,6 +138,7 @@ class Simulation:
         self.experiment, self.agreement, self.folder = experiment, agreement, folder
         self.options, self.listener = options, listener
         self.store = _store(experiment, folder)
+        self.store.discard_leftovers()  # the folder is locked: nobody else writes
         stack.callback(self.store.close)
         root = self._publish()
         self.chain = stack.enter_context(_chain(experiment, folder, root))

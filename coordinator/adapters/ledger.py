@@ -8,6 +8,7 @@ from eth_account.signers.local import LocalAccount
 from contracts.events import Slashed
 from contracts.federation import Federation
 from contracts.records import RoundState, RoundStatus
+from coordinator.adapters.membership import Membership
 from coordinator.core.types import Address, RoundId, SignedUpdate, SigningDomain, Wei
 from coordinator.ports import ChainHead, ChainRound, ChainStatus
 
@@ -46,6 +47,7 @@ class ChainLedger:
         self._federation = federation
         self._coordinator = coordinator
         self._next_time = next_time
+        self._membership = Membership(federation)
 
     # --- reading -------------------------------------------------------------------------
 
@@ -84,11 +86,11 @@ class ChainLedger:
 
     def members(self, count: int) -> Sequence[Address]:
         """Return the first ``count`` members, in order of joining."""
-        return self._federation.members(count)
+        return self._membership.members(count)
 
     def stakes_at(self, round_id: RoundId) -> Mapping[Address, Wei]:
         """Return the bonds of all members when a round opened."""
-        return self._federation.stakes_at(round_id)
+        return self._membership.stakes_at(round_id)
 
     def seal_seed(self, round_id: RoundId) -> bytes:
         """Return the hash of the block that sealed a round."""

@@ -44,7 +44,7 @@ class DiskStore:
     root
         The blob folder; created when missing unless ``read_only``.
     read_only
-        Never create, clean or write anything: for ``verify``.
+        Never create or write anything: for ``verify``, and beside the one that writes.
     """
 
     def __init__(self, root: Path, *, read_only: bool = False) -> None:
@@ -56,8 +56,6 @@ class DiskStore:
         if not read_only:
             try:
                 root.mkdir(parents=True, exist_ok=True)
-                for leftover in root.glob(f"*/{_TEMPORARY}*"):
-                    leftover.unlink()
             except OSError as error:
                 raise StoreError(f"artifact store {root}: {error.strerror or error}") from error
 
@@ -131,6 +129,11 @@ class DiskStore:
                 f"{failed.strerror or failed}; free some space or permission and run again "
                 "with --resume"
             ) from failed
+
+    def discard_leftovers(self) -> None:
+        """Remove what a killed process left half written; only while nobody else writes here."""
+        for leftover in self._root.glob(f"*/{_TEMPORARY}*"):
+            leftover.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Finish writing and stop the threads."""
