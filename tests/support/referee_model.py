@@ -1,0 +1,239 @@
+"""What the referee promises, in plain Python: cases, deposits, who owes whom an answer.
+
+Each method is one call: it returns the reason for a refusal, or the empty string after carrying
+the call out. Rounds are told to it, and whether they are wrong.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+WAITING, ANSWERED, CLOSED = 1, 2, 3
+SEALED, SETTLED, FINAL, VOID = "sealed", "settled", "final", "void"
+
+
+@dataclass
+class ModelRound:
+    """A committed round; ``wrong`` says whether its aggregate is."""
+
+    number: int
+    wrong: bool
+    status: str = SEALED
+    settled_at: int = 0
+    held_until: int = 0
+
+
+@dataclass
+class ModelCase:
+    """``honest`` is whether the column it was answered with is right."""
+
+    number: int
+    round: int
+    column: bool
+    challenger: str
+    deposit: int
+    due: int
+    state: int = WAITING
+    rooted: bool = False
+    honest: bool = True
+    entry: bool = False
+    demands: int = 0
+
+
+@dataclass
+class RefereeModel:
+    """All the referee remembers, and the part of the federation it depends on."""
+
+    deposit: int
+    answer_s: int
+    window_s: int
+    coordinator: str
+    bond: int
+    slash_bps: int
+    rounds: dict[int, ModelRound] = field(default_factory=dict)
+    cases: dict[int, ModelCase] = field(default_factory=dict)
+    credit: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    bounty: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    held: int = 0
+    convictions: list[tuple[int, str]] = field(default_factory=list)
+
+    # What follows ------------------------------------------------------------------------
+
+    @property
+    def unanswered(self) -> int:
+        return sum(case.state == WAITING for case in self.cases.values())
+
+    @property
+    def locked(self) -> int:
+        return sum(case.deposit for case in self.cases.values() if case.state != CLOSED)
+
+    @property
+    def head(self) -> int:
+        """The last live round, 0 for none."""
+        live = [r.number for r in self.rounds.values() if r.status != VOID]
+        return max(live, default=0)
+
+    def convictable(self, number: int, now: int) -> str:
+        """The federation's reason for not convicting."""
+        round_ = self.rounds[number]
+        if round_.status not in (SEALED, SETTLED):
+            return "round: not live"
+        if round_.status == SETTLED and now >= self.window_end(round_):
+            return "round: window closed"
+        return ""
+
+    def window_end(self, round_: ModelRound) -> int:
+        return max(round_.settled_at + self.window_s, round_.held_until)
+
+    # Rounds ------------------------------------------------------------------------------
+
+    def commit(self, number: int, wrong: bool) -> None:
+        self.rounds[number] = ModelRound(number, wrong)
+
+    def settle(self, number: int, now: int) -> None:
+        self.rounds[number].status = SETTLED
+        self.rounds[number].settled_at = now
+
+    def finalize(self, number: int, now: int) -> str:
+        round_ = self.rounds[number]
+        if round_.status != SETTLED:
+            return "round: not settled"
+        below = [r for r in self.rounds.values() if r.number < number]
+        if any(r.status in (SEALED, SETTLED) for r in below):
+            return "round: parent not final"
+        if now < self.window_end(round_):
+            return "round: window open"
+        round_.status = FINAL
+        return ""
+
+    # Disputes ----------------------------------------------------------------------------
+
+    def _due(self, now: int) -> int:
+        pace = max(1, self.answer_s // 64)
+        return now + self.answer_s + min(self.unanswered * pace, 3 * self.answer_s)
+
+    def _hold(self, number: int, due: int) -> None:
+        round_ = self.rounds[number]
+        round_.held_until = max(round_.held_until, due + self.answer_s)
+
+    def ask(self, who: str, number: int, column: bool, now: int) -> str:
+        round_ = self.rounds[number]
+        if round_.status not in (SEALED, SETTLED):
+            return "dispute: round not live"
+        if round_.status == SETTLED:
+            last = min(round_.settled_at + 2 * self.window_s, self.window_end(round_))
+            if now >= last:
+                return "dispute: window closed"
+        case_id = len(self.cases) + 1
+        due = self._due(now)
+        self.cases[case_id] = ModelCase(case_id, number, column, who, self.deposit, due)
+        self.held += self.deposit
+        self._hold(number, due)
+        return ""
+
+    def answer(self, case_id: int, now: int, *, honest: bool = True) -> str:
+        """Answer a column, an entry, or with data, whichever is asked."""
+        case = self.cases[case_id]
+        if case.state != WAITING:
+            return "dispute: nothing to answer"
+        if now >= case.due:
+            return "dispute: too late to answer"
+        if not case.column:
+            self._close(case, self.coordinator)
+            return ""
+        if not case.rooted:
+            case.rooted, case.honest = True, honest
+        case.state, case.due, case.entry = ANSWERED, now + self.answer_s, False
+        return ""
+
+    def demand_entry(self, who: str, case_id: int, now: int) -> str:
+        case = self.cases[case_id]
+        if case.state != ANSWERED or not case.rooted:
+            return "dispute: no such column"
+        if who != case.challenger:
+            return "dispute: not the challenger"
+        if now >= case.due:
+            return "dispute: too late to refute"
+        if case.demands >= 32:
+            return "dispute: too many demands"
+        if self.convictable(case.round, now):
+            return "dispute: round not live"
+        due = self._due(now)
+        case.state, case.due, case.entry = WAITING, due, True
+        case.deposit += self.deposit
+        case.demands += 1
+        self.held += self.deposit
+        self._hold(case.round, due)
+        return ""
+
+    def convict(self, who: str, number: int, now: int) -> str:
+        """A direct proof of a wrong aggregate."""
+        if not self.rounds[number].wrong:
+            return "dispute: chunk is right"
+        return self._convict(number, who, now)
+
+    def refute(self, case_id: int, now: int) -> str:
+        """The best proof against an answered column of a wrong or right round."""
+        case = self.cases[case_id]
+        if not case.rooted:
+            return "dispute: no such entry"
+        if case.honest and not self.rounds[case.round].wrong:
+            return "dispute: chunk is right"
+        if case.state == CLOSED:
+            return "dispute: no such column"
+        if case.state == ANSWERED and now >= case.due:
+            return "dispute: too late to refute"
+        refused = self._convict(case.round, case.challenger, now)
+        if not refused:
+            self._close(case, case.challenger)
+        return refused
+
+    def timeout(self, case_id: int, now: int) -> str:
+        case = self.cases[case_id]
+        if case.state != WAITING:
+            return "dispute: nothing to answer"
+        if now < case.due:
+            return "dispute: before due"
+        refused = self._convict(case.round, case.challenger, now)
+        if not refused:
+            self._close(case, case.challenger)
+        return refused
+
+    def _convict(self, number: int, prover: str, now: int) -> str:
+        refused = self.convictable(number, now)
+        if refused:
+            return refused
+        for round_ in self.rounds.values():
+            if round_.number >= number and round_.status != VOID:
+                round_.status = VOID
+        taken = self.bond * self.slash_bps // 10_000
+        self.bond -= taken
+        self.bounty[prover] += taken // 2
+        self.convictions.append((number, prover))
+        return ""
+
+    def close(self, case_id: int, now: int) -> str:
+        case = self.cases[case_id]
+        if case.state == CLOSED:
+            return "dispute: no such case"
+        if self.rounds[case.round].status == VOID:
+            self._close(case, case.challenger)
+        elif case.state == WAITING:
+            if not self.convictable(case.round, now):
+                return "dispute: still running"
+            self._close(case, case.challenger)
+        else:
+            if now < case.due:
+                return "dispute: still running"
+            self._close(case, self.coordinator)
+        return ""
+
+    def _close(self, case: ModelCase, paid_to: str) -> None:
+        self.credit[paid_to] += case.deposit
+        case.deposit, case.state = 0, CLOSED
+
+    def collect(self, who: str) -> str:
+        if not self.credit[who]:
+            return "collect: nothing due"
+        self.held -= self.credit[who]
+        self.credit[who] = 0
+        return ""
