@@ -1,0 +1,282 @@
+"""A federation of five with hand-made updates, a dishonest coordinator and a watcher."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from web3 import Web3
+
+from contracts import calls
+from contracts.federation import Federation
+from contracts.referee import Referee
+from contracts.rpc import Rpc, rpc_of
+from coordinator.adapters.run_folder import FileJournal
+from coordinator.adapters.scorers import RuleScorer, scoring_digest, scoring_document
+from coordinator.adapters.store import DiskStore
+from coordinator.core.commitment import canonical_json, metrics_hash
+from coordinator.core.errors import ChainUnavailableError
+from coordinator.core.manifest import Manifest, TensorSpec
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.screening import UpdateLimits
+from coordinator.core.signing import sign_update
+from coordinator.core.types import Address, Int32Vector, RoundId, Rule, UpdateMessage, Wei
+from coordinator.ports import RoundOutcome
+from coordinator.service import FederationPlan, RoundService, publish_plan
+from coordinator.watch.clock import next_time
+from coordinator.watch.findings import Notice
+from coordinator.watch.watcher import Watcher, WatchOptions
+from simulations.chain_setup import PatientLedger, SimulatedChain, open_chain, terms_of
+from simulations.dishonest import Attacker, DishonestService, InsistentLedger, WithholdingStore
+from simulations.identities import Identities, identities_of, private_key
+from simulations.schema import Experiment
+from simulations.tower import Watchtower
+
+CONTRIBUTORS = 5
+ROUNDS = 4
+GUILTY = 2
+ETHER = 10**18
+MANIFEST = Manifest((TensorSpec("w", (5, 8), "float32"),), chunk_values=8)
+D = MANIFEST.dimension
+INITIAL = np.arange(D, dtype=np.int32) * 1000 - 20_000
+SCORING = scoring_document("examples")
+KINDS = {"fedavg": 1, "median": 2, "trimmed_mean": 3}
+
+
+def experiment(*attacks: dict[str, Any], **sections: dict[str, Any]) -> Experiment:
+    base: dict[str, dict[str, Any]] = {
+        "partition": {"kind": "iid", "clients": CONTRIBUTORS},
+        "cohort": {"min_contributors": 3},
+        "chain": {"challenge_window_s": 60, "min_open_s": 30},
+        "stake": {"coordinator_minimum_wei": 8 * ETHER, "coordinator_slash_bps": 2000},
+        "rewards": {"round_budget_wei": 1_000_003},
+        "watcher": {"enabled": True},
+    }
+    for name, values in sections.items():
+        base[name] = {**base.get(name, {}), **values}
+    attacks_ = [{"round": GUILTY, **attack} for attack in attacks]
+    return Experiment.model_validate(
+        {"seed": 5, "rounds": 9, **base, "coordinator_attacks": attacks_}
+    )
+
+
+def rule_of(used: Experiment) -> Rule:
+    kind = used.aggregator.kind
+    return Rule(
+        version=1,
+        kind=KINDS[kind],
+        weighting=1 if kind == "fedavg" else 2,
+        num_byzantine=1 if kind == "trimmed_mean" else 0,
+        examples_cap=1000,
+        server_lr_q16=1 << 16,
+        server_momentum_q16=0,
+        manifest_hash=MANIFEST.digest(),
+        dimension=D,
+        chunk_values=MANIFEST.chunk_values,
+        scale_bits=MANIFEST.scale_bits,
+        min_contributors=3,
+        norm_bound_q=0,
+        scoring_hash=scoring_digest(SCORING),
+    )
+
+
+def update_of(round_id: int, client: int) -> Int32Vector:
+    rng = np.random.default_rng([round_id, client])
+    return rng.integers(-5000, 5000, D).astype(np.int32)
+
+
+# --- chains -------------------------------------------------------------------------------------
+
+
+def find_anvil() -> str | None:
+    named = os.environ.get("FEDPROOF_ANVIL")
+    installed = Path(__file__).parents[2] / "node_modules" / ".bin" / "anvil"
+    return shutil.which(named or str(installed))
+
+
+@contextmanager
+def running_anvil(binary: str) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [binary, "--host", "127.0.0.1", "--port", str(port), "--chain-id", "1337"]
+    command += ["--hardfork", "prague", "--enable-tx-gas-limit", "--accounts", "1", "--silent"]
+    process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        rpc, end = Rpc(Web3.HTTPProvider(url)), time.monotonic() + 60
+        while True:
+            try:
+                rpc.request("eth_chainId")
+                break
+            except ChainUnavailableError:
+                if process.poll() is not None or time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)  # npm's launcher is another process than anvil
+        process.wait(timeout=20)
+
+
+@dataclass
+class RemoteChain:
+    """The parts of a simulated chain that disputes need, on a node reached over JSON-RPC only."""
+
+    federation: Federation
+    referee: Referee
+    ledger: PatientLedger
+    identities: Identities
+    wait_until: Callable[[int], None]
+
+
+def open_on_anvil(url: str, used: Experiment, root: bytes) -> RemoteChain:
+    identities, w3 = identities_of(used), Web3(Web3.HTTPProvider(url))
+    rpc = rpc_of(w3)
+    people = [identities.coordinator, identities.watcher, *identities.contributors]
+    for account in people:
+        rpc.request("anvil_setBalance", account.address, hex(200 * ETHER))
+    boss = identities.coordinator
+    federation = Federation.deploy(w3, boss, terms_of(used, identities, root))
+    referee = Referee.deploy(
+        w3,
+        boss,
+        federation.address,
+        deposit_wei=Wei(used.stake.dispute_deposit_wei),
+        answer_s=used.chain.answer_s,
+        transactor=federation.transactor,
+    )
+    federation.set_referee(boss, referee.address)
+    federation.bond_coordinator(boss, Wei(used.stake.coordinator_bond_wei))
+    federation.fund(boss, Wei(used.rewards.pool_wei))
+    joins = [(a, calls.join(Wei(used.stake.minimum_wei))) for a in identities.contributors]
+    federation.send_batch(federation.prepare_all(joins))
+
+    def wait_until(timestamp: int) -> None:
+        # Two blocks of anvil may have the same time, so the head itself must reach it.
+        if rpc.block().timestamp < timestamp:
+            rpc.request("evm_setNextBlockTimestamp", hex(timestamp))
+            rpc.request("evm_mine")
+
+    ledger = PatientLedger(federation, boss, wait_until, lambda: next_time(rpc))
+    return RemoteChain(federation, referee, ledger, identities, wait_until)
+
+
+# --- the federation -----------------------------------------------------------------------------
+
+
+@dataclass
+class FraudBench:
+    """A run in progress; ``notices`` is what the watcher said."""
+
+    used: Experiment
+    chain: Any
+    folder: Path
+    public: DiskStore
+    service: RoundService
+    tower: Watchtower
+    attacker: Attacker
+    attempts: FileJournal
+    notices: list[Notice] = field(default_factory=list)
+
+    def play(self, *, watched: bool = True) -> RoundOutcome:
+        """Play one round, and let the watcher look."""
+        announced = self.service.open_round()
+        for client in range(CONTRIBUTORS):
+            number = int(announced.round_id)
+            vector, examples = update_of(number, client), 10 + 7 * client
+            metrics = {"loss": 0.5, "num-examples": examples}
+            message = UpdateMessage(
+                announced.round_id,
+                announced.model_root,
+                parameter_root(vector, MANIFEST),
+                examples,
+                metrics_hash(metrics),
+            )
+            key = private_key(self.used.seed, f"contributor {client}")
+            signed = sign_update(announced.domain, message, key)
+            self.service.submit(signed, vector, metrics)
+        outcome = self.service.close_round()
+        if watched:
+            self.tower.look()
+        return outcome
+
+    def watcher(self, account: Any = None, **options: Any) -> Watcher:
+        """Another watcher over the same chain and store; by default the tower's account."""
+        who = self.chain.identities.watcher if account is None else account
+        return Watcher(
+            self.chain.federation,
+            self.chain.referee,
+            self.public,
+            who,
+            self.notices.append,
+            WatchOptions(**options),
+        )
+
+    def said(self, verb: str) -> list[str]:
+        return [notice.text for notice in self.notices if notice.verb == verb]
+
+    def statuses(self) -> list[str]:
+        last = self.chain.ledger.head().last_opened
+        return [self.chain.ledger.round(RoundId(n)).status for n in range(1, last + 1)]
+
+    def reason(self, number: int) -> str:
+        return self.chain.ledger.void_reason(RoundId(number))
+
+    @property
+    def bond_wei(self) -> int:
+        coordinator = Address(self.chain.identities.coordinator.address)
+        return int(self.chain.federation.account(coordinator).bond_wei)
+
+    def balance(self, account: Any) -> int:
+        return self.chain.federation.rpc.quantity("eth_getBalance", account.address, "latest")
+
+    def roots(self) -> tuple[bytes, bytes, bytes]:
+        """Model, contributors and rewards after the last round."""
+        last = self.chain.ledger.round(self.chain.ledger.head().last_settled)
+        return last.new_model_root, last.contributors_root, last.rewards_root
+
+
+@contextmanager
+def fraud_bench(used: Experiment, folder: Path, anvil_url: str = "") -> Iterator[FraudBench]:
+    """Open a bench on the embedded chain in memory, or on a fresh anvil."""
+    root = parameter_root(INITIAL, MANIFEST)
+    if anvil_url:
+        yield from _bench(used, folder, open_on_anvil(anvil_url, used, root))
+        return
+    with open_chain(used, identities_of(used), None, root) as chain:
+        yield from _bench(used, folder, chain)
+
+
+def _bench(used: Experiment, folder: Path, chain: SimulatedChain | RemoteChain) -> Iterator[Any]:
+    people = chain.identities
+    attacker = Attacker.of(
+        used.coordinator_attacks, people.addresses, Address(people.coordinator.address)
+    )
+    store = WithholdingStore(folder / "blobs", folder / "withheld")
+    public = DiskStore(folder / "blobs", read_only=True)
+    attempts = FileJournal(folder / "attempts")
+    plan = FederationPlan(MANIFEST, rule_of(used), 600, UpdateLimits(max_bytes=4 * D))
+    publish_plan(store, plan, INITIAL)
+    store.put_bytes(canonical_json(SCORING))
+    store.sync()
+    ledger = InsistentLedger(
+        chain.federation, people.coordinator, chain.ledger, attacker, attempts, chain.ledger.now
+    )
+    journal = FileJournal(folder / "rounds")
+    service = DishonestService(
+        ledger, store, journal, RuleScorer("examples"), plan, lambda _: None, attacker=attacker
+    )
+    notices: list[Notice] = []
+    tower = Watchtower(chain, public, used.watcher, attacker, notices.append)  # type: ignore[arg-type]
+    yield FraudBench(used, chain, folder, public, service, tower, attacker, attempts, notices)
+    store.close()
+    public.close()
