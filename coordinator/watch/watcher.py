@@ -26,7 +26,7 @@ from coordinator.core.disputes import (
     find_faults,
     moves_against,
 )
-from coordinator.core.errors import TransactionRevertedError
+from coordinator.core.errors import LedgerError, TransactionRevertedError
 from coordinator.core.incentives import slash_amount
 from coordinator.core.types import Address, RoundId, Wei
 from coordinator.ports import ArtifactStore
@@ -293,7 +293,7 @@ class Watcher:
         }
         try:
             gas = rpc.quantity("eth_estimateGas", request)
-        except TransactionRevertedError:  # without funds for the deposit, say: the limit it is
+        except LedgerError:  # nobody has the deposit in a dry run, say: then it is at most this
             gas = call.gas_limit
         fee = rpc.block().base_fee_wei + PRIORITY_FEE_WEI
         terms = self._federation.terms
