@@ -68,7 +68,7 @@ class DisputeBench:
     does not grow with ``n``; every contributor signs its own statement.
     """
 
-    parameter = DIMENSION - 1
+    parameter = 0  # of the first chunk, whose path is as long as any
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -103,7 +103,7 @@ class DisputeBench:
             dimension=DIMENSION,
             chunk_values=256,
             scale_bits=20,
-            min_contributors=2,
+            min_contributors=1 << 24,  # more than ever take part: the rule is broken too
             norm_bound_q=0,
             scoring_hash=EXAMPLES_SCORING,
         )
@@ -182,10 +182,16 @@ class DisputeBench:
         self.places |= {"idle reward": idle, "reward": 1 if idle == 0 else 0}
         self.places["outsider"] = len(rewards)
         rewards.append(RewardLeaf(Address(self.watcher.address), _BUDGET))
-        self.places |= {"score": 1, "second score": self.n, "stray score": self.n + 1}
+        self.places |= {
+            "score": 1,
+            "second score": self.n,
+            "stray score": self.n + 1,
+            "score form": self.n + 2,
+        }
         scores[1] = replace(scores[1], score=0)
         scores.append(replace(scores[0], score=0))
         scores.append(ScoreLeaf(RoundId(1), names[-1], 5))
+        scores.append(ScoreLeaf(RoundId(2), names[0], 5))
         committed = self._commitments(entries, scores, rewards, total_score)
         round_ = DisputedRound(
             committed=committed,

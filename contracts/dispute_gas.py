@@ -62,6 +62,8 @@ def _proofs(bench: DisputeBench) -> Mapping[str, Callable[[], Evidence]]:
         "challenge_signature": lambda: ask.challenge_signature(round_, at["signature"]),
         "challenge_pair": lambda: ask.challenge_pair(round_, at["pair"], at["pair"] + 1),
         "challenge_score": lambda: ask.challenge_score(round_, at["score"], at["score"]),
+        "challenge_rule": lambda: ask.challenge_rule(round_),
+        "challenge_score_form": lambda: ask.challenge_score_form(round_, at["score form"]),
         "challenge_score_pair": lambda: ask.challenge_score_pair(round_, 0, at["second score"]),
         "challenge_stray_score": lambda: ask.challenge_stray_score(round_, at["stray score"]),
         "challenge_reward": lambda: ask.challenge_reward(round_, at["reward"]),
@@ -85,9 +87,9 @@ def _question(bench: DisputeBench, kind: CaseKind) -> Question:
 def _column(bench: DisputeBench, kind: CaseKind) -> Used:
     """Return the costs of a question for a column, its answer, one demand, and each proof."""
     used: Used = {}
-    label = kind.name.lower()
-    question = referee_calls.ask(_question(bench, kind), DEPOSIT_WEI)
-    used[f"ask {label}"] = bench.cost(bench.watcher, question)
+    asked = _question(bench, kind)
+    question = referee_calls.ask(asked, DEPOSIT_WEI)
+    used[asked.function] = bench.cost(bench.watcher, question)
     with bench.undone():
         bench.wait()
         used["timeout"] = bench.cost(bench.watcher, referee_calls.timeout(1))
@@ -102,14 +104,25 @@ def _column(bench: DisputeBench, kind: CaseKind) -> Used:
         demand = referee_calls.demand_entry(1, middle, DEPOSIT_WEI)
         used["demand_entry"] = bench.cost(bench.watcher, demand)
         published = Evidence("answer_entry", (1, int(kind), *_pair(_entry(false, middle))))
-        used["answer entry"] = bench.cost(bench.coordinator, referee_calls.answer(1, published))
+        used["answer (entry)"] = bench.cost(bench.coordinator, referee_calls.answer(1, published))
     proofs = _column_proofs(bench, kind, false, middle)
     for name, evidence in proofs.items():
         with bench.undone():
             used[name] = bench.cost(bench.watcher, referee_calls.convict(evidence))
     bench.wait()
     used["close"] = bench.cost(bench.watcher, referee_calls.close(1))
+    used["prove_first"] = _first(bench, kind, asked, right)
     return used
+
+
+def _first(bench: DisputeBench, kind: CaseKind, asked: Question, right: Column) -> tuple[int, int]:
+    """Return the cost of proving that a column does not start from zero, in a second case."""
+    bench.cost(bench.watcher, referee_calls.ask(asked, DEPOSIT_WEI))
+    false = Column(((1, 0, 0, 0, 0), *right.entries[1:]))
+    answer = referee_calls.answer_column(ColumnAnswer(2, false.root, 0, 0))
+    bench.cost(bench.coordinator, answer)
+    proof = build.prove_first(2, kind, _entry(false, 0))
+    return bench.cost(bench.watcher, referee_calls.convict(proof))
 
 
 def _pair(entry: ProvenEntry) -> tuple[object, object]:
@@ -149,7 +162,7 @@ def _demand(bench: DisputeBench, kind: CaseKind) -> Used:
     answer = answer_to(bench.round, case)
     assert isinstance(answer, Evidence)
     given = bench.cost(bench.coordinator, referee_calls.answer(1, answer))
-    return {f"demand {label}": asked, f"answer {label}": given}
+    return {f"{question.function} ({label})": asked, f"answer ({label})": given}
 
 
 def measure_direct_limit() -> tuple[int, int, int]:
@@ -165,46 +178,52 @@ def measure_direct_limit() -> tuple[int, int, int]:
 
 # --- the document -----------------------------------------------------------------------------
 
+
+def _withheld(what: str, label: str, function: str) -> tuple[str, str, tuple[str, ...]]:
+    who = "anyone with the rule" if function == "demand_chunk" else "anyone"
+    return f"withholds {what}", who, (f"{function} ({label})", f"answer ({label})")
+
+
 OFFENCES: Final = (
     ("new model wrong, direct", "anyone with the updates", ("challenge_chunk",)),
     (
         "new model wrong, any n",
         "anyone with the updates",
-        ("ask aggregate", "answer_column", "demand_entry", "answer entry", "prove_step"),
+        (
+            *("challenge_column", "answer_column", "demand_entry", "answer (entry)"),
+            *("prove_first", "prove_step", "prove_last"),
+        ),
     ),
-    ("same, column right and model not", "anyone with the updates", ("prove_last",)),
     (
         "totals wrong",
         "anyone with the contributors",
-        ("ask totals", "answer_column", "prove_totals_step", "prove_totals_last"),
+        ("challenge_totals", "answer_column", "prove_totals_step", "prove_totals_last"),
     ),
+    ("rule invalid, or too few for it", "anyone with the rule", ("challenge_rule",)),
     ("leaf wrong by itself", "anyone with the contributors", ("challenge_leaf",)),
     ("signature invalid", "anyone with the contributors", ("challenge_signature",)),
     ("leaves contradict", "anyone with the contributors", ("challenge_pair",)),
     ("score by examples wrong", "anyone with the scores", ("challenge_score",)),
+    ("score of another round, or too large", "anyone with the scores", ("challenge_score_form",)),
     ("two scores for one", "anyone with the scores", ("challenge_score_pair",)),
     ("score for nobody who took part", "anyone with the scores", ("challenge_stray_score",)),
     (
         "score total or payment wrong",
         "anyone with the scores",
-        ("ask payments", "answer_column", "prove_payments_step", "prove_payments_last"),
+        ("challenge_payments", "answer_column", "prove_payments_step", "prove_payments_last"),
     ),
     ("reward of a contributor wrong", "anyone with the rewards", ("challenge_reward",)),
     ("reward of another member wrong", "anyone with the rewards", ("challenge_idle_reward",)),
     ("pays an outsider", "anyone with the rewards", ("challenge_outsider",)),
-    ("withholds the rule", "anyone", ("demand rule", "answer rule")),
-    ("withholds a contributor", "anyone", ("demand contributor", "answer contributor")),
-    ("withholds an update", "anyone with the rule", ("demand update", "answer update")),
-    (
-        "withholds the base model",
-        "anyone with the rule",
-        ("demand base model", "answer base model"),
-    ),
-    ("withholds the new model", "anyone with the rule", ("demand new model", "answer new model")),
-    ("withholds a score", "anyone", ("demand score", "answer score")),
-    ("withholds a reward", "anyone", ("demand reward", "answer reward")),
+    _withheld("the rule", "rule", "demand_record"),
+    _withheld("a contributor", "contributor", "demand_record"),
+    _withheld("an update", "update", "demand_chunk"),
+    _withheld("the base model", "base model", "demand_chunk"),
+    _withheld("the new model", "new model", "demand_chunk"),
+    _withheld("a score", "score", "demand_record"),
+    _withheld("a reward", "reward", "demand_record"),
     ("no answer in time", "anyone", ("timeout",)),
-    ("column not refuted in time", "anyone", ("close",)),
+    ("(column not refuted in time)", "anyone", ("close",)),
 )
 
 

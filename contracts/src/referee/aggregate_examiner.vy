@@ -196,7 +196,7 @@ def challenge_chunk(
          bits | examples 64 | weight 32; update root; stake; signature hash), path and chunk of its
          update; zeros up to 1,024 bytes from the start of the last chunk. All leaves are there, so
          the contributors tree is built anew in its standard shape: no proofs, and none left out.
-         Reverts "dispute: ..." if the parameter is right or anything is not what was committed.
+         Reverts "dispute: chunk is right", "dispute: wrong order statistics", or as any wrong proof.
     """
     opening: rounds.Opening = self._require_provable(round, rule)
     sealing: rounds.Sealing = facts._sealed(round)

@@ -350,7 +350,7 @@ def challenge_totals(round: uint256) -> uint256:
     """
     @notice Oblige the coordinator to answer with the column of weights, capped examples and stakes.
     @return The number of the case.
-    @dev As challenge_column. Emits CaseOpened.
+    @dev As challenge_column, and Reverts as it does. Emits CaseOpened.
     """
     return self._open(round, facts.TOTALS, 0, 0)
 
