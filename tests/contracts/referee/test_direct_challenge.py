@@ -29,6 +29,7 @@ from coordinator.core.disputes import (
     moves_against,
 )
 from coordinator.core.disputes.moves import challenge_chunk, challenge_padding, rule_words
+from coordinator.core.errors import TransactionRevertedError
 from coordinator.core.types import Rule, Wei
 
 KINDS = [
@@ -336,3 +337,20 @@ def test_ether_cannot_come_along(court: DisputeWorld) -> None:
     round_ = shifted(court, make_rule(), 0)
     call = replace(referee_calls.convict(challenge_chunk(round_, 0)), value_wei=1)
     assert court.reason(WATCHER, call) == ""
+
+
+def test_too_little_gas_changes_nothing(court: DisputeWorld) -> None:
+    """Wherever it runs out, in an examiner or behind it."""
+    round_ = shifted(court, make_rule(), 0)
+    call = referee_calls.convict(challenge_chunk(round_, 0))
+    for gas in range(80_000, 260_000, 15_000):
+        snapshot = court.node.snapshot()
+        try:
+            used = court.send(WATCHER, replace(call, gas_limit=gas)).gas_used
+            assert used <= gas
+            assert court.federation.status(1) == RoundStatus.VOID
+        except TransactionRevertedError:
+            assert court.federation.status(1) == RoundStatus.SETTLED
+            assert court.bond == BOND
+        court.node.revert(snapshot)
+        court.forget()
