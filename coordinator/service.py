@@ -241,7 +241,11 @@ class RoundService:
     # --- recovery and finality -------------------------------------------------------------
 
     def catch_up(self) -> None:
-        """Settle what was sealed but not settled, then finalise what may be."""
+        """Settle what was sealed but not settled, then finalise what may be.
+
+        While a round is open nothing is finalised: an undisturbed coordinator finalises between
+        rounds only, and one that was killed must go on with the very same blocks.
+        """
         head = self._ledger.head()
         pending = []
         cursor = head.last_sealed
@@ -251,7 +255,8 @@ class RoundService:
         for chain_round in reversed(pending):
             if not self._settle(chain_round, self._load_result(chain_round)):
                 break  # a fraud was proven meanwhile: what stood above is void too
-        self.finalize_ready()
+        if not head.last_opened or self._ledger.round(head.last_opened).status != "open":
+            self.finalize_ready()
 
     def finalize_ready(self) -> None:
         """Finalise, in order, every settled round whose window has passed."""

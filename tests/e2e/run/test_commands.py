@@ -155,12 +155,16 @@ def test_something_else_than_a_chain_is_refused(tmp_path: Path) -> None:
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     config, out = write_tiny(tmp_path), tmp_path / "run"
-    first = start("simulate", config, "--out", out, "--workers", "1")
+    endless = ["--set", "rounds=5000"]
+    first = start("simulate", config, "--out", out, "--workers", "1", *endless)
     try:
         while first.poll() is None and not (out / "config.json").exists():
             pass
         assert first.poll() is None
-        refused("simulate", config, "--out", out, status=6, says=["in use by another process"])
+        refused(
+            "simulate", config, "--out", out, *endless,
+            status=6, says=["in use by another process"],
+        )  # fmt: skip
     finally:
         os.killpg(first.pid, 9)
         first.wait(timeout=30)

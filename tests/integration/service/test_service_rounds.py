@@ -4,10 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from service_bench import INITIAL, Bench, round_status, rule, vector
+from service_bench import INITIAL, MANIFEST, Bench, round_status, rule, vector
 
+from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
 from coordinator.core.errors import ContributorError, EquivocationError, MalformedUpdateError
-from coordinator.core.types import RoundId
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.signing import address_of_key
+from coordinator.core.types import RoundId, SigningDomain, Wei
+from simulations.identities import private_key
 
 
 def test_a_round_is_aggregated_committed_and_paid(bench: Bench) -> None:
@@ -186,3 +190,29 @@ def test_a_bad_update_is_refused_by_name_and_the_round_goes_on(
         service.submit(*bench.signed(client, announced, vector(1)))
     outcome = service.close_round()
     assert (outcome.status, [r.code for r in outcome.refusals]) == ("sealed", [code])
+
+
+def test_a_restart_does_not_finalise_while_a_round_is_open() -> None:
+    """Else a killed run would write other blocks than an undisturbed one."""
+    key = private_key(1, "somebody")
+    who = address_of_key(key)
+    ledger = MemoryLedger(
+        parameter_root(INITIAL, MANIFEST),
+        {who: Wei(1)},
+        SigningDomain(1, who),
+        challenge_window_s=5,
+    )
+    alone = Bench(ledger, MemoryStore(), MemoryJournal(), [key])
+    service = alone.service(rule(min_contributors=1))
+    for number in (1, 2):
+        announced = service.open_round()
+        if number == 2:
+            ledger.time += 10  # round 1's window passes while round 2 collects
+            service = alone.service(rule(min_contributors=1))
+            service.catch_up()
+            assert round_status(alone, 1) == "settled"
+            announced = service.open_round()
+            assert (announced.round_id, round_status(alone, 1)) == (2, "settled")
+        service.submit(*alone.signed(0, announced, vector(1)))
+        service.close_round()
+    assert round_status(alone, 1) == "final"

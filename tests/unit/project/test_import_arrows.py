@@ -31,6 +31,21 @@ ALLOWED: dict[str, set[str]] = {
         "coordinator.watch",
         "contracts",
     },
+    # The watcher and the coordinator's answers stand on the audit's side of the graph.
+    "coordinator.watch": {
+        "coordinator.core",
+        "coordinator.ports",
+        "coordinator.adapters",
+        "coordinator.verify",
+        "contracts",
+    },
+    "coordinator.answer": {
+        "coordinator.core",
+        "coordinator.ports",
+        "coordinator.adapters",
+        "coordinator.watch",
+        "contracts",
+    },
     "coordinator.cli": {"coordinator.core"},
     "coordinator.commands": {
         "coordinator",
@@ -38,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
         "coordinator.ports",
         "coordinator.adapters",
         "coordinator.verify",
+        "coordinator.watch",
         "coordinator.cli",
         "contracts",
     },
