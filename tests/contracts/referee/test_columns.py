@@ -639,6 +639,15 @@ def test_wrong_entries_do_not_answer(court: DisputeWorld) -> None:
     court.send(COORDINATOR, referee_calls.answer(case_id, good))
 
 
+def test_an_entry_nobody_demanded_is_no_answer(court: DisputeWorld) -> None:
+    round_, case_id = honest_case(court, CaseKind.TOTALS)
+    column = column_of(round_, CaseKind.TOTALS)
+    entry = Evidence("answer_entry", (case_id, 2, column.entries[0], column.path(0)))
+    call = referee_calls.answer(case_id, entry)
+    assert court.reason(COORDINATOR, call) == "dispute: no entry demanded"
+    court.answer(round_, case_id)
+
+
 def test_parameters_and_rules_are_checked_when_asked(court: DisputeWorld) -> None:
     round_ = court.commit(court.draft())
     for parameter in (5, 6, 2**256 - 1):

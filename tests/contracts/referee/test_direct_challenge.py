@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dispute_rounds import INT32_MAX, MEDIAN, TRIMMED_MEAN, make_rule
+from dispute_rounds import INT32_MAX, MEDIAN, TRIMMED_MEAN, accounts, make_rule
 from dispute_world import (
     BASE,
     BOND,
@@ -284,6 +284,48 @@ def test_every_shape_of_tree(chunk_values: int) -> None:
     for parameter in range(4):
         assert other.refused(challenge_chunk(round_, parameter)) == "dispute: chunk is right"
     assert other.convict(challenge_chunk(round_, 4)) == "wrong aggregate"
+    other.node.close()
+
+
+def test_a_round_too_small_for_its_rule_is_no_matter_of_chunks(court: DisputeWorld) -> None:
+    rule = make_rule(kind=TRIMMED_MEAN, num_byzantine=2)
+    draft = court.draft(rule=make_rule(kind=MEDIAN))
+    draft.rule = rule
+    round_ = court.commit(draft)
+    values = (1, rule_words(rule), 0, 0, 0)
+    right = challenge_chunk(replace(round_, rule=make_rule(kind=MEDIAN)), 0)
+    evidence = Evidence("challenge_chunk", values, right.tail)
+    assert court.refused(evidence) == "dispute: too few contributors"
+    (fault,) = find_faults(round_)
+    (move,) = moves_against(round_, fault)
+    assert isinstance(move, Evidence)
+    assert court.convict(move) == "invalid rule"
+
+
+@pytest.mark.slow
+def test_a_direct_challenge_holds_512_contributors() -> None:
+    many = accounts(513, first=10_000)
+    rule = make_rule(dimension=1, chunk_values=1)
+    base = np.array([7], np.int32)
+    other = DisputeWorld.create(many, terms(base, rule))
+
+    def round_of(n: int, number: int) -> DisputedRound:
+        updates = [np.array([i], np.int32) for i in range(n)]
+        draft = other.draft(
+            updates,
+            [1 + i % 9 for i in range(n)],
+            rule=rule,
+            base=base,
+            number=number,
+            members=many,
+        )
+        draft.new_model = draft.new_model + np.int32(1)
+        return other.commit(draft, settled=False)
+
+    evidence = challenge_chunk(round_of(512, 1), 0)
+    assert other.convict(evidence) == "wrong aggregate"
+    over = challenge_chunk(round_of(513, 2), 0)
+    assert other.refused(over) == "dispute: too many for one call"
     other.node.close()
 
 
