@@ -31,21 +31,6 @@ ALLOWED: dict[str, set[str]] = {
         "coordinator.watch",
         "contracts",
     },
-    # The watcher and the coordinator's answers stand on the audit's side of the graph.
-    "coordinator.watch": {
-        "coordinator.core",
-        "coordinator.ports",
-        "coordinator.adapters",
-        "coordinator.verify",
-        "contracts",
-    },
-    "coordinator.answer": {
-        "coordinator.core",
-        "coordinator.ports",
-        "coordinator.adapters",
-        "coordinator.watch",
-        "contracts",
-    },
     "coordinator.cli": {"coordinator.core"},
     "coordinator.commands": {
         "coordinator",

@@ -65,7 +65,7 @@ def test_nothing_is_wrong_with_an_honest_round() -> None:
 
 
 def test_the_scoring_that_contracts_know() -> None:
-    assert EXAMPLES_SCORING == hashlib.sha256(b'{"kind":"examples"}').digest()
+    assert hashlib.sha256(b'{"kind":"examples"}').digest() == EXAMPLES_SCORING
 
 
 def test_a_shifted_parameter_is_named() -> None:
