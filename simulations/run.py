@@ -257,7 +257,7 @@ class Simulation:
             self.listener.say(f"the coordinator bonds {ether(missing)} again")
 
     def _say(self, notice: Notice) -> None:
-        if notice.verb != "examined":
+        if notice.verb not in ("examined", "unprovable"):
             self.listener.say(f"watcher   {notice}")
 
     # --- set-up ----------------------------------------------------------------------------------

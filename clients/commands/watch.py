@@ -4,9 +4,11 @@ import time
 from typing import Annotated
 
 import typer
+from eth_account.signers.local import LocalAccount
 
 from clients.commands.connection import (
     AsJson,
+    Connection,
     Contract,
     DryRun,
     Key,
@@ -19,7 +21,7 @@ from clients.commands.connection import (
 from coordinator.cli import app
 from coordinator.commands.output import console, print_json_line
 from coordinator.core.errors import ChainUnavailableError
-from coordinator.watch.findings import Notice
+from coordinator.watch.findings import Notice, ether
 from coordinator.watch.watcher import Watcher, WatchOptions
 
 
@@ -69,12 +71,24 @@ def watch(
     options = WatchOptions(lag, interactive)
     watcher = Watcher(at.federation, at.referee, at.store, account, tell, options)
     if not as_json:
-        who = account.address if account else "nobody (dry run)"
-        console.print(f"watching  {at.federation.address} as {who}", soft_wrap=True)
+        console.print(_introduction(at, account), soft_wrap=True)
     if once:
         _look_once(watcher)
         return
     _follow(watcher, poll, patience)
+
+
+def _introduction(at: Connection, account: LocalAccount | None) -> str:
+    """Return who watches whom, and what both have at stake."""
+    coordinator = at.federation.account(at.federation.terms.coordinator)
+    who = "nobody (dry run)"
+    if account is not None:
+        balance = at.federation.rpc.quantity("eth_getBalance", account.address, "latest")
+        who = f"{account.address}, who has {ether(balance)}"
+    return (
+        f"watching {at.federation.address} as {who}; the coordinator's bond is "
+        f"{ether(coordinator.bond_wei)}"
+    )
 
 
 def _look_once(watcher: Watcher) -> None:

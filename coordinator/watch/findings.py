@@ -35,15 +35,16 @@ class Price:
 
     def __str__(self) -> str:
         """Return the price in ether, the deposit only where there is one."""
-        deposit = f" and a deposit of {_ether(self.deposit_wei)}" if self.deposit_wei else ""
+        deposit = f" and a deposit of {ether(self.deposit_wei)}" if self.deposit_wei else ""
         return (
-            f"costs {self.gas:,} gas ({_ether(self.gas_wei)}){deposit}, "
-            f"earns {_ether(self.bounty_wei)}"
+            f"costs {self.gas:,} gas ({ether(self.gas_wei)}){deposit}, "
+            f"earns {ether(self.bounty_wei)}"
         )
 
 
-def _ether(wei: int) -> str:
-    return f"{wei / 10**18:.6g} ETH"
+def ether(wei: int) -> str:
+    """Return an amount in ether, to nine digits."""
+    return f"{wei / 10**18:.9g} ETH"
 
 
 @dataclass(frozen=True, slots=True)

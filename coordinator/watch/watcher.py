@@ -26,13 +26,14 @@ from coordinator.core.disputes import (
     find_faults,
     moves_against,
 )
+from coordinator.core.disputes.fault import EXAMPLES_SCORING
 from coordinator.core.errors import LedgerError, TransactionRevertedError
 from coordinator.core.incentives import slash_amount
 from coordinator.core.types import Address, RoundId, Wei
 from coordinator.ports import ArtifactStore
 from coordinator.watch.cases import CaseBook, DemandEntry, End, Prove, Wait, next_step
 from coordinator.watch.clock import next_time
-from coordinator.watch.findings import Notice, Price, Tell, Verb
+from coordinator.watch.findings import Notice, Price, Tell, Verb, ether
 from coordinator.watch.rounds import RoundReader
 
 _SEALED = (RoundStatus.SEALED, RoundStatus.SETTLED)
@@ -89,6 +90,7 @@ class Watcher:
         self._book = CaseBook(referee, self._sender)
         self._told: set[tuple[RoundId, RoundStatus]] = set()
         self._refused: set[int] = set()
+        self._rules: set[bytes] = set()
         self.standing: dict[RoundId, list[Fault]] = {}
         """Provable faults of live rounds that nobody has been convicted for."""
 
@@ -145,9 +147,26 @@ class Watcher:
         faults = find_faults(round_)
         if key not in self._told:
             self._told.add(key)
+            self._admit_limits(round_)
             self._report(state, faults)
         self.standing[state.round_id] = faults
         return self._act(state, round_, faults)
+
+    def _admit_limits(self, round_: DisputedRound) -> None:
+        """Say, once for each rule, what of it no contract can judge and this watcher does not."""
+        rule, rule_hash = round_.rule, round_.committed.rule_hash
+        if rule is None or rule_hash in self._rules:
+            return
+        self._rules.add(rule_hash)
+        limits = [
+            (rule.server_momentum_q16, "aggregates under server momentum"),
+            (rule.scoring_hash != EXAMPLES_SCORING, "scores by another rule than examples"),
+            (rule.norm_bound_q, "updates above the norm bound"),
+        ]
+        for applies, what in limits:
+            if applies:
+                text = f"{what} cannot be proven on chain; fedproof verify re-executes them"
+                self._say("unprovable", round_.committed.round_id, text)
 
     def _report(self, state: RoundState, faults: Sequence[Fault]) -> None:
         status, n = state.status.name.lower(), state.n
@@ -274,7 +293,9 @@ class Watcher:
 
     def _collected(self, what: str, wei: Wei) -> None:
         facts = {"what_for": what, "wei": str(wei)}
-        text = f"{wei / 10**18:.6g} ETH of {what}"
+        balance = self._federation.rpc.quantity("eth_getBalance", self._sender, "latest")
+        text = f"{ether(wei)} of {what}; balance {ether(balance)}"
+        facts["balance_wei"] = str(balance)
         self._tell(Notice("collected", 0, text, facts=facts))
 
     # --- money -------------------------------------------------------------------------------
@@ -296,21 +317,22 @@ class Watcher:
         except LedgerError:  # nobody has the deposit in a dry run, say: then it is at most this
             gas = call.gas_limit
         fee = rpc.block().base_fee_wei + PRIORITY_FEE_WEI
-        terms = self._federation.terms
-        accused = self._federation.account(terms.coordinator)
-        stake = Wei(accused.bond_wei + accused.unbonding_wei)
-        bounty = slash_amount(stake, terms.coordinator_slash_bps).bounty_wei
+        bps = self._federation.terms.coordinator_slash_bps
+        bounty = slash_amount(self._bond_wei(), bps).bounty_wei
         return Price(gas, Wei(gas * fee), call.value_wei, bounty)
 
     def _send(self, round_id: RoundId, call: Call, done: Verb, text: str) -> Receipt | None:
         """Send a call; ``None`` if this watcher only reports, or somebody else was first."""
         if self._account is None:
             return None
+        bond = self._bond_wei()
         try:
             receipt = self._referee.transact(self._account, call)
         except TransactionRevertedError as refused:
             self._say("gave up", round_id, f"{call.label} was refused: {refused.reason}")
             return None
+        if done == "convicted":
+            text += f"; the coordinator's bond is {ether(self._bond_wei())}, was {ether(bond)}"
         facts = {
             "transaction": "0x" + receipt.transaction_hash.hex(),
             "block": receipt.block_number,
@@ -319,6 +341,11 @@ class Watcher:
         }
         self._tell(Notice(done, int(round_id), text, facts=facts))
         return receipt
+
+    def _bond_wei(self) -> Wei:
+        """Return all that the coordinator can still lose."""
+        state = self._federation.account(self._federation.terms.coordinator)
+        return Wei(state.bond_wei + state.unbonding_wei)
 
     def _say(self, verb: Verb, round_id: RoundId, text: str) -> None:
         self._tell(Notice(verb, int(round_id), text))

@@ -1,15 +1,18 @@
 """The watcher over the embedded chain: columns, false challenges, rivals, restarts, dry runs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from fraud_bench import ETHER, FraudBench, experiment
+from fraud_bench import ETHER, INITIAL, FraudBench, experiment
 
 from contracts import calls
 from coordinator.answer.responder import Responder
+from coordinator.core.commitment import rule_hash
 from coordinator.core.disputes import CaseKind, find_faults, moves, record_moves
 from coordinator.core.errors import ConfigError, TransactionRevertedError
 from coordinator.core.types import Address, RoundId
+from coordinator.service import publish_plan
 from coordinator.watch.rounds import RoundReader
 from simulations.tower import DishonestReply
 
@@ -196,6 +199,20 @@ def test_a_dry_run_reports_price_and_bounty_and_sends_nothing(make_bench: Make) 
     assert 100_000 < planned.price.gas < 1_000_000
     assert [len(faults) for faults in watcher.standing.values()] == [0, 1]
     assert planned.as_json()["price"]["bounty_wei"] == str(ETHER)
+
+
+def test_what_no_contract_can_judge_is_said_once(make_bench: Make) -> None:
+    bench = make_bench()
+    plan = bench.service._plan
+    changed = replace(plan.rule, server_momentum_q16=1 << 15, norm_bound_q=10**6)
+    bench.service._plan = replace(plan, rule=changed)
+    bench.service._rule_hash = rule_hash(changed)
+    publish_plan(bench.service._store, bench.service._plan, INITIAL)
+    bench.play()
+    bench.play()
+    end = "cannot be proven on chain; fedproof verify re-executes them"
+    whats = ["aggregates under server momentum", "updates above the norm bound"]
+    assert bench.said("unprovable") == [f"{what} {end}" for what in whats]
 
 
 def test_a_window_that_has_passed_is_said_once(make_bench: Make) -> None:
