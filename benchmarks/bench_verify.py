@@ -1,4 +1,4 @@
-"""How long an audit takes: 20 rounds x 50 contributors x 100,210 parameters, from cold files.
+"""How long an audit takes: 20 rounds x 50 contributors x 100,210 parameters, files in memory.
 
 ``verify`` executes every block again, re-hashes every blob, checks every signature and computes
 every aggregate, score and reward again; the row beside it reads every file of the run once and
