@@ -127,23 +127,25 @@ def _override(raw: dict[str, Any], text: str, earlier: Sequence[str]) -> str:
         target[_index(target, path[-1], f"--set {text}", key)] = _value(value)
     else:
         target[path[-1]] = _value(value)
-        if len(path) == 2 and path[1] == "kind":
-            _drop_former_options(target, path[0], earlier)
+        if path[-1] == "kind" and len(path) in (2, 3):
+            _drop_former_options(target, path[:-1], earlier)
     return ".".join(path)
 
 
-def _drop_former_options(table: dict[str, Any], section: str, earlier: Sequence[str]) -> None:
+def _drop_former_options(
+    table: dict[str, Any], path: Sequence[str], earlier: Sequence[str]
+) -> None:
     """Take out what only other kinds know, so that a kind can be changed by one override.
 
     What no kind knows is a mistake, and what an override gave is a contradiction: both stay, to
     be refused.
     """
-    options = options_by_kind(section)
+    options = options_by_kind(path[0])
     if (own := options.get(str(table["kind"]))) is None:
         return
     known = frozenset().union(*options.values())
     for name in [name for name in table if name in known - own]:
-        if f"{section}.{name}" not in earlier:
+        if ".".join((*path, name)) not in earlier:
             del table[name]
 
 

@@ -12,6 +12,9 @@ Location = tuple[int | str, ...]
 
 # Sections whose location in a pydantic error carries the kind behind the name.
 _UNIONS = ("data", "partition", "model", "aggregator", "scoring")
+_LISTS = ("behaviours", "coordinator_attacks")
+"""Lists of tables with a kind."""
+
 _TYPES = {
     "int_type": "an integer",
     "float_type": "a number",
@@ -63,7 +66,7 @@ def _split(location: Location) -> tuple[str | None, Location]:
     """Take the union's tag out of a location."""
     if len(location) > 1 and location[0] in _UNIONS:
         return str(location[1]), (location[0], *location[2:])
-    if len(location) > 2 and location[0] == "behaviours":
+    if len(location) > 2 and location[0] in _LISTS:
         return str(location[2]), (*location[:2], *location[3:])
     return None, location
 
@@ -145,7 +148,7 @@ def _hint(location: Location, kind: str | None) -> str:
 
 def options_by_kind(section: str) -> dict[str, frozenset[str]]:
     """Return, for each ``kind`` of a section, the options it knows; empty without kinds."""
-    if section not in (*_UNIONS, "behaviours"):
+    if section not in (*_UNIONS, *_LISTS):
         return {}
     return {str(kind): frozenset(model.model_fields) for kind, model in _models(section)}
 

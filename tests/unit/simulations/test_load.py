@@ -280,7 +280,7 @@ def test_an_unknown_name_says_what_there_is():
         load_experiment("quikstart")
     assert str(caught.value) == (
         "experiment quikstart: no such file, and not one of the shipped experiments "
-        '(fashion_mnist, free_riders, heart_disease, quickstart); did you mean "quickstart"?'
+        f'({", ".join(shipped_experiments())}); did you mean "quickstart"?'
     )
 
 
@@ -406,3 +406,24 @@ def test_a_shipped_experiment_loads_and_bears_its_name(name):
     assert found.name == name
     file = Path(load_experiment.__code__.co_filename).parent / "configs" / f"{name}.toml"
     assert load_experiment(file).digest == found.digest
+
+
+def test_an_attack_of_another_kind_takes_the_former_ones_options_out(experiment):
+    text = "[[coordinator_attacks]]\nround = 2\nkind = 'shift_parameter'\nparameter = 7"
+    (attack,) = experiment(text, "coordinator_attacks.0.kind=abandon").coordinator_attacks
+    assert (attack.kind, attack.round) == ("abandon", 2)
+
+
+def test_an_unknown_key_of_an_attack_is_named(experiment):
+    text = "[[coordinator_attacks]]\nround = 2\nkind = 'pay_self'\nvictim = 1"
+    with pytest.raises(ConfigError, match=r'attacks\.0\.victim"; it belongs'):
+        experiment(text)
+
+
+def test_an_address_may_lack_its_quotes(experiment):
+    address = "0x00000000219ab540356cBB839Cbe05303d7705Fa"
+    found = experiment("", f"watcher.address={address}").watcher.address
+    assert found == address.lower()
+    assert experiment(f'[watcher]\naddress = "{address}"').watcher.address == address
+    with pytest.raises(ConfigError, match="watcher"):
+        experiment("[watcher]\naddress = -1")
