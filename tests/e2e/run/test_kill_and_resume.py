@@ -40,7 +40,7 @@ def workers_of(process_id: int) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_twenty_kills_end_in_the_very_same_blocks(tmp_path: Path) -> None:
     config = write_tiny(tmp_path)
     undisturbed = tmp_path / "undisturbed"
