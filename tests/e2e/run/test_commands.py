@@ -13,6 +13,8 @@ from fedproof_command import COMMAND, ROOT, environment, fedproof, start, write_
 COMMANDS = [
     ["simulate"],
     ["verify"],
+    ["watch"],
+    ["challenge"],
     ["report"],
     ["chain", "serve"],
     ["chain", "show"],
@@ -45,7 +47,16 @@ def test_help_has_an_example_and_the_reference_names_the_command(command: list[s
 
 def test_the_commands_are_the_documented_ones() -> None:
     listed = fedproof("--help").stdout
-    for name in ("simulate", "verify", "report", "chain", "account", "version"):
+    for name in (
+        "simulate",
+        "verify",
+        "watch",
+        "challenge",
+        "report",
+        "chain",
+        "account",
+        "version",
+    ):
         assert name in listed
     assert fedproof("nonsense").returncode == 2
     assert fedproof("simulate", "--nonsense").returncode == 2
