@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from coordinator.core.errors import ContributorError, StoreError
+from coordinator.core.canonical import parse_json
+from coordinator.core.errors import ContributorError, StoreError, VerificationError
 from coordinator.core.types import Address, RoundId, SigningDomain
 
 
@@ -109,11 +110,11 @@ def check_unsigned(
 def _find(lines: bytes, key: str, path: Path) -> str | None:
     for number, line in enumerate(lines.splitlines(), start=1):
         try:
-            entry = json.loads(line)
+            entry = parse_json(line, str(path))
             found, update = entry["key"] + "", entry["update"] + ""
             if found == key:
                 return str(update)
-        except (ValueError, KeyError, TypeError) as error:
+        except (VerificationError, KeyError, TypeError) as error:
             raise StoreError(
                 f"journal {path}: line {number} is damaged, expected a JSON object with 'key' and "
                 "'update'; signing without it could cost the bond"

@@ -8,13 +8,11 @@ to be agreed on).
 """
 
 import math
-from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-import torch
 from torch import nn
 
+from clients.networks import build_network, initialise
 from clients.training import TrainingSettings
 from coordinator.core.errors import ConfigError
 from coordinator.core.scoring.architecture import (
@@ -76,11 +74,8 @@ def build_model(
     ConfigError
         As for :func:`architecture`.
     """
-    # Layers start on the meta device: their constructors would otherwise draw from torch's
-    # global generator.
-    layers = architecture(config, input_shape, num_classes).layers
-    model = nn.Sequential(_named_modules(layers)).to_empty(device="cpu")
-    _initialise(model, generator(generator_seed, "model"))
+    model = build_network(architecture(config, input_shape, num_classes))
+    initialise(model, generator(generator_seed, "model"))
     return model
 
 
@@ -135,38 +130,3 @@ def _convolutions(channels: Sequence[int], input_shape: tuple[int, ...]) -> Iter
         yield Relu()
         yield MaxPool2()
         depth = width
-
-
-def _named_modules(layers: Sequence[Layer]) -> OrderedDict[str, nn.Module]:
-    """Return conv1, relu1, pool1, ..., linear1: counted by kind."""
-    counts: Counter[str] = Counter()
-    modules: OrderedDict[str, nn.Module] = OrderedDict()
-    for layer in layers:
-        name, module = _module(layer)
-        counts[name] += 1
-        modules[f"{name}{counts[name]}"] = module
-    return modules
-
-
-def _module(layer: Layer) -> tuple[str, nn.Module]:
-    match layer:
-        case Linear(inputs, outputs, bias):
-            return "linear", nn.Linear(inputs, outputs, bias, device="meta")
-        case Conv2d(inputs, outputs, kernel, padding, bias):
-            conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias, device="meta")
-            return "conv", conv
-        case Relu():
-            return "relu", nn.ReLU()
-        case MaxPool2():
-            return "pool", nn.MaxPool2d(2)
-        case Flatten():
-            return "flatten", nn.Flatten()
-
-
-def _initialise(model: nn.Module, rng: np.random.Generator) -> None:
-    for layer in model.children():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            bound = np.float32(1.0 / math.sqrt(layer.weight[0].numel()))
-            for parameter in layer.parameters():
-                uniform = 2 * rng.random(tuple(parameter.shape), dtype=np.float32) - 1
-                parameter.data.copy_(torch.from_numpy(uniform * bound))

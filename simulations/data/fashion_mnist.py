@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from clients.data.idx import read_idx
 from coordinator.core.errors import ConfigError
 from simulations.data.dataset import Dataset
 from simulations.data.folder import DataFolder
-from simulations.data.idx import read_idx
 
 SUBFOLDER = "fashion-mnist"
 FILES = (

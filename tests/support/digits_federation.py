@@ -132,6 +132,7 @@ def digits_federation(folder: Path) -> Iterator[DigitsFederation]:
         }
         (folder / "federation.json").write_text(json.dumps(about))
         (folder / "password").write_text(PASSWORD)
+        (folder / "password").chmod(0o600)
         yield DigitsFederation(chain, store, [_node(folder, about, i) for i in range(CLIENTS)])
     store.close()
 

@@ -62,6 +62,7 @@ class Stage:
         self.folder, self.run = folder, folder / "run"
         self.password, self.key = folder / "password", folder / "watcher.json"
         self.password.write_text("correct horse\n")
+        self.password.chmod(0o600)
         secret = ["--password-file", self.password]
         made = fedproof("account", "new", self.key, *secret, "--json")
         self.address = str(json.loads(made.stdout)["address"])

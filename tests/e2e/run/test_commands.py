@@ -145,6 +145,8 @@ def test_a_wrong_password_and_an_open_key_are_refused(tmp_path: Path) -> None:
     password, wrong = tmp_path / "pw", tmp_path / "wrong"
     password.write_text("correct\n")
     wrong.write_text("battery\n")
+    for file in (password, wrong):
+        file.chmod(0o600)
     key = tmp_path / "key.json"
     made = fedproof("account", "new", key, "--password-file", password, "--json")
     assert made.returncode == 0, made.stderr

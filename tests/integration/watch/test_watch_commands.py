@@ -44,6 +44,7 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]
     folder = tmp_path_factory.mktemp("keys")
     password = folder / "password"
     password.write_text("correct horse\n")
+    password.chmod(0o600)
     made = account.create(folder / "watcher.json", "correct horse")
     return folder / "watcher.json", password, made.address
 

@@ -1,6 +1,7 @@
 """Key files: written once, private, and never opened with the wrong password."""
 
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -45,7 +46,17 @@ def test_a_key_others_can_read_is_refused(key_file: tuple[Path, str], tmp_path: 
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [("{", "not JSON"), ("[]", "no 'crypto'"), (json.dumps({"address": "00"}), "no 'crypto'")],
+    [
+        ("{", "not JSON"),
+        ("[" * 50_000, "not JSON"),
+        (" " * 100_000, "100000 bytes"),
+        ("[]", "no 'crypto'"),
+        (json.dumps({"address": "00"}), "no 'crypto'"),
+        (json.dumps({"crypto": []}), "no 'kdfparams'"),
+        (json.dumps({"crypto": {"kdfparams": {"n": 1 << 30, "r": 8}}}), "at most 1024 MiB"),
+        (json.dumps({"crypto": {"kdfparams": {"n": "1", "r": 8}}}), "n = '1'"),
+    ],
+    ids=["brace", "nested", "long", "list", "no-crypto", "no-kdf", "memory", "text"],
 )
 def test_a_file_that_is_no_keystore_is_refused(content: str, found: str, tmp_path: Path) -> None:
     path = tmp_path / "key.json"
@@ -68,9 +79,31 @@ def test_the_password_comes_from_a_file_or_the_environment(
 ) -> None:
     file = tmp_path / "pw"
     file.write_text("from file\nignored\n")
+    file.chmod(0o600)
     monkeypatch.setenv(account.PASSWORD_VARIABLE, "from environment")
     assert account.password_from(file, confirm=False) == "from file"
     assert account.password_from(None, confirm=False) == "from environment"
     file.write_text("")
     with pytest.raises(KeyFileError, match="empty"):
         account.password_from(file, confirm=False)
+    file.write_bytes(b"secret\xff")
+    with pytest.raises(KeyFileError, match=r"not UTF-8 text$"):
+        account.password_from(file, confirm=False)
+    with pytest.raises(KeyFileError, match="No such file"):
+        account.password_from(tmp_path / "none", confirm=False)
+
+
+def test_a_password_others_can_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "pw"
+    file.write_text("secret\n")
+    file.chmod(0o640)
+    with pytest.raises(KeyFileError, match="mode 0640 lets others read the password") as caught:
+        account.password_from(file, confirm=False)
+    assert "secret" not in str(caught.value)
+
+
+def test_children_do_not_inherit_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(account.PASSWORD_VARIABLE, "secret")
+    account.scrub_password()
+    assert account.PASSWORD_VARIABLE not in os.environ
+    account.scrub_password()

@@ -35,6 +35,7 @@ def settings(chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str
     secret = private_key(EXPERIMENT.seed, "contributor 0")
     key.write_text(json.dumps(Account.encrypt(secret, "pw", kdf="pbkdf2", iterations=2)))
     (tmp_path / "password").write_text("pw\n")
+    (tmp_path / "password").chmod(0o600)
     monkeypatch.setattr(
         participant.Web3, "HTTPProvider", lambda _url: EmbeddedProvider(chain.dispatcher)
     )

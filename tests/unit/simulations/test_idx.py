@@ -4,10 +4,10 @@ import struct
 import numpy as np
 import pytest
 
+from clients.data.idx import read_idx
 from coordinator.core.errors import ConfigError
 from simulations.data import load_dataset
 from simulations.data.fashion_mnist import FILES
-from simulations.data.idx import read_idx
 from simulations.schema import FashionMnistData
 
 

@@ -1,0 +1,1 @@
+"""A participant's own data, read from files it names; nothing of it leaves the machine."""

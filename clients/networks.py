@@ -1,0 +1,91 @@
+"""PyTorch modules made from a federation's architecture document.
+
+The document is the core's ``Architecture``, what scoring re-executes in integers: the order of the
+module's parameters cannot differ from it.
+"""
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from coordinator.core.errors import ConfigError
+from coordinator.core.scoring.architecture import (
+    Architecture,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2,
+    Relu,
+)
+
+
+def build_network(architecture: Architecture) -> nn.Sequential:
+    """Build the module of an architecture; its parameters hold nothing yet.
+
+    Layers start on the meta device: their constructors would otherwise draw from torch's global
+    generator.
+    """
+    return nn.Sequential(_named_modules(architecture.layers)).to_empty(device="cpu")
+
+
+def initialise(model: nn.Module, rng: np.random.Generator) -> None:
+    """Give a module initial weights, in place.
+
+    Weights and biases are uniform within ``1 / sqrt(fan_in)``, PyTorch's own rule, but drawn from
+    ``rng``: no global random state is read or moved.
+    """
+    for layer in model.children():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            bound = np.float32(1.0 / math.sqrt(layer.weight[0].numel()))
+            for parameter in layer.parameters():
+                uniform = 2 * rng.random(tuple(parameter.shape), dtype=np.float32) - 1
+                parameter.data.copy_(torch.from_numpy(uniform * bound))
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, NDArray[np.floating]]) -> None:
+    """Copy named tensors into a module.
+
+    Raises
+    ------
+    ConfigError
+        If names or shapes are not the module's own.
+    """
+    state = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(values.shape) for name, values in weights.items()}
+    if found != state:
+        raise ConfigError(f"the model received has tensors {found}, the architecture gives {state}")
+    model.load_state_dict(
+        {name: torch.from_numpy(np.array(values, np.float32)) for name, values in weights.items()}
+    )
+
+
+def _named_modules(layers: Sequence[Layer]) -> OrderedDict[str, nn.Module]:
+    """Return conv1, relu1, pool1, ..., linear1: counted by kind."""
+    counts: Counter[str] = Counter()
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for layer in layers:
+        name, module = _module(layer)
+        counts[name] += 1
+        modules[f"{name}{counts[name]}"] = module
+    return modules
+
+
+def _module(layer: Layer) -> tuple[str, nn.Module]:
+    match layer:
+        case Linear(inputs, outputs, bias):
+            return "linear", nn.Linear(inputs, outputs, bias, device="meta")
+        case Conv2d(inputs, outputs, kernel, padding, bias):
+            conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias, device="meta")
+            return "conv", conv
+        case Relu():
+            return "relu", nn.ReLU()
+        case MaxPool2():
+            return "pool", nn.MaxPool2d(2)
+        case Flatten():
+            return "flatten", nn.Flatten()
