@@ -10,11 +10,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 
-import rlp
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
-from contracts import calls, referee_calls
+from contracts import calls
 from contracts.calls import Call
 from contracts.chain.node import EmbeddedNode
 from contracts.chain.provider import EmbeddedProvider
@@ -22,21 +21,17 @@ from contracts.chain.rpc import Dispatcher
 from contracts.federation import Federation
 from contracts.records import Terms
 from contracts.referee import Referee
+from coordinator.adapters.deployment import Deployment, deploy_federation
 from coordinator.adapters.ledger import ChainLedger
 from coordinator.core.commitment import rewards_tree
 from coordinator.core.documents import reward_leaves
-from coordinator.core.signing import checksum_address
-from coordinator.core.types import Address, RoundId, Wei, address_bytes
+from coordinator.core.types import Address, RoundId, Wei
 from coordinator.ports import ArtifactStore
 from simulations.identities import Identities, genesis_of
 from simulations.schema import Experiment
 
 TRANSACTIONS_PER_BLOCK = 100
 """Joins and claims go in blocks of this many: fixed, since block hashes depend on it."""
-
-
-_APPOINTED = 5
-"""Transactions of the coordinator before it bonds: four contracts, and naming the referee."""
 
 
 class PatientLedger(ChainLedger):
@@ -152,8 +147,8 @@ def open_chain(
     try:
         dispatcher = Dispatcher(node, dev=True)
         w3 = Web3(EmbeddedProvider(dispatcher))
-        terms = terms_of(experiment, identities, initial_model_root)
-        federation = _deployed(w3, node, identities.coordinator, terms)
+        deployment = deployment_of(experiment, identities, initial_model_root)
+        federation = deploy_federation(w3, identities.coordinator, deployment)
         ledger = PatientLedger(
             federation,
             identities.coordinator,
@@ -161,8 +156,6 @@ def open_chain(
             lambda: node.next_timestamp,
         )
         chain = SimulatedChain(node, dispatcher, federation, ledger, identities)
-        _appoint_referee(chain, experiment)
-        _fund(chain, experiment)
         _join(chain, experiment)
     except BaseException:
         node.close()
@@ -189,53 +182,17 @@ def terms_of(experiment: Experiment, identities: Identities, initial_model_root:
     )
 
 
-def contract_address(deployer: Address, nonce: int = 0) -> Address:
-    """Return where an account's transaction puts its contract (keccak of RLP, CREATE)."""
-    return checksum_address(Web3.keccak(rlp.encode([address_bytes(deployer), nonce]))[12:])
-
-
-def _deployed(w3: Web3, node: EmbeddedNode, coordinator: LocalAccount, terms: Terms) -> Federation:
-    address = Address(coordinator.address)
-    if node.get_nonce(address) == 0:
-        return Federation.deploy(w3, coordinator, terms)
-    return Federation(w3, contract_address(address))
-
-
-def _appoint_referee(chain: SimulatedChain, experiment: Experiment) -> None:
-    """Deploy the referee and its two examiners, and name it: transactions 1 to 4."""
-    coordinator, federation = chain.identities.coordinator, chain.federation
-    aggregates, records, referee = (
-        contract_address(Address(coordinator.address), nonce) for nonce in (1, 2, 3)
+def deployment_of(
+    experiment: Experiment, identities: Identities, initial_model_root: bytes
+) -> Deployment:
+    """Return all that the coordinator deploys, bonds and funds."""
+    return Deployment(
+        terms=terms_of(experiment, identities, initial_model_root),
+        dispute_deposit_wei=Wei(experiment.stake.dispute_deposit_wei),
+        answer_s=experiment.chain.answer_s,
+        coordinator_bond_wei=Wei(experiment.stake.coordinator_bond_wei),
+        pool_wei=Wei(experiment.rewards.pool_wei),
     )
-    deposit = Wei(experiment.stake.dispute_deposit_wei)
-
-    def deploy(call: Call) -> None:
-        federation.send(federation.transactor.prepare(coordinator, call, None))
-
-    steps: Sequence[Callable[[], object]] = (
-        *(
-            partial(deploy, referee_calls.deploy_examiner(name, federation.address))
-            for name in referee_calls.EXAMINERS
-        ),
-        lambda: deploy(
-            referee_calls.deploy_referee(
-                federation.address, (aggregates, records), deposit, experiment.chain.answer_s
-            )
-        ),
-        lambda: federation.set_referee(coordinator, referee),
-    )
-    for step in steps[chain.node.get_nonce(Address(coordinator.address)) - 1 :]:
-        step()
-
-
-def _fund(chain: SimulatedChain, experiment: Experiment) -> None:
-    """Bond the coordinator and fill the pool, once: its transactions 5 and 6."""
-    coordinator = chain.identities.coordinator
-    sent = chain.node.get_nonce(Address(coordinator.address))
-    if sent == _APPOINTED:
-        chain.federation.bond_coordinator(coordinator, Wei(experiment.stake.coordinator_bond_wei))
-    if sent <= _APPOINTED + 1 and experiment.rewards.pool_wei:
-        chain.federation.fund(coordinator, Wei(experiment.rewards.pool_wei))
 
 
 def _join(chain: SimulatedChain, experiment: Experiment) -> None:
