@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from coordinator.core.errors import ConfigError
-from simulations.load_errors import describe, options_by_kind
+from coordinator.settings.faults import options_by_kind
+from coordinator.settings.load import read_toml, validated
 from simulations.schema import Experiment
 
 CONFIG_FOLDER = Path(__file__).parent / "configs"
@@ -47,7 +46,7 @@ def load_experiment(
         Naming file, key, what was found and what was expected.
     """
     file = _find(str(path))
-    raw = _read(file)
+    raw = read_toml(file)
     overridden: list[str] = []
     for text in overrides:
         overridden.append(_override(raw, text, overridden))
@@ -75,10 +74,7 @@ def experiment_from_json(data: bytes, source: str) -> Experiment:
 
 
 def _validate(raw: Mapping[str, Any], source: str, overridden: Sequence[str]) -> Experiment:
-    try:
-        return Experiment.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(describe(error, source, overridden)) from error
+    return validated(Experiment, raw, source, overridden)
 
 
 def _find(name: str) -> Path:
@@ -93,25 +89,6 @@ def _find(name: str) -> Path:
         f"experiment {name}: no such file, and not one of the shipped experiments "
         f"({', '.join(shipped)}){hint}"
     )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    text = ""
-    try:
-        text = file.read_bytes().decode()
-        return tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{file}: byte {error.start} is not UTF-8; an experiment is a UTF-8 TOML file"
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        # tomllib says "(at line L, column C)", but not which line the end of the document is.
-        lines = text.split("\n")
-        end = f"at line {len(lines)}, column {len(lines[-1]) + 1}, the end"
-        message = str(error).replace("at end of document", end)
-        raise ConfigError(f"{file}: malformed TOML: {message}") from error
 
 
 def _override(raw: dict[str, Any], text: str, earlier: Sequence[str]) -> str:
@@ -140,7 +117,7 @@ def _drop_former_options(
     What no kind knows is a mistake, and what an override gave is a contradiction: both stay, to
     be refused.
     """
-    options = options_by_kind(path[0])
+    options = options_by_kind(path[0], Experiment)
     if (own := options.get(str(table["kind"]))) is None:
         return
     known = frozenset().union(*options.values())

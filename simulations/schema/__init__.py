@@ -4,14 +4,10 @@ Sections live in ``training`` (data, partition, model), ``federation`` (cohort, 
 chain) and ``behaviours``; ``experiment`` joins them. ``docs/experiments.md`` is the reference.
 """
 
-from simulations.schema.attacks import AttackConfig
-from simulations.schema.base import parse_wei
-from simulations.schema.behaviours import BehaviourConfig
-from simulations.schema.experiment import Experiment
-from simulations.schema.federation import (
+from coordinator.settings.base import parse_wei
+from coordinator.settings.learning import CnnModel, LogisticModel, MlpModel, Model, Training
+from coordinator.settings.terms import (
     Aggregator,
-    Chain,
-    Cohort,
     ExamplesScoring,
     FedAvgAggregator,
     LeaveOneOutScoring,
@@ -21,12 +17,14 @@ from simulations.schema.federation import (
     Scoring,
     Stake,
     TrimmedMeanAggregator,
-    Watcher,
 )
+from simulations.schema.attacks import AttackConfig
+from simulations.schema.behaviours import BehaviourConfig
+from simulations.schema.experiment import Experiment
+from simulations.schema.federation import Chain, Cohort, Watcher
 from simulations.schema.training import (
     BreastCancerData,
     BySitePartition,
-    CnnModel,
     Data,
     DigitsData,
     DirichletPartition,
@@ -35,11 +33,7 @@ from simulations.schema.training import (
     HeartDiseaseData,
     HubData,
     IidPartition,
-    LogisticModel,
-    MlpModel,
-    Model,
     Partition,
-    Training,
 )
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from simulations.schema.base import Section
+from coordinator.settings.base import Section
 
 
 class _Attack(Section):

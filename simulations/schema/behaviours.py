@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from simulations.schema.base import ClientIds, Section
+from coordinator.settings.base import ClientIds, Section
 
 
 class _Behaviour(Section):

@@ -8,13 +8,10 @@ from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
 from coordinator.core.canonical import canonical_json
-from simulations.schema.attacks import AttackConfig
-from simulations.schema.base import Section
-from simulations.schema.behaviours import BehaviourConfig
-from simulations.schema.federation import (
+from coordinator.settings.base import Section
+from coordinator.settings.learning import MlpModel, Model, Training
+from coordinator.settings.terms import (
     Aggregator,
-    Chain,
-    Cohort,
     ExamplesScoring,
     FedAvgAggregator,
     Numbers,
@@ -22,18 +19,11 @@ from simulations.schema.federation import (
     Scoring,
     Stake,
     TrimmedMeanAggregator,
-    Watcher,
 )
-from simulations.schema.training import (
-    Data,
-    DigitsData,
-    Evaluation,
-    IidPartition,
-    MlpModel,
-    Model,
-    Partition,
-    Training,
-)
+from simulations.schema.attacks import AttackConfig
+from simulations.schema.behaviours import BehaviourConfig
+from simulations.schema.federation import Chain, Cohort, Watcher
+from simulations.schema.training import Data, DigitsData, Evaluation, IidPartition, Partition
 
 ANSWER_S = 600
 QUESTIONS_IN_UNBONDING = 5

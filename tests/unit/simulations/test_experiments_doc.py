@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from coordinator.settings.faults import options_by_kind
 from simulations.load import shipped_experiments
-from simulations.load_errors import options_by_kind
 from simulations.schema import Experiment
 
 TEXT = (Path(__file__).parents[3] / "docs" / "experiments.md").read_text()
@@ -39,7 +39,7 @@ def test_every_key_and_kind_is_there(section):
     text = passage(section)
     default = Experiment.model_fields[section].default
     keys = set(type(default).model_fields) if isinstance(default, BaseModel) else set()
-    for kind, options in options_by_kind(section).items():
+    for kind, options in options_by_kind(section, Experiment).items():
         assert named(kind, text)
         keys |= options
     assert [key for key in sorted(keys - {"kind"}) if not named(key, text)] == []
@@ -47,7 +47,7 @@ def test_every_key_and_kind_is_there(section):
 
 def test_every_behaviour_has_a_row():
     rows = re.findall(r"^\| `(\w+)` \|", passage("behaviours"), re.MULTILINE)
-    assert sorted(rows[1:]) == sorted(options_by_kind("behaviours"))
+    assert sorted(rows[1:]) == sorted(options_by_kind("behaviours", Experiment))
     assert rows[0] == "kind"
 
 

@@ -1,4 +1,4 @@
-"""One-line messages for what pydantic found wrong with an experiment."""
+"""One-line messages for what pydantic found wrong with a file of settings."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,14 +6,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from simulations.schema import Experiment
-
 Location = tuple[int | str, ...]
 
-# Sections whose location in a pydantic error carries the kind behind the name.
-_UNIONS = ("data", "partition", "model", "aggregator", "scoring")
-_LISTS = ("behaviours", "coordinator_attacks")
-"""Lists of tables with a kind."""
+Schema = type[BaseModel]
 
 _TYPES = {
     "int_type": "an integer",
@@ -40,8 +35,8 @@ _LIMITS = {
 }
 
 
-def describe(error: ValidationError, source: str, overridden: Sequence[str]) -> str:
-    """Say in one line what is wrong with an experiment.
+def describe(error: ValidationError, source: str, overridden: Sequence[str], schema: Schema) -> str:
+    """Say in one line what is wrong with a file of settings.
 
     Parameters
     ----------
@@ -51,23 +46,25 @@ def describe(error: ValidationError, source: str, overridden: Sequence[str]) -> 
         The file, for the start of the message.
     overridden
         Key paths that ``--set`` or ``--seed`` gave; a fault there is blamed on the option.
+    schema
+        The model the file was validated against.
     """
     faults = error.errors(include_url=False)
     first = faults[0]
-    kind, location = _split(first["loc"])
+    kind, location = _split(first["loc"], schema)
     key = _dotted(location)
     blamed = next((k for k in overridden if key == k or key.startswith(f"{k}.")), None)
     place = f"{source} (--set {blamed})" if blamed else source
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{place}: {_message(dict(first), key, location, kind)}{more}"
+    return f"{place}: {_message(dict(first), key, location, kind, schema)}{more}"
 
 
-def _split(location: Location) -> tuple[str | None, Location]:
+def _split(location: Location, schema: Schema) -> tuple[str | None, Location]:
     """Take the union's tag out of a location."""
-    if len(location) > 1 and location[0] in _UNIONS:
-        return str(location[1]), (location[0], *location[2:])
-    if len(location) > 2 and location[0] in _LISTS:
-        return str(location[2]), (*location[:2], *location[3:])
+    kinds = options_by_kind(str(location[0]), schema) if location else {}
+    depth = 2 if len(location) > 1 and isinstance(location[1], int) else 1
+    if len(location) > depth and location[depth] in kinds:
+        return str(location[depth]), (*location[:depth], *location[depth + 1 :])
     return None, location
 
 
@@ -75,12 +72,14 @@ def _dotted(location: Location) -> str:
     return ".".join(str(part) for part in location)
 
 
-def _message(fault: dict[str, Any], key: str, location: Location, kind: str | None) -> str:
+def _message(
+    fault: dict[str, Any], key: str, location: Location, kind: str | None, schema: Schema
+) -> str:
     code, context = fault["type"], fault.get("ctx", {})
     if code == "contradiction":
         return str(context["fault"])
     if code == "extra_forbidden":
-        return f'unknown key "{key}"{_hint(location, kind)}'
+        return f'unknown key "{key}"{_hint(location, kind, schema)}'
     if code == "missing":
         return f'key "{key}" is missing; {_kind_words(location, kind)} needs it'
     if code == "union_tag_not_found":
@@ -126,15 +125,15 @@ def _closest(word: str, candidates: Sequence[str]) -> str:
 
 
 def _kind_words(location: Location, kind: str | None) -> str:
-    return f'{location[0]}.kind = "{kind}"' if kind else "the experiment"
+    return f'{location[0]}.kind = "{kind}"' if kind else "the file"
 
 
-def _hint(location: Location, kind: str | None) -> str:
+def _hint(location: Location, kind: str | None, schema: Schema) -> str:
     """Say which key was meant, or which kind the key belongs to."""
     key, section = str(location[-1]), str(location[0])
-    models: dict[str | None, type[BaseModel]] = {None: Experiment}
+    models: dict[str | None, type[BaseModel]] = {None: schema}
     if len(location) > 1:
-        models = dict(_models(section))
+        models = dict(_models(section, schema))
     own = models[kind]
     owners = [k for k, model in models.items() if k != kind and key in model.model_fields]
     if owners:
@@ -146,16 +145,17 @@ def _hint(location: Location, kind: str | None) -> str:
     return close or f"; known keys: {', '.join(known)}"
 
 
-def options_by_kind(section: str) -> dict[str, frozenset[str]]:
+def options_by_kind(section: str, schema: Schema) -> dict[str, frozenset[str]]:
     """Return, for each ``kind`` of a section, the options it knows; empty without kinds."""
-    if section not in (*_UNIONS, *_LISTS):
+    if section not in schema.model_fields:
         return {}
-    return {str(kind): frozenset(model.model_fields) for kind, model in _models(section)}
+    found = dict(_models(section, schema))
+    return {str(kind): frozenset(m.model_fields) for kind, m in found.items() if kind is not None}
 
 
-def _models(section: str) -> Iterator[tuple[str | None, type[BaseModel]]]:
+def _models(section: str, schema: Schema) -> Iterator[tuple[str | None, Schema]]:
     """Yield (kind, model) of a section; a section without kinds yields (None, model)."""
-    for model in _leaves(Experiment.model_fields[section].annotation):
+    for model in _leaves(schema.model_fields[section].annotation):
         field = model.model_fields.get("kind")
         yield (get_args(field.annotation)[0] if field else None), model
 

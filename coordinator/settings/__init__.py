@@ -1,0 +1,1 @@
+"""Typed files an operator writes, and what a federation agrees on; pydantic stops here."""

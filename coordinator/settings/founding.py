@@ -1,0 +1,164 @@
+"""``federation.toml``: what ``fedproof federation init`` makes a federation from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
+from pydantic_core import PydanticCustomError
+
+from coordinator.settings.agreement import AddressText, Features, Name
+from coordinator.settings.base import PositiveWei, Section
+from coordinator.settings.coordinator import Port
+from coordinator.settings.learning import LogisticModel, Model, Training
+from coordinator.settings.load import load_settings
+from coordinator.settings.terms import (
+    ETHER,
+    Aggregator,
+    ExamplesScoring,
+    FedAvgAggregator,
+    Numbers,
+    Rewards,
+    Scoring,
+    Stake,
+    TrimmedMeanAggregator,
+    Windows,
+)
+
+
+class FoundingChain(Section):
+    """``rpc`` empty is the embedded chain; the one line to change for another node.
+
+    On the embedded chain every participant starts with ``starting_balance_wei``.
+    """
+
+    rpc: str = Field(default="", pattern=r"^(https?://[^\s]+)?$")
+    chain_id: int = Field(default=1337, ge=1, lt=2**53)
+    starting_balance_wei: PositiveWei = 100 * ETHER
+
+
+class FoundingHost(Section):
+    """Where the coordinator listens, and the names its certificate is for.
+
+    ``tls`` can be turned off on loopback only.
+    """
+
+    host: str = "127.0.0.1"
+    names: list[str] = Field(default=["localhost", "127.0.0.1"], min_length=1)
+    http_port: Port = 8700
+    superlink_port: Port = 9092
+    tls: bool = True
+
+
+class FoundingInput(Section):
+    """What one example looks like, and how many classes there are."""
+
+    shape: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, max_length=3)
+    classes: int = Field(ge=2, le=65_536)
+
+
+class FoundingRound(Section):
+    """Who makes a round, how long it may take, how many there are (0: without end)."""
+
+    min_contributors: int = Field(default=0, ge=0)
+    min_online: int = Field(default=0, ge=0)
+    duration_s: int = Field(default=300, ge=1)
+    rounds: int = Field(default=0, ge=0)
+    sealed: bool = False
+
+
+class FoundingParticipant(Section):
+    """One participant. With an ``address`` of its own, no account is made for it.
+
+    ``node_key`` names the public key file of its SuperNode, if it has one already.
+    """
+
+    name: Name
+    address: AddressText | Literal[""] = ""
+    node_key: str = ""
+
+
+class Founding(Section):
+    """One federation, before it exists. ``seed`` decides the model's initial weights."""
+
+    format: Literal["fedproof-founding-1"] = "fedproof-founding-1"
+    name: Name
+    seed: int = Field(default=1, ge=0, lt=2**63)
+    input: FoundingInput
+    features: Features = Features()
+    model: Model = LogisticModel()
+    training: Training = Training()
+    aggregator: Aggregator = FedAvgAggregator()
+    scoring: Scoring = ExamplesScoring()
+    evaluation_data: str = ""
+    numbers: Numbers = Numbers()
+    stake: Stake = Stake()
+    rewards: Rewards = Rewards()
+    windows: Windows = Windows()
+    round: FoundingRound = FoundingRound()
+    access: Literal["public", "members"] = "public"
+    chain: FoundingChain = FoundingChain()
+    host: FoundingHost = FoundingHost()
+    participants: list[FoundingParticipant] = Field(default=[])
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _resolve(cls, raw: Any, handler: ModelWrapValidatorHandler["Founding"]) -> "Founding":
+        founding = handler(raw)
+        for fault in _contradictions(founding):
+            raise PydanticCustomError("contradiction", "{fault}", {"fault": fault})
+        return founding
+
+    @property
+    def min_contributors(self) -> int:
+        """The fewest updates a round is sealed with: as set, or what the fault bound needs."""
+        return self.round.min_contributors or 2 * self.fault_bound + 1
+
+    @property
+    def fault_bound(self) -> int:
+        """How many Byzantine contributors the rule tolerates."""
+        rule = self.aggregator
+        return rule.num_byzantine if isinstance(rule, TrimmedMeanAggregator) else 0
+
+
+def _contradictions(founding: Founding) -> Iterator[str]:
+    names = [participant.name for participant in founding.participants]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield f'participants.{index}.name = "{name}" is there twice'
+    if founding.min_contributors <= 2 * founding.fault_bound:
+        yield (
+            f"round.min_contributors = {founding.min_contributors} is below the "
+            f"{2 * founding.fault_bound + 1} that aggregator.num_byzantine = "
+            f"{founding.fault_bound} needs (2f < n)"
+        )
+    lasting = founding.round.duration_s + founding.windows.challenge_window_s
+    if founding.windows.unbonding_s < lasting:
+        yield (
+            f"windows.unbonding_s = {founding.windows.unbonding_s} must be at least "
+            f"round.duration_s + windows.challenge_window_s = {lasting}, or a bond could leave "
+            "before its offence is proven"
+        )
+    if 5 * founding.windows.answer_s > founding.windows.unbonding_s:
+        yield (
+            f"windows.answer_s = {founding.windows.answer_s} must be at most a fifth of "
+            f"windows.unbonding_s = {founding.windows.unbonding_s}"
+        )
+    if founding.windows.min_open_s >= founding.round.duration_s:
+        yield (
+            f"windows.min_open_s = {founding.windows.min_open_s} must be less than "
+            f"round.duration_s = {founding.round.duration_s}"
+        )
+    features = founding.features
+    if not len(features.names) == len(features.mean) == len(features.scale):
+        yield (
+            f"features has {len(features.names)} names, {len(features.mean)} means and "
+            f"{len(features.scale)} scales; expected as many of each"
+        )
+    if founding.scoring.kind == "leave_one_out" and not founding.evaluation_data:
+        yield 'scoring.kind = "leave_one_out" needs evaluation_data, a public .npz with x and y'
+
+
+def load_founding(path: Path) -> Founding:
+    """Read ``federation.toml``; raises ``ConfigError`` naming file and key."""
+    return load_settings(Founding, path)

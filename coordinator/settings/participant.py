@@ -1,0 +1,146 @@
+"""``participant.toml``: how one organisation takes part in a federation.
+
+Relative paths are relative to the file itself.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from coordinator.settings.base import Section, WeiAmount, by_kind
+from coordinator.settings.coordinator import CoordinatorLog, KeyFile
+from coordinator.settings.load import load_settings
+from coordinator.settings.terms import ETHER
+
+
+class CoordinatorReach(Section):
+    """Where the federation is reached. ``ca`` is the certificate authority all of it is under.
+
+    ``rpc`` may be any node of the chain, one's own best of all; ``confirmations`` is how deep a
+    block must lie before it is remembered as seen (0 for the embedded chain, which never
+    reorganises).
+    """
+
+    rpc: str = Field(pattern=r"^https?://[^\s]+$")
+    store: str = Field(pattern=r"^https?://[^\s]+$")
+    superlink: str = Field(pattern=r"^[^\s:]+:\d{1,5}$")
+    ca: str = ""
+    confirmations: int = Field(default=0, ge=0, le=10_000)
+
+
+class ParticipantNode(Section):
+    """The SuperNode's own key (OpenSSH), and the port it answers its own processes on."""
+
+    key: str = ""
+    port: int = Field(default=0, ge=0, le=65_535)
+
+
+class CsvData(Section):
+    """A CSV file with a header line; ``features`` empty means all columns but the label.
+
+    Cells equal to one of ``missing`` become ``fill``, or are a mistake where there is no fill.
+    """
+
+    kind: Literal["csv"] = "csv"
+    path: str = Field(min_length=1)
+    label: str = Field(default="label", min_length=1)
+    features: list[str] = Field(default=[])
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    missing: list[str] = Field(default=[""])
+    fill: float | None = None
+
+
+class NumpyData(Section):
+    """An ``.npz`` with two arrays, or two ``.npy`` files (``path`` and ``labels_path``)."""
+
+    kind: Literal["numpy"]
+    path: str = Field(min_length=1)
+    labels_path: str = ""
+    features: str = "x"
+    labels: str = "y"
+
+
+class IdxData(Section):
+    """Images and labels in the IDX format of MNIST, gzipped or not."""
+
+    kind: Literal["idx"]
+    images: str = Field(min_length=1)
+    labels: str = Field(min_length=1)
+
+
+class ImageFolderData(Section):
+    """One folder a class; classes are numbered in the order given, or of their names."""
+
+    kind: Literal["image_folder"]
+    path: str = Field(min_length=1)
+    classes: list[str] = Field(default=[])
+    grey: bool = False
+
+
+class PythonData(Section):
+    """``module:function``, called without arguments, returns features and labels as arrays."""
+
+    kind: Literal["python"]
+    function: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+
+
+ParticipantData = Annotated[
+    Annotated[
+        CsvData | NumpyData | IdxData | ImageFolderData | PythonData, Field(discriminator="kind")
+    ],
+    by_kind("csv"),
+]
+
+
+class DataUse(Section):
+    """The participant's own limits on what its data is used for; 0 is no limit.
+
+    ``rounds`` in all, ``min_contributors`` the rule must ask for (so that an aggregate hides
+    one's own update), ``max_examples`` of the data at most, ``sealed_only`` refuses federations
+    in which updates could be copied.
+    """
+
+    rounds: int = Field(default=0, ge=0)
+    min_contributors: int = Field(default=0, ge=0)
+    max_examples: int = Field(default=0, ge=0)
+    sealed_only: bool = False
+
+
+class ParticipantStake(Section):
+    """``join``: bond by oneself, ``bond_wei`` of it (0: the least the contract takes)."""
+
+    join: bool = True
+    bond_wei: WeiAmount = 0
+
+
+class ParticipantRewards(Section):
+    """Claim as soon as at least so much is owed; 0 never claims by itself."""
+
+    claim_above_wei: WeiAmount = ETHER // 10
+
+
+class ParticipantSettings(Section):
+    """One participant. ``app`` names an unmodified Flower ClientApp, ``module:app``.
+
+    Without it the built-in trainer learns the federation's architecture from ``data``.
+    """
+
+    format: Literal["fedproof-participant-1"] = "fedproof-participant-1"
+    name: str = Field(default="participant", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    federation: str = "federation.json"
+    state: str = "state"
+    account: KeyFile
+    coordinator: CoordinatorReach
+    node: ParticipantNode = ParticipantNode()
+    app: str = Field(default="", pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$")
+    data: ParticipantData | None = None
+    limits: DataUse = DataUse()
+    stake: ParticipantStake = ParticipantStake()
+    rewards: ParticipantRewards = ParticipantRewards()
+    log: CoordinatorLog = CoordinatorLog()
+
+
+def load_participant(path: Path) -> ParticipantSettings:
+    """Read ``participant.toml``; raises ``ConfigError`` naming file and key."""
+    return load_settings(ParticipantSettings, path)

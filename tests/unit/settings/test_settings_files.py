@@ -1,0 +1,94 @@
+"""The three files operators write, and the agreement: mistakes are one line that names the key."""
+
+import json
+
+import pytest
+
+from coordinator.core.errors import ConfigError
+from coordinator.settings.agreement import agreement_from
+from coordinator.settings.coordinator import load_coordinator
+from coordinator.settings.founding import load_founding
+from coordinator.settings.participant import load_participant
+
+FOUNDING = 'name = "hearts"\n[input]\nshape = [13]\nclasses = 2\n'
+COORDINATOR = '[account]\nkey = "k.json"\n'
+PARTICIPANT = (
+    '[account]\nkey = "k.json"\n[coordinator]\nrpc = "https://a/rpc"\n'
+    'store = "https://a"\nsuperlink = "a:9092"\n'
+)
+LOADERS = {
+    "founding": (load_founding, FOUNDING),
+    "coordinator": (load_coordinator, COORDINATOR),
+    "participant": (load_participant, PARTICIPANT),
+}
+
+
+def load(tmp_path, which, extra=""):
+    loader, text = LOADERS[which]
+    path = tmp_path / f"{which}.toml"
+    path.write_text(text + extra)
+    return loader(path)
+
+
+@pytest.mark.parametrize("which", LOADERS)
+def test_the_least_that_is_needed_is_enough(tmp_path, which):
+    assert load(tmp_path, which).format.endswith("-1")
+
+
+@pytest.mark.parametrize(
+    ("which", "extra", "named"),
+    [
+        ("founding", "[round]\ndurations = 3\n", 'unknown key "round.durations"'),
+        ("founding", '[[participants]]\nnam = "a"\n', 'key "participants.0.name" is missing'),
+        ("founding", "[windows]\nanswer_s = 80000\n", "at most a fifth of"),
+        ("founding", "[windows]\nunbonding_s = 100\nanswer_s = 1\n", "must be at least"),
+        ("founding", '[scoring]\nkind = "leave_one_out"\n', "needs evaluation_data"),
+        ("founding", '[aggregator]\nkind = "trimmed_mean"\nnum_byzantine = "2"\n', "an integer"),
+        ("founding", '[features]\nnames = ["a"]\n', "1 names, 0 means and 0 scales"),
+        ("coordinator", "[http]\nport = 70000\n", "http.port = 70000: expected at most 65535"),
+        ("coordinator", '[chain]\nrpc = "localhost"\n', 'chain.rpc = "localhost": expected text'),
+        ("participant", '[data]\nkind = "csw"\n', 'data.kind = "csw": expected'),
+        ("participant", '[data]\npth = "x"\n', 'key "data.path" is missing'),
+        ("participant", '[data]\nkind = "python"\nfunction = "rm -rf"\n', "data.function"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path, which, extra, named):
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, which, extra)
+    assert named in str(refused.value)
+    assert str(refused.value).startswith(str(tmp_path))
+    assert "\n" not in str(refused.value)
+
+
+def test_two_participants_of_one_name(tmp_path):
+    with pytest.raises(ConfigError, match=r'participants\.1\.name = "a" is there twice'):
+        load(tmp_path, "founding", '[[participants]]\nname = "a"\n' * 2)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_participant(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (b"{", "not JSON"),
+        (b"[" * 200_000, "nested"),
+        (b"[]", "expected a JSON object, found list"),
+        (b"{}", 'key "name" is missing'),
+    ],
+)
+def test_an_agreement_that_is_none(data, named):
+    with pytest.raises(ConfigError, match=named):
+        agreement_from(data, "federation.json")
+
+
+def test_an_agreement_with_a_broken_manifest():
+    digest, address = "00" * 32, "0x" + "11" * 20
+    raw = {
+        "name": "x", "chain_id": 1, "contract": address, "initial_model_root": digest,
+        "manifest": {}, "rule": {}, "scoring": {}, "round_duration_s": 1,
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match=r"federation\.json: manifest: "):
+        agreement_from(json.dumps(raw).encode(), "federation.json")
