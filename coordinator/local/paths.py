@@ -1,0 +1,72 @@
+"""Where the socket of a state folder lies, and who may get at it.
+
+A Unix socket's path holds 107 bytes at most. Where a state folder's own path is longer than that
+leaves room for, the socket goes into the user's runtime folder under a name made from it.
+"""
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from coordinator.core.errors import ConfigError
+
+SUN_PATH_BYTES: Final = 107
+_FOLDER: Final = "run"
+
+
+def socket_path(state: Path, name: str) -> Path:
+    """Return the socket called ``name`` of a state folder: the same each time.
+
+    Its folder is made, mode 0700, and must be this user's.
+
+    Raises
+    ------
+    ConfigError
+        If the folder cannot be made, or is somebody else's; or if every path is too long.
+    """
+    absolute = state.absolute()
+    digest = hashlib.sha256(os.fsencode(absolute)).hexdigest()[:16]
+    places = [absolute / _FOLDER / f"{name}.sock"]
+    places += [folder / f"{digest}-{name}.sock" for folder in _runtime_folders()]
+    for path in places:
+        if len(os.fsencode(path)) <= SUN_PATH_BYTES:
+            private_folder(path.parent)
+            return path
+    raise ConfigError(
+        f"{state}: no folder for the socket {name!r}: a path of at most {SUN_PATH_BYTES} bytes is "
+        "needed; choose a state folder with a shorter path, or set XDG_RUNTIME_DIR"
+    )
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder that only this user can enter, or check that it is one; return it.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be made, is no folder, or is somebody else's. One of ours that is open to
+        others is closed to them.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise ConfigError(f"{folder}: expected a folder")
+        if found.st_uid != os.getuid():
+            raise ConfigError(f"{folder}: belongs to user {found.st_uid}, expected {os.getuid()}")
+        if found.st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(f"{folder}: {error.strerror or error}") from error
+    return folder
+
+
+def _runtime_folders() -> Iterator[Path]:
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given and Path(given).is_dir():
+        yield Path(given) / "fedproof"
+    yield Path(tempfile.gettempdir()) / f"fedproof-{os.getuid()}"
