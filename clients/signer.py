@@ -2,19 +2,29 @@
 
 from typing import Protocol
 
-from coordinator.core.signing import address_of_key, sign_update
-from coordinator.core.types import Address, SignedUpdate, SigningDomain, UpdateMessage
+from coordinator.core.signing import address_of_key, sign_statement, sign_update
+from coordinator.core.types import (
+    Address,
+    Signed,
+    SignedUpdate,
+    SigningDomain,
+    Statement,
+    UpdateMessage,
+)
 
 
 class UpdateSigner(Protocol):
-    """Signs update statements for one address."""
+    """Signs updates, and the smaller statements around them, for one address."""
 
     @property
     def address(self) -> Address:
         """The contributor."""
 
     def sign(self, domain: SigningDomain, message: UpdateMessage) -> SignedUpdate:
-        """Return the signed statement."""
+        """Return the signed update."""
+
+    def sign_statement(self, domain: SigningDomain, statement: Statement) -> Signed[Statement]:
+        """Return the signed presence, commitment or read request."""
 
 
 class KeySigner:
@@ -32,6 +42,10 @@ class KeySigner:
     def sign(self, domain: SigningDomain, message: UpdateMessage) -> SignedUpdate:
         """Sign (EIP-712, deterministic)."""
         return sign_update(domain, message, self._private_key)
+
+    def sign_statement(self, domain: SigningDomain, statement: Statement) -> Signed[Statement]:
+        """Sign (EIP-712, deterministic)."""
+        return sign_statement(domain, statement, self._private_key)
 
     def __repr__(self) -> str:
         return f"KeySigner({self._address})"

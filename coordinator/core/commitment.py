@@ -17,6 +17,7 @@ from coordinator.core.signing import SIGNATURE_BYTES, domain_separator
 from coordinator.core.standard_tree import StandardTree
 from coordinator.core.types import (
     Address,
+    CommitmentLeaf,
     ContributorLeaf,
     RewardLeaf,
     RoundId,
@@ -27,6 +28,8 @@ from coordinator.core.types import (
 
 __all__ = [
     "canonical_json",
+    "commitment_leaf_hash",
+    "commitments_tree",
     "contributor_leaf_hash",
     "contributors_tree",
     "metrics_hash",
@@ -63,6 +66,21 @@ def contributor_leaf_hash(leaf: ContributorLeaf) -> bytes:
         + uint_word(leaf.weight, 32, "weight")
         + uint_word(leaf.stake_wei, 256, "stake")
         + bytes32_word(leaf.signature_hash, "signature hash")
+    )
+
+
+def commitment_leaf_hash(leaf: CommitmentLeaf) -> bytes:
+    """Hash ``(uint64 round, address contributor, bytes32 commitment)``.
+
+    Raises
+    ------
+    VerificationError
+        If a field does not fit its ABI type.
+    """
+    return _leaf_hash(
+        uint_word(leaf.round_id, 64, "round")
+        + address_word(leaf.contributor, "contributor")
+        + bytes32_word(leaf.commitment, "commitment")
     )
 
 
@@ -114,6 +132,22 @@ def contributors_tree(leaves: Sequence[ContributorLeaf]) -> StandardTree:
                 f"contributors tree: {leaf.contributor} has index {leaf.index}, expected {expected}"
             )
     return StandardTree([contributor_leaf_hash(leaf) for leaf in leaves])
+
+
+def commitments_tree(leaves: Sequence[CommitmentLeaf]) -> StandardTree:
+    """Return the tree over what contributors commit to before a sealed round's uploads begin.
+
+    Raises
+    ------
+    VerificationError
+        If there is none, the leaves are not in order of address without repeats, or they are of
+        several rounds.
+    """
+    if not leaves:
+        raise VerificationError("commitments tree: no leaves, expected at least one")
+    _check_order("commitments", [leaf.contributor for leaf in leaves])
+    _check_one_round("commitments", leaves)
+    return StandardTree([commitment_leaf_hash(leaf) for leaf in leaves])
 
 
 def scores_tree(leaves: Sequence[ScoreLeaf]) -> StandardTree:
@@ -234,7 +268,9 @@ def _check_order(tree: str, addresses: Iterable[Address]) -> None:
             )
 
 
-def _check_one_round(tree: str, leaves: Sequence[ContributorLeaf] | Sequence[ScoreLeaf]) -> None:
+def _check_one_round(
+    tree: str, leaves: Sequence[ContributorLeaf] | Sequence[ScoreLeaf] | Sequence[CommitmentLeaf]
+) -> None:
     expected = leaves[0].round_id
     for leaf in leaves:
         if leaf.round_id != expected:

@@ -4,7 +4,7 @@ Nothing here checks a value: checks live at the boundaries (``screening``, ``con
 """
 
 from dataclasses import dataclass
-from typing import Any, NewType
+from typing import Any, Generic, NewType, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,51 @@ class SignedUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class Presence:
+    """The EIP-712 ``Presence`` struct: this Flower node speaks for the account that signs.
+
+    ``node_id`` is Flower's, a ``uint64``; ``expiry`` is chain time in seconds, exclusive.
+    """
+
+    node_id: int
+    expiry: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """The EIP-712 ``Commitment`` struct: what a contributor fixes before uploads begin.
+
+    ``commitment`` is the 32 bytes of ``commitment.sealed_commitment``.
+    """
+
+    round_id: RoundId
+    commitment: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """The EIP-712 ``Read`` struct: an account asks for one blob that only members may read.
+
+    ``blob`` is the 32 bytes that name it; ``expiry`` is in seconds, exclusive.
+    """
+
+    blob: bytes
+    expiry: int
+
+
+Statement = TypeVar("Statement", Presence, Commitment, ReadRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Signed(Generic[Statement]):
+    """A statement and who says so; 65-byte signature ``r | s | v``."""
+
+    signer: Address
+    statement: Statement
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SigningDomain:
     """EIP-712 domain: a signature is valid for one contract on one chain."""
 
@@ -69,6 +114,15 @@ class ContributorLeaf:
     weight: int
     stake_wei: Wei
     signature_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentLeaf:
+    """One contributor's commitment of a sealed round, as committed in the commitments tree."""
+
+    round_id: RoundId
+    contributor: Address
+    commitment: bytes
 
 
 @dataclass(frozen=True, slots=True)

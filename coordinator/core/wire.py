@@ -32,6 +32,33 @@ CONTRACT: Final = "fedproof.contract"
 TENSOR_ORDER: Final = "fedproof.tensor-order"
 INSTRUCTION_PREFIX: Final = "fedproof."
 
+SEALED: Final = "fedproof.sealed"
+"""In a train instruction of a sealed federation: answer with a commitment only."""
+
+# queries: one config record each, answered with one config record of the same name
+HELLO: Final = "fedproof.hello"
+HELLO_FIELDS: Final[Mapping[str, type]] = {
+    "version": int,
+    "account": str,
+    "expiry": int,
+    "signature": str,
+}
+"""The node id that is signed is that of the message's destination, so it is not repeated."""
+REVEAL: Final = "fedproof.reveal"
+COMMITMENTS: Final = "fedproof.commitments"
+"""In a query for a reveal: canonical JSON of the round's commitments document."""
+REVEAL_FIELDS: Final[Mapping[str, type]] = {"version": int, "salt": str}
+
+# reply to train in a sealed federation: this config record and nothing else
+COMMITMENT: Final = "fedproof.commitment"
+COMMITMENT_FIELDS: Final[Mapping[str, type]] = {
+    "version": int,
+    "round": int,
+    "contributor": str,
+    "commitment": str,
+    "signature": str,
+}
+
 # reply: one array record, the app's own metric record, one config record
 ARRAYS_RECORD: Final = "arrays"
 UPDATE_ARRAY: Final = "fedproof.update"

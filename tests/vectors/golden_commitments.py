@@ -8,6 +8,8 @@ import numpy as np
 
 from coordinator.core.abi import keccak256
 from coordinator.core.commitment import (
+    commitment_leaf_hash,
+    commitments_tree,
     contributor_leaf_hash,
     contributors_tree,
     metrics_hash,
@@ -21,11 +23,22 @@ from coordinator.core.commitment import (
 )
 from coordinator.core.merkle import inclusion_proof, merkle_root
 from coordinator.core.parameter_tree import ParameterTree, TreeLayout
-from coordinator.core.signing import CURVE_ORDER, domain_separator, sign_update, update_digest
+from coordinator.core.signing import (
+    CURVE_ORDER,
+    domain_separator,
+    sign_statement,
+    sign_update,
+    statement_digest,
+    update_digest,
+)
 from coordinator.core.standard_tree import StandardTree
 from coordinator.core.types import (
     Address,
+    Commitment,
+    CommitmentLeaf,
     ContributorLeaf,
+    Presence,
+    ReadRequest,
     RewardLeaf,
     RoundId,
     Rule,
@@ -109,7 +122,8 @@ def _contributor_leaves(who: list[Address]) -> list[ContributorLeaf]:
 
 
 def standard_trees() -> Document:
-    cases: dict[str, list[Document]] = {"contributors": [], "scores": [], "rewards": []}
+    kinds = ("contributors", "scores", "rewards", "commitments")
+    cases: dict[str, list[Document]] = {kind: [] for kind in kinds}
     for n in range(1, len(ACCOUNTS) + 1):
         who = ACCOUNTS[:n]
         members = _contributor_leaves(who)
@@ -126,11 +140,43 @@ def standard_trees() -> Document:
         cases["rewards"].append(
             _leaf_case(rewards, [reward_leaf_hash(r) for r in rewards], rewards_tree(rewards))
         )
+        sealed = [
+            CommitmentLeaf(RoundId(9), account, keccak256(b"commitment" + bytes([i])))
+            for i, account in enumerate(who)
+        ]
+        hashes = [commitment_leaf_hash(leaf) for leaf in sealed]
+        cases["commitments"].append(_leaf_case(sealed, hashes, commitments_tree(sealed)))
     return {"empty_root": rewards_tree([]).root.hex(), **cases}
 
 
+def _statement_cases(key: bytes, i: int, commitment: Commitment) -> list[Document]:
+    """One case of each statement; nodes of Flower have numbers of 64 bits."""
+    presence = Presence(2**64 - 1 - i, 1_700_000_000 + i)
+    request = ReadRequest(keccak256(b"blob" + bytes([i])), 1_800_000_000 + i)
+    cases = []
+    for kind, statement, signed in (
+        ("Presence", presence, sign_statement(DOMAIN, presence, key)),
+        ("Commitment", commitment, sign_statement(DOMAIN, commitment, key)),
+        ("Read", request, sign_statement(DOMAIN, request, key)),
+    ):
+        fields = dataclasses.asdict(statement)
+        cases.append(
+            {
+                "type": kind,
+                "address": signed.signer,
+                "private_key": key.hex(),
+                "message": {
+                    k: v.hex() if isinstance(v, bytes) else str(v) for k, v in fields.items()
+                },
+                "digest": statement_digest(DOMAIN, statement).hex(),
+                "signature": signed.signature.hex(),
+            }
+        )
+    return cases
+
+
 def signatures() -> Document:
-    cases, refused = [], []
+    cases, statements, refused = [], [], []
     for i, key in enumerate(KEYS):
         metrics = {"loss": 0.5 * i, "examples": i}
         message = UpdateMessage(
@@ -142,6 +188,7 @@ def signatures() -> Document:
             DOMAIN, message.round_id, signed.contributor, salt, message.update
         )
         case = {
+            "type": "Update",
             "private_key": key.hex(),
             "address": signed.contributor,
             "message": {k: _plain(k, v) for k, v in dataclasses.asdict(message).items()},
@@ -153,6 +200,7 @@ def signatures() -> Document:
             "sealed_commitment": sealed.hex(),
         }
         cases.append(case)
+        statements += _statement_cases(key, i, Commitment(message.round_id, sealed))
     good = bytes.fromhex(str(cases[0]["signature"]))
     high = CURVE_ORDER - int.from_bytes(good[32:64], "big")
     for code, bad in (
@@ -170,6 +218,7 @@ def signatures() -> Document:
             "separator": domain_separator(DOMAIN).hex(),
         },
         "cases": cases,
+        "statements": statements,
         "refused": refused,
     }
 

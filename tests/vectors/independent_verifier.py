@@ -7,31 +7,26 @@ Every checker yields pairs that must be equal: what the protocol gives, what the
 import json
 import sys
 from fractions import Fraction
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from coincurve import PublicKey
 from sha3 import keccak_256
 
-DOMAIN = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-UPDATE = (
-    b"Update(uint64 round,bytes32 baseModel,bytes32 update,uint64 examples,bytes32 metricsHash)"
-)
+TYPES = """EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)
+Update(uint64 round,bytes32 baseModel,bytes32 update,uint64 examples,bytes32 metricsHash)
+Presence(uint64 nodeId,uint64 expiry)
+Commitment(uint64 round,bytes32 commitment)
+Read(bytes32 blob,uint64 expiry)"""
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
-def sha(*parts, algorithm=sha256):
-    return algorithm(b"".join(parts)).digest()
-
-
-kec = partial(sha, algorithm=keccak_256)
+sha, kec = (lambda *parts, f=f: f(b"".join(parts)).digest() for f in (sha256, keccak_256))
 
 
 def raw(text):
-    if isinstance(text, list):
-        return [raw(part) for part in text]
-    return bytes.fromhex(text.removeprefix("0x"))
+    is_list = isinstance(text, list)
+    return list(map(raw, text)) if is_list else bytes.fromhex(text.removeprefix("0x"))
 
 
 def words(values):  # one ABI word for each digest, address, integer or decimal string
@@ -65,8 +60,8 @@ def parameter_tree(doc):
 
 
 def standard_tree(doc):
-    for case in doc.get("trees") or doc["contributors"] + doc["scores"] + doc["rewards"]:
-        rows = [list(row.values()) if isinstance(row, dict) else row for row in case["leaves"]]
+    for case in doc.get("trees") or [c for v in doc.values() if type(v) is list for c in v]:
+        rows = (row.values() if isinstance(row, dict) else row for row in case["leaves"])
         leaves = [kec(kec(words(row))) for row in rows]
         nodes = [b""] * (len(leaves) - 1) + leaves[::-1]
         for i in reversed(range(len(leaves) - 1)):
@@ -82,21 +77,23 @@ def recover(digest, signature):
     s, v = int.from_bytes(signature[32:64]), signature[64:]
     if v not in (b"\x1b", b"\x1c") or not 0 < s <= ORDER // 2 or not any(signature[:32]):
         return None
-    compact = signature[:64] + bytes([v[0] - 27])
-    point = PublicKey.from_signature_and_message(compact, digest, hasher=None)
+    rsv = signature[:64] + bytes([v[0] - 27])
+    point = PublicKey.from_signature_and_message(rsv, digest, hasher=None)
     return kec(point.format(compressed=False)[1:])[12:]
 
 
 def signing(doc):
+    types = {text.split("(")[0]: kec(text.encode()) for text in TYPES.splitlines()}
     fields = words([doc["domain"]["chain_id"], doc["domain"]["verifying_contract"]])
-    separator = kec(kec(DOMAIN), kec(b"Fedproof"), kec(b"1"), fields)
-    for case in doc["cases"]:
+    separator = kec(types["EIP712Domain"], kec(b"Fedproof"), kec(b"1"), fields)
+    for case in doc["cases"] + doc["statements"]:
         message, signature = case["message"], raw(case["signature"])
-        digest = kec(b"\x19\x01", separator, kec(kec(UPDATE), words(message.values())))
-        sealed = [message["round_id"], case["address"], case["salt"], message["update"]]
+        digest = kec(b"\x19\x01", separator, kec(types[case["type"]], words(message.values())))
         yield (digest, recover(digest, signature)), (raw(case["digest"]), raw(case["address"]))
-        yield kec(raw(message["metrics_hash"]), signature), raw(case["signature_hash"])
-        yield kec(separator, words(sealed)), raw(case["sealed_commitment"])
+        if case["type"] == "Update":
+            sealed = [message["round_id"], case["address"], case["salt"], message["update"]]
+            yield kec(raw(message["metrics_hash"]), signature), raw(case["signature_hash"])
+            yield kec(separator, words(sealed)), raw(case["sealed_commitment"])
     for case, bad in ((doc["cases"][bad["case"]], bad) for bad in doc["refused"]):
         yield recover(raw(case["digest"]), raw(bad["signature"])) == raw(case["address"]), False
 

@@ -20,13 +20,25 @@ from coordinator.core.parameter_tree import (
     TreeLayout,
     verify_chunk,
 )
-from coordinator.core.signing import sign_update, update_digest, verify_signature
+from coordinator.core.signing import (
+    recover_signer,
+    sign_statement,
+    sign_update,
+    statement_digest,
+    update_digest,
+    verify_signature,
+)
 from coordinator.core.standard_tree import StandardTree, verify
 from coordinator.core.types import (
+    Commitment,
+    CommitmentLeaf,
     ContributorLeaf,
+    Presence,
+    ReadRequest,
     RewardLeaf,
     Rule,
     ScoreLeaf,
+    Signed,
     SignedUpdate,
     SigningDomain,
     UpdateMessage,
@@ -45,6 +57,7 @@ LEAVES = {
     ),
     "scores": (commitment.score_leaf_hash, commitment.scores_tree, ScoreLeaf),
     "rewards": (commitment.reward_leaf_hash, commitment.rewards_tree, RewardLeaf),
+    "commitments": (commitment.commitment_leaf_hash, commitment.commitments_tree, CommitmentLeaf),
 }
 
 
@@ -181,6 +194,20 @@ def test_signatures():
         with pytest.raises(SignatureError) as caught:
             verify_signature(domain, forged)
         assert caught.value.code == bad["code"]
+
+
+def test_statements():
+    document = load("signing")
+    domain = SigningDomain(*list(document["domain"].values())[:2])
+    kinds = {"Presence": Presence, "Commitment": Commitment, "Read": ReadRequest}
+    assert len(document["statements"]) == 3 * len(document["cases"])
+    for case in document["statements"]:
+        fields = [raw(v) if len(v) == 64 else int(v) for v in case["message"].values()]
+        statement = kinds[case["type"]](*fields)
+        signed = sign_statement(domain, statement, raw(case["private_key"]))
+        assert signed == Signed(case["address"], statement, raw(case["signature"]))
+        assert statement_digest(domain, statement) == raw(case["digest"])
+        assert recover_signer(domain, signed) == case["address"]
 
 
 def test_rules():
