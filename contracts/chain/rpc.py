@@ -7,6 +7,7 @@ development methods are there only when asked for.
 import json
 import logging
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from contracts.chain.mining import DEFAULT_INTERVAL_S, Miner, MiningMode
@@ -49,6 +50,12 @@ class Dispatcher:
         When a sent transaction becomes part of a block.
     interval_s
         How long transactions gather where ``mining`` is ``"interval"``.
+
+    Attributes
+    ----------
+    on_request
+        Told of every request: the method's name, empty for one that does not exist, and whether
+        it succeeded. For counting; does nothing until it is replaced.
     """
 
     def __init__(
@@ -60,6 +67,7 @@ class Dispatcher:
         interval_s: float = DEFAULT_INTERVAL_S,
     ) -> None:
         self.node = node
+        self.on_request: Callable[[str, bool], None] = lambda _name, _succeeded: None
         pool = TransactionPool(node)
         self._context = RpcContext(node, pool, Miner(pool, mining, interval_s=interval_s))
         self._methods: dict[str, Method] = {**READ_METHODS.methods, **LogMethods().table.methods}
@@ -105,11 +113,14 @@ class Dispatcher:
     def dispatch(self, request: Any) -> JsonObject | None:
         """Answer one decoded request; ``None`` for a notification."""
         number = request.get("id") if isinstance(request, dict) else None
+        method = ""
         try:
             method, params = _checked(request)
             result = self._run(method, params)
         except RpcError as failed:
+            self.on_request(method if method in self._methods else "", False)
             return _error(number, failed)
+        self.on_request(method, True)
         if "id" not in request:
             return None
         return {"jsonrpc": "2.0", "id": number, "result": result}
