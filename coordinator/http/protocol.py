@@ -1,0 +1,100 @@
+"""HTTP/1.1 connections that cannot be kept busy for free.
+
+uvicorn bounds idle time between requests only. Here headers must arrive in time, an answer must
+be taken in time, a body that nobody reads ends the connection, and one address may hold only so
+many of them.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from typing import Any, ClassVar, cast
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from coordinator.http.limits import HttpLimits
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class GuardedProtocol(H11Protocol):
+    """One connection; made by :func:`guarded_protocol`, which fills in limits and counts."""
+
+    limits: ClassVar[HttpLimits]
+    open_connections: ClassVar[Counter[str]]
+
+    _header_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _counted = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, unless its address has too many already."""
+        super().connection_made(transport)
+        peer = self.client[0] if self.client else "unknown"
+        if self.open_connections[peer] >= self.limits.connections_per_client:
+            _LOGGER.warning("%s: more than %d connections", peer, self.open_connections[peer])
+            transport.abort()
+            return
+        self._counted = peer
+        self.open_connections[peer] += 1
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_timers()
+        if self._counted:
+            self.open_connections[self._counted] -= 1
+            if not self.open_connections[self._counted]:
+                del self.open_connections[self._counted]
+            self._counted = ""
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass data on; the clock for headers runs from their first byte to their last."""
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
+            self._expect_headers()
+        elif self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request; a body that was not read is not waited for."""
+        if self.conn.their_state is h11.SEND_BODY:
+            self.transport.close()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Start the clock for a peer that takes no more of an answer."""
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(self.limits.write_s, self._late, "reading")
+
+    def resume_writing(self) -> None:
+        """Stop that clock."""
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _expect_headers(self) -> None:
+        if self._header_timer is None:
+            wait_s = self.limits.header_s
+            self._header_timer = self.loop.call_later(wait_s, self._late, "sending headers")
+
+    def _late(self, what: str) -> None:
+        _LOGGER.warning("%s: too slow in %s; closed", self._counted, what)
+        self.transport.abort()
+
+    def _stop_timers(self) -> None:
+        for timer in (self._header_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
+        self._header_timer = self._write_timer = None
+
+
+def guarded_protocol(limits: HttpLimits) -> type[GuardedProtocol]:
+    """Return the protocol class of one server, with its own count of connections."""
+    fields: dict[str, Any] = {"limits": limits, "open_connections": Counter()}
+    return cast("type[GuardedProtocol]", type("Guarded", (GuardedProtocol,), fields))

@@ -1,0 +1,32 @@
+"""What the service says of itself when somebody asks over HTTP."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSnapshot:
+    """The service at one instant; made anew for every question, so it holds only plain values.
+
+    Attributes
+    ----------
+    phase
+        What it is doing, for people: ``"waiting"``, ``"collecting"``, ``"sealing"``, ...
+    round_id
+        The round in hand, 0 before the first.
+    online
+        Addresses of bonded contributors whose nodes are connected.
+    not_ready
+        Why the service cannot run rounds now, a line each; empty if it can.
+    children
+        State of each supervised process, by name.
+    errors
+        The last errors, newest last.
+    """
+
+    phase: str
+    round_id: int = 0
+    online: Sequence[str] = ()
+    not_ready: Sequence[str] = ()
+    children: Mapping[str, str] = field(default_factory=dict)
+    errors: Sequence[str] = ()

@@ -1,0 +1,98 @@
+"""The server's end of TLS: version 1.2 at least, and failed handshakes in the log with a reason.
+
+Not handled: client certificates. Who may read what is decided by signatures of accounts.
+"""
+
+import logging
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from coordinator.core.errors import ConfigError
+
+RENEW_WITHIN: Final = timedelta(days=30)
+_LOGGER = logging.getLogger(__name__)
+_REASONS: Final = {
+    "HTTP_REQUEST": "plain HTTP on the TLS port; it has to say https://",
+    "WRONG_VERSION_NUMBER": "no TLS at all on the TLS port",
+    "UNSUPPORTED_PROTOCOL": "a TLS version below 1.2",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not trust our certificate (its --ca file is another one)",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it refused our certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it refused our certificate",
+}
+
+
+class LoggedHandshake(ssl.SSLObject):
+    """Says in the log why a handshake failed; asyncio itself drops such connections silently."""
+
+    def do_handshake(self) -> None:
+        """Shake hands."""
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as failed:
+            code = str(failed.reason)
+            _LOGGER.warning("refused a connection: %s", _REASONS.get(code, code))
+            raise
+
+
+def server_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:
+    """Return the context of a server with this certificate (chain) and key.
+
+    Raises
+    ------
+    ConfigError
+        If a file is missing or malformed, they do not belong together, or the certificate is
+        not valid now; the file is named.
+    """
+    expires = certificate_end(certfile)
+    if expires - datetime.now(UTC) < RENEW_WITHIN:
+        _LOGGER.warning("certificate %s ends on %s: renew it", certfile, f"{expires:%Y-%m-%d}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslobject_class = LoggedHandshake
+    load_certificate(context, certfile, keyfile)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> None:
+    """Use a certificate for connections from now on; raises as :func:`server_context`."""
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"certificate {certfile} and key {keyfile}: cannot be used together: {error.reason}"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"key {keyfile}: {error.strerror or error}") from error
+
+
+def certificate_end(certfile: Path) -> datetime:
+    """Return when a certificate stops being valid.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or malformed, or the certificate is not valid now.
+    """
+    try:
+        found = x509.load_pem_x509_certificate(certfile.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"certificate {certfile}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigError(f"certificate {certfile}: not a PEM certificate") from error
+    start, end = found.not_valid_before_utc, found.not_valid_after_utc
+    now = datetime.now(UTC)
+    if now >= end:
+        raise ConfigError(f"certificate {certfile}: expired on {end:%Y-%m-%d %H:%M} UTC")
+    if now < start:
+        raise ConfigError(
+            f"certificate {certfile}: not valid before {start:%Y-%m-%d %H:%M} UTC; "
+            f"this machine says {now:%Y-%m-%d %H:%M}"
+        )
+    return end
