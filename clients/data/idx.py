@@ -1,4 +1,4 @@
-"""Reader for the IDX format of MNIST-like data, gzip-compressed.
+"""Reader for the IDX format of MNIST-like data, gzip-compressed if named ``.gz``.
 
 An IDX file is two zero bytes, a type code, the number of dimensions, each dimension as a
 big-endian uint32, then the values in C order (Y. LeCun, "The MNIST database"). Only unsigned
@@ -22,12 +22,12 @@ UNSIGNED_BYTE = 0x08
 
 
 def read_idx(path: Path, item_shape: tuple[int, ...], max_items: int) -> NDArray[np.uint8]:
-    """Read a gzip-compressed IDX file of unsigned bytes.
+    """Read an IDX file of unsigned bytes.
 
     Parameters
     ----------
     path
-        The file.
+        The file; compressed if its name ends in ``.gz``.
     item_shape
         Shape of one item: ``()`` for labels, ``(28, 28)`` for images.
     max_items
@@ -44,7 +44,7 @@ def read_idx(path: Path, item_shape: tuple[int, ...], max_items: int) -> NDArray
         short, too long, or unreadable.
     """
     try:
-        with gzip.open(path, "rb") as stream:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             return _read(stream, path, item_shape, max_items)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ConfigError(f"{path}: corrupt or truncated gzip file: {error}") from error

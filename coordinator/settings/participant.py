@@ -6,7 +6,7 @@ Relative paths are relative to the file itself.
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from coordinator.settings.base import Section, WeiAmount, by_kind
 from coordinator.settings.coordinator import CoordinatorLog, KeyFile
@@ -37,9 +37,12 @@ class ParticipantNode(Section):
 
 
 class CsvData(Section):
-    """A CSV file with a header line; ``features`` empty means all columns but the label.
+    """A CSV file; ``features`` empty means all columns but the label.
 
-    Cells equal to one of ``missing`` become ``fill``, or are a mistake where there is no fill.
+    ``columns`` names the columns of a file without a header line. The label column holds class
+    numbers, or one of ``classes``, or a number that means class 1 where it is above
+    ``positive_above``. Cells equal to one of ``missing`` become ``fill`` (``"mean"``: the agreed
+    mean), or are a mistake where there is no fill.
     """
 
     kind: Literal["csv"] = "csv"
@@ -47,8 +50,11 @@ class CsvData(Section):
     label: str = Field(default="label", min_length=1)
     features: list[str] = Field(default=[])
     delimiter: str = Field(default=",", min_length=1, max_length=1)
-    missing: list[str] = Field(default=[""])
-    fill: float | None = None
+    columns: list[str] = Field(default=[])
+    classes: list[str] = Field(default=[])
+    positive_above: float | None = None
+    missing: list[str] = Field(default=["", "?"])
+    fill: float | Literal["mean"] | None = None
 
 
 class NumpyData(Section):
@@ -79,10 +85,11 @@ class ImageFolderData(Section):
 
 
 class PythonData(Section):
-    """``module:function``, called without arguments, returns features and labels as arrays."""
+    """``module:function``, called with ``options``, returns features and labels as arrays."""
 
     kind: Literal["python"]
     function: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    options: dict[str, JsonValue] = Field(default={})
 
 
 ParticipantData = Annotated[

@@ -1,0 +1,76 @@
+"""NumPy files: ``.npz`` with two named arrays, or two ``.npy`` files; never unpickled."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.data.examples import LocalData, Scaling, check_examples
+from coordinator.core.errors import ConfigError
+
+Array = NDArray[Any]
+
+
+def read_npz(path: Path, features: str, labels: str, scaling: Scaling) -> LocalData:
+    """Read examples from two arrays of one ``.npz`` file.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file and the array that is missing, pickled or of another kind.
+    """
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ConfigError(f"{path}: a single array, expected an .npz archive of arrays")
+        with archive:
+            x, y = (_member(archive, name, path) for name in (features, labels))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _unreadable(path, error) from error
+    return _scaled(x, y, scaling, str(path))
+
+
+def read_npy(features: Path, labels: Path, scaling: Scaling) -> LocalData:
+    """Read examples from a ``.npy`` file of features and one of labels.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file that is missing, pickled or of another kind.
+    """
+    return _scaled(_array(features), _array(labels), scaling, str(features))
+
+
+def _array(path: Path) -> Array:
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(found, np.ndarray):
+        raise ConfigError(f"{path}: an archive of arrays, expected a single .npy array")
+    return found
+
+
+def _member(archive: Any, name: str, path: Path) -> Array:
+    if name not in archive.files:
+        raise ConfigError(f"{path}: no array {name!r}, found {', '.join(sorted(archive.files))}")
+    member: Array = archive[name]
+    return member
+
+
+def _scaled(x: Array, y: Array, scaling: Scaling, source: str) -> LocalData:
+    plain = check_examples(x, y, source)
+    return check_examples(scaling.applied(plain.x, source), plain.y, source)
+
+
+def _unreadable(path: Path, error: Exception) -> ConfigError:
+    if isinstance(error, OSError):
+        return ConfigError(f"{path}: cannot be read: {error.strerror or error}")
+    if "allow_pickle" in str(error) or "pickle" in str(error).lower():
+        return ConfigError(
+            f"{path}: holds pickled objects, which are never loaded; expected arrays of numbers"
+        )
+    return ConfigError(f"{path}: not a NumPy file: {error}")

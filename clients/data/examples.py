@@ -1,0 +1,151 @@
+"""The record a participant's data is loaded into, and its checks against the federation's model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.core.errors import ConfigError
+from coordinator.core.scoring.architecture import Architecture
+
+Features = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LocalData:
+    """A participant's training examples.
+
+    Attributes
+    ----------
+    x
+        Shape ``(n, *input_shape)``, float32, finite.
+    y
+        Shape ``(n,)``, int64, classes from 0.
+    source
+        Where they came from, for messages.
+    """
+
+    x: Features
+    y: Labels
+    source: str
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.y)
+
+    def first(self, count: int) -> "LocalData":
+        """Return at most ``count`` examples, drawn evenly over the file's order; 0 for all."""
+        if count == 0 or count >= len(self):
+            return self
+        kept = np.arange(count) * len(self) // count
+        return LocalData(self.x[kept], self.y[kept], self.source)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """``(value - mean) / scale``, the same at every participant: part of the agreement.
+
+    One number for all features, or one for each feature (of a table) or channel (of images). Never
+    computed from anybody's data: that would tell others about it, and differ between participants.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    scale: tuple[float, ...] = (1.0,)
+
+    def applied(self, x: NDArray[np.float64] | Features, source: str) -> Features:
+        """Return scaled values as float32, the same shape as ``x``.
+
+        Raises
+        ------
+        ConfigError
+            If there is neither one number nor one for each of axis 1 of ``x``, or a scale is 0.
+        """
+        mean = self._fitted(self.mean, "mean", x.shape, source)
+        scale = self._fitted(self.scale, "scale", x.shape, source)
+        if not np.all(np.isfinite(scale)) or not np.all(scale > 0):
+            raise ConfigError(f"{source}: scale is {list(self.scale)}, expected numbers above 0")
+        with np.errstate(over="ignore"):  # becomes infinite, which check_examples names
+            return ((x - mean) / scale).astype(np.float32)
+
+    @staticmethod
+    def _fitted(
+        values: Sequence[float], name: str, shape: tuple[int, ...], source: str
+    ) -> NDArray[np.float64]:
+        width = shape[1] if len(shape) > 1 else 1
+        if len(values) not in (1, width):
+            raise ConfigError(
+                f"{source}: {name} has {len(values)} numbers, expected 1 or {width}, one for each "
+                f"{'channel' if len(shape) > 2 else 'feature'}"
+            )
+        return np.array(values, np.float64).reshape(1, -1, *[1] * (len(shape) - 2))
+
+
+def class_count(architecture: Architecture) -> int:
+    """Return how many classes a model tells apart; a single logit means two."""
+    shape = architecture.input_shape
+    for layer in architecture.layers:
+        shape = layer.output_shape(shape)
+    return max(2, shape[0])
+
+
+def check_examples(x: NDArray[np.generic], y: NDArray[np.generic], source: str) -> LocalData:
+    """Return examples as a record, whatever number types they come in.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, not as many labels, a label is no whole number from 0, or a value is not
+        finite; names the first.
+    """
+    if y.ndim != 1 or y.dtype.kind not in "iub":
+        raise ConfigError(
+            f"{source}: labels have shape {y.shape} and type {y.dtype}, expected one whole number "
+            "for each example"
+        )
+    if x.dtype.kind not in "iubf" or x.ndim < 2:
+        raise ConfigError(
+            f"{source}: features have shape {x.shape} and type {x.dtype}, expected numbers of "
+            "shape (examples, ...)"
+        )
+    if len(x) != len(y) or len(y) == 0:
+        raise ConfigError(
+            f"{source}: {len(x)} examples and {len(y)} labels, expected as many of both, not 0"
+        )
+    low = int(np.argmin(y))
+    if y[low] < 0:
+        raise ConfigError(f"{source}: label of example {low} is {y[low]}, expected 0 or more")
+    values = np.ascontiguousarray(x, np.float32)
+    finite = np.isfinite(values)
+    if not finite.all():
+        place = [int(axis) for axis in np.argwhere(~finite)[0]]
+        raise ConfigError(
+            f"{source}: example {place[0]} is {values[tuple(place)]} at position {place[1:]}, "
+            "expected a finite number"
+        )
+    return LocalData(values, y.astype(np.int64), source)
+
+
+def check_fits(data: LocalData, architecture: Architecture) -> LocalData:
+    """Return the data if the federation's model can train on it.
+
+    Raises
+    ------
+    ConfigError
+        If the shape of an example, or a class, is not the model's.
+    """
+    expected = architecture.input_shape
+    found = data.x.shape[1:]
+    if found != expected:
+        raise ConfigError(
+            f"{data.source}: examples have shape {found}, the federation's model takes {expected}"
+        )
+    classes = class_count(architecture)
+    highest = int(np.argmax(data.y))
+    if data.y[highest] >= classes:
+        raise ConfigError(
+            f"{data.source}: label of example {highest} is {data.y[highest]}, the federation's "
+            f"model has classes 0 to {classes - 1}"
+        )
+    return data

@@ -1,0 +1,70 @@
+"""A loader of the participant's own: ``module:function``, named in its own settings only.
+
+The function takes the settings' ``options`` table as keyword arguments and returns features and
+labels. It runs with the participant's rights: it is code the participant chose, like the rest.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from clients.data.examples import LocalData, check_examples
+from coordinator.core.errors import ConfigError, FedproofError
+
+
+def call_loader(reference: str, options: Mapping[str, Any]) -> LocalData:
+    """Call a loader function and check what it returns.
+
+    Parameters
+    ----------
+    reference
+        ``package.module:function``.
+    options
+        Keyword arguments.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be imported, raises, or returns something other than two arrays.
+    """
+    function = resolve(reference)
+    try:
+        found = function(**options)
+    except FedproofError:
+        raise
+    except Exception as error:  # somebody else's code: anything may come out of it
+        raise ConfigError(f"data.function {reference}: {type(error).__name__}: {error}") from error
+    if isinstance(found, LocalData):
+        return check_examples(found.x, found.y, found.source)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise ConfigError(
+            f"data.function {reference}: returned {type(found).__name__}, expected a pair of "
+            "arrays: features and labels"
+        )
+    return check_examples(np.asarray(found[0]), np.asarray(found[1]), reference)
+
+
+def resolve(reference: str) -> Any:
+    """Return the object that ``module:attribute`` names.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not of that form, the module cannot be imported, or has no such name.
+    """
+    module, separator, name = reference.partition(":")
+    if not separator or not module or not name:
+        raise ConfigError(f'"{reference}": expected "package.module:name"')
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except ImportError as error:
+        raise ConfigError(f'"{reference}": cannot import {module}: {error}') from error
+    except AttributeError as error:
+        raise ConfigError(f'"{reference}": {module} has no {name}') from error
+    if not callable(found):
+        raise ConfigError(f'"{reference}": {type(found).__name__}, expected something to call')
+    return found

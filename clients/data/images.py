@@ -1,0 +1,133 @@
+"""A folder of images, one sub-folder a class; and IDX files of images and labels.
+
+Classes are numbered in the order of their names, unless the agreement lists them. Pixels become
+``value / 255``, shape ``(channels, height, width)``. Not handled: resizing and augmentation.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from clients.data.examples import LocalData, Scaling, check_examples
+from clients.data.idx import read_idx
+from coordinator.core.errors import ConfigError
+
+SUFFIXES = (".png", ".pgm", ".ppm", ".pnm", ".bmp")
+"""Lossless formats; a JPEG decodes to other pixels with another decoder."""
+MAX_IDX_ITEMS = 1 << 24
+_MODES = {1: "L", 3: "RGB"}
+
+
+def read_image_folder(
+    folder: Path,
+    shape: tuple[int, ...],
+    classes: Sequence[str],
+    scaling: Scaling,
+    *,
+    grey: bool = False,
+) -> LocalData:
+    """Read all images of a folder whose sub-folders are the classes.
+
+    Parameters
+    ----------
+    shape
+        ``(channels, height, width)`` that every image must have; 1 channel is grey, 3 are RGB.
+    classes
+        Names of the sub-folders in order of class; empty for those there are, sorted.
+    grey
+        Turn coloured images to grey where the model takes one channel.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file or folder that is missing, unexpected, no image, or of another size.
+    """
+    if len(shape) != 3 or shape[0] not in _MODES:
+        raise ConfigError(
+            f"{folder}: the federation's model takes examples of shape {shape}, expected images of "
+            "(1 or 3 channels, height, width)"
+        )
+    names = list(classes) or _class_folders(folder)
+    unknown = sorted(set(_class_folders(folder)) - set(names))
+    if unknown:
+        raise ConfigError(f"{folder / unknown[0]}: unknown class, expected {', '.join(names)}")
+    images: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    for label, name in enumerate(names):
+        for path in _image_files(folder / name):
+            images.append(_image(path, shape, grey))
+            labels.append(label)
+    if not images:
+        raise ConfigError(f"{folder}: no images, expected sub-folders with {', '.join(SUFFIXES)}")
+    x = scaling.applied(np.stack(images).astype(np.float32) / 255, str(folder))
+    return check_examples(x, np.array(labels), str(folder))
+
+
+def read_idx_pair(
+    images: Path, labels: Path, shape: tuple[int, ...], scaling: Scaling
+) -> LocalData:
+    """Read an IDX file of images (or of rows) and the one of their labels.
+
+    Parameters
+    ----------
+    shape
+        Of one example: ``(1, height, width)``, or ``(features,)``.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file and what is wrong with it.
+    """
+    pixels = read_idx(images, shape[1:] if shape[0] == 1 else shape, MAX_IDX_ITEMS)
+    found = read_idx(labels, (), MAX_IDX_ITEMS)
+    if len(found) != len(pixels):
+        raise ConfigError(
+            f"{labels}: has {len(found)} labels, but {images.name} has {len(pixels)} items"
+        )
+    x = pixels.reshape(-1, *shape).astype(np.float32) / 255
+    return check_examples(scaling.applied(x, str(images)), found, str(images))
+
+
+def _class_folders(folder: Path) -> list[str]:
+    try:
+        found = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be read: {error.strerror or error}") from error
+    if not found:
+        raise ConfigError(f"{folder}: no sub-folders, expected one for each class")
+    return found
+
+
+def _image_files(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        return  # a participant may have no example of a class
+    for path in sorted(p for p in folder.iterdir() if p.name[0] != "."):
+        if path.suffix.lower() not in SUFFIXES:
+            raise ConfigError(f"{path}: expected an image, one of {', '.join(SUFFIXES)}")
+        yield path
+
+
+def _image(path: Path, shape: tuple[int, ...], grey: bool) -> NDArray[np.uint8]:
+    channels, height, width = shape
+    try:
+        with Image.open(path) as image:
+            # the header's size is checked before any pixel is decoded
+            if (image.width, image.height) != (width, height):
+                raise ConfigError(
+                    f"{path}: {image.width}x{image.height} pixels, expected {width}x{height}"
+                )
+            if image.mode not in ("L", "RGB", "1"):
+                raise ConfigError(
+                    f"{path}: pixels of kind {image.mode}, expected 8-bit grey or RGB"
+                )
+            if channels == 1 and image.mode == "RGB" and not grey:
+                raise ConfigError(f"{path}: coloured, expected grey (or set data.grey)")
+            pixels = np.asarray(image.convert(_MODES[channels]), np.uint8)
+    except UnidentifiedImageError as error:
+        raise ConfigError(f"{path}: not an image") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ConfigError(f"{path}: cannot be decoded: {error}") from error
+    return pixels.reshape(height, width, channels).transpose(2, 0, 1)

@@ -1,0 +1,100 @@
+"""From the ``[data]`` section of a participant to examples that fit the federation's model."""
+
+from pathlib import Path
+from typing import assert_never
+
+from clients.data.arrays import read_npy, read_npz
+from clients.data.examples import LocalData, Scaling, check_fits
+from clients.data.function import call_loader
+from clients.data.table import TableFormat, read_table
+from coordinator.core.errors import ConfigError
+from coordinator.core.scoring.architecture import Architecture
+from coordinator.settings.agreement import Features
+from coordinator.settings.participant import (
+    CsvData,
+    IdxData,
+    ImageFolderData,
+    NumpyData,
+    ParticipantData,
+    PythonData,
+)
+
+
+def load_data(
+    section: ParticipantData,
+    agreed: Features,
+    architecture: Architecture,
+    folder: Path,
+    max_examples: int = 0,
+) -> LocalData:
+    """Load a participant's examples, scaled as agreed and checked against the model.
+
+    Parameters
+    ----------
+    section
+        What and where.
+    agreed
+        The federation's own names and constants.
+    architecture
+        The federation's model.
+    folder
+        What relative paths are relative to.
+    max_examples
+        The most that may be used; 0 for all.
+
+    Raises
+    ------
+    ConfigError
+        Naming file, place, what was found and what was expected.
+    """
+    loaded = _load(section, agreed, architecture, folder)
+    return check_fits(loaded, architecture).first(max_examples)
+
+
+def _load(
+    section: ParticipantData, agreed: Features, architecture: Architecture, folder: Path
+) -> LocalData:
+    scaling = Scaling(tuple(agreed.mean) or (0.0,), tuple(agreed.scale) or (1.0,))
+    shape = architecture.input_shape
+    match section:
+        case CsvData():
+            return read_table(folder / section.path, _layout(section, agreed, scaling))
+        case NumpyData(labels_path=""):
+            return read_npz(folder / section.path, section.features, section.labels, scaling)
+        case NumpyData():
+            return read_npy(folder / section.path, folder / section.labels_path, scaling)
+        case IdxData():
+            from clients.data.images import read_idx_pair  # Pillow, only where needed
+
+            return read_idx_pair(folder / section.images, folder / section.labels, shape, scaling)
+        case ImageFolderData(classes=classes, grey=grey):
+            from clients.data.images import read_image_folder
+
+            return read_image_folder(folder / section.path, shape, classes, scaling, grey=grey)
+        case PythonData():
+            return call_loader(section.function, section.options)
+        case _:
+            assert_never(section)
+
+
+def _layout(section: CsvData, agreed: Features, scaling: Scaling) -> TableFormat:
+    own, common = tuple(section.features), tuple(agreed.names)
+    if own and common and len(own) != len(common):
+        raise ConfigError(
+            f"data.features names {len(own)} columns, the federation agreed on {len(common)}: "
+            f"{', '.join(common)[:200]}"
+        )
+    label = section.label
+    if agreed.label and "label" not in section.model_fields_set:
+        label = agreed.label
+    return TableFormat(
+        label=label,
+        features=own or common,
+        columns=tuple(section.columns),
+        classes=tuple(section.classes),
+        positive_above=section.positive_above,
+        missing=tuple(section.missing),
+        fill=section.fill,
+        scaling=scaling,
+        delimiter=section.delimiter,
+    )

@@ -1,0 +1,166 @@
+"""Comma-separated files: one line an example, one named column the label.
+
+Numbers only. Not handled: categories (write a ``module:function`` loader), dates, quoted line
+breaks inside a field.
+"""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from clients.data.examples import LocalData, Scaling, check_examples
+from coordinator.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """How a file of lines is read.
+
+    Attributes
+    ----------
+    label
+        Name of the label's column.
+    features
+        Names of the columns to learn from, in the agreed order; empty for all others, in the
+        file's order.
+    columns
+        Names of the file's columns if it has no header line.
+    classes
+        Texts of the label column in order of class; empty if it holds the class numbers.
+    positive_above
+        If given, the label column is a number, and class 1 is what lies above this, class 0 the
+        rest.
+    missing
+        Texts that mean "not known".
+    fill
+        What a missing value becomes, before scaling; ``"mean"`` is the agreed mean, 0 after
+        scaling. Without it a missing value is a mistake.
+    scaling
+        Agreed for all participants, in the order of the features.
+    delimiter
+        Between two values.
+    """
+
+    label: str
+    features: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    positive_above: float | None = None
+    missing: tuple[str, ...] = ("", "?")
+    fill: float | Literal["mean"] | None = None
+    scaling: Scaling = Scaling()
+    delimiter: str = ","
+
+
+def read_table(path: Path, layout: TableFormat) -> LocalData:
+    """Read a file of comma-separated numbers.
+
+    Raises
+    ------
+    ConfigError
+        Naming file, line and column of what cannot be a value, and what was expected.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return _read(stream, path, layout)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8") from error
+    except csv.Error as error:
+        raise ConfigError(f"{path}: not a table of values: {error}") from error
+
+
+def _read(stream: Iterator[str], path: Path, layout: TableFormat) -> LocalData:
+    lines = _lines(stream, layout.delimiter)
+    names = list(layout.columns) or _header(lines, path)
+    chosen = _chosen(names, layout, path)
+    label = _position(names, layout.label, path)
+    features: list[list[float]] = []
+    labels: list[int] = []
+    for number, fields in lines:
+        place = f"{path}:{number}"
+        if len(fields) != len(names):
+            raise ConfigError(f"{place}: {len(fields)} values, expected {len(names)}")
+        features.append([_feature(fields[at], names[at], place, layout) for at in chosen])
+        labels.append(_label(fields[label], place, layout))
+    if not labels:
+        raise ConfigError(f"{path}: no examples in the file")
+    x = layout.scaling.applied(np.array(features), str(path))
+    x[np.isnan(x)] = 0.0
+    return check_examples(x, np.array(labels), str(path))
+
+
+def _lines(stream: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and stripped fields of each line that is not empty."""
+    reader = csv.reader(stream, delimiter=delimiter, strict=True)
+    for fields in reader:
+        if any(field.strip() for field in fields):
+            yield reader.line_num, [field.strip() for field in fields]
+
+
+def _header(lines: Iterator[tuple[int, list[str]]], path: Path) -> list[str]:
+    found = next(lines, None)
+    if found is None:
+        raise ConfigError(f"{path}: the file is empty, expected a line with the columns' names")
+    names = [name.removeprefix("\ufeff") for name in found[1]]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{path}:{found[0]}: column {twice[0]!r} is named more than once")
+    return names
+
+
+def _chosen(names: Sequence[str], layout: TableFormat, path: Path) -> list[int]:
+    if layout.label in layout.features:
+        raise ConfigError(f"{path}: the label {layout.label!r} is among the features")
+    wanted = layout.features or tuple(name for name in names if name != layout.label)
+    if not wanted:
+        raise ConfigError(f"{path}: no column besides the label {layout.label!r}")
+    return [_position(names, name, path) for name in wanted]
+
+
+def _position(names: Sequence[str], name: str, path: Path) -> int:
+    if name not in names:
+        raise ConfigError(f"{path}: no column {name!r}, found {', '.join(names)[:200]}")
+    return names.index(name)
+
+
+def _feature(text: str, name: str, place: str, layout: TableFormat) -> float:
+    if text in layout.missing:
+        if layout.fill is None:
+            raise ConfigError(
+                f'{place}: {name} is missing ("{text}"); say what it becomes in data.fill'
+            )
+        return math.nan if layout.fill == "mean" else layout.fill
+    return _number(text, name, place)
+
+
+def _number(text: str, name: str, place: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or "_" in text:
+        raise ConfigError(f'{place}: {name} is "{text[:60]}", expected a number')
+    return value
+
+
+def _label(text: str, place: str, layout: TableFormat) -> int:
+    if layout.classes:
+        if text not in layout.classes:
+            raise ConfigError(
+                f'{place}: {layout.label} is "{text[:60]}", expected one of '
+                f"{', '.join(layout.classes)[:200]}"
+            )
+        return layout.classes.index(text)
+    value = _number(text, layout.label, place)
+    if layout.positive_above is not None:
+        return int(value > layout.positive_above)
+    if value < 0 or value != int(value):
+        raise ConfigError(f'{place}: {layout.label} is "{text}", expected a class, 0 or more')
+    return int(value)
