@@ -1,167 +1,23 @@
-"""A contributor's key: made, kept encrypted, opened.
+"""A contributor's key; the same files as the coordinator's (``coordinator.local.keyfile``)."""
 
-Files are Web3 Secret Storage version 3 (scrypt, AES-128-CTR), which geth, MetaMask and the like
-read too. A key file or a password file that others may read is refused. Keys derived for
-simulations come from a seed and protect nothing; they never touch a disk.
-"""
+from coordinator.local.keyfile import (
+    MAX_KEY_FILE_BYTES,
+    MAX_SCRYPT_BYTES,
+    PASSWORD_VARIABLE,
+    address_of,
+    create,
+    load,
+    password_from,
+    scrub_password,
+)
 
-import getpass
-import json
-import os
-import stat
-from pathlib import Path
-from typing import Any
-
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-
-from coordinator.core.canonical import parse_json
-from coordinator.core.errors import KeyFileError, VerificationError
-
-MAX_KEY_FILE_BYTES = 1 << 16
-MAX_SCRYPT_BYTES = 1 << 30
-"""Most memory a key file may ask for; what geth writes takes 256 MiB."""
-PASSWORD_VARIABLE = "FEDPROOF_PASSWORD"
-
-
-def create(path: Path, password: str) -> LocalAccount:
-    """Make a new key and write its encrypted file with mode 0600; never overwrite.
-
-    Raises
-    ------
-    KeyFileError
-        If the file exists, cannot be written, or the password is empty.
-    """
-    if not password:
-        raise KeyFileError(f"{path}: an empty password protects nothing; choose another")
-    account: LocalAccount = Account.create()
-    _write_private(path, json.dumps(Account.encrypt(account.key, password)).encode())
-    return account
-
-
-def _write_private(path: Path, text: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise KeyFileError(f"{path}: exists already; a key file is never overwritten") from error
-    except OSError as error:
-        raise KeyFileError(f"{path}: {error.strerror or error}") from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def load(path: Path, password: str) -> LocalAccount:
-    """Open a key file.
-
-    Raises
-    ------
-    KeyFileError
-        If it is missing, readable by others, not a keystore, or the password is wrong.
-    """
-    stored = _read(path)
-    try:
-        key = Account.decrypt(stored, password)
-    except ValueError as error:
-        raise KeyFileError(f"{path}: wrong password, or the file is damaged") from error
-    except (KeyError, TypeError, NotImplementedError) as error:
-        raise KeyFileError(f"{path}: not a version 3 keystore: {error}") from error
-    account: LocalAccount = Account.from_key(key)
-    return account
-
-
-def address_of(path: Path) -> str:
-    """Return the address a key file says it holds, without opening the key."""
-    address = str(_read(path).get("address", ""))
-    return "0x" + address.removeprefix("0x")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        _check_private(path, "the key")
-        data = path.read_bytes()
-        if len(data) > MAX_KEY_FILE_BYTES:
-            raise KeyFileError(f"{path}: {len(data)} bytes, expected a version 3 keystore")
-        stored = parse_json(data, str(path))
-    except OSError as error:
-        raise KeyFileError(f"{path}: {error.strerror or error}") from error
-    except VerificationError as error:
-        raise KeyFileError(f"{path}: not JSON, expected a version 3 keystore") from error
-    if not isinstance(stored, dict) or "crypto" not in {k.lower() for k in stored}:
-        raise KeyFileError(f"{path}: no 'crypto' section, expected a version 3 keystore")
-    _check_memory(stored, path)
-    return stored
-
-
-def _check_private(path: Path, what: str) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise KeyFileError(
-            f"{path}: mode {mode:04o} lets others read {what}, expected 0600 (chmod 600)"
-        )
-
-
-def _check_memory(stored: dict[str, Any], path: Path) -> None:
-    """Refuse a file whose key derivation would take the machine's memory."""
-    crypto = next(value for name, value in stored.items() if name.lower() == "crypto")
-    parameters = crypto.get("kdfparams") if isinstance(crypto, dict) else None
-    if not isinstance(parameters, dict):
-        raise KeyFileError(f"{path}: no 'kdfparams', expected a version 3 keystore")
-    n, r = parameters.get("n", 0), parameters.get("r", 0)
-    if type(n) is not int or type(r) is not int or 128 * n * r > MAX_SCRYPT_BYTES:
-        raise KeyFileError(
-            f"{path}: key derivation asks for n = {n!r}, r = {r!r}, expected at most "
-            f"{MAX_SCRYPT_BYTES >> 20} MiB of memory"
-        )
-
-
-def password_from(password_file: Path | None, *, confirm: bool) -> str:
-    """Return the password from a file, the environment, or a prompt; never from arguments.
-
-    Parameters
-    ----------
-    password_file
-        File whose first line is the password, or ``None``.
-    confirm
-        Ask twice when prompting (for a new key).
-
-    Raises
-    ------
-    KeyFileError
-        If the file cannot be read, others may read it, or the two answers differ.
-    """
-    if password_file is not None:
-        return _password_in(password_file)
-    if PASSWORD_VARIABLE in os.environ:
-        return os.environ[PASSWORD_VARIABLE]
-    try:
-        password = getpass.getpass("Password: ")
-        if confirm and getpass.getpass("Again: ") != password:
-            raise KeyFileError("the two passwords differ")
-    except EOFError as error:
-        raise KeyFileError(
-            f"no password: give --password-file, set {PASSWORD_VARIABLE}, or run in a terminal"
-        ) from error
-    return password
-
-
-def _password_in(path: Path) -> str:
-    try:
-        _check_private(path, "the password")
-        return path.read_text().splitlines()[0]
-    except IndexError as error:
-        raise KeyFileError(f"{path}: empty, expected the password") from error
-    except OSError as error:
-        raise KeyFileError(
-            f"{path}: cannot read the password: {error.strerror or error}"
-        ) from error
-    except UnicodeDecodeError as error:
-        # the decoder's own message would quote bytes of the password
-        raise KeyFileError(f"{path}: cannot read the password: not UTF-8 text") from error
-
-
-def scrub_password() -> None:
-    """Remove the password from this process's environment, so that no child inherits it."""
-    os.environ.pop(PASSWORD_VARIABLE, None)
+__all__ = [
+    "MAX_KEY_FILE_BYTES",
+    "MAX_SCRYPT_BYTES",
+    "PASSWORD_VARIABLE",
+    "address_of",
+    "create",
+    "load",
+    "password_from",
+    "scrub_password",
+]
