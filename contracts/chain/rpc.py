@@ -36,6 +36,12 @@ _MAX_BRACKETS: Final = 100_000
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
 _LOGGER = logging.getLogger(__name__)
 
+Observer = Callable[[str, bool], None]
+
+
+def _ignore(_method: str, _succeeded: bool) -> None:
+    return
+
 
 class Dispatcher:
     """Answers JSON-RPC requests from ``node``; safe to call from any thread.
@@ -50,12 +56,6 @@ class Dispatcher:
         When a sent transaction becomes part of a block.
     interval_s
         How long transactions gather where ``mining`` is ``"interval"``.
-
-    Attributes
-    ----------
-    on_request
-        Told of every request: the method's name, empty for one that does not exist, and whether
-        it succeeded. For counting; does nothing until it is replaced.
     """
 
     def __init__(
@@ -67,7 +67,6 @@ class Dispatcher:
         interval_s: float = DEFAULT_INTERVAL_S,
     ) -> None:
         self.node = node
-        self.on_request: Callable[[str, bool], None] = lambda _name, _succeeded: None
         pool = TransactionPool(node)
         self._context = RpcContext(node, pool, Miner(pool, mining, interval_s=interval_s))
         self._methods: dict[str, Method] = {**READ_METHODS.methods, **LogMethods().table.methods}
@@ -83,19 +82,27 @@ class Dispatcher:
         """Stop mining by itself. The node stays open."""
         self._context.miner.stop()
 
-    def handle(self, body: bytes) -> bytes | None:
-        """Answer one HTTP body: a request or a batch; ``None`` if nothing is to be said."""
+    def handle(self, body: bytes, observe: Observer = _ignore) -> bytes | None:
+        """Answer one HTTP body: a request or a batch; ``None`` if nothing is to be said.
+
+        ``observe`` is told of every request: the method's name, empty for one that does not
+        exist, and whether it succeeded.
+        """
         try:
             _check_nesting(body)
             request = json.loads(body)
         except ValueError as failed:
             return _encode(_error(None, RpcError(PARSE_ERROR, f"parse error: {failed}")))
         answer = (
-            self.dispatch_batch(request) if isinstance(request, list) else self.dispatch(request)
+            self.dispatch_batch(request, observe)
+            if isinstance(request, list)
+            else self.dispatch(request, observe)
         )
         return None if answer is None else _encode(answer)
 
-    def dispatch_batch(self, requests: list[Any]) -> list[JsonObject] | JsonObject | None:
+    def dispatch_batch(
+        self, requests: list[Any], observe: Observer = _ignore
+    ) -> list[JsonObject] | JsonObject | None:
         """Answer a decoded batch, in order."""
         if not requests:
             return _error(None, RpcError(INVALID_REQUEST, "invalid request: an empty batch"))
@@ -107,10 +114,10 @@ class Dispatcher:
                     f"invalid request: a batch of {len(requests)}, at most {MAX_BATCH}",
                 ),
             )
-        answers = [answer for item in requests if (answer := self.dispatch(item)) is not None]
-        return answers or None
+        answers = [self.dispatch(item, observe) for item in requests]
+        return [answer for answer in answers if answer is not None] or None
 
-    def dispatch(self, request: Any) -> JsonObject | None:
+    def dispatch(self, request: Any, observe: Observer = _ignore) -> JsonObject | None:
         """Answer one decoded request; ``None`` for a notification."""
         number = request.get("id") if isinstance(request, dict) else None
         method = ""
@@ -118,9 +125,9 @@ class Dispatcher:
             method, params = _checked(request)
             result = self._run(method, params)
         except RpcError as failed:
-            self.on_request(method if method in self._methods else "", False)
+            observe(method if method in self._methods else "", False)
             return _error(number, failed)
-        self.on_request(method, True)
+        observe(method, True)
         if "id" not in request:
             return None
         return {"jsonrpc": "2.0", "id": number, "result": result}

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from contracts.chain.door import Door, read_body
-from contracts.chain.rpc import Dispatcher
+from contracts.chain.door import BODY_TIMEOUT_S, Door, read_body
+from contracts.chain.rpc import Dispatcher, Observer
 from contracts.chain.serving import STOP_S, ServerHandle, is_loopback, listen, url_of
 from coordinator.core.errors import ConfigError
 
@@ -34,7 +34,9 @@ def rpc_endpoint(
     door: Door,
     *,
     max_body_bytes: int = MAX_BODY_BYTES,
-    threads: anyio.CapacityLimiter | None = None,
+    body_timeout_s: float = BODY_TIMEOUT_S,
+    threads: Callable[[], anyio.CapacityLimiter | None] = lambda: None,
+    observe: Observer = lambda _method, _succeeded: None,
 ) -> Endpoint:
     """Return what answers ``POST`` with JSON-RPC, wherever it is mounted.
 
@@ -42,20 +44,22 @@ def rpc_endpoint(
     ----------
     door
         Checks Host header and content type.
-    max_body_bytes
-        A longer body is answered with 413.
+    max_body_bytes, body_timeout_s
+        A longer body is answered with 413, a slower one with 408.
     threads
         Bounds how many requests are worked on at once; the event loop's own limit by default.
+    observe
+        Told of every JSON-RPC request, see ``Dispatcher.handle``.
     """
 
     async def rpc(request: Request) -> Response:
         refused = door.check_host(request) or door.check_content_type(request)
         if refused is not None:
             return refused
-        body = await read_body(request, max_body_bytes)
+        body = await read_body(request, max_body_bytes, timeout_s=body_timeout_s)
         if isinstance(body, Response):
             return body
-        answer = await anyio.to_thread.run_sync(dispatcher.handle, body, limiter=threads)
+        answer = await anyio.to_thread.run_sync(dispatcher.handle, body, observe, limiter=threads())
         if answer is None:
             return Response(status_code=204)
         return Response(answer, media_type="application/json")

@@ -63,12 +63,12 @@ class DiskStore:
 
     def put_vector(self, vector: Int32Vector, manifest: Manifest, root: bytes) -> None:
         """Queue an int32 vector of shape ``(d,)``; it must not change until ``sync``."""
-        path = self._path(root, "safetensors")
+        path = self.path(root, "safetensors")
         self._write(path, lambda: vector_file.encode(vector, manifest.digest()))
 
     def get_vector(self, root: bytes, manifest: Manifest) -> Int32Vector:
         """Return the vector of this root, re-hashed; shape ``(d,)``, int32, read-only."""
-        path = self._path(root, "safetensors")
+        path = self.path(root, "safetensors")
         vector = vector_file.decode(self._read(path), manifest, str(path))
         found = parameter_root(vector, manifest)
         if found != root:
@@ -87,22 +87,22 @@ class DiskStore:
                 f"{kind} document: content hashes to {found.hex()}, not to {name.hex()}"
             )
         data = documents.encode(document)
-        self._write(self._path(name, f"{kind}.json"), lambda: [data])
+        self._write(self.path(name, f"{kind}.json"), lambda: [data])
 
     def get_document(self, kind: str, name: bytes) -> JsonObject:
         """Return a document of a kind, its spelling and its root checked."""
-        path = self._path(name, f"{kind}.json")
+        path = self.path(name, f"{kind}.json")
         return documents.decode(kind, name, self._read(path), str(path))
 
     def put_bytes(self, data: bytes) -> bytes:
         """Write opaque bytes; return their SHA-256, which names them."""
         digest = hashlib.sha256(data).digest()
-        self._write(self._path(digest, "bin"), lambda: [data])
+        self._write(self.path(digest, "bin"), lambda: [data])
         return digest
 
     def get_bytes(self, digest: bytes) -> bytes:
         """Return opaque bytes, re-hashed."""
-        path = self._path(digest, "bin")
+        path = self.path(digest, "bin")
         data = self._read(path)
         if hashlib.sha256(data).digest() != digest:
             raise BlobCorruptError(
@@ -146,7 +146,14 @@ class DiskStore:
         """Yield every file of the store, sorted."""
         yield from sorted(p for p in self._root.rglob("*") if p.is_file())
 
-    def _path(self, name: bytes, suffix: str) -> Path:
+    def path(self, name: bytes, suffix: str) -> Path:
+        """Return where the blob of this name lies, or would lie.
+
+        Raises
+        ------
+        StoreError
+            If the name is not 32 bytes.
+        """
         if len(name) != 32:
             raise StoreError(f"blob name {name.hex()!r}: expected 32 bytes, found {len(name)}")
         text = name.hex()

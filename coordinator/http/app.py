@@ -1,0 +1,199 @@
+"""The ASGI application of the coordinator: one port for everything but Flower.
+
+=====================  ======================================================================
+``POST /rpc``          JSON-RPC of the embedded chain, without development methods
+``GET /blobs/NAME``    published artifacts (``blobs``, ``publication``)
+``GET /federation``    the agreement, the same bytes for everybody
+``GET /status``        how the service is, for people and scripts
+``GET /healthz``       the process answers
+``GET /readyz``        rounds can be run now; else 503 with the reasons
+``GET /metrics``       for Prometheus
+=====================  ======================================================================
+
+Reading only, but for the transactions that anybody may send to a chain.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from contracts.chain.door import Door
+from contracts.chain.rpc_dev import DEV_METHODS
+from contracts.chain.server import rpc_endpoint
+from coordinator.core.errors import ConfigError, LedgerError
+from coordinator.http.access import Members
+from coordinator.http.blobs import Blobs
+from coordinator.http.chain_facts import ChainFacts, ChainLookout
+from coordinator.http.exposition import CONTENT_TYPE
+from coordinator.http.face import HttpFace
+from coordinator.http.gate import Gate
+from coordinator.http.metrics import metrics_page
+from coordinator.http.publication import Publication
+from coordinator.http.snapshot import ServiceSnapshot
+
+Result = TypeVar("Result")
+
+
+def make_app(face: HttpFace, *, certificate_end_s: float | None = None) -> ASGIApp:
+    """Return the application.
+
+    Parameters
+    ----------
+    certificate_end_s
+        Unix time at which the TLS certificate ends, for the metrics.
+
+    Raises
+    ------
+    ConfigError
+        If the dispatcher was made for development: its methods are never served.
+    """
+    door, pages = Door(face.allowed_hosts), _Pages(face, certificate_end_s)
+    routes = [
+        Route("/federation", pages.federation, methods=["GET"]),
+        Route("/status", pages.status, methods=["GET"]),
+        Route("/healthz", pages.healthz, methods=["GET"]),
+        Route("/readyz", pages.readyz, methods=["GET"]),
+        Route("/metrics", pages.metrics, methods=["GET"]),
+        Route("/blobs/{name}", _blobs(face, pages), methods=["GET"]),
+    ]
+    if face.dispatcher is not None:
+        routes.append(Route("/rpc", _rpc(face, door), methods=["POST"]))
+    return Gate(Starlette(routes=routes), door, face.limits, face.telemetry)
+
+
+def _rpc(face: HttpFace, door: Door) -> Callable[[Request], Any]:
+    dispatcher = face.dispatcher
+    assert dispatcher is not None
+    if dispatcher.methods & DEV_METHODS.methods.keys():
+        raise ConfigError("the chain was opened for development: it is not served to others")
+    threads = _Limiter(face.limits.rpc_threads)
+    return rpc_endpoint(
+        dispatcher,
+        door,
+        max_body_bytes=face.limits.body_bytes,
+        body_timeout_s=face.limits.body_s,
+        threads=threads,
+        observe=face.telemetry.count_rpc,
+    )
+
+
+def _blobs(face: HttpFace, pages: "_Pages") -> Callable[[Request], Any]:
+    publication = Publication(face.federation, face.store, face.agreement)
+    members = Members(face.federation, face.clock)
+    blobs = Blobs(face.store, publication, members, pages.threads)
+
+    async def blob(request: Request) -> Response:
+        return await blobs(request)
+
+    return blob
+
+
+class _Limiter:
+    """A capacity limiter that is made inside the event loop, at its first use."""
+
+    def __init__(self, count: int) -> None:
+        self._make = functools.cache(lambda: anyio.CapacityLimiter(count))
+
+    def __call__(self) -> anyio.CapacityLimiter:
+        return self._make()
+
+
+class _Pages:
+    """The small pages."""
+
+    def __init__(self, face: HttpFace, certificate_end_s: float | None) -> None:
+        self._face = face
+        self._certificate_end_s = certificate_end_s
+        self._lookout = ChainLookout(face.federation)
+        self._agreement = face.agreement.canonical_json()
+        self.threads = _Limiter(face.limits.read_threads)
+
+    async def federation(self, request: Request) -> Response:
+        """Answer with the agreement."""
+        return Response(self._agreement, media_type="application/json")
+
+    async def healthz(self, request: Request) -> Response:
+        """Answer: that is all there is to it."""
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, request: Request) -> Response:
+        """Answer 200, or 503 with the reasons."""
+        _, reasons = await self._run(self._readiness)
+        if reasons:
+            return JSONResponse({"status": "not ready", "reasons": reasons}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    async def status(self, request: Request) -> Response:
+        """Answer with what the service and the chain say."""
+        return JSONResponse(await self._run(self._status))
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer with the metrics."""
+        return PlainTextResponse(await self._run(self._metrics), media_type=CONTENT_TYPE)
+
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        return await anyio.to_thread.run_sync(work, limiter=self.threads())
+
+    def _readiness(self) -> tuple[tuple[ServiceSnapshot, ChainFacts | None], list[str]]:
+        snapshot = self._face.status()
+        reasons = list(snapshot.not_ready)
+        facts = None
+        try:
+            facts = self._lookout.look()
+        except LedgerError as error:
+            reasons.insert(0, f"chain: {error}")
+        return (snapshot, facts), reasons
+
+    def _metrics(self) -> str:
+        (snapshot, facts), _ = self._readiness()
+        return metrics_page(snapshot, facts, self._face.telemetry, self._certificate_end_s)
+
+    def _status(self) -> dict[str, Any]:
+        (snapshot, facts), reasons = self._readiness()
+        agreement = self._face.agreement
+        return {
+            "federation": agreement.name,
+            "chain_id": agreement.chain_id,
+            "contract": agreement.contract,
+            "access": agreement.access,
+            "sealed": agreement.sealed,
+            "phase": snapshot.phase,
+            "round": snapshot.round_id,
+            "contributors": {
+                "online": list(snapshot.online),
+                "bonded": len(facts.bonds) if facts else None,
+                "members": facts.head.member_count if facts else None,
+            },
+            "updates": {
+                "accepted": self._face.telemetry.accepted,
+                "refused": self._face.telemetry.refused,
+            },
+            "ready": not reasons,
+            "not_ready": reasons,
+            "errors": list(snapshot.errors),
+            "children": dict(snapshot.children),
+            "chain": None if facts is None else _chain(facts),
+        }
+
+
+def _chain(facts: ChainFacts) -> dict[str, Any]:
+    head = facts.head
+    return {
+        "block": facts.block.number,
+        "hash": "0x" + facts.block.hash.hex(),
+        "time": facts.block.timestamp,
+        "rounds": facts.rounds,
+        "last_opened": head.last_opened,
+        "last_sealed": head.head_round,
+        "last_final": head.final_round,
+        "model_root": head.model_root.hex(),
+        "pool_wei": str(head.pool_wei),
+        "bonded_wei": str(sum(facts.bonds.values())),
+    }

@@ -1,0 +1,100 @@
+"""The application on a port: in a thread, over TLS wherever it is not loopback."""
+
+import logging
+import ssl
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from contracts.chain.serving import STOP_S, ServerHandle, is_loopback, listen, url_of
+from coordinator.core.errors import ConfigError
+from coordinator.http.app import make_app
+from coordinator.http.face import HttpFace
+from coordinator.http.protocol import guarded_protocol
+from coordinator.http.tls import certificate_end, load_certificate, server_context
+
+_THREAD: Final = "fedproof-http"
+_MAX_HEADER_BYTES: Final = 16 * 1024
+
+
+class HttpHandle(ServerHandle):
+    """A running server; ``url`` says where, ``stop`` ends it."""
+
+    def __init__(
+        self, server: uvicorn.Server, url: str, listener: "object", context: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(server, listener, url, thread_name=_THREAD)  # type: ignore[arg-type]
+        self._context = context
+
+    def renew_certificate(self, certfile: Path, keyfile: Path) -> None:
+        """Use another certificate for connections from now on; those that are open stay.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be used; the old one stays in use.
+        """
+        if self._context is None:
+            raise ConfigError(f"{self.url} is served without TLS: there is nothing to renew")
+        certificate_end(certfile)
+        load_certificate(self._context, certfile, keyfile)
+
+
+def serve_http(
+    face: HttpFace,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    certfile: Path | None = None,
+    keyfile: Path | None = None,
+) -> HttpHandle:
+    """Serve until the handle is stopped; signals are left to the caller.
+
+    Parameters
+    ----------
+    port
+        0 picks a free one; the handle's ``url`` names it.
+    certfile, keyfile
+        PEM files of the server's certificate (chain) and its key; both or neither.
+
+    Raises
+    ------
+    ConfigError
+        If the address is not loopback and there is no certificate, the certificate cannot be
+        used, or the port is taken.
+    """
+    context, end_s = None, None
+    if certfile is not None and keyfile is not None:
+        context, end_s = server_context(certfile, keyfile), certificate_end(certfile).timestamp()
+    elif certfile is not None or keyfile is not None:
+        raise ConfigError("http.certificate and http.key belong together: one of them is missing")
+    elif not is_loopback(host):
+        raise ConfigError(
+            f"http.host = {host!r} is not a loopback address: it needs http.certificate and "
+            "http.key (fedproof federation init makes them)"
+        )
+    app = make_app(face, certificate_end_s=end_s)
+    listener = listen(host, port)
+    limits = face.limits
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=guarded_protocol(limits),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level=logging.WARNING,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=limits.keep_alive_s,
+        timeout_graceful_shutdown=STOP_S,
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+        ssl_certfile=certfile,
+        ssl_keyfile=keyfile,
+        ssl_context_factory=None if context is None else lambda *_: context,
+    )
+    url = url_of(listener, host, "http" if context is None else "https")
+    return HttpHandle(uvicorn.Server(config), url, listener, context)
