@@ -1,0 +1,88 @@
+"""``registry.json``: whose SuperNodes may take part; written by ``fedproof federation``.
+
+The coordinator service reads it again whenever it changes: who is added is admitted, who is
+removed is shut out, without a restart. Bonds and rewards are no part of it; they are on chain.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
+from pydantic_core import PydanticCustomError
+
+from coordinator.core.canonical import parse_json
+from coordinator.core.errors import ConfigError, VerificationError
+from coordinator.settings.agreement import AddressText, Name
+from coordinator.settings.base import Section
+from coordinator.settings.load import validated
+
+NodeKey = Annotated[
+    str, Field(pattern=r"^ecdsa-sha2-nistp(256|384|521) [A-Za-z0-9+/=]{64,512}( [ -~]{0,256})?$")
+]
+"""One line of OpenSSH: type, base64, comment. Only these curves are accepted by Flower."""
+
+
+class RegisteredParticipant(Section):
+    """One participant; without a ``node_key`` no SuperNode of its is admitted yet."""
+
+    name: Name
+    address: AddressText
+    node_key: NodeKey | Literal[""] = ""
+
+
+class Registry(Section):
+    """All participants, in the order in which they were added; nothing in it is there twice."""
+
+    format: Literal["fedproof-registry-1"] = "fedproof-registry-1"
+    participants: list[RegisteredParticipant] = Field(default=[])
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _unique(cls, raw: Any, handler: ModelWrapValidatorHandler["Registry"]) -> "Registry":
+        registry = handler(raw)
+        for fault in _repeats(registry.participants):
+            raise PydanticCustomError("contradiction", "{fault}", {"fault": fault})
+        return registry
+
+    def get(self, name: str) -> RegisteredParticipant | None:
+        """Return a participant by name."""
+        return next((p for p in self.participants if p.name == name), None)
+
+    def to_json(self) -> bytes:
+        """Return the file's bytes, made to be read by people too."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+def read_registry(path: Path) -> Registry:
+    """Read ``registry.json``.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or is malformed; names file, key, and what was expected.
+    """
+    try:
+        raw = parse_json(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except VerificationError as error:
+        raise ConfigError(str(error)) from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected a JSON object, found {type(raw).__name__}")
+    return validated(Registry, raw, str(path))
+
+
+def _repeats(participants: list[RegisteredParticipant]) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for participant in participants:
+        key = participant.node_key.split(" ")[1] if participant.node_key else ""
+        unique = {
+            f"name {participant.name}": participant.name,
+            f"address {participant.address}": participant.address.lower(),
+            f"node key of {participant.name}": key,
+        }
+        for what, value in unique.items():
+            if value and value in seen:
+                yield f"participants: {what} is there twice (also for {seen[value]})"
+            seen[value] = participant.name
