@@ -14,6 +14,7 @@ from web3.exceptions import Web3Exception
 from web3.providers import BaseProvider
 from web3.types import RPCEndpoint
 
+from contracts.http_client import UnreachableError
 from contracts.records import BlockInfo
 from coordinator.core.errors import ChainUnavailableError, LedgerError, TransactionRevertedError
 from coordinator.core.types import Wei
@@ -84,7 +85,9 @@ class Rpc:
         """
         try:
             response = self.provider.make_request(RPCEndpoint(method), list(params))
-        except (OSError, Web3Exception) as failed:
+        except UnreachableError as failed:
+            raise ChainUnavailableError(f"{self.where}: {method}: {failed}") from failed
+        except (OSError, ValueError, Web3Exception) as failed:
             raise ChainUnavailableError(
                 f"{self.where}: {method} failed: {type(failed).__name__}: {failed}"
             ) from failed

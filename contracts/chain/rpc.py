@@ -6,7 +6,6 @@ development methods are there only when asked for.
 
 import json
 import logging
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,14 +25,12 @@ from contracts.chain.rpc_errors import (
 )
 from contracts.chain.rpc_logs import LogMethods
 from contracts.chain.rpc_read import READ_METHODS
+from contracts.json_bounds import check_nesting
 from coordinator.core.errors import FedproofError
 from coordinator.core.types import JsonObject
 
 MAX_BATCH: Final = 256
 """Requests in one batch."""
-_MAX_DEPTH: Final = 32
-_MAX_BRACKETS: Final = 100_000
-_BRACKET: Final = re.compile(rb"[\[\]{}]")
 _LOGGER = logging.getLogger(__name__)
 
 Observer = Callable[[str, bool], None]
@@ -89,7 +86,7 @@ class Dispatcher:
         exist, and whether it succeeded.
         """
         try:
-            _check_nesting(body)
+            check_nesting(body)
             request = json.loads(body)
         except ValueError as failed:
             return _encode(_error(None, RpcError(PARSE_ERROR, f"parse error: {failed}")))
@@ -153,19 +150,6 @@ class Dispatcher:
             raise RpcError(
                 INTERNAL_ERROR, f"internal error in {name}: {type(failed).__name__}"
             ) from failed
-
-
-def _check_nesting(body: bytes) -> None:
-    """Refuse deeply nested JSON before it is parsed.
-
-    py-evm raises Python's recursion limit to 100,000, and with that the parser runs out of C
-    stack, which ends the process, long before it raises.
-    """
-    depth = 0
-    for count, bracket in enumerate(_BRACKET.finditer(body)):
-        depth += 1 if bracket[0] in (b"[", b"{") else -1
-        if depth > _MAX_DEPTH or count > _MAX_BRACKETS:
-            raise ValueError(f"nested deeper than {_MAX_DEPTH}, or over {_MAX_BRACKETS} brackets")
 
 
 def _checked(request: Any) -> tuple[str, list[Any]]:
