@@ -29,7 +29,14 @@ _BUSY: Final = (429, 503)
 
 
 class UnreachableError(OSError):
-    """The server could not be reached, or its answer broke off; the message says why."""
+    """The server could not be reached, or its answer broke off; the message says why.
+
+    ``is_lasting`` if trying again would end the same way: it is not the server that was meant.
+    """
+
+    def __init__(self, message: str, *, is_lasting: bool = False) -> None:
+        super().__init__(message)
+        self.is_lasting = is_lasting
 
 
 class AnswerTooLongError(OSError):
@@ -131,8 +138,8 @@ class HttpClient:
         for left in range(attempts - 1, -1, -1):
             try:
                 answer = self._exchange(method, url, body, headers, limit_bytes)
-            except UnreachableError:
-                if not left:
+            except UnreachableError as error:
+                if error.is_lasting or not left:
                     raise
             else:
                 if answer.status not in _BUSY or not left:
@@ -165,7 +172,8 @@ class HttpClient:
         except (HTTPError, http.client.HTTPException, ssl.SSLError, OSError) as error:
             if isinstance(error, AnswerTooLongError):
                 raise
-            raise UnreachableError(f"{url}: {explain(error)}") from error
+            lasting = any(isinstance(found, ssl.SSLError) for found in _causes(error))
+            raise UnreachableError(f"{url}: {explain(error)}", is_lasting=lasting) from error
         named = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, named, data)
 

@@ -65,6 +65,16 @@ class GuardedProtocol(H11Protocol):
             self.transport.close()
         super().on_response_complete()
 
+    def shutdown(self) -> None:
+        """End the connection now if it is idle, else with its answer.
+
+        Cut, not closed: over TLS a closing connection waits for its peer to say goodbye too.
+        """
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
     def pause_writing(self) -> None:
         """Start the clock for a peer that takes no more of an answer."""
         super().pause_writing()

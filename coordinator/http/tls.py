@@ -5,6 +5,7 @@ Not handled: client certificates. Who may read what is decided by signatures of 
 
 import logging
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,9 @@ from cryptography import x509
 from coordinator.core.errors import ConfigError
 
 RENEW_WITHIN: Final = timedelta(days=30)
+QUIET_S: Final = 10.0
+"""How long the same reason is not logged again as a warning."""
+_quiet_until: dict[str, float] = {}
 _LOGGER = logging.getLogger(__name__)
 _REASONS: Final = {
     "HTTP_REQUEST": "plain HTTP on the TLS port; it has to say https://",
@@ -36,9 +40,17 @@ class LoggedHandshake(ssl.SSLObject):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             raise
         except ssl.SSLError as failed:
-            code = str(failed.reason)
-            _LOGGER.warning("refused a connection: %s", _REASONS.get(code, code))
+            _log_refusal(str(failed.reason))
             raise
+
+
+def _log_refusal(code: str) -> None:
+    """Write a line, but no flood of them: whoever may connect could fill the disk with it."""
+    now = time.monotonic()
+    level = logging.WARNING if now >= _quiet_until.get(code, 0.0) else logging.DEBUG
+    if level == logging.WARNING:
+        _quiet_until[code] = now + QUIET_S
+    _LOGGER.log(level, "refused a connection: %s", _REASONS.get(code, code))
 
 
 def server_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:

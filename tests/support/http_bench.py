@@ -1,0 +1,198 @@
+"""A small federation whose coordinator serves over HTTP: on the embedded chain, or on anvil."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from service_bench import INITIAL, MANIFEST, SCORING, rule, vector
+from web3 import Web3
+
+from contracts.chain.genesis import GenesisConfig
+from contracts.chain.node import EmbeddedNode
+from contracts.chain.provider import EmbeddedProvider
+from contracts.chain.rpc import Dispatcher
+from contracts.federation import Federation
+from contracts.http_provider import web3_at
+from contracts.records import Terms
+from contracts.rpc import rpc_of
+from coordinator.adapters.deployment import Deployment, contract_address, deploy_federation
+from coordinator.adapters.ledger import ChainLedger
+from coordinator.adapters.run_folder import FileJournal
+from coordinator.adapters.scorers import RuleScorer
+from coordinator.adapters.store import DiskStore
+from coordinator.core.canonical import parse_json
+from coordinator.core.commitment import canonical_json, metrics_hash
+from coordinator.core.documents import rule_document
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.screening import UpdateLimits
+from coordinator.core.signing import sign_update
+from coordinator.core.types import Address, JsonObject, RoundId, Rule, UpdateMessage, Wei
+from coordinator.http.face import HttpFace
+from coordinator.http.snapshot import ServiceSnapshot
+from coordinator.ports import RoundAnnouncement, RoundOutcome
+from coordinator.service import FederationPlan, RoundService, publish_plan
+from coordinator.settings.agreement import FederationAgreement
+
+ETHER = 10**18
+COORDINATOR: LocalAccount = Account.from_key(b"\xc0" * 32)
+CONTRIBUTORS: list[LocalAccount] = [Account.from_key(bytes([n]) * 32) for n in (1, 2, 3)]
+NEWCOMER: LocalAccount = Account.from_key(b"\x0a" * 32)
+"""Has money, and has not joined."""
+STAKE = Wei(2 * ETHER)
+BUDGET = Wei(3 * ETHER)
+POOL = Wei(30 * ETHER)
+UNBONDING_S = 7200
+EXAMPLES = (10, 20, 30)
+USED: Rule = rule(min_contributors=2)
+
+
+def agreement_of(access: str = "public") -> FederationAgreement:
+    manifest: Any = parse_json(MANIFEST.to_json(), "manifest")
+    return FederationAgreement.model_validate(
+        {
+            "name": "bench",
+            "chain_id": 1337,
+            "contract": contract_address(Address(COORDINATOR.address)),
+            "initial_model_root": parameter_root(INITIAL, MANIFEST).hex(),
+            "manifest": manifest,
+            "rule": rule_document(USED),
+            "scoring": SCORING,
+            "access": access,
+            "round_duration_s": 3600,
+        }
+    )
+
+
+def deployment_of(agreement: FederationAgreement, **changes: Any) -> Deployment:
+    terms: dict[str, Any] = {
+        "coordinator": Address(COORDINATOR.address),
+        "initial_model_root": bytes.fromhex(agreement.initial_model_root),
+        "config_digest": agreement.digest,
+        "min_stake_wei": Wei(ETHER),
+        "min_coordinator_bond_wei": Wei(ETHER),
+        "round_budget_wei": BUDGET,
+        "min_contributors": 2,
+        "min_open_s": 0,
+        "challenge_window_s": 0,
+        "unbonding_period_s": UNBONDING_S,
+        "contributor_slash_bps": 5000,
+        "coordinator_slash_bps": 5000,
+    }
+    return Deployment(Terms(**{**terms, **changes}), Wei(ETHER // 100), 600, Wei(5 * ETHER), POOL)
+
+
+@dataclass
+class HttpBench:
+    """The federation. ``node`` and ``dispatcher`` are ``None`` on anvil."""
+
+    agreement: FederationAgreement
+    federation: Federation
+    service: RoundService
+    store: DiskStore
+    node: EmbeddedNode | None = None
+    dispatcher: Dispatcher | None = None
+    snapshot: ServiceSnapshot = field(default_factory=lambda: ServiceSnapshot("waiting"))
+    open: RoundAnnouncement | None = None
+
+    def face(self, **changes: Any) -> HttpFace:
+        fields: dict[str, Any] = {
+            "agreement": self.agreement,
+            "federation": self.federation,
+            "store": self.store,
+            "status": lambda: self.snapshot,
+            "dispatcher": self.dispatcher,
+        }
+        return HttpFace(**{**fields, **changes})
+
+    def begin(self) -> RoundAnnouncement:
+        """Open a round and submit everybody's update, but do not close it."""
+        opened = self.open = self.service.open_round()
+        for number, account in enumerate(CONTRIBUTORS):
+            self.submit(account, value=self.value(number), examples=EXAMPLES[number])
+        self.store.sync()
+        return opened
+
+    def value(self, number: int) -> int:
+        assert self.open is not None
+        return 100 * int(self.open.round_id) + 7 * number
+
+    def submit(self, account: LocalAccount, *, value: int, examples: int) -> bytes:
+        """Submit one update; return its root."""
+        assert self.open is not None
+        update, metrics = vector(value), {"loss": 0.5, "num-examples": examples}
+        message = UpdateMessage(
+            self.open.round_id,
+            self.open.model_root,
+            parameter_root(update, MANIFEST),
+            examples,
+            metrics_hash(metrics),
+        )
+        signed = sign_update(self.open.domain, message, bytes(account.key))
+        fields: JsonObject = metrics
+        self.service.submit(signed, update, fields)
+        return message.update
+
+    def play(self) -> RoundOutcome:
+        """Play a whole round; with no challenge window it is final at once."""
+        self.begin()
+        return self.service.close_round()
+
+    def update_root(self, number: int) -> bytes:
+        """The root of a contributor's update in the round begun last."""
+        return parameter_root(vector(self.value(number)), MANIFEST)
+
+    def round(self, number: int) -> Any:
+        return self.federation.round(RoundId(number))
+
+    def pass_time(self, seconds: int) -> None:
+        if self.node is not None:
+            self.node.mine(timestamp=self.node.head.timestamp + seconds)
+            return
+        self.federation.rpc.request("evm_increaseTime", hex(seconds))
+        self.federation.rpc.request("evm_mine")
+
+
+def _bench(
+    w3: Web3, folder: Path, access: str, node: EmbeddedNode | None, **terms: Any
+) -> Iterator[HttpBench]:
+    agreement = agreement_of(access)
+    federation = deploy_federation(w3, COORDINATOR, deployment_of(agreement, **terms))
+    for account in CONTRIBUTORS:
+        federation.join(account, STAKE)
+    store = DiskStore(folder / "blobs")
+    plan = FederationPlan(MANIFEST, USED, 3600, UpdateLimits(max_bytes=4 * 17))
+    publish_plan(store, plan, INITIAL)
+    store.put_bytes(canonical_json(SCORING))
+    store.sync()
+    next_time = None if node is None else (lambda: node.next_timestamp)
+    ledger = ChainLedger(federation, COORDINATOR, next_time=next_time)
+    journal = FileJournal(folder / "rounds")
+    service = RoundService(ledger, store, journal, RuleScorer("examples"), plan)
+    yield HttpBench(agreement, federation, service, store, node)
+    store.close()
+
+
+@contextmanager
+def embedded_bench(folder: Path, access: str = "public", **terms: Any) -> Iterator[HttpBench]:
+    """On the embedded chain, in memory: a second a block."""
+    people = [COORDINATOR, *CONTRIBUTORS, NEWCOMER]
+    alloc = {Address(one.address): Wei(100 * ETHER) for one in people}
+    with EmbeddedNode.create_or_open(None, GenesisConfig(alloc=alloc)) as node:
+        dispatcher = Dispatcher(node)
+        for bench in _bench(Web3(EmbeddedProvider(dispatcher)), folder, access, node, **terms):
+            bench.dispatcher = dispatcher
+            yield bench
+        dispatcher.close()
+
+
+@contextmanager
+def anvil_bench(url: str, folder: Path, access: str = "public") -> Iterator[HttpBench]:
+    """On a fresh anvil at ``url``."""
+    w3 = web3_at(url)
+    for account in (COORDINATOR, *CONTRIBUTORS, NEWCOMER):
+        rpc_of(w3).request("anvil_setBalance", account.address, hex(100 * ETHER))
+    yield from _bench(w3, folder, access, None)
