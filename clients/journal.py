@@ -76,7 +76,7 @@ class FileJournal:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 content = file.read()
                 end = content.rfind(b"\n") + 1
-                known = _find(content[:end], key, self._path)
+                known = _entries(content[:end], self._path).get(key)
                 check_unsigned(known, update_root, round_id, contributor)
                 if known is None:
                     line = json.dumps({"key": key, "update": update_root.hex()}) + "\n"
@@ -89,6 +89,24 @@ class FileJournal:
                 _sync_folder(self._path.parent)
         except OSError as error:
             raise StoreError(f"journal {self._path}: {error.strerror or error}") from error
+
+    def count(self, domain: SigningDomain, contributor: Address) -> int:
+        """Return in how many rounds of a federation a contributor has signed an update.
+
+        Raises
+        ------
+        StoreError
+            If the file is damaged or cannot be read.
+        """
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise StoreError(f"journal {self._path}: {error.strerror or error}") from error
+        first, last = journal_key(domain, RoundId(0), contributor).split("/0/")
+        keys = _entries(content[: content.rfind(b"\n") + 1], self._path)
+        return sum(key.startswith(f"{first}/") and key.endswith(f"/{last}") for key in keys)
 
 
 def check_unsigned(
@@ -107,19 +125,19 @@ def check_unsigned(
         )
 
 
-def _find(lines: bytes, key: str, path: Path) -> str | None:
+def _entries(lines: bytes, path: Path) -> dict[str, str]:
+    """Return update root by key; of a key that is there twice, the first counts."""
+    found: dict[str, str] = {}
     for number, line in enumerate(lines.splitlines(), start=1):
         try:
             entry = parse_json(line, str(path))
-            found, update = entry["key"] + "", entry["update"] + ""
-            if found == key:
-                return str(update)
+            found.setdefault(entry["key"] + "", entry["update"] + "")
         except (VerificationError, KeyError, TypeError) as error:
             raise StoreError(
                 f"journal {path}: line {number} is damaged, expected a JSON object with 'key' and "
                 "'update'; signing without it could cost the bond"
             ) from error
-    return None
+    return found
 
 
 def _sync_folder(folder: Path) -> None:

@@ -65,6 +65,25 @@ def load_weights(model: nn.Module, weights: Mapping[str, NDArray[np.floating]]) 
     )
 
 
+class BinaryLogits(nn.Module):
+    """A network with one logit *z*, seen as two classes with logits ``(0, z)``."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    @staticmethod
+    def around(network: nn.Module, architecture: Architecture) -> nn.Module:
+        """Return ``network`` itself, or with two logits where its architecture gives one."""
+        (logits,) = architecture.output_shape
+        return BinaryLogits(network) if logits == 1 else network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits of shape ``(batch, 2)``."""
+        z: torch.Tensor = self.network(x)
+        return torch.cat([torch.zeros_like(z), z], dim=1)
+
+
 def _named_modules(layers: Sequence[Layer]) -> OrderedDict[str, nn.Module]:
     """Return conv1, relu1, pool1, ..., linear1: counted by kind."""
     counts: Counter[str] = Counter()

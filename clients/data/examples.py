@@ -84,10 +84,7 @@ class Scaling:
 
 def class_count(architecture: Architecture) -> int:
     """Return how many classes a model tells apart; a single logit means two."""
-    shape = architecture.input_shape
-    for layer in architecture.layers:
-        shape = layer.output_shape(shape)
-    return max(2, shape[0])
+    return max(2, architecture.output_shape[0])
 
 
 def check_examples(x: NDArray[np.generic], y: NDArray[np.generic], source: str) -> LocalData:

@@ -156,16 +156,23 @@ class Architecture:
             raise ConfigError(f"scale_bits is {self.scale_bits}, expected 1 to 30")
         if not 8 <= self.activation_bits <= 12:
             raise ConfigError(f"activation_bits is {self.activation_bits}, expected 8 to 12")
-        shape = self.input_shape
-        for layer in self.layers:
-            shape = layer.output_shape(shape)
-        if len(shape) != 1:
-            raise ConfigError(f"architecture ends in shape {shape}, expected one axis of logits")
+        if len(self.output_shape) != 1:
+            raise ConfigError(
+                f"architecture ends in shape {self.output_shape}, expected one axis of logits"
+            )
 
     @property
     def dimension(self) -> int:
         """Number of parameters *d*."""
         return sum(layer.parameters() for layer in self.layers)
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of one sample's logits: one axis."""
+        shape = self.input_shape
+        for layer in self.layers:
+            shape = layer.output_shape(shape)
+        return shape
 
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys, no spaces."""

@@ -1,0 +1,98 @@
+"""The built-in trainer as a Flower ClientApp: the agreed model on the participant's own data.
+
+For one key and round, training gives the same bytes on the same machine however often it is
+repeated: torch runs one thread, and the order of the examples is drawn from address and round.
+"""
+
+import hashlib
+
+import clients.flower_env  # noqa: F401  (before flwr)
+
+# isort: split
+from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from torch import nn
+
+from clients import training
+from clients.data.examples import LocalData
+from clients.networks import BinaryLogits, build_network, load_weights
+from clients.training import TrainingSettings
+from coordinator.core.scoring.architecture import Architecture
+from coordinator.core.types import Address
+from coordinator.core.wire import ARRAYS_RECORD, EXAMPLES_METRIC, encode_npy
+from coordinator.settings.learning import Training
+
+
+def agreed_training(agreed: Training) -> TrainingSettings:
+    """Turn the agreement's training section into the record a contributor trains by."""
+    return TrainingSettings(
+        epochs=agreed.epochs,
+        batch_size=agreed.batch_size,
+        learning_rate=agreed.learning_rate,
+        momentum=agreed.momentum,
+        weight_decay=agreed.weight_decay,
+        max_steps=agreed.max_steps or None,
+    )
+
+
+def trainer_app(
+    architecture: Architecture, data: LocalData, settings: TrainingSettings, address: Address
+) -> ClientApp:
+    """Return a ClientApp that trains and evaluates the federation's model on one's own data."""
+    training.use_one_thread()
+    trainer = Trainer(architecture, data, settings, address)
+    app = ClientApp()
+    app.train()(trainer.train)
+    app.evaluate()(trainer.evaluate)
+    return app
+
+
+class Trainer:
+    """Holds model and data between messages."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        data: LocalData,
+        settings: TrainingSettings,
+        address: Address,
+    ) -> None:
+        self._network = build_network(architecture)
+        self._model: nn.Module = BinaryLogits.around(self._network, architecture)
+        self._data = data
+        self._settings = settings
+        self._address = address
+
+    def train(self, message: Message, _context: Context) -> Message:
+        """Train on all data, from the model received."""
+        self._load(message)
+        seed = round_seed(self._address, message.metadata.group_id)
+        result = training.train(self._model, self._data.x, self._data.y, self._settings, seed)
+        metrics = MetricRecord({EXAMPLES_METRIC: result.examples, "loss": result.loss})
+        content = RecordDict({ARRAYS_RECORD: self._arrays(), "metrics": metrics})
+        return Message(content, reply_to=message)
+
+    def evaluate(self, message: Message, _context: Context) -> Message:
+        """Report loss and accuracy of the model received on one's own data."""
+        self._load(message)
+        loss, correct = training.evaluate(self._model, self._data.x, self._data.y)
+        count = len(self._data)
+        metrics = MetricRecord({EXAMPLES_METRIC: count, "loss": loss, "accuracy": correct / count})
+        return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+    def _load(self, message: Message) -> None:
+        (record,) = message.content.array_records.values()
+        load_weights(self._network, {name: array.numpy() for name, array in record.items()})
+
+    def _arrays(self) -> ArrayRecord:
+        arrays = {}
+        for name, tensor in self._network.state_dict().items():
+            values = tensor.numpy()
+            arrays[name] = Array("float32", values.shape, "numpy.ndarray", encode_npy(values))
+        return ArrayRecord(arrays)
+
+
+def round_seed(address: Address, group: str) -> int:
+    """Return the seed of one contributor's order of examples in one round (its group id)."""
+    digest = hashlib.sha256(f"fedproof training {address.lower()} {group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")
