@@ -8,9 +8,10 @@ read from the chain. The same on the embedded node and on any other.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import rlp
 from eth_account.signers.local import LocalAccount
@@ -23,10 +24,17 @@ from contracts.federation import Federation
 from contracts.records import Terms
 from contracts.rpc import Rpc, rpc_of
 from contracts.transactions import PRIORITY_FEE_WEI, Transactor
-from coordinator.core.errors import ChainUnavailableError, ConfigError, LedgerError
+from coordinator.core.canonical import canonical_json, parse_json
+from coordinator.core.errors import (
+    ChainUnavailableError,
+    ConfigError,
+    LedgerError,
+    VerificationError,
+)
 from coordinator.core.signing import checksum_address
-from coordinator.core.types import Address, Wei, address_bytes
+from coordinator.core.types import Address, JsonObject, Wei, address_bytes
 
+_FORMAT: Final = "fedproof-deployment-1"
 _CONTRACTS: Final = ("federation", *referee_calls.EXAMINERS, "referee")
 _PENDING_TIMEOUT_S: Final = 120.0
 _POLL_S: Final = 0.2
@@ -52,6 +60,10 @@ class Deployment:
     coordinator_bond_wei: Wei
     pool_wei: Wei
 
+    def to_json(self) -> bytes:
+        """Return canonical JSON; amounts are decimal text, as other readers keep 53 bits only."""
+        return canonical_json({"format": _FORMAT, **_plain(self), "terms": _plain(self.terms)})
+
 
 @dataclass(frozen=True, slots=True)
 class DeployedAt:
@@ -61,6 +73,43 @@ class DeployedAt:
     aggregate_examiner: Address
     record_examiner: Address
     referee: Address
+
+
+def read_deployment(path: Path) -> Deployment:
+    """Read back what :meth:`Deployment.to_json` wrote.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or holds something else; names file and key.
+    """
+    try:
+        raw: Any = parse_json(path.read_bytes(), str(path))
+        if raw["format"] != _FORMAT:
+            raise ConfigError(f"{path}: format {raw['format']!r}, expected {_FORMAT!r}")
+        values = _typed(Deployment, raw)
+        return Deployment(**{**values, "terms": Terms(**_typed(Terms, raw["terms"]))})
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except VerificationError as error:
+        raise ConfigError(str(error)) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: malformed deployment: {error!r}") from error
+
+
+def _plain(record: Deployment | Terms) -> JsonObject:
+    """Return a record's fields as JSON has them: numbers as text, bytes as hexadecimal."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {
+        name: value.hex() if isinstance(value, bytes) else str(value)
+        for name, value in values.items()
+    }
+
+
+def _typed(kind: type[Deployment] | type[Terms], raw: JsonObject) -> dict[str, Any]:
+    """Return a record's arguments from what :func:`_plain` made of them."""
+    convert: dict[Any, Callable[[Any], Any]] = {bytes: bytes.fromhex, Address: str, Terms: dict}
+    return {field.name: convert.get(field.type, int)(raw[field.name]) for field in fields(kind)}
 
 
 def contract_address(deployer: Address, nonce: int = 0) -> Address:
