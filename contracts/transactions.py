@@ -19,6 +19,7 @@ from contracts.rpc import Rpc, hex_bytes, revert_reason
 from coordinator.core.errors import (
     ChainUnavailableError,
     LedgerError,
+    StoreError,
     TransactionRevertedError,
 )
 from coordinator.core.types import Address, Wei
@@ -185,7 +186,7 @@ class Transactor:
             return [self._finished(signed) for signed in batch]
         except TransactionRevertedError:
             raise
-        except LedgerError:
+        except (LedgerError, StoreError):
             self.forget_nonces()
             raise
 

@@ -8,6 +8,7 @@ from coordinator.core.errors import ConfigError, FedproofError
 
 MiningMode = Literal["instant", "interval", "manual"]
 DEFAULT_INTERVAL_S: Final = 0.2
+_RETRY_S: Final = 1.0
 
 
 class Miner:
@@ -54,7 +55,7 @@ class Miner:
             self._arrived.set()
 
     def check(self) -> None:
-        """Raise what made the mining thread give up, if it did.
+        """Raise what keeps the mining thread from making blocks, while it does.
 
         Raises
         ------
@@ -73,9 +74,12 @@ class Miner:
             try:
                 while self._pool.has_ready() and not self._stopping.is_set():
                     self._pool.mine()
+                self._failure = None
             except FedproofError as failed:
                 self._failure = failed
-                return
+                if self._stopping.wait(_RETRY_S):
+                    return
+                self._arrived.set()  # what was pending still is: a full disk may have room again
 
     def stop(self) -> None:
         """End the thread; what is still pending is lost. Harmless when repeated."""

@@ -158,7 +158,7 @@ class TestMiner:
         assert node.head_number == 0
         assert len(pool.mine().receipts) == 1
 
-    def test_a_full_disk_is_reported_to_the_next_sender(self, chain_path, genesis, alice):
+    def test_a_full_disk_is_reported_until_there_is_room(self, chain_path, genesis, alice):
         node = EmbeddedNode.create_or_open(chain_path, genesis)
         pool = TransactionPool(node)
         miner = Miner(pool, "interval", interval_s=0.01)
@@ -178,6 +178,12 @@ class TestMiner:
         wait_for(has_failed)
         with pytest.raises(StoreError, match="no room left"):
             miner.check()
+        assert node.head_number == 0
+        with node.lock:
+            node._db._connection.execute("PRAGMA max_page_count=1000000")
+        wait_for(lambda: pool.records() == [])  # once there is room, what was pending is mined
+        wait_for(lambda: not has_failed())
+        assert node.head_number == 1
         miner.stop()
         node.close()
 
