@@ -13,14 +13,19 @@ from coordinator.core.manifest import Manifest
 from coordinator.core.round_result import PreviousRound, RoundInput
 from coordinator.core.types import (
     Address,
+    Commitment,
     Int32Vector,
     JsonObject,
     RoundId,
     Rule,
+    Signed,
     SignedUpdate,
     SigningDomain,
     Wei,
 )
+
+NO_COMMITMENTS = bytes(32)
+"""``ChainRound.commitments_root`` where there is none."""
 
 ChainStatus = Literal["none", "open", "sealed", "settled", "final", "void"]
 
@@ -29,7 +34,9 @@ ChainStatus = Literal["none", "open", "sealed", "settled", "final", "void"]
 class ChainRound:
     """One round as the contract stores it; times are chain times in seconds.
 
-    ``status`` is computed by the contract, so a round above a voided one reads ``"void"``.
+    ``commitments_root`` is zero in a round that is not sealed, or whose commitments are not
+    closed yet. ``status`` is computed by the contract, so a round above a voided one reads
+    ``"void"``.
     """
 
     round_id: RoundId
@@ -53,6 +60,8 @@ class ChainRound:
     rewards_root: bytes
     paid_wei: Wei
     finalizable_at: int
+    commitments_root: bytes = NO_COMMITMENTS
+    commitments_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class Ledger(Protocol):
         """Return the live head of the stack of rounds."""
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return one round as stored."""
+        """Return one round as stored; one that was never opened has status ``none``."""
 
     def members(self, count: int) -> Sequence[Address]:
         """Return the first ``count`` addresses that ever joined, in order of joining."""
@@ -94,6 +103,9 @@ class Ledger(Protocol):
         self, round_id: RoundId, model_root: bytes, rule_hash: bytes, deadline: int
     ) -> None:
         """Open a round on the last sealed one."""
+
+    def commit_updates(self, round_id: RoundId, *, commitments_root: bytes, count: int) -> None:
+        """Fix what the contributors of an open round have committed to; once a round."""
 
     def seal_round(
         self,
@@ -168,7 +180,9 @@ class ArtifactStore(Protocol):
 class RoundAnnouncement:
     """What contributors are told when a round opens.
 
-    ``model`` has shape ``(d,)`` and dtype int32: the committed integers themselves.
+    ``model`` has shape ``(d,)`` and dtype int32: the committed integers themselves. In a sealed
+    federation updates begin with commitments; ``commitments`` is their document once its root is
+    on chain: a round that a crash interrupted after that goes on with the updates.
     """
 
     round_id: RoundId
@@ -178,6 +192,8 @@ class RoundAnnouncement:
     domain: SigningDomain
     rule_hash: bytes
     deadline: int
+    sealed: bool = False
+    commitments: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +226,26 @@ class RoundDriver(Protocol):
     def open_round(self) -> RoundAnnouncement:
         """Open the next round, or go on with one that a crash left open."""
 
-    def submit(self, signed: SignedUpdate, vector: Int32Vector, metrics: JsonObject) -> None:
-        """Offer one update; raises ``ContributorError`` if it is refused (and records it)."""
+    def commit(self, signed: Signed[Commitment]) -> None:
+        """Offer one commitment of a sealed round; raises ``ContributorError`` if refused."""
+
+    def close_commitments(self) -> JsonObject | None:
+        """Put the commitments on chain and return their document; ``None`` voids the round.
+
+        After ``None`` there is only ``close_round`` left, which says why.
+        """
+
+    def submit(
+        self,
+        signed: SignedUpdate,
+        vector: Int32Vector,
+        metrics: JsonObject,
+        salt: bytes | None = None,
+    ) -> None:
+        """Offer one update; raises ``ContributorError`` if it is refused (and records it).
+
+        ``salt`` opens the contributor's commitment in a sealed round.
+        """
 
     def refuse(self, sender: str, error: Exception) -> None:
         """Record a reply that could not even be read as a submission."""

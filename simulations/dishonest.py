@@ -93,14 +93,20 @@ class DishonestService(RoundService):
         self._attacker = attacker
         self._forge = _Forge(plan, store, attacker)
 
-    def submit(self, signed: SignedUpdate, vector: Int32Vector, metrics: JsonObject) -> None:
+    def submit(
+        self,
+        signed: SignedUpdate,
+        vector: Int32Vector,
+        metrics: JsonObject,
+        salt: bytes | None = None,
+    ) -> None:
         """Take an update; the one to be withheld goes where nobody else finds it."""
         attack = self._attacker.attack(self.state.round_id)
         if isinstance(attack, WithholdAttack):
             assert isinstance(self._store, WithholdingStore)
             if signed.contributor == self._attacker.clients[attack.victim]:
                 self._store.withhold(signed.message.update)
-        super().submit(signed, vector, metrics)
+        super().submit(signed, vector, metrics, salt)
 
     def drafted_result(self, result: RoundInput) -> RoundInput:
         """Return what is sealed instead of the result."""

@@ -117,6 +117,10 @@ class ChainLedger:
         """Open a round."""
         self._federation.open_round(self._signer, round_id, model_root, rule_hash, deadline)
 
+    def commit_updates(self, round_id: RoundId, *, commitments_root: bytes, count: int) -> None:
+        """Fix the commitments of an open round."""
+        self._federation.commit_updates(self._signer, round_id, commitments_root, count)
+
     def seal_round(
         self,
         round_id: RoundId,
@@ -214,4 +218,6 @@ def chain_round(found: RoundState) -> ChainRound:
         rewards_root=found.rewards_root,
         paid_wei=found.paid_wei,
         finalizable_at=found.finalizable_at or 0,
+        commitments_root=found.commitments_root,
+        commitments_count=found.commitments_count,
     )

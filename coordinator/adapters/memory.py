@@ -8,15 +8,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from coordinator.core import documents
-from coordinator.core.errors import BlobMissingError, TransactionRevertedError
-from coordinator.core.manifest import Manifest
-from coordinator.core.parameter_tree import parameter_root
+from coordinator.adapters.memory_store import MemoryJournal, MemoryStore
+from coordinator.core.errors import TransactionRevertedError
 from coordinator.core.signing import verify_signature
 from coordinator.core.types import (
     Address,
-    Int32Vector,
-    JsonObject,
     RoundId,
     SignedUpdate,
     SigningDomain,
@@ -24,72 +20,9 @@ from coordinator.core.types import (
 )
 from coordinator.ports import ChainHead, ChainRound
 
+__all__ = ["MemoryJournal", "MemoryLedger", "MemoryStore"]
+
 _ZERO = bytes(32)
-
-
-class MemoryStore:
-    """An :class:`~coordinator.ports.ArtifactStore` in dictionaries."""
-
-    def __init__(self) -> None:
-        self.vectors: dict[bytes, Int32Vector] = {}
-        self.documents: dict[tuple[str, bytes], bytes] = {}
-        self.blobs: dict[bytes, bytes] = {}
-
-    def put_vector(self, vector: Int32Vector, manifest: Manifest, root: bytes) -> None:
-        """Keep a copy of a vector under its root."""
-        assert parameter_root(vector, manifest) == root
-        self.vectors[root] = vector.copy()
-
-    def get_vector(self, root: bytes, manifest: Manifest) -> Int32Vector:
-        """Return the vector of this root."""
-        if root not in self.vectors:
-            raise BlobMissingError(f"vector {root.hex()}: missing")
-        vector = self.vectors[root]
-        assert parameter_root(vector, manifest) == root
-        return vector
-
-    def put_document(self, kind: str, name: bytes, document: JsonObject) -> None:
-        """Keep a document under the root it is committed by."""
-        assert documents.name_of(kind, document) == name
-        self.documents[kind, name] = documents.encode(document)
-
-    def get_document(self, kind: str, name: bytes) -> JsonObject:
-        """Return a document, checked."""
-        if (kind, name) not in self.documents:
-            raise BlobMissingError(f"{kind} {name.hex()}: missing")
-        return documents.decode(kind, name, self.documents[kind, name], f"{kind} {name.hex()}")
-
-    def put_bytes(self, data: bytes) -> bytes:
-        """Keep bytes under their SHA-256."""
-        digest = hashlib.sha256(data).digest()
-        self.blobs[digest] = data
-        return digest
-
-    def get_bytes(self, digest: bytes) -> bytes:
-        """Return bytes by SHA-256."""
-        if digest not in self.blobs:
-            raise BlobMissingError(f"blob {digest.hex()}: missing")
-        return self.blobs[digest]
-
-    def sync(self) -> None:
-        """Do nothing: memory is as durable as it gets."""
-
-
-class MemoryJournal:
-    """A :class:`~coordinator.ports.RoundJournal` in a dictionary."""
-
-    def __init__(self) -> None:
-        self.entries: dict[int, JsonObject] = {}
-
-    def put(self, round_id: RoundId, entry: JsonObject) -> None:
-        """Keep a round's entry."""
-        self.entries[int(round_id)] = entry
-
-    def get(self, round_id: RoundId) -> JsonObject:
-        """Return a round's entry."""
-        if int(round_id) not in self.entries:
-            raise BlobMissingError(f"journal of round {round_id}: missing")
-        return self.entries[int(round_id)]
 
 
 @dataclass
@@ -134,8 +67,8 @@ class MemoryLedger:
         return self._head
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return one round."""
-        return self.rounds[int(round_id)]
+        """Return one round; what the contract says of one that was never opened."""
+        return self.rounds.get(int(round_id)) or _unopened(round_id)
 
     def members(self, count: int) -> Sequence[Address]:
         """Return the first members."""
@@ -172,8 +105,8 @@ class MemoryLedger:
         )
         budget = min(self.round_budget_wei, self.pool_wei - pledged)
         self._stakes[int(round_id)] = {a: b for a, b in self.bonds.items() if b > 0}
-        self.rounds[int(round_id)] = ChainRound(
-            round_id=round_id,
+        self.rounds[int(round_id)] = replace(
+            _unopened(round_id),
             status="open",
             parent=head.last_sealed,
             height=(parent.height if parent else 0) + 1,
@@ -183,19 +116,18 @@ class MemoryLedger:
             deadline=deadline,
             budget_wei=Wei(budget),
             member_count=len(self._members),
-            contributors_root=_ZERO,
-            n=0,
-            total_examples=0,
-            total_stake_wei=Wei(0),
-            new_model_root=_ZERO,
-            seal_block=0,
-            scores_root=_ZERO,
-            total_score=0,
-            rewards_root=_ZERO,
-            paid_wei=Wei(0),
-            finalizable_at=0,
         )
         self._head = replace(head, last_opened=round_id)
+
+    def commit_updates(self, round_id: RoundId, *, commitments_root: bytes, count: int) -> None:
+        """Fix the commitments of the open round."""
+        found = self._expect(round_id, "open")
+        _require(self.time < found.deadline, "round: deadline passed")
+        _require(commitments_root != _ZERO, "round: empty root")
+        _require(found.commitments_root == _ZERO, "round: already committed")
+        self.rounds[int(round_id)] = replace(
+            found, commitments_root=commitments_root, commitments_count=count
+        )
 
     def seal_round(
         self,
@@ -312,3 +244,30 @@ class MemoryLedger:
 def _require(condition: bool, reason: str) -> None:
     if not condition:
         raise TransactionRevertedError(f"the ledger refused: {reason}", reason=reason)
+
+
+def _unopened(round_id: RoundId) -> ChainRound:
+    """Return what the contract stores of a round before it opens: nothing."""
+    return ChainRound(
+        round_id=round_id,
+        status="none",
+        parent=RoundId(0),
+        height=0,
+        model_root=_ZERO,
+        rule_hash=_ZERO,
+        opened_at=0,
+        deadline=0,
+        budget_wei=Wei(0),
+        member_count=0,
+        contributors_root=_ZERO,
+        n=0,
+        total_examples=0,
+        total_stake_wei=Wei(0),
+        new_model_root=_ZERO,
+        seal_block=0,
+        scores_root=_ZERO,
+        total_score=0,
+        rewards_root=_ZERO,
+        paid_wei=Wei(0),
+        finalizable_at=0,
+    )

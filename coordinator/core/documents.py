@@ -4,6 +4,7 @@ Every document is canonical JSON. What it is named by depends on its kind:
 
 ================  ===========================================================================
 ``contributors``  root of the contributors tree its leaves give
+``commitments``   root of the commitments tree (rounds of sealed federations)
 ``scores``        root of the scores tree
 ``rewards``       root of the rewards tree
 ``rule``          ``rule_hash`` of its fields
@@ -22,6 +23,7 @@ from typing import Any
 
 from coordinator.core.canonical import canonical_json, parse_json
 from coordinator.core.commitment import (
+    commitment_leaf_hash,
     contributor_leaf_hash,
     metrics_hash,
     reward_leaf_hash,
@@ -33,6 +35,7 @@ from coordinator.core.errors import BlobCorruptError, FedproofError
 from coordinator.core.standard_tree import StandardTree
 from coordinator.core.types import (
     Address,
+    CommitmentLeaf,
     ContributorLeaf,
     JsonObject,
     RewardLeaf,
@@ -42,16 +45,21 @@ from coordinator.core.types import (
     SignedUpdate,
     UpdateMessage,
     Wei,
+    address_bytes,
 )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ContributorEntry:
-    """A contributors-tree leaf with what its signature hash stands for."""
+    """A contributors-tree leaf with what its signature hash stands for.
+
+    In a sealed round ``salt`` (32 bytes) opens the contributor's commitment; else it is ``None``.
+    """
 
     leaf: ContributorLeaf
     signature: bytes
     metrics: JsonObject
+    salt: bytes | None = None
 
     def signed_update(self, base_model: bytes) -> SignedUpdate:
         """Return what the contributor signed, given the model the round started from."""
@@ -67,20 +75,22 @@ class ContributorEntry:
 
 def contributors_document(round_id: RoundId, entries: Sequence[ContributorEntry]) -> JsonObject:
     """Return the document of a round's contributors, in order of index."""
-    rows = [
-        {
-            "index": entry.leaf.index,
-            "contributor": entry.leaf.contributor,
-            "update": entry.leaf.update_root.hex(),
-            "examples": entry.leaf.examples,
-            "weight": entry.leaf.weight,
-            "stake_wei": str(entry.leaf.stake_wei),
-            "signature": entry.signature.hex(),
-            "metrics": entry.metrics,
-        }
-        for entry in entries
-    ]
+    rows = [_contributor_row(entry) for entry in entries]
     return {"round": round_id, "contributors": rows}
+
+
+def _contributor_row(entry: ContributorEntry) -> JsonObject:
+    row = {
+        "index": entry.leaf.index,
+        "contributor": entry.leaf.contributor,
+        "update": entry.leaf.update_root.hex(),
+        "examples": entry.leaf.examples,
+        "weight": entry.leaf.weight,
+        "stake_wei": str(entry.leaf.stake_wei),
+        "signature": entry.signature.hex(),
+        "metrics": entry.metrics,
+    }
+    return row if entry.salt is None else {**row, "salt": entry.salt.hex()}
 
 
 def contributor_entries(document: JsonObject) -> list[ContributorEntry]:
@@ -100,8 +110,24 @@ def contributor_entries(document: JsonObject) -> list[ContributorEntry]:
             stake_wei=Wei(int(row["stake_wei"])),
             signature_hash=signature_hash(metrics_hash(metrics), signature),
         )
-        entries.append(ContributorEntry(leaf, signature, metrics))
+        salt = bytes.fromhex(row["salt"]) if "salt" in row else None
+        entries.append(ContributorEntry(leaf, signature, metrics, salt))
     return entries
+
+
+def commitments_document(round_id: RoundId, commitments: Mapping[Address, bytes]) -> JsonObject:
+    """Return the document of what a sealed round's contributors commit to, in order of address."""
+    rows = [[who, commitments[who].hex()] for who in sorted(commitments, key=address_bytes)]
+    return {"round": round_id, "commitments": rows}
+
+
+def commitment_leaves(document: JsonObject) -> list[CommitmentLeaf]:
+    """Read a commitments document back."""
+    round_id = RoundId(document["round"])
+    return [
+        CommitmentLeaf(round_id, Address(who), bytes.fromhex(commitment))
+        for who, commitment in document["commitments"]
+    ]
 
 
 def scores_document(leaves: Sequence[ScoreLeaf]) -> JsonObject:
@@ -152,6 +178,9 @@ def _sha256(document: JsonObject) -> bytes:
 _NAMES: Mapping[str, Callable[[JsonObject], bytes]] = {
     "contributors": lambda d: (
         StandardTree([contributor_leaf_hash(entry.leaf) for entry in contributor_entries(d)]).root
+    ),
+    "commitments": lambda d: (
+        StandardTree([commitment_leaf_hash(leaf) for leaf in commitment_leaves(d)]).root
     ),
     "scores": lambda d: StandardTree([score_leaf_hash(leaf) for leaf in score_leaves(d)]).root,
     "rewards": lambda d: StandardTree([reward_leaf_hash(leaf) for leaf in reward_leaves(d)]).root,

@@ -68,8 +68,11 @@ def build_entries(
     metrics: Mapping[Address, JsonObject],
     stakes: Mapping[Address, Wei],
     rule: Rule,
+    salts: Mapping[Address, bytes] | None = None,
 ) -> list[ContributorEntry]:
     """Return the round's contributors in order of address, with their weights.
+
+    ``salts`` are what opened their commitments, in a sealed round.
 
     Raises
     ------
@@ -92,7 +95,8 @@ def build_entries(
             stake_wei=stakes[address],
             signature_hash=signature_hash(signed.message.metrics_hash, signed.signature),
         )
-        entries.append(ContributorEntry(leaf, signed.signature, metrics[address]))
+        salt = salts.get(address) if salts else None
+        entries.append(ContributorEntry(leaf, signed.signature, metrics[address], salt))
     return entries
 
 

@@ -8,246 +8,86 @@ Not handled here: how updates are screened (``screening``), aggregated (``aggreg
 stored. Rounds stack, so several machines may be alive at once, one per round.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from coordinator.core.errors import PhaseError
-from coordinator.core.types import Address, RoundId, SignedUpdate
-
-
-class Phase(Enum):
-    """Where a round stands; the ``*ING`` phases wait for an effect to be carried out."""
-
-    IDLE = "idle"
-    OPENING = "opening"
-    COLLECTING = "collecting"
-    AGGREGATING = "aggregating"
-    SEALING = "sealing"
-    SCORING = "scoring"
-    SETTLING = "settling"
-    SETTLED = "settled"
-    FINALIZING = "finalizing"
-    FINAL = "final"
-    VOIDING = "voiding"
-    VOID = "void"
-
-
-# --- events: what has happened -------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRequested:
-    """Somebody wants the round to begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundOpened:
-    """The ledger has opened the round (or had, before a restart)."""
-
-    deadline: int
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateAccepted:
-    """One update passed every check of the boundary."""
-
-    signed: SignedUpdate
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateRefused:
-    """One submission did not pass; ``code`` is the screening reason."""
-
-    sender: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Equivocated:
-    """A contributor signed two different updates for this round."""
-
-    first: SignedUpdate
-    second: SignedUpdate
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionClosed:
-    """Every awaited reply is in, or the deadline has passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregated:
-    """The rule has been applied and every blob the seal commits to is durable."""
-
-
-@dataclass(frozen=True, slots=True)
-class AggregationFailed:
-    """The rule could not be applied; the round cannot be sealed."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RoundSealed:
-    """The ledger holds the contributors root and the new model root."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Scores and rewards are computed and durable."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundSettled:
-    """The ledger holds the scores root and the rewards root."""
-
-
-@dataclass(frozen=True, slots=True)
-class WindowPassed:
-    """The challenge window has passed unchallenged."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundFinalized:
-    """The ledger has paid the round."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundVoided:
-    """The ledger has voided the round, or one it stands on."""
-
-    reason: str
-
-
-Event = (
-    OpenRequested
-    | RoundOpened
-    | UpdateAccepted
-    | UpdateRefused
-    | Equivocated
-    | CollectionClosed
-    | Aggregated
-    | AggregationFailed
-    | RoundSealed
-    | Scored
-    | RoundSettled
-    | WindowPassed
-    | RoundFinalized
-    | RoundVoided
+from coordinator.core.round_events import (
+    Aggregate,
+    Aggregated,
+    AggregationFailed,
+    CollectionClosed,
+    CommitmentAccepted,
+    CommitmentsClosed,
+    CommitmentsConflicted,
+    CommitUpdates,
+    DropUpdate,
+    Effect,
+    Equivocated,
+    Event,
+    FinalizeRound,
+    KeepUpdate,
+    OpenRequested,
+    OpenRound,
+    RecordRefusal,
+    RoundFinalized,
+    RoundOpened,
+    RoundSealed,
+    RoundSettled,
+    RoundVoided,
+    Scored,
+    ScoreRound,
+    SealRound,
+    SettleRound,
+    SlashEquivocation,
+    UpdateAccepted,
+    UpdateRefused,
+    UpdatesCommitted,
+    VoidRound,
+    WindowPassed,
 )
+from coordinator.core.round_state import Phase, RoundState
 
-
-# --- effects: what is to be done -----------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRound:
-    """Open the round on the ledger."""
-
-    round_id: RoundId
-
-
-@dataclass(frozen=True, slots=True)
-class KeepUpdate:
-    """Store an accepted update."""
-
-    signed: SignedUpdate
-
-
-@dataclass(frozen=True, slots=True)
-class DropUpdate:
-    """Forget a contributor's update: it will not be aggregated."""
-
-    contributor: Address
-
-
-@dataclass(frozen=True, slots=True)
-class RecordRefusal:
-    """Write a refusal into the round's record."""
-
-    sender: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class SlashEquivocation:
-    """Bring both signatures to the ledger, when the collection is closed."""
-
-    first: SignedUpdate
-    second: SignedUpdate
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregate:
-    """Apply the rule to the accepted updates; make every blob durable."""
-
-
-@dataclass(frozen=True, slots=True)
-class SealRound:
-    """Commit the result to the ledger."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRound:
-    """Score the contributors and split the budget."""
-
-
-@dataclass(frozen=True, slots=True)
-class SettleRound:
-    """Commit scores and rewards to the ledger."""
-
-
-@dataclass(frozen=True, slots=True)
-class FinalizeRound:
-    """Finalise on the ledger."""
-
-
-@dataclass(frozen=True, slots=True)
-class VoidRound:
-    """Give the round up on the ledger."""
-
-    reason: str
-
-
-Effect = (
-    OpenRound
-    | KeepUpdate
-    | DropUpdate
-    | RecordRefusal
-    | SlashEquivocation
-    | Aggregate
-    | SealRound
-    | ScoreRound
-    | SettleRound
-    | FinalizeRound
-    | VoidRound
-)
-
-
-# --- state and transitions -----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RoundState:
-    """All the machine knows of one round.
-
-    ``accepted`` maps a contributor to what it signed; ``equivocators`` may not submit again in
-    this round. ``quorum`` is the larger of ``min_contributors`` and what the rule's fault bound
-    asks for (``2f + 1``).
-    """
-
-    round_id: RoundId
-    quorum: int
-    phase: Phase = Phase.IDLE
-    deadline: int = 0
-    accepted: Mapping[Address, SignedUpdate] = field(default_factory=dict)
-    refusals: tuple[UpdateRefused, ...] = ()
-    equivocators: frozenset[Address] = frozenset()
-    void_reason: str = ""
+__all__ = [
+    "TRANSITIONS",
+    "Aggregate",
+    "Aggregated",
+    "AggregationFailed",
+    "CollectionClosed",
+    "CommitUpdates",
+    "CommitmentAccepted",
+    "CommitmentsClosed",
+    "CommitmentsConflicted",
+    "DropUpdate",
+    "Effect",
+    "Equivocated",
+    "Event",
+    "FinalizeRound",
+    "KeepUpdate",
+    "OpenRequested",
+    "OpenRound",
+    "Phase",
+    "RecordRefusal",
+    "RoundFinalized",
+    "RoundOpened",
+    "RoundSealed",
+    "RoundSettled",
+    "RoundState",
+    "RoundVoided",
+    "ScoreRound",
+    "Scored",
+    "SealRound",
+    "SettleRound",
+    "SlashEquivocation",
+    "Step",
+    "UpdateAccepted",
+    "UpdateRefused",
+    "UpdatesCommitted",
+    "VoidRound",
+    "WindowPassed",
+    "transition",
+]
 
 
 Step = tuple[RoundState, tuple[Effect, ...]]
@@ -258,7 +98,48 @@ def _open_requested(state: RoundState, _event: OpenRequested) -> Step:
 
 
 def _opened(state: RoundState, event: RoundOpened) -> Step:
-    return replace(state, phase=Phase.COLLECTING, deadline=event.deadline), ()
+    opened = replace(state, phase=Phase.COLLECTING, deadline=event.deadline)
+    if not state.sealed:
+        return opened, ()
+    if event.commitments is None:
+        return replace(opened, phase=Phase.GATHERING), ()
+    return replace(opened, commitments=dict(event.commitments)), ()
+
+
+def _committed(state: RoundState, event: CommitmentAccepted) -> Step:
+    contributor = event.signed.signer
+    if contributor in state.commitments or contributor in state.conflicted:
+        raise PhaseError(
+            f"round {state.round_id}: a commitment of {contributor} is already decided; screening "
+            "must report a repeat or a conflict instead of accepting twice"
+        )
+    commitments = {**state.commitments, contributor: event.signed.statement.commitment}
+    return replace(state, commitments=commitments), ()
+
+
+def _conflicted(state: RoundState, event: CommitmentsConflicted) -> Step:
+    contributor = event.contributor
+    refusal = UpdateRefused(
+        contributor, "conflicting-commitment", "signed two different commitments for one round"
+    )
+    new = replace(
+        state,
+        commitments={a: c for a, c in state.commitments.items() if a != contributor},
+        conflicted=state.conflicted | {contributor},
+        refusals=(*state.refusals, refusal),
+    )
+    return new, (RecordRefusal(refusal.sender, refusal.code, refusal.message),)
+
+
+def _gathered(state: RoundState, _event: CommitmentsClosed) -> Step:
+    found = len(state.commitments)
+    if found < state.quorum:
+        return _given_up(state, f"too few commitments: {found} of {state.quorum}")
+    return replace(state, phase=Phase.COMMITTING), (CommitUpdates(),)
+
+
+def _on_ledger(state: RoundState, _event: UpdatesCommitted) -> Step:
+    return replace(state, phase=Phase.COLLECTING), ()
 
 
 def _accepted(state: RoundState, event: UpdateAccepted) -> Step:
@@ -300,8 +181,7 @@ def _equivocated(state: RoundState, event: Equivocated) -> Step:
 def _closed(state: RoundState, _event: CollectionClosed) -> Step:
     found = len(state.accepted)
     if found < state.quorum:
-        reason = f"too few updates: {found} of {state.quorum}"
-        return replace(state, phase=Phase.VOIDING, void_reason=reason), (VoidRound(reason),)
+        return _given_up(state, f"too few updates: {found} of {state.quorum}")
     return replace(state, phase=Phase.AGGREGATING), (Aggregate(),)
 
 
@@ -310,8 +190,11 @@ def _aggregated(state: RoundState, _event: Aggregated) -> Step:
 
 
 def _aggregation_failed(state: RoundState, event: AggregationFailed) -> Step:
-    voiding = replace(state, phase=Phase.VOIDING, void_reason=event.reason)
-    return voiding, (VoidRound(event.reason),)
+    return _given_up(state, event.reason)
+
+
+def _given_up(state: RoundState, reason: str) -> Step:
+    return replace(state, phase=Phase.VOIDING, void_reason=reason), (VoidRound(reason),)
 
 
 def _sealed(state: RoundState, _event: RoundSealed) -> Step:
@@ -341,6 +224,11 @@ def _voided(state: RoundState, event: RoundVoided) -> Step:
 TRANSITIONS: dict[tuple[Phase, type[Any]], Callable[[RoundState, Any], Step]] = {
     (Phase.IDLE, OpenRequested): _open_requested,
     (Phase.OPENING, RoundOpened): _opened,
+    (Phase.GATHERING, CommitmentAccepted): _committed,
+    (Phase.GATHERING, CommitmentsConflicted): _conflicted,
+    (Phase.GATHERING, UpdateRefused): _refused,
+    (Phase.GATHERING, CommitmentsClosed): _gathered,
+    (Phase.COMMITTING, UpdatesCommitted): _on_ledger,
     (Phase.COLLECTING, UpdateAccepted): _accepted,
     (Phase.COLLECTING, UpdateRefused): _refused,
     (Phase.COLLECTING, Equivocated): _equivocated,

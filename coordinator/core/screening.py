@@ -112,7 +112,7 @@ def screen_envelope(
     _check_form(signed)
     if signed.message.round_id != context.round_id:
         raise _refusal("wrong-round", "round", signed.message.round_id, context.round_id)
-    _check_bond(signed, context)
+    check_bond(signed.contributor, context)
     verify_signature(context.domain, signed)
     earlier = accepted.get(signed.contributor)
     if earlier is not None:
@@ -180,6 +180,14 @@ def screen_range(vector: Int32Vector, base_model: Int32Vector, signed: SignedUpd
         raise _refusal("out-of-range", f"parameter {index} becomes", found, "an int32", signed)
 
 
+def check_bond(who: Address, context: RoundContext) -> None:
+    """Raise ``MalformedUpdateError`` (``not-bonded``) if an account has too little bonded."""
+    bond = context.stakes.get(who, 0)
+    if bond < context.limits.min_stake_wei:
+        place = f"bond of {who} when the round opened"
+        raise _refusal("not-bonded", place, f"{bond} wei", f">= {context.limits.min_stake_wei} wei")
+
+
 @compiled
 def _first_overflow(base: Any, update: Any) -> int:
     for i in range(base.size):
@@ -242,13 +250,6 @@ def _check_form(signed: SignedUpdate) -> None:
             raise _refusal("malformed-message", name, repr(value), "32 bytes")
     if type(signed.signature) is not bytes:
         raise _refusal("malformed-message", "signature", repr(signed.signature), "65 bytes")
-
-
-def _check_bond(signed: SignedUpdate, context: RoundContext) -> None:
-    bond = context.stakes.get(signed.contributor, 0)
-    if bond < context.limits.min_stake_wei:
-        place = f"bond of {signed.contributor} when the round opened"
-        raise _refusal("not-bonded", place, f"{bond} wei", f">= {context.limits.min_stake_wei} wei")
 
 
 def _check_repeat(earlier: SignedUpdate, signed: SignedUpdate) -> Verdict:

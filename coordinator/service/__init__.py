@@ -1,0 +1,14 @@
+"""Runs rounds: carries out the state machine's effects against ledger and store.
+
+``rounds`` is the service itself, the :class:`~coordinator.ports.RoundDriver` that a transport
+talks to, on top of ``effects``; ``collecting``, ``closing`` and ``settling`` are its three parts,
+``archive`` is what ledger and store remember of earlier rounds, ``plan`` what was agreed before
+the first.
+"""
+
+from coordinator.service.effects import Observer
+from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.service.rounds import RoundService
+from coordinator.service.settling import Settlement
+
+__all__ = ["FederationPlan", "Observer", "RoundService", "Settlement", "publish_plan"]

@@ -1,0 +1,122 @@
+"""What ledger, store and journal remember of earlier rounds: models, momentum, rewards.
+
+The service keeps nothing that is not here: after a crash a new one reads the same.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from coordinator.core.documents import ContributorEntry, contributor_entries, reward_leaves
+from coordinator.core.round_events import UpdateRefused
+from coordinator.core.round_result import PreviousRound, RoundInput
+from coordinator.core.sealed import read_commitments
+from coordinator.core.types import Address, Int32Vector, JsonObject, RoundId, Wei
+from coordinator.ports import ArtifactStore, ChainRound, Ledger, RoundJournal
+from coordinator.service.plan import FederationPlan
+
+
+class RoundArchive:
+    """Reads rounds back; caches the model in use."""
+
+    def __init__(
+        self, ledger: Ledger, store: ArtifactStore, journal: RoundJournal, plan: FederationPlan
+    ) -> None:
+        self._ledger, self._store, self._journal = ledger, store, journal
+        self._plan = plan
+        self._model: tuple[bytes, Int32Vector] | None = None
+
+    def model(self, root: bytes) -> Int32Vector:
+        """Return a model, shape ``(d,)`` int32; the last one asked for is kept at hand."""
+        if self._model is None or self._model[0] != root:
+            self.keep_model(root, self._store.get_vector(root, self._plan.manifest))
+            assert self._model is not None
+        return self._model[1]
+
+    def keep_model(self, root: bytes, model: Int32Vector) -> None:
+        """Keep a model at hand that is in the store already."""
+        self._model = (root, model)
+
+    def velocity(self, sealed: RoundId) -> Int32Vector | None:
+        """Return the server momentum after a sealed round, or ``None`` where there is none."""
+        if not self._plan.rule.server_momentum_q16 or not sealed:
+            return None
+        entry = self._journal.get(sealed)
+        root = bytes.fromhex(str(entry["velocity"]))
+        return self._store.get_vector(root, self._plan.manifest)
+
+    def entries(self, chain_round: ChainRound) -> list[ContributorEntry]:
+        """Return a sealed round's contributors, in order of index."""
+        document = self._store.get_document("contributors", chain_round.contributors_root)
+        return contributor_entries(document)
+
+    def commitments(self, chain_round: ChainRound) -> tuple[JsonObject, Mapping[Address, bytes]]:
+        """Return the document whose root is on chain, and what it says.
+
+        Raises
+        ------
+        VerificationError
+            If it does not fit the round.
+        """
+        root = chain_round.commitments_root
+        document = self._store.get_document("commitments", root)
+        return document, read_commitments(document, chain_round.round_id, root)
+
+    def refusals(self, round_id: RoundId) -> list[UpdateRefused]:
+        """Return the refusals noted for a round so far."""
+        notes = self._journal.get(round_id)["refusals"]
+        return [UpdateRefused(n["sender"], n["code"], n["message"]) for n in notes]
+
+    def note(
+        self,
+        round_id: RoundId,
+        status: str,
+        refusals: Sequence[UpdateRefused],
+        *,
+        reason: str = "",
+        velocity: bytes = b"",
+    ) -> None:
+        """Write the coordinator's own notes of a round; durable when it returns."""
+        rows = sorted((r.sender, r.code, r.message) for r in refusals)
+        self._journal.put(
+            round_id,
+            {
+                "round": round_id,
+                "status": status,
+                "reason": reason,
+                "velocity": velocity.hex(),
+                "refusals": [
+                    {"sender": sender, "code": code, "message": message}
+                    for sender, code, message in rows
+                ],
+            },
+        )
+
+    def result(self, chain_round: ChainRound) -> RoundInput:
+        """Read a sealed round back from the store."""
+        manifest, entries = self._plan.manifest, self.entries(chain_round)
+        return RoundInput(
+            entries=entries,
+            updates=[self._store.get_vector(e.leaf.update_root, manifest) for e in entries],
+            base_model=self._store.get_vector(chain_round.model_root, manifest),
+            new_model=self._store.get_vector(chain_round.new_model_root, manifest),
+            new_model_root=chain_round.new_model_root,
+            velocity=self.velocity(chain_round.parent),
+        )
+
+    def previous_round(self, parent: RoundId) -> PreviousRound | None:
+        """Return the round below, whose public updates a copier could re-send."""
+        if not parent:
+            return None
+        below, manifest = self._ledger.round(parent), self._plan.manifest
+        updates = [
+            (e.leaf.contributor, self._store.get_vector(e.leaf.update_root, manifest))
+            for e in self.entries(below)
+        ]
+        return PreviousRound(updates, self._store.get_vector(below.model_root, manifest))
+
+    def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
+        """Return what everyone had earned once ``parent`` was settled."""
+        if not parent:
+            return {}
+        root = self._ledger.round(parent).rewards_root
+        leaves = reward_leaves(self._store.get_document("rewards", root))
+        return {leaf.contributor: leaf.cumulative_wei for leaf in leaves}

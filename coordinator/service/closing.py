@@ -1,0 +1,107 @@
+"""Closes a round: applies the rule, makes durable what the seal commits to, seals."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from coordinator.core.documents import contributors_document, name_of
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.round_result import RoundInput, apply_rule, build_entries, totals
+from coordinator.core.types import Address, Int32Vector, RoundId, SignedUpdate, address_bytes
+from coordinator.ports import ArtifactStore, Ledger
+from coordinator.service.archive import RoundArchive
+from coordinator.service.collecting import Collection
+from coordinator.service.plan import FederationPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """What the rule gives: the round's result, and the server momentum after it, if any."""
+
+    result: RoundInput
+    velocity: Int32Vector | None
+
+
+class Closer:
+    """Aggregates and seals; holds nothing of a round."""
+
+    def __init__(
+        self, ledger: Ledger, store: ArtifactStore, plan: FederationPlan, archive: RoundArchive
+    ) -> None:
+        self._ledger, self._store = ledger, store
+        self._plan = plan
+        self._archive = archive
+
+    def punish(self, round_id: RoundId, collection: Collection) -> None:
+        """Bring the evidence gathered while collecting to the ledger.
+
+        In order of address, and each pair in order of update root: replies arrive in any order,
+        but the same set of them must lead to the same blocks.
+        """
+        for contributor in sorted(collection.evidence, key=address_bytes):
+            first, second = sorted(
+                collection.evidence[contributor], key=lambda signed: signed.message.update
+            )
+            if not self._ledger.is_equivocation_slashed(round_id, contributor):
+                self._ledger.slash_equivocation(first, second)
+
+    def aggregate(
+        self, collection: Collection, accepted: Mapping[Address, SignedUpdate]
+    ) -> Aggregation:
+        """Apply the rule to the accepted updates.
+
+        Raises
+        ------
+        AggregationError
+            If it cannot be applied.
+        """
+        context, rule = collection.context, self._plan.rule
+        entries = build_entries(
+            context.round_id,
+            accepted,
+            collection.metrics,
+            context.stakes,
+            rule,
+            collection.salts if self._plan.sealed else None,
+        )
+        base = self._archive.model(context.base_model_root)
+        updates = [collection.vectors[e.leaf.contributor] for e in entries]
+        velocity = self._archive.velocity(self._ledger.head().last_sealed)
+        applied = apply_rule(rule, base, updates, [e.leaf.weight for e in entries], velocity)
+        root = parameter_root(applied.model, self._plan.manifest)
+        result = RoundInput(entries, updates, base, applied.model, root, velocity)
+        return Aggregation(result, applied.velocity)
+
+    def store(self, round_id: RoundId, aggregation: Aggregation) -> bytes:
+        """Store what will be sealed; return the momentum's root, empty where there is none.
+
+        Durable only after the store's ``sync``.
+        """
+        result, manifest = aggregation.result, self._plan.manifest
+        self._store.put_vector(result.new_model, manifest, result.new_model_root)
+        velocity_root = b""
+        if aggregation.velocity is not None:
+            velocity_root = parameter_root(aggregation.velocity, manifest)
+            self._store.put_vector(aggregation.velocity, manifest, velocity_root)
+        document = contributors_document(round_id, result.entries)
+        self._store.put_document("contributors", name_of("contributors", document), document)
+        return velocity_root
+
+    def seal(self, round_id: RoundId, result: RoundInput) -> None:
+        """Commit a stored result to the ledger.
+
+        Raises
+        ------
+        TransactionRevertedError
+            If the contract refuses.
+        """
+        total_examples, total_stake = totals(result.entries, self._plan.rule)
+        document = contributors_document(round_id, result.entries)
+        self._ledger.seal_round(
+            round_id,
+            contributors_root=name_of("contributors", document),
+            n=len(result.entries),
+            total_examples=total_examples,
+            total_stake_wei=total_stake,
+            new_model_root=result.new_model_root,
+        )
+        self._archive.keep_model(result.new_model_root, result.new_model)

@@ -1,0 +1,134 @@
+"""What has come in for the open round, and the checks it had to pass.
+
+Not handled: what becomes of it (the machine in ``core.rounds`` decides), where it is stored.
+"""
+
+from collections.abc import Mapping
+
+from coordinator.core.errors import ContributorError, MalformedUpdateError
+from coordinator.core.rounds import Phase, RoundState
+from coordinator.core.screening import (
+    RoundContext,
+    Verdict,
+    screen_envelope,
+    screen_range,
+    screen_vector,
+)
+from coordinator.core.sealed import (
+    check_opening,
+    early_update,
+    late_commitment,
+    screen_commitment,
+)
+from coordinator.core.types import (
+    Address,
+    Commitment,
+    Int32Vector,
+    JsonObject,
+    Signed,
+    SignedUpdate,
+)
+
+
+class Collection:
+    """One round's updates as they come; vectors are kept, not copied.
+
+    Attributes
+    ----------
+    vectors, metrics, salts
+        Of the accepted contributors; salts in a sealed round only.
+    evidence
+        Pairs of signed statements about different updates, by who signed them.
+    """
+
+    def __init__(self, context: RoundContext, base_model: Int32Vector) -> None:
+        self.context = context
+        self.vectors: dict[Address, Int32Vector] = {}
+        self.metrics: dict[Address, JsonObject] = {}
+        self.salts: dict[Address, bytes] = {}
+        self.evidence: dict[Address, tuple[SignedUpdate, SignedUpdate]] = {}
+        self._base_model = base_model
+        self._unopened: dict[Address, SignedUpdate] = {}
+
+    def screen_commitment(self, signed: Signed[Commitment], state: RoundState) -> Verdict:
+        """Check a commitment of a sealed round.
+
+        Raises
+        ------
+        ContributorError
+            ``late-commitment``, or as :func:`coordinator.core.sealed.screen_commitment`.
+        """
+        if state.phase is Phase.COLLECTING:
+            raise late_commitment(signed.signer, state.round_id)
+        verdict = screen_commitment(signed, self.context, state.commitments)
+        if signed.signer in state.conflicted:
+            raise MalformedUpdateError(
+                f"commitment of {signed.signer}: it signed two different commitments for round "
+                f"{state.round_id} and takes no further part in it",
+                code="conflicting-commitment",
+                contributor=signed.signer,
+                round_id=state.round_id,
+            )
+        return verdict
+
+    def screen(
+        self,
+        signed: SignedUpdate,
+        vector: Int32Vector,
+        metrics: JsonObject,
+        salt: bytes | None,
+        state: RoundState,
+    ) -> Verdict:
+        """Check one update, cheapest checks first.
+
+        Raises
+        ------
+        ContributorError
+            Whatever is wrong with it; ``EquivocationError`` carries both statements.
+        """
+        if state.phase is Phase.GATHERING:
+            raise early_update(signed.contributor, state.round_id)
+        known: Mapping[Address, SignedUpdate] = state.accepted
+        if self._unopened:  # also what opened no commitment was signed: a second one is too many
+            known = {**self._unopened, **state.accepted}
+        verdict = screen_envelope(signed, vector.nbytes, self.context, known, metrics=metrics)
+        if verdict == "duplicate" and signed.contributor in state.accepted:
+            return verdict
+        _check_not_equivocator(signed, state)
+        if state.sealed:
+            self._check_opening(signed, salt, state)
+        screen_vector(vector, signed, self.context)
+        screen_range(vector, self._base_model, signed)
+        return "new"
+
+    def keep(
+        self, signed: SignedUpdate, vector: Int32Vector, metrics: JsonObject, salt: bytes | None
+    ) -> None:
+        """Keep what passed."""
+        self.vectors[signed.contributor] = vector
+        self.metrics[signed.contributor] = metrics
+        if salt is not None:
+            self.salts[signed.contributor] = salt
+
+    def drop(self, contributor: Address) -> None:
+        """Forget a contributor's update."""
+        for kept in (self.vectors, self.metrics, self.salts):
+            kept.pop(contributor, None)
+
+    def _check_opening(self, signed: SignedUpdate, salt: bytes | None, state: RoundState) -> None:
+        try:
+            check_opening(signed, salt, self.context.domain, state.commitments)
+        except ContributorError:
+            self._unopened.setdefault(signed.contributor, signed)
+            raise
+
+
+def _check_not_equivocator(signed: SignedUpdate, state: RoundState) -> None:
+    if signed.contributor in state.equivocators:
+        raise MalformedUpdateError(
+            f"update of {signed.contributor}: it signed two different updates for round "
+            f"{state.round_id} and takes no further part in it",
+            code="equivocator",
+            contributor=signed.contributor,
+            round_id=state.round_id,
+        )

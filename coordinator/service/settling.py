@@ -1,0 +1,126 @@
+"""Settles and finalises sealed rounds: scores, cumulative rewards, the end of the window."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from coordinator.core.documents import name_of, rewards_document, scores_document
+from coordinator.core.errors import TransactionRevertedError
+from coordinator.core.incentives import accumulate, split_budget
+from coordinator.core.round_result import RoundInput, score_leaves_of
+from coordinator.core.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei, address_bytes
+from coordinator.ports import ArtifactStore, ChainRound, Ledger, Scorer
+from coordinator.service.archive import RoundArchive
+from coordinator.service.plan import FederationPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What settles a round: scores and cumulative rewards in order of address, and the payment."""
+
+    scores: list[ScoreLeaf]
+    rewards: list[RewardLeaf]
+    paid_wei: Wei
+
+
+Draft = Callable[[ChainRound, Settlement], Settlement]
+Earned = Callable[[RoundId], Mapping[Address, Wei]]
+
+
+class Settler:
+    """Settles rounds in order of height, whatever a crash left behind.
+
+    Parameters
+    ----------
+    drafted
+        Returns what is to be settled, given what was computed.
+    earned_before
+        Returns what everyone had earned once a round was settled.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: ArtifactStore,
+        scorer: Scorer,
+        plan: FederationPlan,
+        archive: RoundArchive,
+        *,
+        drafted: Draft,
+        earned_before: Earned,
+    ) -> None:
+        self._ledger, self._store, self._scorer = ledger, store, scorer
+        self._plan, self._archive = plan, archive
+        self._drafted, self._earned_before = drafted, earned_before
+
+    def settle_pending(self) -> None:
+        """Settle what was sealed but not settled, lowest round first."""
+        head = self._ledger.head()
+        pending = []
+        cursor = head.last_sealed
+        while cursor > head.last_settled:
+            pending.append(self._ledger.round(cursor))
+            cursor = pending[-1].parent
+        for chain_round in reversed(pending):
+            if not self.settle(chain_round, self._archive.result(chain_round)):
+                return  # a fraud was proven meanwhile: what stood above is void too
+
+    def settle(self, chain_round: ChainRound, result: RoundInput) -> bool:
+        """Score a sealed round and commit scores and rewards; false if it has become void."""
+        settlement = self._drafted(chain_round, self._settlement(chain_round, result))
+        scores = scores_document(settlement.scores)
+        rewards = rewards_document(settlement.rewards)
+        self._store.put_document("scores", name_of("scores", scores), scores)
+        self._store.put_document("rewards", name_of("rewards", rewards), rewards)
+        self._store.sync()
+        try:
+            self._ledger.settle_round(
+                chain_round.round_id,
+                scores_root=name_of("scores", scores),
+                total_score=sum(leaf.score for leaf in settlement.scores),
+                rewards_root=name_of("rewards", rewards),
+                paid_wei=settlement.paid_wei,
+            )
+        except TransactionRevertedError:
+            if self._ledger.round(chain_round.round_id).status == "void":
+                return False
+            raise
+        return True
+
+    def _settlement(self, chain_round: ChainRound, result: RoundInput) -> Settlement:
+        seed = self._ledger.seal_seed(chain_round.round_id)
+        previous = None
+        if self._scorer.needs_previous_round:
+            previous = self._archive.previous_round(chain_round.parent)
+        scores = self._scorer.score(result, self._plan.rule, seed, previous)
+        leaves = score_leaves_of(chain_round.round_id, result.entries, scores)
+        split = split_budget(
+            chain_round.budget_wei, {leaf.contributor: leaf.score for leaf in leaves}
+        )
+        members = sorted(self._ledger.members(chain_round.member_count), key=address_bytes)
+        rewards = accumulate(self._earned_before(chain_round.parent), members, split.shares)
+        return Settlement(leaves, rewards, split.paid_wei)
+
+    def finalize_ready(self, on_final: Callable[[RoundId], None]) -> None:
+        """Finalise, in order, every settled round whose window has passed; tell of each."""
+        while (candidate := self.next_to_finalize()) is not None:
+            if self._ledger.now() < candidate.finalizable_at:
+                return
+            try:
+                self._ledger.finalize_round(candidate.round_id)
+            except TransactionRevertedError:
+                # Convicted at the last second, or held for a dispute: then it is not our turn.
+                now = self._ledger.round(candidate.round_id)
+                if now.status == "void" or now.finalizable_at > candidate.finalizable_at:
+                    continue
+                raise
+            on_final(candidate.round_id)
+
+    def next_to_finalize(self) -> ChainRound | None:
+        """Return the lowest settled round that is not final, if any."""
+        head = self._ledger.head()
+        found = None
+        cursor = head.last_settled
+        while cursor > head.last_final:
+            found = self._ledger.round(cursor)
+            cursor = found.parent
+        return found
