@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Final
 
+from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 
 from contracts.artifacts import load_artifact
@@ -22,7 +23,7 @@ from contracts.records import (
     Terms,
 )
 from contracts.rpc import Rpc
-from coordinator.core.errors import LedgerError
+from coordinator.core.errors import LedgerError, TransactionRevertedError
 from coordinator.core.types import Address, RoundId, SigningDomain, UpdateMessage, Wei
 
 ROSTER_PAGE: Final = 256
@@ -47,8 +48,17 @@ class FederationReader:
 
     def _view(self, function: str, *arguments: Any, block: int | str = "latest") -> Any:
         abi = self._functions[function]
-        results = abi.decode_result(self.rpc.call(self.address, abi.encode_call(arguments), block))
+        answer = self.rpc.call(self.address, abi.encode_call(arguments), block)
+        try:
+            results = abi.decode_result(answer)
+        except (DecodingError, OverflowError) as error:
+            raise self._foreign(f"answers {function} with {len(answer)} bytes") from error
         return results[0] if len(results) == 1 else results
+
+    def _foreign(self, detail: str) -> LedgerError:
+        return LedgerError(
+            f"{self.rpc.where}: the contract at {self.address} is no federation: it {detail}"
+        )
 
     @cached_property
     def chain_id(self) -> int:
@@ -62,8 +72,11 @@ class FederationReader:
 
     @cached_property
     def terms(self) -> Terms:
-        """What was agreed at deployment."""
-        return Terms.from_abi(self._view("terms"))
+        """What was agreed at deployment; raises ``LedgerError`` if it is another contract."""
+        try:
+            return Terms.from_abi(self._view("terms"))
+        except TransactionRevertedError as error:
+            raise self._foreign("knows no terms") from error
 
     def block(self, tag: int | str = "latest") -> BlockInfo:
         """Return a block's number, hash, time and base fee; by number or tag."""
@@ -73,9 +86,9 @@ class FederationReader:
         """Return the time of the latest block."""
         return self.block().timestamp
 
-    def head(self) -> HeadState:
-        """Return where the live chain of rounds stands, and the pool."""
-        *values, referee = self._view("head")
+    def head(self, block: int | str = "latest") -> HeadState:
+        """Return where the live chain of rounds stands, and the pool, as of a block."""
+        *values, referee = self._view("head", block=block)
         return HeadState(*[*values, Address(to_checksum_address(referee))])
 
     def status(self, round_id: RoundId) -> RoundStatus:
@@ -91,9 +104,9 @@ class FederationReader:
         """Return the live round at a height from 1, or 0 if the chain is not that high."""
         return RoundId(self._view("at_height", height) if height <= self.head().height else 0)
 
-    def account(self, address: Address) -> AccountState:
-        """Return an account's bond, unbonding funds, bounties and claimed rewards."""
-        return AccountState(*self._view("account", address))
+    def account(self, address: Address, block: int | str = "latest") -> AccountState:
+        """Return an account's bond, unbonding funds, bounties and claimed rewards at a block."""
+        return AccountState(*self._view("account", address, block=block))
 
     def member(self, index: int) -> Address | None:
         """Return the member registered under an index from 1."""

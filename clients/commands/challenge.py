@@ -7,6 +7,7 @@ import typer
 
 from clients.commands.connection import (
     AsJson,
+    Ca,
     Contract,
     DryRun,
     Key,
@@ -40,6 +41,7 @@ def challenge(
     key: Key = None,
     password_file: PasswordFile = None,
     contract: Contract = None,
+    ca: Ca = None,
     dry_run: DryRun = False,
     interactive: Annotated[
         bool, typer.Option("--interactive", help="Ask for the column where one proof would do.")
@@ -60,7 +62,7 @@ def challenge(
     Exit status: 0 challenged, or nothing is wrong; 1 a fault stands; 2 bad options; 5 chain; 7 key.
     """
     account = signer(key, password_file, dry_run=dry_run)
-    at = connect(rpc, store, contract)
+    at = connect(rpc, store, contract, ca, account)
     round_id = RoundId(round_number)
     status = at.federation.status(round_id).name.lower()
     if status not in _SEALED:

@@ -1,29 +1,33 @@
-"""Where a watcher looks: a node, a contract, a folder of artifacts; options and their errors."""
+"""Where a watcher looks: a node, a contract, the artifacts; options and their errors."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from eth_account.signers.local import LocalAccount
-from web3 import Web3
 
 from clients import account
 from contracts.federation import Federation
 from contracts.referee import Referee
-from coordinator.adapters.store import DiskStore
+from coordinator.adapters.reach import reach
 from coordinator.core.errors import ConfigError
-from coordinator.core.signing import checksum_address
-from coordinator.core.types import Address, address_bytes
+from coordinator.ports import ArtifactStore
 
 Rpc = Annotated[str, typer.Option(help="JSON-RPC URL of any node of the chain.")]
 Store = Annotated[
-    Path, typer.Option(help="The run's folder, or a folder of its artifacts (blobs/).")
+    str,
+    typer.Option(
+        help="The coordinator's URL, or a folder: a run's, a federation's, or its artifacts."
+    ),
+]
+Ca = Annotated[
+    Path | None,
+    typer.Option(help="Certificates (PEM) of the only authorities to trust, for both URLs."),
 ]
 Contract = Annotated[
     str | None,
-    typer.Option(help="The federation's address; default: from the run's federation.json."),
+    typer.Option(help="The federation's address; default: what its federation.json says."),
 ]
 Key = Annotated[Path | None, typer.Option(help="Key file of the account that challenges.")]
 PasswordFile = Annotated[
@@ -43,52 +47,38 @@ class Connection:
 
     federation: Federation
     referee: Referee
-    store: DiskStore
+    store: ArtifactStore
 
 
-def connect(url: str, store: Path, contract: str | None) -> Connection:
+def connect(
+    url: str,
+    store: str,
+    contract: str | None,
+    ca: Path | None = None,
+    reader: LocalAccount | None = None,
+) -> Connection:
     """Open everything a watcher reads.
+
+    Parameters
+    ----------
+    reader
+        The account that asks where updates are for members only.
 
     Raises
     ------
     ConfigError
         If there is no folder, no address, or the federation has no referee.
     ChainUnavailableError, LedgerError
-        If the node does not answer, or there is no contract.
+        If the node does not answer, or there is no federation.
     """
-    if not store.is_dir():
-        raise ConfigError(f"--store {store}: no such folder; expected a run's folder or its blobs")
-    address = _address(contract) if contract else _address_in(store / "federation.json")
-    w3 = Web3(Web3.HTTPProvider(url))
-    federation = Federation(w3, address)
+    key = None if reader is None else bytes(reader.key)
+    found = reach(url, store, contract=contract, ca_file=ca, private_key=key)
+    federation = Federation(found.w3, found.contract)
     judge = federation.head().referee
     if not int(judge, 16):
-        raise ConfigError(f"contract {address} has no referee: nobody can be convicted there")
-    referee = Referee(w3, judge, transactor=federation.transactor)
-    blobs = store / "blobs"
-    return Connection(
-        federation, referee, DiskStore(blobs if blobs.is_dir() else store, read_only=True)
-    )
-
-
-def _address(text: str) -> Address:
-    try:
-        raw = address_bytes(text)
-    except ValueError as error:
-        raise ConfigError(f"--contract {text!r}: not an address: {error}") from error
-    if len(raw) != 20 or not text.startswith("0x"):
-        raise ConfigError(f"--contract {text!r}: expected 0x and 40 hexadecimal digits")
-    return checksum_address(raw)
-
-
-def _address_in(path: Path) -> Address:
-    try:
-        document: Any = json.loads(path.read_bytes())
-        return _address(str(document["contract"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{path}: does not say where the contract is; give --contract ADDRESS"
-        ) from error
+        raise ConfigError(f"contract {found.contract} has no referee: nobody can be convicted")
+    referee = Referee(found.w3, judge, transactor=federation.transactor)
+    return Connection(federation, referee, found.store)
 
 
 def signer(key: Path | None, password_file: Path | None, *, dry_run: bool) -> LocalAccount | None:

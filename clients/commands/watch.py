@@ -8,6 +8,7 @@ from eth_account.signers.local import LocalAccount
 
 from clients.commands.connection import (
     AsJson,
+    Ca,
     Connection,
     Contract,
     DryRun,
@@ -32,6 +33,7 @@ def watch(
     key: Key = None,
     password_file: PasswordFile = None,
     contract: Contract = None,
+    ca: Ca = None,
     dry_run: DryRun = False,
     once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
     lag: Annotated[
@@ -57,10 +59,12 @@ def watch(
 
       [bold]fedproof watch --rpc http://127.0.0.1:8545 --store runs/x --key watcher.json[/bold]
 
+      [bold]fedproof watch --rpc https://h:8700/rpc --store https://h:8700 --ca ca.crt --once[/bold]
+
     Exit status: 0; 1 if --once leaves a provable fault standing; 2 bad options; 5 chain; 7 key.
     """
     account = signer(key, password_file, dry_run=dry_run)
-    at = connect(rpc, store, contract)
+    at = connect(rpc, store, contract, ca, account)
 
     def tell(notice: Notice) -> None:
         if as_json:

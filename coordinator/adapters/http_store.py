@@ -198,7 +198,7 @@ class HttpStore:
 def open_store(
     where: str | Path, *, ca_file: Path | None = None, reader: Reader | None = None
 ) -> "HttpStore | DiskStore":
-    """Return the store at a URL, or in a folder: a run's, or its blobs.
+    """Return the store at a URL, or in a folder: a run's, a federation's, or its blobs.
 
     Raises
     ------
@@ -210,8 +210,9 @@ def open_store(
     folder = Path(where)
     if not folder.is_dir():
         raise ConfigError(f"--store {folder}: no such folder; expected a URL, a run's folder")
-    blobs = folder / "blobs"
-    return DiskStore(blobs if blobs.is_dir() else folder, read_only=True)
+    inside = (folder / "blobs", folder / "state" / "blobs")
+    blobs = next((place for place in inside if place.is_dir()), folder)
+    return DiskStore(blobs, read_only=True)
 
 
 def _check(place: str, found: bytes, expected: bytes) -> None:

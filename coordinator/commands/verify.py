@@ -7,12 +7,16 @@ import typer
 
 from coordinator.cli import app
 from coordinator.commands.output import console, ether, print_json, short
+from coordinator.core.errors import ConfigError
+from coordinator.local import keyfile
 from coordinator.verify.findings import Findings, RoundFinding
 
 
 @app.command()
 def verify(
-    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    run: Annotated[
+        Path | None, typer.Argument(help="A run's folder; or give --rpc and --store.")
+    ] = None,
     block: Annotated[
         str | None,
         typer.Option(help="A block hash you have seen: it must still be in the chain."),
@@ -21,12 +25,37 @@ def verify(
         bool,
         typer.Option("--partial", help="The run is unfinished: check what is there."),
     ] = False,
+    rpc: Annotated[str | None, typer.Option(help="JSON-RPC URL of any node of the chain.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="The coordinator's URL, or a folder with the artifacts."),
+    ] = None,
+    contract: Annotated[
+        str | None,
+        typer.Option(help="The federation's address; default: what its federation.json says."),
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(help="Certificates (PEM) of the only authorities to trust, for both URLs."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Key file of a bonded account, where updates are for members only."),
+    ] = None,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"File whose first line is its password; else ${keyfile.PASSWORD_VARIABLE}, else "
+            "a prompt."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Replay a whole run from its chain and blobs alone, and name whatever does not hold.
 
     Every block is executed again, every blob re-hashed, every signature and bond checked, every
-    aggregate, score and reward computed again. Nothing is trained and nothing is written.
+    aggregate, score and reward computed again. Nothing is trained and nothing is written. With
+    --rpc and --store the same of a live federation, but that blocks are the node's word.
 
     Examples:
 
@@ -34,32 +63,65 @@ def verify(
 
       [bold]fedproof verify runs/quickstart --json --block 0x4ad3...[/bold]
 
-    Exit status: 0 if all of it holds; 1 if anything does not; 2 if there is no such folder.
-    """
-    from coordinator.verify.run_audit import verify_run  # py-evm, only when needed
+      [bold]fedproof verify --rpc https://host:8700/rpc --store https://host:8700 --ca ca.crt[/bold]
 
-    findings = verify_run(run, seen_block=block, partial=partial)
+    Exit status: 0 if all of it holds; 1 if anything does not; 2 if there is no such folder, or
+    bad options; 5 if the node does not answer; 6 if the store does not; 7 bad key.
+    """
+    if (run is None) == (rpc is None):
+        raise ConfigError("give either a run's folder, or --rpc URL and --store URL")
+    if run is not None:
+        if store or contract or ca or key:
+            raise ConfigError(
+                "--store, --contract, --ca and --key go with --rpc only"
+            )
+        findings, name = _verify_folder(run, block, partial), str(run)
+    else:
+        if store is None or partial:
+            raise ConfigError("--rpc needs --store URL, and no --partial: what is there is checked")
+        secret = None
+        if key is not None:
+            password = keyfile.password_from(password_file, confirm=False)
+            secret = bytes(keyfile.load(key, password).key)
+        name = str(rpc)
+        findings = _verify_remote(str(rpc), store, contract, ca, secret, block)
     if as_json:
         print_json(findings.as_json())
     else:
-        _print(run, findings)
+        _print(name, findings)
     if not findings.ok:
         raise typer.Exit(1)
 
 
-def _print(run: Path, findings: Findings) -> None:
+def _verify_folder(run: Path, block: str | None, partial: bool) -> Findings:
+    from coordinator.verify.run_audit import verify_run  # py-evm, only when needed
+
+    return verify_run(run, seen_block=block, partial=partial)
+
+
+def _verify_remote(
+    rpc: str,
+    store: str,
+    contract: str | None,
+    ca: Path | None,
+    secret: bytes | None,
+    block: str | None,
+) -> Findings:
+    from coordinator.adapters.reach import reach
+    from coordinator.verify.remote_audit import RemoteFederation, verify_remote
+
+    found = reach(rpc, store, contract=contract, ca_file=ca, private_key=secret)
+    where = RemoteFederation(found.w3, found.contract, found.store, found.agreement)
+    return verify_remote(where, seen_block=block)
+
+
+def _print(run: str, findings: Findings) -> None:
     for line in findings.rounds:
         console.print(_line(line))
     for fault in findings.faults:
         console.print(f"[red]FAULT[/red] {fault}", soft_wrap=True)
-    facts = findings.facts
-    if "head_block" in facts:
-        console.print(
-            f"chain {facts['chain_id']}, contract {facts['contract']}: "
-            f"{facts['head_block']} blocks, {facts['transactions']} transactions executed again, "
-            f"head {facts['head_hash']}",
-            soft_wrap=True,
-        )
+    if "head_block" in findings.facts:
+        console.print(_chain_line(findings), soft_wrap=True)
     paid = sum(line.paid_wei for line in findings.rounds if line.status == "final")
     rounds = len(findings.rounds)
     if findings.ok:
@@ -68,6 +130,21 @@ def _print(run: Path, findings: Findings) -> None:
         console.print(
             f"[red]FAILED[/red] {run}: {len(findings.faults)} faults, {rounds} rounds read"
         )
+
+
+def _chain_line(findings: Findings) -> str:
+    """Say what is known of the chain, and how."""
+    facts = findings.facts
+    blocks = f"{facts['head_block']} blocks"
+    if "transactions" in facts:
+        known = f"{blocks}, {facts['transactions']} transactions executed again"
+    else:
+        agreed = "the agreement's digest checked" if facts["agreement"] else "no agreement at hand"
+        known = f"{blocks} on the node's word, {agreed}"
+    return (
+        f"chain {facts['chain_id']}, contract {facts['contract']}: {known}, "
+        f"head {facts['head_hash']}"
+    )
 
 
 def _line(line: RoundFinding) -> str:

@@ -44,6 +44,7 @@ from coordinator.core.signing import verify_signature
 from coordinator.core.types import Address, Int32Vector, RoundId, Rule, Wei, address_bytes
 from coordinator.ports import ArtifactStore, ChainRound, Ledger, Scorer
 from coordinator.verify.findings import Findings, RoundFinding
+from coordinator.verify.sealed_audit import broken_commitments
 
 SEALED_STATUSES = ("sealed", "settled", "final")
 
@@ -72,6 +73,8 @@ class RoundAuditor:
         Builds the scorer of a rule from the store.
     pool
         Runs the reading and hashing of updates in parallel.
+    sealed
+        Whether the federation agreed that contributors commit before they upload.
     """
 
     def __init__(
@@ -81,12 +84,15 @@ class RoundAuditor:
         findings: Findings,
         scorer_for: ScorerFor,
         pool: Executor,
+        *,
+        sealed: bool = False,
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._findings = findings
         self._scorer_for = scorer_for
         self._pool = pool
+        self._sealed = sealed
         self._carried: dict[RoundId, Carried] = {}
 
     def audit(self, round_id: RoundId) -> RoundFinding:
@@ -120,6 +126,11 @@ class RoundAuditor:
         if entries is None:
             return
         self._check_leaves(found, entries, rule)
+        domain = self._ledger.domain()
+        for broken in broken_commitments(
+            found, entries, domain, self._store, agreed=self._sealed
+        ):
+            self._fault(found, *broken)
         updates = self._updates(found, entries, manifest, rule)
         if base is None or updates is None:
             return

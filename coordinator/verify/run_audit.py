@@ -6,15 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from coordinator.adapters.run_folder import RunFolder
-from coordinator.adapters.scorers import scorer_from
 from coordinator.adapters.store import DiskStore
-from coordinator.core.documents import decode
 from coordinator.core.errors import ConfigError
-from coordinator.core.types import RoundId, Rule
-from coordinator.ports import ArtifactStore, Scorer
-from coordinator.verify.chain_audit import AuditedChain, audit_chain, check_seen_block
+from coordinator.core.types import RoundId
+from coordinator.verify.chain_audit import ARTIFACT, AuditedChain, audit_chain
+from coordinator.verify.contract_audit import check_seen_block
 from coordinator.verify.findings import Findings
 from coordinator.verify.round_audit import RoundAuditor
+from coordinator.verify.scoring import scorer_of
 
 
 def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = False) -> Findings:
@@ -52,7 +51,7 @@ def _audit_commitments(
     folder: RunFolder, chain: AuditedChain, findings: Findings, seen_block: str | None
 ) -> None:
     if seen_block:
-        check_seen_block(chain, seen_block, findings)
+        check_seen_block(chain.federation, seen_block, findings, ARTIFACT)
     _check_config(folder, chain, findings)
     store = DiskStore(folder.blobs, read_only=True)
     threads = os.cpu_count() or 1
@@ -62,13 +61,6 @@ def _audit_commitments(
         )
         for number in range(1, chain.ledger.head().last_opened + 1):
             auditor.audit(RoundId(number))
-
-
-def scorer_of(rule: Rule, store: ArtifactStore) -> Scorer:
-    """Return the scorer that a rule announces, built from the store."""
-    name = rule.scoring_hash
-    document = decode("json", name, store.get_bytes(name), f"scoring {name.hex()}")
-    return scorer_from(document, store)
 
 
 def _check_config(folder: RunFolder, chain: AuditedChain, findings: Findings) -> None:

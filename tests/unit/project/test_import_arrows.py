@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "coordinator.verify": {
         "coordinator.core",
         "coordinator.ports",
+        "coordinator.settings",
         "coordinator.adapters",
         "contracts",
     },

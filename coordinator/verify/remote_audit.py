@@ -1,0 +1,126 @@
+"""Audits a federation through a node and an artifact store, wherever they are.
+
+The same audit as of a run's folder, but for what only the folder has: blocks are not executed
+again, the node is believed about its chain. Ask a node of your own, or give a block hash that
+you have seen; ``fedproof verify`` on a folder takes nothing on trust.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from web3 import Web3
+
+from contracts.federation import Federation
+from coordinator.adapters.ledger import ChainLedger
+from coordinator.core.errors import ConfigError
+from coordinator.core.types import Address, RoundId
+from coordinator.ports import ArtifactStore
+from coordinator.settings.agreement import FederationAgreement, agreement_from
+from coordinator.verify.contract_audit import check_contracts, check_seen_block
+from coordinator.verify.findings import Findings
+from coordinator.verify.round_audit import SEALED_STATUSES, RoundAuditor
+from coordinator.verify.scoring import scorer_of
+
+AGREEMENT: Final = "federation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFederation:
+    """Where to look. ``agreement`` is the bytes of ``federation.json``, ``None`` if not at hand."""
+
+    w3: Web3
+    contract: Address
+    store: ArtifactStore
+    agreement: bytes | None = None
+
+
+def verify_remote(where: RemoteFederation, *, seen_block: str | None = None) -> Findings:
+    """Audit every round there is; nothing is written, and the federation may go on meanwhile.
+
+    Parameters
+    ----------
+    seen_block
+        A block hash that must be in the chain, as remembered by somebody who watched.
+
+    Raises
+    ------
+    ChainUnavailableError
+        If the node does not answer.
+    LedgerError
+        If there is no federation at the address.
+    """
+    federation = Federation(where.w3, where.contract)
+    findings = Findings()
+    _ = federation.terms  # another contract is no broken federation
+    block = federation.block()
+    findings.facts |= {
+        "contract": federation.address,
+        "chain_id": federation.chain_id,
+        "head_block": block.number,
+        "head_hash": "0x" + block.hash.hex(),
+        "replayed": False,
+    }
+    check_contracts(federation, findings, block.number)
+    if seen_block:
+        check_seen_block(federation, seen_block, findings, federation.rpc.where)
+    agreement = _check_agreement(where, federation, findings)
+    ledger = ChainLedger(federation)
+    with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="fedproof-verify") as pool:
+        auditor = RoundAuditor(
+            ledger, where.store, findings, lambda rule: scorer_of(rule, where.store), pool
+        )
+        for number in range(1, federation.head(block.number).last_opened + 1):
+            auditor.audit(RoundId(number))
+            _check_rule(ledger, RoundId(number), agreement, findings)
+    return findings
+
+
+def _check_agreement(
+    where: RemoteFederation, federation: Federation, findings: Findings
+) -> FederationAgreement | None:
+    """Check that the agreement is the one whose digest the contract was deployed with."""
+    findings.facts["agreement"] = where.agreement is not None
+    if where.agreement is None:
+        return None
+    try:
+        agreement = agreement_from(where.agreement, AGREEMENT)
+    except ConfigError as error:
+        findings.fault(None, AGREEMENT, "the agreement must be readable", str(error))
+        return None
+    for rule, found, expected in (
+        (
+            "its digest must be the config digest on chain",
+            agreement.digest.hex(),
+            federation.terms.config_digest.hex(),
+        ),
+        ("it must name the contract", agreement.domain, federation.domain),
+        (
+            "it must name the initial model",
+            agreement.initial_model_root,
+            federation.terms.initial_model_root.hex(),
+        ),
+    ):
+        if found != expected:
+            findings.fault(None, AGREEMENT, rule, f"found {found}, expected {expected}")
+    return agreement
+
+
+def _check_rule(
+    ledger: ChainLedger,
+    round_id: RoundId,
+    agreement: FederationAgreement | None,
+    findings: Findings,
+) -> None:
+    """Check that a sealed round was opened under the rule that was agreed on."""
+    if agreement is None:
+        return
+    found = ledger.round(round_id)
+    if found.status in SEALED_STATUSES and found.rule_hash != agreement.rule_hash:
+        findings.fault(
+            int(round_id),
+            f"rule {found.rule_hash.hex()}",
+            "the rule must be the one agreed on before training",
+            f"expected {agreement.rule_hash.hex()}",
+        )
