@@ -1,0 +1,125 @@
+"""The TOML files that founding writes, with the remarks an operator needs beside each key."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coordinator.settings.founding import Founding
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How participants reach the coordinator; ``rpc`` is another node's on an external chain."""
+
+    rpc: str
+    store: str
+    superlink: str
+    tls: bool
+
+    @classmethod
+    def of(
+        cls, host: str, names: Sequence[str], ports: tuple[int, int], *, tls: bool, rpc: str
+    ) -> "Reach":
+        """Return where a coordinator is: by the address it listens on, or by its first name.
+
+        ``ports`` are those of HTTP and of the SuperLink; ``rpc`` is empty on the embedded chain.
+        """
+        name = host if host in names else names[0]
+        name = f"[{name}]" if ":" in name else name
+        store = f"{'https' if tls else 'http'}://{name}:{ports[0]}"
+        return cls(rpc or f"{store}/rpc", store, f"{name}:{ports[1]}", tls)
+
+
+def coordinator_toml(founding: Founding) -> bytes:
+    """Return the service's configuration."""
+    host, rounds = founding.host, founding.round
+    certificate = {
+        "certificate": "tls/server.crt" if host.tls else "",
+        "key": "tls/server.key" if host.tls else "",
+    }
+    flower = {"host": host.host, "port": host.superlink_port, "insecure": not host.tls}
+    sections: Mapping[str, Mapping[str, Any]] = {
+        "account": {"key": "keys/coordinator.json", "password_file": "keys/coordinator.password"},
+        "chain": {"rpc": founding.chain.rpc},
+        "http": {
+            "host": host.host,
+            "port": host.http_port,
+            **certificate,
+            "allowed_hosts": host.names,
+        },
+        "flower": {
+            **flower,
+            "ca": "tls/ca.crt" if host.tls else "",
+            **certificate,
+            "registry": "registry.json",
+        },
+        "round": {"min_online": rounds.min_online, "rounds": rounds.rounds},
+    }
+    title = f"# The coordinator of {founding.name}: fedproof coordinator --config coordinator.toml"
+    remarks = {
+        "chain": 'rpc = "" is the embedded chain; http://host:port any other node',
+        "round": "0: as many as the rule asks for; 0 rounds: without end",
+    }
+    top = {"format": "fedproof-coordinator-1", "federation": "federation.json", "state": "state"}
+    return _toml(title, top, sections, remarks)
+
+
+def participant_toml(name: str, reach: Reach, label: str, *, own_account: bool) -> bytes:
+    """Return a participant's configuration.
+
+    Parameters
+    ----------
+    label
+        The agreed name of the column that is learned; empty for ``"label"``.
+    own_account
+        It brings its own key, whose password is then asked for, or comes from the environment.
+    """
+    account = {"key": "account.json"}
+    if not own_account:
+        account["password_file"] = "password.txt"
+    sections: Mapping[str, Mapping[str, Any]] = {
+        "account": account,
+        "coordinator": {
+            "rpc": reach.rpc,
+            "store": reach.store,
+            "superlink": reach.superlink,
+            "ca": "ca.crt" if reach.tls else "",
+        },
+        "node": {"key": "node.key" if reach.tls else ""},
+        "data": {"kind": "csv", "path": "data.csv", "label": label or "label"},
+        "stake": {"join": True},
+        "rewards": {"claim_above_wei": "0.1 ether"},
+    }
+    remarks = {
+        "account": "put your own key file here" if own_account else "",
+        "data": 'your own data, here: kind = "csv", "numpy", "idx", "image_folder" or "python"',
+        "stake": "bond by oneself when the daemon starts",
+    }
+    title = f"# {name}: fedproof client --config participant.toml"
+    top = {
+        "format": "fedproof-participant-1",
+        "name": name,
+        "federation": "federation.json",
+        "state": "state",
+    }
+    return _toml(title, top, sections, remarks)
+
+
+def _toml(
+    title: str,
+    top: Mapping[str, Any],
+    sections: Mapping[str, Mapping[str, Any]],
+    remarks: Mapping[str, str],
+) -> bytes:
+    lines = [title, "", *(_line(key, value) for key, value in top.items())]
+    for section, values in sections.items():
+        remark = remarks.get(section, "")
+        lines += ["", f"[{section}]" + (f"  # {remark}" if remark else "")]
+        lines += [_line(key, value) for key, value in values.items()]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _line(key: str, value: Any) -> str:
+    """Return one setting; JSON's texts, numbers and lists of texts are TOML's too."""
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}"
