@@ -15,6 +15,8 @@ from eth_abi.abi import decode, encode
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from contracts.words import UnusualDataError, read_words, word_reader
+
 ABI_FOLDER: Final = Path(__file__).parent / "abi"
 CONTRACTS: Final = ("federation", "aggregate_examiner", "record_examiner", "referee")
 """Contracts that are deployed; other files in ``src`` are modules of these."""
@@ -52,7 +54,19 @@ class FunctionAbi:
         return self.selector + encode(self.inputs, arguments)
 
     def decode_result(self, data: bytes) -> tuple[Any, ...]:
-        """Return the results as a tuple, whatever their number."""
+        """Return the results as a tuple, whatever their number.
+
+        Raises
+        ------
+        eth_abi.exceptions.DecodingError
+            If the data is no result of the function.
+        """
+        words = word_reader(self.outputs)
+        if words is not None:
+            try:
+                return tuple(read_words(data, *words))
+            except UnusualDataError:
+                pass  # eth_abi says what is wrong with it
         values = decode(self.outputs, data)
         return tuple(normalise(v, t) for v, t in zip(values, self.outputs, strict=True))
 
