@@ -14,7 +14,7 @@ import clients.flower_env  # noqa: F401  (before flwr)
 from flwr.app import Array, ArrayRecord, Context, Error, Message, Metadata, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 
 from coordinator.core.types import JsonObject
 from coordinator.local.frames import Buffer, ChannelError

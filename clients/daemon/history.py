@@ -9,11 +9,12 @@ handled: chains that reorganise deeper than the ``confirmations`` the participan
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from clients.daemon.files import sync_folder, write_durably
 from coordinator.core.canonical import canonical_json, parse_json
 from coordinator.core.errors import StoreError, VerificationError
 
@@ -126,7 +127,7 @@ class BlockHistory:
             if len(self._blocks) >= MAX_BLOCKS:
                 half = len(self._blocks) // 2
                 kept = [*self._blocks[:half:2], *self._blocks[half:], block]
-                _replace(self._path, kept)
+                write_durably(self._path, map(_line, kept))
                 self._blocks = kept
                 return
             _append(self._path, block)
@@ -178,23 +179,4 @@ def _append(path: Path, block: Block) -> None:
         file.flush()
         os.fsync(file.fileno())
     if is_new:
-        _sync_folder(path.parent)
-
-
-def _replace(path: Path, blocks: Sequence[Block]) -> None:
-    temporary = path.with_name(f".tmp-{path.name}")
-    with temporary.open("wb") as file:
-        file.writelines(_line(block) for block in blocks)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.chmod(0o600)
-    temporary.rename(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(path.parent)

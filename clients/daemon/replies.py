@@ -1,12 +1,12 @@
 """Signed replies on disk: what was signed once is sent again byte for byte, never made again.
 
 A reply lies here, synced, before it leaves the machine. A daemon that is killed at any moment and
-started again answers the same question with the same bytes: the same update, signature and salt.
+started again answers the same question with the same bytes.
 Only the last few are kept; what was signed for older rounds stays in the journal, which refuses.
 """
 
+import contextlib
 import hashlib
-import os
 import re
 import struct
 from collections.abc import Sequence
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from clients.daemon.files import discard_leftovers, write_durably
 from coordinator.core.canonical import canonical_json, parse_json
 from coordinator.core.errors import StoreError, VerificationError
 from coordinator.core.types import JsonObject, RoundId
 from coordinator.local.frames import Buffer
+from coordinator.local.paths import private_folder
 
 KEPT: Final = 4
 _MAGIC: Final = b"FPR1"
@@ -28,14 +30,10 @@ _NAME: Final = re.compile(r"(\d{8})-([0-9a-f]{64})\.reply")
 
 @dataclass(frozen=True)
 class StoredReply:
-    """One reply as it was, or will be, sent (``clients.relay.pack_reply``), and its salt.
-
-    ``salt`` opens the commitment of a sealed round, 32 bytes; ``None`` in an open one.
-    """
+    """One reply as it was, or will be, sent (``clients.relay.pack_reply``)."""
 
     header: JsonObject
     attachments: Sequence[Buffer]
-    salt: bytes | None = None
 
 
 class ReplyStore:
@@ -50,19 +48,14 @@ class ReplyStore:
 
     Raises
     ------
-    StoreError
+    ConfigError, StoreError
         If the folder cannot be used.
     """
 
     def __init__(self, folder: Path, *, kept: int = KEPT) -> None:
         self._folder = folder
         self._kept = kept
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for leftover in folder.glob(".tmp-*"):
-                leftover.unlink()
-        except OSError as error:
-            raise StoreError(f"replies {folder}: {error.strerror or error}") from error
+        discard_leftovers(private_folder(folder))
 
     def find(self, round_id: RoundId, base_model: bytes) -> StoredReply | None:
         """Return the reply that was signed for a round on this model, ``None`` if none was.
@@ -90,26 +83,8 @@ class ReplyStore:
             If it could not be made to last; nothing is left of it then.
         """
         path = self._path(round_id, base_model)
-        temporary = path.with_name(f".tmp-{path.name}")
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                digest = hashlib.sha256()
-                for piece in _pieces(reply):
-                    file.write(piece)
-                    digest.update(piece)
-                file.write(digest.digest())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-            _sync_folder(self._folder)
-            self._prune()
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise StoreError(
-                f"{path}: the signed reply cannot be kept, so it is not sent: "
-                f"{error.strerror or error}"
-            ) from error
+        write_durably(path, _pieces(reply))
+        self._prune()
 
     def rounds(self) -> list[RoundId]:
         """Return the rounds that are kept, in order."""
@@ -121,7 +96,8 @@ class ReplyStore:
         for path in self._folder.iterdir():
             match = _NAME.fullmatch(path.name)
             if match and int(match[1]) in old:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # room is made another time
+                    path.unlink()
 
     def _path(self, round_id: RoundId, base_model: bytes) -> Path:
         return self._folder / f"{round_id:08d}-{base_model.hex()}.reply"
@@ -129,13 +105,13 @@ class ReplyStore:
 
 def _pieces(reply: StoredReply) -> list[Buffer]:
     views = [memoryview(part).cast("B") for part in reply.attachments]
-    about = {
-        "header": reply.header,
-        "sizes": [view.nbytes for view in views],
-        "salt": None if reply.salt is None else reply.salt.hex(),
-    }
+    about = {"header": reply.header, "sizes": [view.nbytes for view in views]}
     text = canonical_json(about)
-    return [_MAGIC + _LENGTH.pack(len(text)) + text, *views]
+    pieces: list[Buffer] = [_MAGIC + _LENGTH.pack(len(text)) + text, *views]
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return [*pieces, digest.digest()]
 
 
 def _decode(data: bytes, path: Path) -> StoredReply:
@@ -152,13 +128,4 @@ def _decode(data: bytes, path: Path) -> StoredReply:
     for size in about["sizes"]:
         attachments.append(memoryview(body)[end : end + size])
         end += size
-    salt = None if about["salt"] is None else bytes.fromhex(about["salt"])
-    return StoredReply(about["header"], attachments, salt)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return StoredReply(about["header"], attachments)

@@ -30,10 +30,14 @@ class CoordinatorReach(Section):
 
 
 class ParticipantNode(Section):
-    """The SuperNode's own key (OpenSSH), and the port it answers its own processes on."""
+    """The SuperNode's own key (OpenSSH), and the port it answers its own processes on.
+
+    ``config`` is handed to ``app`` as Flower's node configuration.
+    """
 
     key: str = ""
     port: int = Field(default=0, ge=0, le=65_535)
+    config: dict[str, bool | int | float | str] = Field(default={})
 
 
 class CsvData(Section):
@@ -127,6 +131,12 @@ class ParticipantRewards(Section):
     claim_above_wei: WeiAmount = ETHER // 10
 
 
+class ParticipantModels(Section):
+    """How many of the newest final models are kept in ``state/models``; 0 keeps all."""
+
+    keep: int = Field(default=10, ge=0)
+
+
 class ParticipantSettings(Section):
     """One participant. ``app`` names an unmodified Flower ClientApp, ``module:app``.
 
@@ -145,6 +155,7 @@ class ParticipantSettings(Section):
     limits: DataUse = DataUse()
     stake: ParticipantStake = ParticipantStake()
     rewards: ParticipantRewards = ParticipantRewards()
+    models: ParticipantModels = ParticipantModels()
     log: CoordinatorLog = CoordinatorLog()
 
 

@@ -1,0 +1,67 @@
+"""``fedproof client``: the participant's daemon."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.cli import INTERRUPTED, app
+
+
+@app.command()
+def client(
+    config: Annotated[Path, typer.Option(help="The participant's settings, participant.toml.")],
+    once: Annotated[
+        bool, typer.Option("--once", help="End once a round with this update in it is sealed.")
+    ] = False,
+) -> None:
+    """Take part in a federation: train on own data, sign, upload, claim, until stopped.
+
+    Holds the account's key (password from the settings' file, $FEDPROOF_PASSWORD, or a prompt),
+    keeps Flower's SuperNode running, and survives whatever goes away: coordinator, network, its
+    own restart. SIGTERM ends it within ten seconds. How it is doing: state/status.json and
+    state/logs next to the settings.
+
+    Examples:
+
+      [bold]fedproof client --config participant.toml[/bold]
+
+      [bold]fedproof client --config participant.toml --once[/bold]
+
+    Exit status: 0 stopped, or the round is sealed; 2 settings, data, wrong chain or contract; 5
+    chain; 6 disk, or already running; 7 key file; 130 interrupted.
+    """
+    # torch, web3 and flwr, only where they are needed
+    from clients.daemon.service import ParticipantDaemon
+    from clients.daemon.setup import build_app, open_account, read_setup
+    from coordinator.core.types import Address
+    from coordinator.local.lock import FolderLock
+    from coordinator.local.logs import start_logging, stop_logging
+
+    setup = read_setup(config)
+    with FolderLock(setup.state):
+        account = open_account(setup.settings.account, setup.folder)
+        start_logging(setup.state / "logs" / "client.log", level=setup.settings.log.level)
+        received: list[int] = []
+        try:
+            application = build_app(setup, Address(account.address))
+            daemon = ParticipantDaemon(setup, account, application)
+
+            def end(number: int, _frame: object) -> None:
+                received.append(number)
+                daemon.stop()
+
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, end)
+            daemon.run(once=once)
+        finally:
+            stop_logging()
+        status = INTERRUPTED if signal.SIGINT in received else 0
+        if daemon.is_training:
+            # somebody else's code is at work in a thread: it must not hold up the end
+            sys.stdout.flush()
+            os._exit(status)
+        raise typer.Exit(status)

@@ -1,0 +1,142 @@
+"""The participant's own view of the chain, and the checks that it is the federation it joined.
+
+Chain, contract and terms are compared with ``federation.json`` before anything is signed or sent:
+whoever runs the node must not be able to move the participant into another federation.
+"""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from clients.chain_contract import FederationChainView
+from clients.chain_view import RoundFacts
+from clients.daemon.history import BlockHistory
+from contracts.artifacts import load_artifact
+from contracts.federation import Federation
+from contracts.http_provider import web3_at
+from contracts.reader import FederationReader
+from contracts.rpc import Rpc, rpc_of
+from contracts.transactions import Transactor
+from coordinator.core.errors import ConfigError, LedgerError
+from coordinator.core.types import RoundId, SigningDomain
+from coordinator.settings.agreement import FederationAgreement
+
+RPC_TIMEOUT_S = 15.0
+
+
+class WrongFederationError(ConfigError):
+    """The node answers for another chain or contract than the one that was agreed on."""
+
+
+class NotDeployedError(LedgerError):
+    """There is no contract at the agreed address (yet)."""
+
+
+@dataclass(frozen=True)
+class ChainLink:
+    """A checked connection to the federation's contract."""
+
+    federation: Federation
+
+    @property
+    def view(self) -> FederationChainView:
+        """What a participant's checks ask."""
+        return FederationChainView(self.federation)
+
+
+def connect(url: str, ca: Path | None, agreement: FederationAgreement) -> ChainLink:
+    """Connect to a node and check that it has the federation that was agreed on.
+
+    Raises
+    ------
+    WrongFederationError
+        Naming what was found and what was agreed on.
+    NotDeployedError
+        If there is no code at the contract's address.
+    ChainUnavailableError
+        If the node does not answer.
+    """
+    rpc = rpc_of(web3_at(url, ca_file=ca, timeout_s=RPC_TIMEOUT_S))
+    check_federation(rpc, agreement)
+    transactor = Transactor(rpc)
+    w3 = web3_at(url, ca_file=ca, timeout_s=RPC_TIMEOUT_S)
+    return ChainLink(Federation(w3, agreement.domain.verifying_contract, transactor=transactor))
+
+
+def check_federation(rpc: Rpc, agreement: FederationAgreement) -> None:
+    """Check chain id, contract code and terms; raises as :func:`connect`."""
+    chain_id = rpc.quantity("eth_chainId")
+    if chain_id != agreement.chain_id:
+        raise WrongFederationError(
+            f"{rpc.where}: chain {chain_id}, the federation {agreement.name} is on chain "
+            f"{agreement.chain_id}"
+        )
+    address = agreement.domain.verifying_contract
+    code = rpc.request("eth_getCode", address, "latest")
+    if code == "0x":
+        raise NotDeployedError(f"{rpc.where}: there is no contract at {address} (yet)")
+    reader = FederationReader(rpc, address)
+    try:
+        terms = reader.terms
+        creation = load_artifact("federation").creation_code([terms.to_abi()])
+        # the constructor's result is the code it would put there, with these terms in it
+        expected = rpc.request("eth_call", {"data": "0x" + creation.hex()}, "latest")
+    except (LedgerError, ValueError) as error:
+        raise WrongFederationError(
+            f"{rpc.where}: the contract at {address} is no federation: {error}"
+        ) from error
+    if code != expected:
+        raise WrongFederationError(
+            f"{rpc.where}: the contract at {address} is not the federation this version ships"
+        )
+    pairs = {
+        "agreement": (terms.config_digest.hex(), agreement.digest.hex()),
+        "initial model": (terms.initial_model_root.hex(), agreement.initial_model_root),
+    }
+    for what, (found, agreed) in pairs.items():
+        if found != agreed:
+            raise WrongFederationError(
+                f"{rpc.where}: the contract at {address} was deployed for {what} {found}, "
+                f"federation.json gives {agreed}"
+            )
+
+
+class GuardedView:
+    """A chain view that looks whether the chain is still the one it was, before it answers.
+
+    Raises
+    ------
+    HistoryLostError
+        From every method that asks the chain, as long as a remembered block is gone.
+    """
+
+    def __init__(self, federation: FederationReader, history: BlockHistory) -> None:
+        self._federation = federation
+        self._view = FederationChainView(federation)
+        self._history = history
+        self._lock = threading.Lock()
+
+    @property
+    def domain(self) -> SigningDomain:
+        """Chain id and address of the contract."""
+        return self._view.domain
+
+    def round(self, round_id: RoundId) -> RoundFacts:
+        """Return what the contract stores of a round now."""
+        self.check()
+        return self._view.round(round_id)
+
+    def check(self) -> int:
+        """Compare the chain with what was seen; return the number of its latest block."""
+        with self._lock:
+            head = self._federation.block().number
+            self._history.check(head, self._hash_at)
+            return head
+
+    def now(self) -> int:
+        """Return the time of the latest block, in seconds."""
+        return self._federation.now()
+
+    def _hash_at(self, number: int) -> bytes | None:
+        block = self._federation.rpc.request("eth_getBlockByNumber", hex(number), False)
+        return None if block is None else bytes.fromhex(block["hash"][2:])

@@ -1,0 +1,106 @@
+"""Flower's ``Context`` for the application, whose state outlives runs, SuperNodes and this process.
+
+Flower keeps a node's state in memory and starts afresh with every run; a coordinator that goes on
+in a new run must not cost an application what it remembers.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import clients.flower_env  # noqa: F401  (before flwr)
+
+# isort: split
+from flwr.app import Context, Message, RecordDict
+
+from clients.daemon.files import write_durably
+from clients.relay import pack_records, unpack_records
+from coordinator.core.canonical import canonical_json, parse_json
+from coordinator.core.errors import StoreError, VerificationError
+from coordinator.local.frames import ChannelError
+
+
+class Contexts:
+    """One application's context.
+
+    Parameters
+    ----------
+    path
+        Where its state is kept.
+    node_config
+        The participant's own settings for it.
+
+    Raises
+    ------
+    StoreError
+        If the file is there and cannot be read.
+    """
+
+    def __init__(self, path: Path, node_config: Mapping[str, bool | int | float | str]) -> None:
+        self._path = path
+        self._node_config = dict(node_config)
+        self._saved = _read(path)
+        self._state = self._decoded()
+
+    def context(self, message: Message, run_config: Mapping[str, Any]) -> Context:
+        """Return the context for one message."""
+        metadata = message.metadata
+        return Context(
+            metadata.run_id,
+            metadata.dst_node_id,
+            dict(self._node_config),
+            self._state,
+            dict(run_config),
+        )
+
+    def keep(self, context: Context) -> None:
+        """Keep what the application left in its state; nothing is written if nothing changed.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        encoded = _encoded(context.state)
+        if encoded != self._saved:
+            write_durably(self._path, [encoded])
+            self._saved = encoded
+        self._state = context.state
+
+    def discard(self) -> None:
+        """Forget what the application changed since the last :meth:`keep`."""
+        self._state = self._decoded()
+
+    def _decoded(self) -> RecordDict:
+        if not self._saved:
+            return RecordDict()
+        try:
+            size = int.from_bytes(self._saved[:4], "big")
+            about = parse_json(self._saved[4 : 4 + size], str(self._path))
+            at, parts = 4 + size, []
+            for length in about["sizes"]:
+                parts.append(self._saved[at : at + length])
+                at += length
+            return unpack_records(about["header"], parts)
+        except (VerificationError, ChannelError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self._path}: the application's state is damaged ({error}); remove it to start "
+                "afresh"
+            ) from error
+
+
+def _encoded(state: RecordDict) -> bytes:
+    if not state:
+        return b""
+    header, parts = pack_records(state)
+    about = canonical_json({"header": header, "sizes": [len(part) for part in parts]})
+    return b"".join([len(about).to_bytes(4, "big"), about, *parts])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from error

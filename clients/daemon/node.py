@@ -1,0 +1,151 @@
+"""The participant's SuperNode: Flower's program that carries messages, kept running beside us.
+
+It gets the coordinator's address, its own node key, and where our socket is; nothing of the
+account. It and all it starts die with the daemon.
+"""
+
+import os
+import random
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from clients.account import PASSWORD_VARIABLE
+from clients.relay import SOCKET_SETTING
+from coordinator.core.errors import ConfigError
+from coordinator.core.wire import FLOWER_ENVIRONMENT
+from coordinator.local.children import Children, ChildSpec
+from coordinator.local.leftovers import MARK
+from coordinator.settings.participant import ParticipantSettings
+
+NAME: Final = "supernode"
+HOST: Final = "127.0.0.1"
+_PORTS: Final = range(20_000, 32_768)
+"""Below what the kernel hands out by itself, so that nobody is given ours between two starts."""
+_STARTS_A_PORT: Final = 4
+_LONGEST_PAUSE_S: Final = 10.0
+"""A SuperLink refuses a node that comes back until its heartbeat lapses (60 s): ask again."""
+
+
+class SuperNode:
+    """Keeps ``flower-supernode`` running.
+
+    Parameters
+    ----------
+    settings, folder
+        The participant's; relative paths are relative to ``folder``.
+    socket_path
+        Where the daemon listens.
+    state
+        Logs and Flower's own folder lie there.
+    mark
+        By which leftovers of an earlier life are known.
+
+    Raises
+    ------
+    ConfigError
+        If TLS or the node's key is missing where the coordinator is not on this machine.
+    """
+
+    def __init__(
+        self,
+        settings: ParticipantSettings,
+        folder: Path,
+        socket_path: Path,
+        state: Path,
+        mark: str,
+    ) -> None:
+        self._options = connection_options(settings, folder)
+        self._port = settings.node.port
+        self._socket = socket_path
+        self._state = state
+        self._mark = mark
+        self._starts = 0
+
+    def start(self, children: Children) -> None:
+        """Start it, on its own port or any that is free."""
+        home = self._state / "flower"
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        port = self._port or free_port()
+        node_config = f'{SOCKET_SETTING}="{self._socket}"'
+        children.add(
+            ChildSpec(
+                name=NAME,
+                command=(
+                    str(Path(sys.executable).parent / "flower-supernode"),
+                    *self._options,
+                    *("--host", HOST, "--port", str(port), "--node-config", node_config),
+                ),
+                environment=child_environment(os.environ, home, self._mark),
+                folder=home,
+                log=self._state / "logs" / "supernode.log",
+                first_pause_s=1.0,
+                longest_pause_s=_LONGEST_PAUSE_S,
+            )
+        )
+
+    def look(self, children: Children) -> None:
+        """Take another port where it keeps ending, unless one is set: this one may be taken."""
+        status = children.find(NAME)
+        if status is None or self._port or status.state == "running":
+            return
+        if status.starts >= _STARTS_A_PORT:
+            children.remove(NAME)
+            self.start(children)
+
+
+def connection_options(settings: ParticipantSettings, folder: Path) -> list[str]:
+    """Return how the SuperNode reaches the SuperLink; raises ``ConfigError`` if not safely."""
+    address = settings.coordinator.superlink
+    options = ["--superlink", address]
+    if not settings.coordinator.ca:
+        host = address.rsplit(":", 1)[0]
+        if host not in ("127.0.0.1", "localhost", "::1", "[::1]"):
+            raise ConfigError(
+                f"coordinator.superlink = {address}: coordinator.ca is needed where the "
+                "coordinator is not on this machine"
+            )
+        return [*options, "--insecure"]
+    options += ["--root-certificates", _file(folder, settings.coordinator.ca, "coordinator.ca")]
+    if not settings.node.key:
+        raise ConfigError("node.key is missing: a SuperLink with TLS wants to know its nodes")
+    key = _file(folder, settings.node.key, "node.key")
+    if Path(key).stat().st_mode & 0o077:
+        raise ConfigError(f"node.key = {key}: others can read it, expected mode 0600 (chmod 600)")
+    return [*options, "--auth-supernode-private-key", key]
+
+
+def _file(folder: Path, name: str, setting: str) -> str:
+    path = (folder / name).absolute()
+    if not path.is_file():
+        raise ConfigError(f"{setting} = {path}: no such file")
+    return str(path)
+
+
+def child_environment(own: Mapping[str, str], home: Path, mark: str) -> dict[str, str]:
+    """Return the environment of what Flower starts: no password, no telemetry, our programs."""
+    programs = str(Path(sys.executable).parent)
+    kept = {name: value for name, value in own.items() if name != PASSWORD_VARIABLE}
+    return {
+        **kept,
+        **FLOWER_ENVIRONMENT,
+        "FLWR_HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{programs}{os.pathsep}{own.get('PATH', os.defpath)}",
+        "PYTHONUNBUFFERED": "1",
+        MARK: mark,
+    }
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    for port in random.sample(_PORTS, 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise ConfigError(f"no free port on {HOST} from {_PORTS.start} to {_PORTS.stop - 1}")

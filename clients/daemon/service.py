@@ -1,0 +1,227 @@
+"""The participant's daemon: holds key, data, model and chain; keeps Flower's SuperNode running.
+
+One process with one loop (upkeep) and a thread for each message. It is meant to run for months:
+what fails is tried again with growing pauses, and only mistakes in its own files, or a node that
+answers for another federation, end it.
+"""
+
+import logging
+import os
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+import clients.flower_env  # noqa: F401  (before flwr)
+
+# isort: split
+from eth_account.signers.local import LocalAccount
+
+from clients.daemon import chain
+from clients.daemon.answering import Answering
+from clients.daemon.chain import ChainLink, GuardedView
+from clients.daemon.contexts import Contexts
+from clients.daemon.history import BlockHistory
+from clients.daemon.models import ModelCopies
+from clients.daemon.money import Purse
+from clients.daemon.node import SuperNode
+from clients.daemon.replies import ReplyStore
+from clients.daemon.setup import Setup
+from clients.daemon.status import ParticipantStatus, State, child_rows, write_status
+from clients.daemon.upkeep import Faults, Upkeep, took_part
+from clients.journal import FileJournal
+from clients.mods import ClientAppCallable, Participant
+from clients.pending import FilePending
+from clients.relay import CALL, unpack_request
+from clients.signer import KeySigner
+from coordinator.adapters.http_store import HttpStore, Reader
+from coordinator.core.errors import FedproofError, LedgerError
+from coordinator.local.channel import ChannelServer, Reply, Request
+from coordinator.local.children import Children
+from coordinator.local.frames import FrameLimits
+from coordinator.local.leftovers import end_leftovers, mark_of
+from coordinator.local.logs import fields
+from coordinator.local.paths import socket_path
+
+POLL_S: Final = 2.0
+_LONGEST_PAUSE_S: Final = 30.0
+_GRACE_S: Final = 5.0
+_SLACK_BYTES: Final = 64 << 20
+"""What a message may hold besides the model: buffers, the user's own records."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Connected:
+    """What there is once the chain has been reached and checked."""
+
+    upkeep: Upkeep
+    answering: Answering
+
+
+class ParticipantDaemon:
+    """One participant. The caller holds the lock on its state folder.
+
+    Parameters
+    ----------
+    setup
+        Settings and agreement.
+    account
+        The decrypted key; it stays in this process.
+    app
+        The application.
+    """
+
+    def __init__(self, setup: Setup, account: LocalAccount, app: ClientAppCallable) -> None:
+        self._setup = setup
+        self._account = account
+        self._app = app
+        self._mark = mark_of(setup.state, "participant")
+        self._socket = socket_path(setup.state, "participant")
+        self._node = SuperNode(setup.settings, setup.folder, self._socket, setup.state, self._mark)
+        self._history = BlockHistory(
+            setup.state / "blocks.jsonl", confirmations=setup.settings.coordinator.confirmations
+        )
+        self._replies = ReplyStore(setup.state / "replies")
+        self._contexts = Contexts(setup.state / "context.state", setup.settings.node.config)
+        self._journal = FileJournal(setup.state / "journal.jsonl")
+        self._faults = Faults()
+        self._stop = threading.Event()
+        self._connected: _Connected | None = None
+
+    def stop(self) -> None:
+        """Ask it to end; may be called from a signal handler."""
+        self._stop.set()
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the application is at work now."""
+        return self._connected is not None and self._connected.answering.is_training
+
+    def run(self, *, once: bool = False) -> None:
+        """Take part until it is stopped; with ``once``, until a round with our update is sealed.
+
+        Raises
+        ------
+        WrongFederationError
+            If the node answers for another chain or contract.
+        """
+        ended = end_leftovers(self._mark)
+        if ended:
+            _log.warning("ended what an earlier life left running", extra=fields(processes=ended))
+        limit = 4 * self._setup.agreement.core_manifest.dimension + _SLACK_BYTES
+        limits = FrameLimits(max_header_bytes=1 << 24, max_attachment_bytes=limit)
+        with ChannelServer(self._socket, {CALL: self._answer}, limits), Children() as children:
+            try:
+                self._connect(children)
+                self._serve(children, once=once)
+            finally:
+                self._write("stopped", children)
+                children.stop(grace_s=_GRACE_S)
+
+    def _connect(self, children: Children) -> None:
+        """Reach the chain and check it, however long that takes; then start the SuperNode."""
+        reach = self._setup.settings.coordinator
+        pause_s = POLL_S / 2
+        while not self._stop.is_set():
+            try:
+                link = chain.connect(reach.rpc, self._setup.ca, self._setup.agreement)
+                self._connected = self._wire(link)
+            except LedgerError as error:
+                self._faults.wrong("chain", error)
+            else:
+                self._faults.right("chain")
+                self._node.start(children)
+                _log.info("connected", extra=fields(node=reach.rpc, address=self._account.address))
+                return
+            self._write("connecting", children)
+            self._stop.wait(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _wire(self, link: ChainLink) -> _Connected:
+        """Build what works on a connection; messages are answered on one of their own."""
+        setup, settings = self._setup, self._setup.settings
+        key = bytes(self._account.key)
+        messages = chain.connect(settings.coordinator.rpc, setup.ca, setup.agreement)
+        guard = GuardedView(messages.federation, self._history)
+        participant = Participant(
+            KeySigner(key),
+            messages.view,
+            self._journal,
+            setup.agreement.rule_hash,
+            FilePending(setup.state / "pending"),
+            setup.agreement.sealed,
+        )
+        answering = Answering(
+            participant,
+            self._app,
+            self._replies,
+            self._journal,
+            guard,
+            settings.limits,
+            self._contexts,
+        )
+        models = ModelCopies(
+            setup.state / "models", setup.agreement.core_manifest, settings.models.keep
+        )
+        models.prepare()
+        purse = Purse(
+            link.federation,
+            self._account,
+            settings.stake,
+            settings.rewards,
+            setup.state / "bond.json",
+        )
+        reader = Reader(setup.agreement.domain, key)
+        store = HttpStore(settings.coordinator.store, ca_file=setup.ca, reader=reader)
+        return _Connected(Upkeep(link, guard, purse, store, models, self._faults), answering)
+
+    def _serve(self, children: Children, *, once: bool) -> None:
+        while not self._stop.is_set() and self._connected is not None:
+            upkeep, answering = self._connected.upkeep, self._connected.answering
+            whole = upkeep.step()
+            self._node.look(children)
+            state: State = "training" if answering.is_training else "ready"
+            self._write(state if whole else "refusing", children)
+            if once and self._sealed_with_ours(upkeep, answering):
+                return
+            self._stop.wait(POLL_S)
+
+    def _sealed_with_ours(self, upkeep: Upkeep, answering: Answering) -> bool:
+        for round_id in sorted(answering.progress.rounds):
+            try:
+                if took_part(upkeep.link.federation, upkeep.store, round_id, answering.address):
+                    _log.info("took part in a sealed round", extra=fields(round=round_id))
+                    return True
+            except FedproofError as error:
+                _log.info("cannot tell yet: %s", error, extra=fields(round=round_id))
+        return False
+
+    def _answer(self, request: Request) -> Reply:
+        message = unpack_request(request.args, request.attachments)
+        run_config = request.args.get("run_config")
+        if self._connected is None:
+            raise LedgerError(self._faults.now.get("chain", "the chain was not reached yet"))
+        answer = self._connected.answering.answer(
+            message, run_config if isinstance(run_config, dict) else {}
+        )
+        return Reply(answer.header, answer.attachments)
+
+    def _write(self, state: State, children: Children) -> None:
+        connected = self._connected
+        progress = connected.answering.progress if connected else None
+        status = ParticipantStatus(
+            name=self._setup.settings.name,
+            address=self._account.address,
+            state=state,
+            pid=os.getpid(),
+            chain_block=connected.upkeep.block if connected else 0,
+            bond_wei=str(connected.upkeep.bond_wei if connected else 0),
+            trained=progress.trained if progress else 0,
+            repeated=progress.repeated if progress else 0,
+            refused=progress.refused if progress else 0,
+            last_round=progress.last_round if progress else None,
+            last_refusal=progress.last_refusal if progress else "",
+            faults=dict(self._faults.now),
+            children=child_rows(children.status()),
+        )
+        write_status(self._setup.state / "status.json", status)

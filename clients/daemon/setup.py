@@ -1,0 +1,102 @@
+"""From the participant's files to what the daemon works with; mistakes are told before it runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import clients.flower_env  # noqa: F401  (before flwr)
+
+# isort: split
+from eth_account.signers.local import LocalAccount
+
+from clients import account
+from clients.daemon.limits import check_agreement
+from clients.data.function import resolve
+from clients.data.load import load_data
+from clients.mods import ClientAppCallable
+from coordinator.core.errors import ConfigError
+from coordinator.core.types import Address
+from coordinator.settings.agreement import FederationAgreement, read_agreement
+from coordinator.settings.coordinator import KeyFile
+from coordinator.settings.participant import ParticipantSettings, load_participant
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A participant's settings, read and checked; ``folder`` is where relative paths start."""
+
+    settings: ParticipantSettings
+    folder: Path
+    agreement: FederationAgreement
+
+    @property
+    def state(self) -> Path:
+        """The state folder."""
+        return (self.folder / self.settings.state).absolute()
+
+    @property
+    def ca(self) -> Path | None:
+        """The certificate authority everything of the coordinator is under."""
+        name = self.settings.coordinator.ca
+        return (self.folder / name).absolute() if name else None
+
+
+def read_setup(config: Path) -> Setup:
+    """Read ``participant.toml`` and the agreement it names.
+
+    Raises
+    ------
+    ConfigError
+        Naming file and key, or the limit of one's own that the federation does not keep.
+    """
+    settings = load_participant(config)
+    folder = config.absolute().parent
+    agreement = read_agreement(folder / settings.federation)
+    check_agreement(settings.limits, agreement)
+    return Setup(settings, folder, agreement)
+
+
+def open_account(key: KeyFile, folder: Path) -> LocalAccount:
+    """Open the account's key file; the password leaves this process's environment.
+
+    Raises
+    ------
+    KeyFileError
+        If key or password cannot be used.
+    """
+    password_file = folder / key.password_file if key.password_file else None
+    try:
+        password = account.password_from(password_file, confirm=False)
+        return account.load(folder / key.key, password)
+    finally:
+        account.scrub_password()
+
+
+def build_app(setup: Setup, address: Address) -> ClientAppCallable:
+    """Return the application: the one that is named, or the built-in trainer on the own data.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be imported, or data and model do not fit.
+    """
+    settings, agreement = setup.settings, setup.agreement
+    if settings.app:
+        app: ClientAppCallable = resolve(settings.app)
+        return app
+    architecture = agreement.core_architecture
+    if architecture is None:
+        raise ConfigError(
+            f"app is missing: {agreement.name} has no model of its own, so participants bring one"
+        )
+    if settings.data is None:
+        raise ConfigError("data is missing: expected [data] with what the built-in trainer learns")
+    from clients.daemon.trainer import agreed_training, trainer_app  # torch, only where needed
+
+    data = load_data(
+        settings.data,
+        agreement.features,
+        architecture,
+        setup.folder,
+        settings.limits.max_examples,
+    )
+    return trainer_app(architecture, data, agreed_training(agreement.training), address)

@@ -1,0 +1,53 @@
+"""``state/status.json``: how the daemon is, for people and monitoring; never read back by it."""
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from coordinator.core.canonical import canonical_json
+from coordinator.local.children import ChildStatus
+
+State = Literal["connecting", "refusing", "ready", "training", "stopped"]
+
+
+@dataclass(frozen=True)
+class ParticipantStatus:
+    """A snapshot; ``faults`` says what is wrong now, by duty."""
+
+    name: str
+    address: str
+    state: State
+    pid: int
+    chain_block: int
+    bond_wei: str
+    trained: int
+    repeated: int
+    refused: int
+    last_round: int | None
+    last_refusal: str
+    faults: Mapping[str, str]
+    children: Sequence[Mapping[str, Any]]
+
+
+def child_rows(children: Sequence[ChildStatus]) -> list[Mapping[str, Any]]:
+    """Return the children as plain values."""
+    return [asdict(child) for child in children]
+
+
+def write_status(path: Path, status: ParticipantStatus) -> None:
+    """Replace the status file; a full disk must not stop the daemon, so failing is silent."""
+    temporary = path.with_name(f".tmp-{path.name}")
+    with contextlib.suppress(OSError):
+        temporary.write_bytes(canonical_json(_plain(asdict(status))) + b"\n")
+        os.replace(temporary, path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,116 @@
+"""What the daemon does between messages: looks at the chain, bonds, claims, keeps final models.
+
+Each duty fails for itself: a store that is away does not keep the participant from training, a lost
+block keeps it from everything. What is wrong is in the status until it is right again, and is
+logged when it changes, not at every look.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from clients.daemon.chain import ChainLink, GuardedView
+from clients.daemon.history import HistoryLostError
+from clients.daemon.models import ModelCopies
+from clients.daemon.money import Purse
+from contracts.reader import FederationReader
+from contracts.records import RoundStatus
+from coordinator.core.documents import contributor_entries
+from coordinator.core.errors import FedproofError
+from coordinator.core.types import Address, RoundId, Wei
+from coordinator.local.logs import fields
+from coordinator.ports import ArtifactStore
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Faults:
+    """What is wrong now, by duty; empty when all is well."""
+
+    now: dict[str, str] = field(default_factory=dict)
+
+    def wrong(self, duty: str, error: Exception) -> None:
+        """Note a fault, and log it if it is a new one."""
+        text = str(error)
+        if self.now.get(duty) != text:
+            _log.error("%s", text, extra=fields(duty=duty))
+        self.now[duty] = text
+
+    def right(self, duty: str) -> None:
+        """Note that a duty is done."""
+        if self.now.pop(duty, None) is not None:
+            _log.info("%s is in order again", duty)
+
+
+@dataclass
+class Upkeep:
+    """One participant's duties on one connection; :meth:`step` does what is due."""
+
+    link: ChainLink
+    guard: GuardedView
+    purse: Purse
+    store: ArtifactStore
+    models: ModelCopies
+    faults: Faults
+    block: int = 0
+    bond_wei: Wei = Wei(0)
+    final_round: RoundId = RoundId(0)
+
+    def step(self) -> bool:
+        """Do what is due; return whether the chain is there and still the one it was."""
+        if not self._duty("history", self._look):
+            return False
+        self._duty("bond", self._bond)
+        try:
+            head = self.link.federation.head()
+        except FedproofError as error:
+            self.faults.wrong("chain", error)
+            return False
+        self.faults.right("chain")
+        if head.final_round != self.final_round:
+            done = self._duty("rewards", self._claim)
+            if self._duty("models", self._copy) and done:
+                self.final_round = head.final_round
+        return True
+
+    def _look(self) -> None:
+        self.block = self.guard.check()
+
+    def _bond(self) -> None:
+        self.bond_wei = self.purse.ensure_bond()
+
+    def _claim(self) -> None:
+        self.purse.claim_due(self.store)
+
+    def _copy(self) -> None:
+        self.models.refresh(self.link.federation, self.store)
+
+    def _duty(self, name: str, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except HistoryLostError as error:
+            self.faults.wrong(name, error)
+            return False
+        except FedproofError as error:
+            self.faults.wrong(name, error)
+            return False
+        self.faults.right(name)
+        return True
+
+
+def took_part(
+    federation: FederationReader, store: ArtifactStore, round_id: RoundId, address: Address
+) -> bool:
+    """Return whether a round is sealed with an update of this account in it.
+
+    Raises
+    ------
+    ChainUnavailableError, StoreError
+        If chain or store cannot tell now.
+    """
+    state = federation.round(round_id)
+    if state.status not in (RoundStatus.SEALED, RoundStatus.SETTLED, RoundStatus.FINAL):
+        return False
+    entries = contributor_entries(store.get_document("contributors", state.contributors_root))
+    return any(entry.leaf.contributor == address for entry in entries)
