@@ -85,6 +85,7 @@ def make_server(
         do not belong together.
     """
     now = now or datetime.now(UTC)
+    alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
     signer, issuer = _open_authority(authority, now)
     own = ec.generate_private_key(ec.SECP256R1()) if key is None else _private_key(key, "server")
     end = min(now + timedelta(days=days), issuer.not_valid_after_utc)
@@ -94,7 +95,7 @@ def make_server(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(map(_general_name, names)), critical=False)
+        .add_extension(alternatives, critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )
