@@ -26,12 +26,13 @@ from coordinator.core.scoring.architecture import (
 
 
 def build_network(architecture: Architecture) -> nn.Sequential:
-    """Build the module of an architecture; its parameters hold nothing yet.
+    """Build the module of an architecture; its parameters mean nothing yet.
 
-    Layers start on the meta device: their constructors would otherwise draw from torch's global
-    generator.
+    Constructors draw from torch's global generator, which is put back as it was. (Its meta device,
+    which draws nothing, takes 34 MB and 0.3 s to come up, in every process.)
     """
-    return nn.Sequential(_named_modules(architecture.layers)).to_empty(device="cpu")
+    with torch.random.fork_rng(devices=[]):
+        return nn.Sequential(_named_modules(architecture.layers))
 
 
 def initialise(model: nn.Module, rng: np.random.Generator) -> None:
@@ -98,10 +99,9 @@ def _named_modules(layers: Sequence[Layer]) -> OrderedDict[str, nn.Module]:
 def _module(layer: Layer) -> tuple[str, nn.Module]:
     match layer:
         case Linear(inputs, outputs, bias):
-            return "linear", nn.Linear(inputs, outputs, bias, device="meta")
+            return "linear", nn.Linear(inputs, outputs, bias)
         case Conv2d(inputs, outputs, kernel, padding, bias):
-            conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias, device="meta")
-            return "conv", conv
+            return "conv", nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias)
         case Relu():
             return "relu", nn.ReLU()
         case MaxPool2():

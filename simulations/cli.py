@@ -7,7 +7,10 @@ import typer
 
 import clients.cli
 import clients.commands.challenge
+import clients.commands.client
 import clients.commands.federation
+import clients.commands.operate
+import clients.commands.overview
 import clients.commands.watch  # noqa: F401  (all of these add commands)
 import coordinator.commands.chain
 import coordinator.commands.verify

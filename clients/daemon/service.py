@@ -124,7 +124,7 @@ class ParticipantDaemon:
         pause_s = POLL_S / 2
         while not self._stop.is_set():
             try:
-                link = chain.connect(reach.rpc, self._setup.ca, self._setup.agreement)
+                link = chain.connect(reach.rpc, self._setup.rpc_ca, self._setup.agreement)
                 self._connected = self._wire(link)
             except LedgerError as error:
                 self._faults.wrong("chain", error)
@@ -141,7 +141,7 @@ class ParticipantDaemon:
         """Build what works on a connection; messages are answered on one of their own."""
         setup, settings = self._setup, self._setup.settings
         key = bytes(self._account.key)
-        messages = chain.connect(settings.coordinator.rpc, setup.ca, setup.agreement)
+        messages = chain.connect(settings.coordinator.rpc, setup.rpc_ca, setup.agreement)
         guard = GuardedView(messages.federation, self._history)
         participant = Participant(
             KeySigner(key),

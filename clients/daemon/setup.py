@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import clients.flower_env  # noqa: F401  (before flwr)
 
@@ -38,6 +39,13 @@ class Setup:
         """The certificate authority everything of the coordinator is under."""
         name = self.settings.coordinator.ca
         return (self.folder / name).absolute() if name else None
+
+    @property
+    def rpc_ca(self) -> Path | None:
+        """The authority of the chain's node: the same, unless it is not the coordinator's node."""
+        reach = self.settings.coordinator
+        same = urlsplit(reach.rpc).netloc == urlsplit(reach.store).netloc
+        return self.ca if same else None
 
 
 def read_setup(config: Path) -> Setup:
