@@ -37,4 +37,5 @@ class FederationChainView:
             rule_hash=found.rule_hash,
             deadline=found.deadline,
             new_model_root=found.new_model_root,
+            commitments_root=found.commitments_root,
         )

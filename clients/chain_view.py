@@ -20,8 +20,8 @@ _ZERO_ROOT = bytes(32)
 class RoundFacts:
     """A round as the contract stores it, as far as a contributor needs it.
 
-    ``new_model_root`` is 32 zero bytes until the round is sealed; ``deadline`` is chain time in
-    seconds.
+    ``new_model_root`` is 32 zero bytes until the round has a result, ``commitments_root`` until its
+    contributors' commitments are on chain; ``deadline`` is chain time in seconds.
     """
 
     status: RoundStatus
@@ -29,6 +29,7 @@ class RoundFacts:
     rule_hash: bytes
     deadline: int
     new_model_root: bytes = _ZERO_ROOT
+    commitments_root: bytes = _ZERO_ROOT
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as plain values."""
@@ -38,6 +39,7 @@ class RoundFacts:
             "rule_hash": self.rule_hash.hex(),
             "deadline": self.deadline,
             "new_model_root": self.new_model_root.hex(),
+            "commitments_root": self.commitments_root.hex(),
         }
 
     @classmethod
@@ -53,6 +55,7 @@ class RoundFacts:
             rule_hash=bytes.fromhex(fields["rule_hash"]),
             deadline=int(fields["deadline"]),
             new_model_root=bytes.fromhex(fields["new_model_root"]),
+            commitments_root=bytes.fromhex(fields["commitments_root"]),
         )
 
 

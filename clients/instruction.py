@@ -43,6 +43,7 @@ class InstructionRefusedError(FedproofError):
 class Instruction:
     """A well-formed instruction; not yet compared with the chain.
 
+    ``sealed`` says whether a commitment is asked for instead of the update itself.
     ``model_bytes`` is the ``.npy`` form of the committed vector, ``config`` the user's own.
     """
 
@@ -58,6 +59,7 @@ class Instruction:
     arrays_name: str
     config_name: str
     config: ConfigRecord
+    sealed: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def _instruction(
         arrays_name=arrays_name,
         config_name=config_name,
         config=ConfigRecord(own),
+        sealed=bool(fields.get(wire.SEALED, 0)),
     )
 
 

@@ -6,21 +6,19 @@ Put it first in the list of mods, so that it is outermost and signs what all oth
 
 On the way in it checks the model against the chain and hands the app named float tensors; on
 the way out it turns the trained tensors into the ``int32`` update, commits to it and signs.
-The app's metrics pass unchanged, their hash signed. Not handled: local differential privacy and
-the like, which are mods of their own, further in.
+The app's metrics pass unchanged, their hash signed. In a sealed round the answer is a commitment,
+and the signed update is kept until a query asks to reveal it. Not handled: local differential
+privacy and the like, which are mods of their own, further in.
 """
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import clients.flower_env  # noqa: F401  (before flwr)
 
 # isort: split
 import numpy as np
 from flwr.app import (
-    Array,
     ArrayRecord,
     Context,
     Error,
@@ -28,9 +26,8 @@ from flwr.app import (
     MessageType,
     RecordDict,
 )
-from numpy.typing import NDArray
 
-from clients.chain_view import CachedChainView, ChainView
+from clients.chain_view import CachedChainView
 from clients.context_journal import ContextJournal
 from clients.instruction import (
     Instruction,
@@ -39,39 +36,32 @@ from clients.instruction import (
     VerifiedModel,
     read_instruction,
 )
-from clients.journal import SignatureJournal
-from clients.reply import read_metrics, statement_record, update_record
-from clients.signer import UpdateSigner
+from clients.participation import Participant, check_rule, check_sealed, pending_of
+from clients.reply import read_metrics, statement_record, trained_tensor, update_record
+from clients.sealing import (
+    CommitmentsVerifier,
+    commit_to,
+    commitment_reply,
+    is_reveal_query,
+    read_reveal_query,
+    revealed,
+)
 from coordinator.core import wire
 from coordinator.core.commitment import metrics_hash
-from coordinator.core.errors import ContributorError, FedproofError, MalformedUpdateError
+from coordinator.core.errors import ContributorError, FedproofError
 from coordinator.core.fixedpoint import quantise_into, subtract
-from coordinator.core.manifest import TensorSpec
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.types import (
     Int32Vector,
     UpdateMessage,
 )
 
+__all__ = ["ClientAppCallable", "Participant", "VerifiableUpdates", "no_queries"]
+
 _log = logging.getLogger(__name__)
 
 ClientAppCallable = Callable[[Message, Context], Message]
 _MOD_FAILED_PRECONDITION = 6  # of Flower's error codes
-
-
-@dataclass(frozen=True)
-class Participant:
-    """Who a client is: its key, its view of the chain, and what it has signed.
-
-    ``journal`` of ``None`` keeps the record in Flower's ``Context.state``, which lasts as long
-    as the node's process; a contributor with money at stake wants a
-    :class:`~clients.journal.FileJournal`.
-    """
-
-    signer: UpdateSigner
-    chain_view: ChainView
-    journal: SignatureJournal | None = None
-    rule_hash: bytes | None = None
 
 
 class VerifiableUpdates:
@@ -95,31 +85,106 @@ class VerifiableUpdates:
         self._source = participant
         self._threads = threads
         self._participants: dict[int, Participant] = {}
-        self._verifiers: dict[int, ModelVerifier] = {}
+        self._verifiers: dict[int, tuple[ModelVerifier, CommitmentsVerifier]] = {}
         self._buffer: Int32Vector = np.empty(0, np.int32)
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Verify, let the app work, sign; or decline with an error that names the reason."""
         kind = message.metadata.message_type.split(".")[0]
-        if kind not in (MessageType.TRAIN, MessageType.EVALUATE):
+        revealing = kind == MessageType.QUERY and is_reveal_query(message.content)
+        if kind not in (MessageType.TRAIN, MessageType.EVALUATE) and not revealing:
             return call_next(message, context)
         try:
-            participant = self._participant(context)
-            instruction = read_instruction(message.content)
-            training = kind == MessageType.TRAIN
-            model = self._verifier(participant).verified(instruction, training=training)
-            _check_rule(instruction, participant)
-            message.content = _plain_content(instruction, model)
-            reply = call_next(message, context)
-            if training and not reply.has_error():
-                reply.content = self._signed_reply(
-                    reply.content, instruction, model, participant, context
-                )
-            return reply
+            if revealing:
+                return Message(self._reveal(message.content, context), reply_to=message)
+            if kind == MessageType.TRAIN:
+                return self._train(message, context, call_next)
+            return self._evaluate(message, context, call_next)
         except (InstructionRefusedError, ContributorError) as error:
             return _decline(message, error.code, error)
         except FedproofError as error:
             return _decline(message, "client-failure", error)
+
+    def _train(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        participant = self._participant(context)
+        instruction = read_instruction(message.content)
+        model = self._verifier(participant)[0].verified(instruction, training=True)
+        check_rule(instruction, participant)
+        check_sealed(instruction, participant)
+        if instruction.sealed:
+            kept = self._kept(instruction, model, participant, context)
+            if kept is not None:
+                return Message(kept, reply_to=message)
+        message.content = _plain_content(instruction, model)
+        reply = call_next(message, context)
+        if reply.has_error():
+            return reply
+        content = self._signed_reply(reply.content, instruction, model, participant, context)
+        if instruction.sealed:
+            content = self._committed(content, instruction, model, participant, context)
+        reply.content = content
+        return reply
+
+    def _evaluate(
+        self, message: Message, context: Context, call_next: ClientAppCallable
+    ) -> Message:
+        participant = self._participant(context)
+        instruction = read_instruction(message.content)
+        model = self._verifier(participant)[0].verified(instruction, training=False)
+        check_rule(instruction, participant)
+        message.content = _plain_content(instruction, model)
+        return call_next(message, context)
+
+    # --- sealed rounds ---------------------------------------------------------------------
+
+    def _kept(
+        self,
+        instruction: Instruction,
+        model: VerifiedModel,
+        participant: Participant,
+        context: Context,
+    ) -> RecordDict | None:
+        """Return the commitment given before, if the same question is asked again."""
+        pending, domain = pending_of(participant, context), participant.chain_view.domain
+        kept = pending.get(domain, instruction.round_id, participant.signer.address)
+        if kept is None or kept.base_model != model.root:
+            return None
+        return commitment_reply(kept.commitment)
+
+    def _committed(
+        self,
+        content: RecordDict,
+        instruction: Instruction,
+        model: VerifiedModel,
+        participant: Participant,
+        context: Context,
+    ) -> RecordDict:
+        """Keep a signed reply and return the commitment to it."""
+        domain = participant.chain_view.domain
+        update = commit_to(
+            content,
+            base_model=model.root,
+            round_id=instruction.round_id,
+            domain=domain,
+            signer=participant.signer,
+        )
+        pending_of(participant, context).put(domain, update)
+        return commitment_reply(update.commitment)
+
+    def _reveal(self, content: RecordDict, context: Context) -> RecordDict:
+        participant = self._participant(context)
+        query, who = read_reveal_query(content), participant.signer.address
+        committed = self._verifier(participant)[1].committed(query, who)
+        domain = participant.chain_view.domain
+        kept = pending_of(participant, context).get(domain, query.round_id, who)
+        if kept is None or kept.commitment.statement.commitment != committed:
+            raise InstructionRefusedError(
+                "update-lost",
+                f"round {query.round_id}: nothing is kept that opens commitment {committed.hex()}",
+            )
+        return revealed(kept)
+
+    # --- what a process keeps ----------------------------------------------------------------
 
     def _participant(self, context: Context) -> Participant:
         if isinstance(self._source, Participant):
@@ -133,12 +198,15 @@ class VerifiableUpdates:
                 self._participants[context.node_id] = self._source(context)
         return self._participants[context.node_id]
 
-    def _verifier(self, participant: Participant) -> ModelVerifier:
-        """Return the verifier of this view of the chain: shared by clients that share the view."""
+    def _verifier(self, participant: Participant) -> tuple[ModelVerifier, CommitmentsVerifier]:
+        """Return the verifiers of this view of the chain: shared by clients that share the view."""
         view = participant.chain_view
         if id(view) not in self._verifiers:
             cached = view if isinstance(view, CachedChainView) else CachedChainView(view)
-            self._verifiers[id(view)] = ModelVerifier(cached, threads=self._threads)
+            self._verifiers[id(view)] = (
+                ModelVerifier(cached, threads=self._threads),
+                CommitmentsVerifier(cached),
+            )
         return self._verifiers[id(view)]
 
     def _signed_reply(
@@ -189,7 +257,7 @@ class VerifiableUpdates:
         (record,) = content.array_records.values()
         specs = {spec.name: spec for spec in instruction.manifest.tensors}
         trained = {
-            name: _trained_tensor(name, array, specs)
+            name: trained_tensor(name, array, specs)
             for name, array in record.items()
             if name not in instruction.buffers
         }
@@ -197,19 +265,6 @@ class VerifiableUpdates:
             self._buffer = np.empty_like(model.base)
         quantise_into(trained, instruction.manifest, self._buffer)
         return subtract(self._buffer, model.base, out=self._buffer)
-
-
-def _trained_tensor(name: str, array: Array, specs: dict[str, TensorSpec]) -> NDArray[Any]:
-    if (spec := specs.get(name)) is None:
-        raise MalformedUpdateError(
-            f"reply: tensor {name!r} is not in the manifest, expected {len(specs)} tensors",
-            code="extra-tensor",
-            found=name,
-            expected=f"{len(specs)} tensors",
-        )
-    return wire.decode_npy(
-        array.data, dtype=spec.dtype, shape=spec.shape, what=f"reply: tensor {name!r}"
-    )
 
 
 def _plain_content(instruction: Instruction, model: VerifiedModel) -> RecordDict:
@@ -222,14 +277,14 @@ def _plain_content(instruction: Instruction, model: VerifiedModel) -> RecordDict
     )
 
 
-def _check_rule(instruction: Instruction, participant: Participant) -> None:
-    wanted = participant.rule_hash
-    if wanted is not None and instruction.rule_hash != wanted:
-        raise InstructionRefusedError(
-            "wrong-rule",
-            f"round {instruction.round_id} runs under rule {instruction.rule_hash.hex()}, this "
-            f"client takes part under {wanted.hex()} only",
-        )
+def no_queries(message: Message, _context: Context) -> Message:
+    """Answer no query: register it (``app.query()(no_queries)``) where an app has none of its own.
+
+    Flower runs mods only for kinds of message that the app handles, and a sealed round's updates
+    are revealed in answer to a query.
+    """
+    error = InstructionRefusedError("not-fedproof", "this application answers no queries")
+    return _decline(message, error.code, error)
 
 
 def _decline(message: Message, code: str, error: FedproofError) -> Message:

@@ -19,20 +19,23 @@ from web3 import Web3
 from clients import account
 from clients.chain_contract import FederationChainView
 from clients.journal import FileJournal
-from clients.mods import Participant
+from clients.participation import Participant
+from clients.pending import FilePending
 from clients.signer import KeySigner
 from contracts.reader import FederationReader
 from contracts.rpc import rpc_of
 from coordinator.core.errors import ConfigError
 from coordinator.core.types import Address
 
-KEY, PASSWORD, RPC, CONTRACT, JOURNAL, RULE = (
+KEY, PASSWORD, RPC, CONTRACT, JOURNAL, RULE, PENDING, SEALED = (
     "fedproof-key",
     "fedproof-password",
     "fedproof-rpc",
     "fedproof-contract",
     "fedproof-journal",
     "fedproof-rule",
+    "fedproof-pending",
+    "fedproof-sealed",
 )
 
 
@@ -46,17 +49,20 @@ def from_node_config(context: Context) -> Participant:
     KeyFileError, LedgerError
         If the key cannot be opened, or there is no contract at the address.
     """
-    password_file = _setting(context, PASSWORD) if PASSWORD in context.node_config else None
+    settings = context.node_config
+    password_file = _setting(context, PASSWORD) if PASSWORD in settings else None
     password = account.password_from(Path(password_file) if password_file else None, confirm=False)
     key = account.load(Path(_setting(context, KEY)), password)
     rpc = rpc_of(Web3(Web3.HTTPProvider(_setting(context, RPC))))
     reader = FederationReader(rpc, Address(_setting(context, CONTRACT)))
-    rule = bytes.fromhex(_setting(context, RULE)) if RULE in context.node_config else None
+    rule = bytes.fromhex(_setting(context, RULE)) if RULE in settings else None
     return Participant(
         signer=KeySigner(bytes(key.key)),
         chain_view=FederationChainView(reader),
         journal=FileJournal(Path(_setting(context, JOURNAL))),
         rule_hash=rule,
+        pending=FilePending(Path(_setting(context, PENDING))) if PENDING in settings else None,
+        sealed=bool(settings[SEALED]) if SEALED in settings else None,
     )
 
 

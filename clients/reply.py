@@ -1,11 +1,16 @@
-"""The records of a signed reply (``docs/flower.md``)."""
+"""What an app trained, and the records of a signed reply (``docs/flower.md``)."""
+
+from typing import Any
 
 import clients.flower_env  # noqa: F401  (before flwr)
 
 # isort: split
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from numpy.typing import NDArray
 
 from coordinator.core import wire
+from coordinator.core.errors import MalformedUpdateError
+from coordinator.core.manifest import TensorSpec
 from coordinator.core.types import Int32Vector, JsonObject, SignedUpdate
 
 
@@ -46,4 +51,18 @@ def statement_record(signed: SignedUpdate) -> ConfigRecord:
             "contributor": signed.contributor,
             "signature": signed.signature.hex(),
         }
+    )
+
+
+def trained_tensor(name: str, array: Array, specs: dict[str, TensorSpec]) -> NDArray[Any]:
+    """Return a tensor of an app's reply; raises ``MalformedUpdateError`` if it is not as agreed."""
+    if (spec := specs.get(name)) is None:
+        raise MalformedUpdateError(
+            f"reply: tensor {name!r} is not in the manifest, expected {len(specs)} tensors",
+            code="extra-tensor",
+            found=name,
+            expected=f"{len(specs)} tensors",
+        )
+    return wire.decode_npy(
+        array.data, dtype=spec.dtype, shape=spec.shape, what=f"reply: tensor {name!r}"
     )

@@ -1,4 +1,4 @@
-"""The four phases of a round as Flower's ``Strategy`` names them; the loop is elsewhere.
+"""The phases of a round as Flower's ``Strategy`` names them; the loop is elsewhere.
 
 Replies are taken one by one as they come. A reply can be refused; it cannot end a round, move
 the model or stop the run.
@@ -33,6 +33,8 @@ from coordinator.adapters.flower_records import (
 )
 from coordinator.adapters.flower_replies import Addressed, check_reply, refusal
 from coordinator.adapters.flower_sampling import NodeSampling
+from coordinator.adapters.flower_sealed import NOT_COMMITTED, gather_commitments, reveal_queries
+from coordinator.adapters.flower_statements import read_salt
 from coordinator.core.errors import ContributorError, PhaseError
 from coordinator.core.types import JsonObject
 from coordinator.ports import RoundAnnouncement, RoundDriver, RoundOutcome
@@ -60,6 +62,8 @@ class PhaseSettings:
 class RoundPhases(Strategy):
     """Configures and aggregates, with the round service behind it.
 
+    A sealed round has one phase more: the messages of :meth:`configure_train` are answered with
+    commitments, and :meth:`configure_reveal` asks for the updates, once those are on chain.
     ``outcome`` is how the last round ended.
     """
 
@@ -91,6 +95,31 @@ class RoundPhases(Strategy):
         self._sent = self._messages(announcement, config, nodes, MessageType.TRAIN)
         return self._sent
 
+    def configure_reveal(self, replies: Iterable[Message]) -> list[Message]:
+        """Take the commitments of a sealed round, fix them on chain, and ask to reveal.
+
+        Parameters
+        ----------
+        replies
+            To the messages of :meth:`configure_train`. Not asked for in a round whose commitments
+            were on chain before a crash: then every node of the cohort is asked to reveal.
+
+        Returns
+        -------
+        The queries; none if too few committed, and the round is void.
+        """
+        announcement = self._require_announcement()
+        commitments = announcement.commitments
+        if commitments is None:
+            nodes = gather_commitments(self.service, self._sent, replies)
+            commitments = self.service.close_commitments()
+        else:
+            nodes = [message.metadata.dst_node_id for message in self._sent]
+        self._sent = []
+        if commitments is not None:
+            self._sent = reveal_queries(announcement, commitments, nodes)
+        return self._sent
+
     def aggregate_train(
         self,
         server_round: int,
@@ -98,14 +127,15 @@ class RoundPhases(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Offer every reply to the service as it comes, then close the round."""
         announcement = self._require_announcement()
+        kind = MessageType.QUERY if announcement.sealed else MessageType.TRAIN
         addressed: Addressed | None = None
         answered: set[str] = set()
         for reply in replies:
             # a grid that streams sends the messages when its first reply is asked for
-            addressed = addressed or Addressed.of(self._sent, MessageType.TRAIN)
+            addressed = addressed or Addressed.of(self._sent, kind)
             answered.add(reply.metadata.reply_to_message_id)
             self._offer(reply, addressed, announcement)
-        addressed = addressed or Addressed.of(self._sent, MessageType.TRAIN)
+        addressed = addressed or Addressed.of(self._sent, kind)
         for sender in addressed.unanswered(answered):
             self.service.refuse(sender, refusal("no-reply", "nothing came before the timeout"))
         outcome = self.outcome = self.service.close_round()
@@ -123,12 +153,14 @@ class RoundPhases(Strategy):
         try:
             content = check_reply(reply, addressed)
             submission = read_submission(content, announcement.manifest.dimension)
+            salt = read_salt(content) if announcement.sealed else None
         except ContributorError as error:
             _log.info("round %d: refused %s: %s", announcement.round_id, sender, error)
-            self.service.refuse(sender, error)
+            if not (announcement.sealed and error.code == NOT_COMMITTED):
+                self.service.refuse(sender, error)
             return
         try:
-            self.service.submit(submission.signed, submission.vector, submission.metrics)
+            self.service.submit(submission.signed, submission.vector, submission.metrics, salt)
         except ContributorError as error:  # the service has it on record
             _log.info("round %d: refused %s: %s", announcement.round_id, sender, error)
 

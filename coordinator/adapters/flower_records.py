@@ -16,20 +16,14 @@ import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
+from coordinator.adapters.flower_statements import read_statement
 from coordinator.core import wire
 from coordinator.core.commitment import metrics_hash
 from coordinator.core.errors import ConfigError, MalformedUpdateError
 from coordinator.core.fixedpoint import dequantise, quantise
 from coordinator.core.manifest import Manifest, split_buffers
 from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.signing import checksum_address
-from coordinator.core.types import (
-    Int32Vector,
-    JsonObject,
-    RoundId,
-    SignedUpdate,
-    UpdateMessage,
-)
+from coordinator.core.types import Int32Vector, JsonObject, SignedUpdate
 from coordinator.ports import RoundAnnouncement
 
 _MAX_RECORDS = 16
@@ -137,6 +131,8 @@ def instruction_records(
         wire.CONTRACT: announcement.domain.verifying_contract,
         wire.TENSOR_ORDER: list(layout.order),
     }
+    if announcement.sealed:
+        fields[wire.SEALED] = 1
     content = RecordDict({arrays_key: ArrayRecord({wire.MODEL_ARRAY: model})})
     if layout.buffers:
         content[wire.BUFFERS_RECORD] = ArrayRecord(dict(layout.buffers))
@@ -175,7 +171,7 @@ def read_submission(content: RecordDict, dimension: int) -> Submission:
             "wrong-records", "reply", f"{len(content)} records", f"at most {_MAX_RECORDS}"
         )
     metrics = read_metrics(content)
-    statement = _read_statement(content)
+    statement = read_statement(content)
     vector = _read_vector(content, dimension)
     message = statement.message
     if message.examples != metrics[wire.EXAMPLES_METRIC]:
@@ -236,63 +232,3 @@ def _read_vector(content: RecordDict, dimension: int) -> Int32Vector:
     if array.stype != "numpy.ndarray":
         raise wire.malformed("malformed-array", what, str(array.stype)[:40], "numpy.ndarray")
     return wire.decode_vector(array.data, dimension, what)
-
-
-def _read_statement(content: RecordDict) -> SignedUpdate:
-    record = content.get(wire.STATEMENT_RECORD)
-    what = f"reply {wire.STATEMENT_RECORD!r}"
-    if not isinstance(record, ConfigRecord):
-        found = "no such config record" if record is None else type(record).__name__
-        raise wire.malformed("wrong-records", what, found, "a config record")
-    if set(record) != set(wire.STATEMENT_FIELDS):
-        raise wire.malformed(
-            "malformed-statement",
-            what,
-            f"keys {sorted(record)[:10]}",
-            f"keys {sorted(wire.STATEMENT_FIELDS)}",
-        )
-    for name, kind in wire.STATEMENT_FIELDS.items():
-        if type(record[name]) is not kind:
-            raise wire.malformed(
-                "malformed-statement",
-                f"{what}[{name!r}]",
-                type(record[name]).__name__,
-                kind.__name__,
-            )
-    return _signed_update(dict(record), what)
-
-
-def _signed_update(fields: Mapping[str, Any], what: str) -> SignedUpdate:
-    if fields["version"] != wire.WIRE_VERSION:
-        raise wire.malformed(
-            "malformed-statement", what, f"version {fields['version']}", str(wire.WIRE_VERSION)
-        )
-    contributor = fields["contributor"]
-    address = checksum_address(_hex(contributor[2:], 20, f"{what}['contributor']"))
-    if contributor != address:
-        raise wire.malformed(
-            "malformed-statement", f"{what}['contributor']", repr(contributor), address
-        )
-    if not 0 <= fields["round"] < 2**64:
-        raise wire.malformed(
-            "malformed-statement", f"{what}['round']", str(fields["round"]), "a 64-bit number"
-        )
-    message = UpdateMessage(
-        round_id=RoundId(fields["round"]),
-        base_model=_hex(fields["base-model"], 32, f"{what}['base-model']"),
-        update=_hex(fields["update"], 32, f"{what}['update']"),
-        examples=fields["examples"],
-        metrics_hash=_hex(fields["metrics-hash"], 32, f"{what}['metrics-hash']"),
-    )
-    signature = _hex(fields["signature"], 65, f"{what}['signature']")
-    return SignedUpdate(address, message, signature)
-
-
-def _hex(text: str, size: int, what: str) -> bytes:
-    expected = f"{2 * size} hexadecimal digits"
-    if len(text) != 2 * size:
-        raise wire.malformed("malformed-statement", what, f"{len(text)} characters", expected)
-    try:
-        return bytes.fromhex(text)
-    except ValueError as error:
-        raise wire.malformed("malformed-statement", what, repr(text)[:60], expected) from error

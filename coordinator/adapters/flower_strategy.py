@@ -7,7 +7,7 @@ aggregates (``coordinator.service``).
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
@@ -16,6 +16,7 @@ import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 from flwr.app import (
     ArrayRecord,
     ConfigRecord,
+    Message,
     MetricRecord,
 )
 from flwr.serverapp import Grid
@@ -152,7 +153,7 @@ class FedproofStrategy(RoundPhases):
         initial_arrays
             The model the federation agreed on; of a resumed run only names and shapes are used.
         timeout
-            Seconds to wait for the replies of a phase.
+            Seconds to wait for the replies of a phase; a sealed round collects in two.
 
         Raises
         ------
@@ -187,20 +188,27 @@ class FedproofStrategy(RoundPhases):
         evaluate_fn: EvaluateFn | None,
     ) -> RoundReport:
         messages = list(self.configure_train(server_round, result.arrays, train_config, grid))
+        announced = self._require_announcement()
         if server_round == 1:
-            announced = self._require_announcement()
             self._require_layout().require_model(announced.model_root, announced.manifest)
-        replies = grid.send_and_receive(messages, timeout=timeout) if messages else []
+        if announced.sealed:
+            asked = [] if announced.commitments is not None else messages
+            messages = self.configure_reveal(_replies(grid, asked, timeout))
+        replies = _replies(grid, messages, timeout)
         arrays, train_metrics = self.aggregate_train(server_round, replies)
         result.arrays = self._current_arrays() if arrays is None else arrays
         _keep(result.train_metrics_clientapp, server_round, train_metrics)
         messages = list(self.configure_evaluate(server_round, result.arrays, evaluate_config, grid))
-        replies = grid.send_and_receive(messages, timeout=timeout) if messages else []
+        replies = _replies(grid, messages, timeout)
         metrics = self.aggregate_evaluate(server_round, replies)
         _keep(result.evaluate_metrics_clientapp, server_round, metrics)
         own = evaluate_fn(server_round, result.arrays) if evaluate_fn else None
         _keep(result.evaluate_metrics_serverapp, server_round, own)
         return RoundReport(server_round, self._require_outcome(), train_metrics, metrics, own)
+
+
+def _replies(grid: Grid, messages: list[Message], timeout: float) -> Iterable[Message]:
+    return grid.send_and_receive(messages, timeout=timeout) if messages else []
 
 
 def _keep(history: dict[int, MetricRecord], server_round: int, record: MetricRecord | None) -> None:

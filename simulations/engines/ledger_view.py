@@ -21,5 +21,10 @@ class LedgerChainView:
         """Return what the ledger stores of a round now."""
         found = self._ledger.round(round_id)
         return RoundFacts(
-            found.status, found.model_root, found.rule_hash, found.deadline, found.new_model_root
+            status=found.status,
+            model_root=found.model_root,
+            rule_hash=found.rule_hash,
+            deadline=found.deadline,
+            new_model_root=found.new_model_root,
+            commitments_root=found.commitments_root,
         )

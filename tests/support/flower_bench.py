@@ -20,7 +20,7 @@ from flwr.supercore.run import Run
 
 from clients.chain_view import ChainView
 from clients.journal import MemoryJournal as SignatureMemory
-from clients.mods import Participant, VerifiableUpdates
+from clients.mods import Participant, VerifiableUpdates, no_queries
 from clients.signer import KeySigner
 from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
 from coordinator.adapters.scorers import RuleScorer, scoring_digest, scoring_document
@@ -60,6 +60,14 @@ class FlowerBench:
     store: MemoryStore
     journal: MemoryJournal
     service: RoundService
+    plan: FederationPlan
+
+    def restarted(self) -> RoundService:
+        """Replace the service by a new one, as after a crash."""
+        self.service = RoundService(
+            self.ledger, self.store, self.journal, RuleScorer("examples"), self.plan
+        )
+        return self.service
 
     @property
     def chain_view(self) -> ChainView:
@@ -76,6 +84,7 @@ def make_bench(
     clients: int = CLIENTS,
     manifest: Manifest = MANIFEST,
     initial: dict | None = None,
+    sealed: bool = False,
     **changes: int,
 ) -> FlowerBench:
     model = quantise(INITIAL if initial is None else initial, manifest)
@@ -99,13 +108,13 @@ def make_bench(
     }
     rule = Rule(**fields)
     limits = UpdateLimits(max_bytes=4 * manifest.dimension)
-    plan = FederationPlan(manifest, rule, 3600, limits)
+    plan = FederationPlan(manifest, rule, 3600, limits, sealed=sealed)
     store, journal = MemoryStore(), MemoryJournal()
     root = publish_plan(store, plan, model)
     bonds = {signer(i).address: Wei(10**18) for i in range(clients)}
     ledger = MemoryLedger(root, bonds, DOMAIN, Wei(1000), Wei(9000), min_contributors=2)
     service = RoundService(ledger, store, journal, RuleScorer("examples"), plan)
-    return FlowerBench(ledger, store, journal, service)
+    return FlowerBench(ledger, store, journal, service, plan)
 
 
 # --- ClientApps ------------------------------------------------------------------------------
@@ -136,6 +145,7 @@ def app_with(mods: list) -> ClientApp:
     app = ClientApp(mods=mods)
     app.train()(plain_reply)
     app.evaluate()(evaluate_reply)
+    app.query()(no_queries)
     return app
 
 
