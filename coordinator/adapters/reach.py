@@ -74,7 +74,7 @@ def reach(
     named = contract or fields.get("contract")
     if not isinstance(named, str):
         raise ConfigError(f"{store}: does not say where the contract is; give --contract ADDRESS")
-    address = contract_address_from(named)
+    address = address_from(named)
     chain_id = fields.get("chain_id")
     if private_key is not None and isinstance(opened, HttpStore) and isinstance(chain_id, int):
         reader = Reader(SigningDomain(chain_id, address), private_key)
@@ -82,8 +82,8 @@ def reach(
     return Reach(w3, address, opened, said if is_agreement else None)
 
 
-def contract_address_from(text: str) -> Address:
-    """Return a contract's address, EIP-55.
+def address_from(text: str, what: str = "--contract") -> Address:
+    """Return an address in EIP-55; ``what`` names it in errors.
 
     Raises
     ------
@@ -93,9 +93,9 @@ def contract_address_from(text: str) -> Address:
     try:
         raw = address_bytes(text)
     except ValueError as error:
-        raise ConfigError(f"--contract {text!r}: not an address: {error}") from error
+        raise ConfigError(f"{what} {text!r}: not an address: {error}") from error
     if len(raw) != 20 or not text.startswith("0x"):
-        raise ConfigError(f"--contract {text!r}: expected 0x and 40 hexadecimal digits")
+        raise ConfigError(f"{what} {text!r}: expected 0x and 40 hexadecimal digits")
     return checksum_address(raw)
 
 

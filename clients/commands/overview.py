@@ -1,0 +1,254 @@
+"""What anybody may see of a federation: ``fedproof status | rounds | contributors``."""
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from clients.commands.desk import AsJson, Desk, at_a_desk, service_of
+from clients.commands.telling import amount, duration, exact_ether, moment, table
+from contracts.http_client import HttpClient, UnreachableError
+from contracts.records import RoundState, RoundStatus
+from coordinator.cli import app
+from coordinator.commands.output import console, print_json, short
+from coordinator.core.canonical import parse_json
+from coordinator.core.documents import reward_leaves
+from coordinator.core.errors import VerificationError
+from coordinator.core.types import Address, RoundId, Wei
+
+_STATUS_BYTES = 1 << 20
+_NO_ROOT = bytes(32)
+
+
+@app.command()
+@at_a_desk
+def status(desk: Desk, as_json: AsJson = False) -> None:
+    """Show a federation: its rounds, its money, its coordinator, and how the service is.
+
+    Examples:
+
+      [bold]fedproof status --config participant.toml[/bold]
+
+      [bold]fedproof status --rpc https://host:8700/rpc --store https://host:8700 --ca ca.crt[/bold]
+
+    Exit status: 0; 2 bad options; 5 chain.
+    """
+    facts = _facts(desk)
+    service = _service(desk)
+    if as_json:
+        print_json({**facts, "service": service})
+        return
+    for name, text in _status_lines(desk, facts, service):
+        console.print(f"{name:<12} {text}", soft_wrap=True)
+
+
+def _facts(desk: Desk) -> dict[str, Any]:
+    federation = desk.federation
+    head, terms, block = federation.head(), federation.terms, federation.block()
+    boss = federation.account(terms.coordinator)
+    bonds = federation.stakes_at(RoundId(head.last_opened + 1))
+    return {
+        "contract": federation.address,
+        "chain_id": federation.chain_id,
+        "block": block.number,
+        "block_hash": "0x" + block.hash.hex(),
+        "block_time": block.timestamp,
+        "open_round": head.open_round or None,
+        "last_opened": head.last_opened,
+        "last_sealed": head.head_round,
+        "last_final": head.final_round,
+        "model_root": head.model_root.hex(),
+        "pool_wei": str(head.pool_wei),
+        "pledged_wei": str(head.pledged_wei),
+        "unclaimed_wei": str(head.reserve_wei),
+        "round_budget_wei": str(terms.round_budget_wei),
+        "members": head.member_count,
+        "bonded": len(bonds),
+        "bonded_wei": str(sum(bonds.values())),
+        "min_stake_wei": str(terms.min_stake_wei),
+        "coordinator": terms.coordinator,
+        "coordinator_bond_wei": str(boss.bond_wei),
+        "coordinator_unbonding_wei": str(boss.unbonding_wei),
+        "challenge_window_s": terms.challenge_window_s,
+        "unbonding_period_s": terms.unbonding_period_s,
+        "referee": head.referee if int(head.referee, 16) else None,
+    }
+
+
+def _service(desk: Desk) -> dict[str, Any] | None:
+    """Return what the coordinator says of itself; an ``error`` if it says nothing."""
+    store = desk.store()
+    url = service_of(store)
+    if url is None:
+        return None
+    client = HttpClient(url, ca_file=desk.place.ca, timeout_s=10.0, attempts=1)
+    try:
+        answer = client.get("/status", limit_bytes=_STATUS_BYTES)
+        if answer.status != 200:
+            return {"error": f"{url}/status: status {answer.status}"}
+        said = parse_json(answer.data, f"{url}/status")
+        return said if isinstance(said, dict) else {"error": f"{url}/status: no JSON object"}
+    except (UnreachableError, OSError, VerificationError) as error:
+        return {"error": str(error)}
+    finally:
+        client.close()
+
+
+def _status_lines(
+    desk: Desk, facts: dict[str, Any], service: dict[str, Any] | None
+) -> list[tuple[str, str]]:
+    agreement = desk.place.agreement
+    name = f"{agreement.name}, " if agreement else ""
+    age = max(0, int(time.time()) - facts["block_time"])
+    opened = f"round {facts['open_round']} is open" if facts["open_round"] else "no round is open"
+    budget = amount(int(facts["round_budget_wei"]))
+    bond = f"bond {amount(int(facts['coordinator_bond_wei']))}"
+    return [
+        ("federation", f"{name}contract {facts['contract']}, chain {facts['chain_id']}"),
+        (
+            "head",
+            f"block {facts['block']}, {moment(facts['block_time'])} ({duration(age)} ago)",
+        ),
+        (
+            "rounds",
+            f"{opened}; sealed up to {facts['last_sealed']}, final up to {facts['last_final']}",
+        ),
+        ("model", facts["model_root"]),
+        ("pool", f"{amount(int(facts['pool_wei']))}, at most {budget} a round"),
+        ("unclaimed", amount(int(facts["unclaimed_wei"]))),
+        (
+            "contributors",
+            f"{facts['bonded']} bonded of {facts['members']} members, "
+            f"{amount(int(facts['bonded_wei']))} together",
+        ),
+        ("coordinator", f"{facts['coordinator']}, {bond}"),
+        ("service", _service_line(service)),
+    ]
+
+
+def _service_line(service: dict[str, Any] | None) -> str:
+    if service is None:
+        return "not asked: its URL is not known (--store)"
+    if "error" in service:
+        return f"does not answer: {service['error']}"
+    online = service.get("contributors", {}).get("online", [])
+    state = "ready" if service.get("ready") else f"not ready: {service.get('not_ready')}"
+    return f"{service.get('phase')}, {len(online)} contributors online, {state}"
+
+
+@app.command()
+@at_a_desk
+def rounds(
+    desk: Desk,
+    last: Annotated[int, typer.Option(min=1, help="Only so many newest rounds.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List rounds: status, contributors, examples, what was paid, the model that came out.
+
+    Example: [bold]fedproof rounds --config participant.toml --last 5[/bold]
+
+    Exit status: 0; 2 bad options; 5 chain.
+    """
+    federation = desk.federation
+    newest = federation.head().last_opened
+    numbers = range(max(1, newest - last + 1), newest + 1)
+    found = [_round_json(desk, federation.round(RoundId(number))) for number in numbers]
+    if as_json:
+        print_json({"contract": federation.address, "last_opened": newest, "rounds": found})
+        return
+    if not found:
+        console.print("no round has been opened yet")
+        return
+    names = ("round", "status", "opened", "n", "examples", "score", "paid", "model", "why")
+    table(names, [_round_row(row) for row in found], left=("status", "model", "why"))
+
+
+def _round_row(row: dict[str, Any]) -> list[str]:
+    numbers = [str(row[name]) for name in ("contributors", "examples", "score")]
+    paid = exact_ether(int(row["paid_wei"]))
+    model = short(row["model_root"])
+    opened = moment(row["opened_at"])
+    return [str(row["round"]), row["status"], opened, *numbers, paid, model, row["reason"]]
+
+
+def _round_json(desk: Desk, found: RoundState) -> dict[str, Any]:
+    is_void = found.status is RoundStatus.VOID
+    is_sealed = found.new_model_root != _NO_ROOT
+    return {
+        "round": found.round_id,
+        "status": found.status.name.lower(),
+        "reason": desk.federation.void_reason(found.round_id) if is_void else "",
+        "parent": found.parent,
+        "opened_at": found.opened_at,
+        "deadline": found.deadline,
+        "contributors": found.n,
+        "examples": found.total_examples,
+        "stake_wei": str(found.total_stake_wei),
+        "score": found.total_score,
+        "budget_wei": str(found.budget_wei),
+        "paid_wei": str(found.paid_wei),
+        "model_root": found.new_model_root.hex() if is_sealed else "",
+        "finalizable_at": found.finalizable_at,
+    }
+
+
+@app.command()
+@at_a_desk
+def contributors(
+    desk: Desk,
+    bonded: Annotated[bool, typer.Option("--bonded", help="Only those with a bond.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List everybody who ever joined: bond, what is unbonding, rewards earned and claimed.
+
+    Earned are rewards of final rounds; they take the artifact store.
+
+    Example: [bold]fedproof contributors --config participant.toml[/bold]
+
+    Exit status: 0; 1 or 6 if the store lacks the rewards or does not answer; 2 bad options;
+    5 chain.
+    """
+    earned = _earned(desk)
+    rows = [_contributor_json(desk, address, earned) for address in desk.federation.members()]
+    if bonded:
+        rows = [row for row in rows if int(row["bond_wei"])]
+    if as_json:
+        print_json({"contract": desk.federation.address, "contributors": rows})
+        return
+    if not rows:
+        console.print("nobody has joined yet")
+        return
+    names = ("member", "address", "bond", "unbonding", "earned", "claimed")
+    table(names, [_contributor_row(row) for row in rows], left=("address",))
+
+
+def _contributor_row(row: dict[str, Any]) -> list[str]:
+    amounts = [row[f"{name}_wei"] for name in ("bond", "unbonding", "earned", "claimed")]
+    shown = ["?" if wei is None else exact_ether(int(wei)) for wei in amounts]
+    return [str(row["member"]), row["address"], *shown]
+
+
+def _contributor_json(
+    desk: Desk, address: Address, earned: dict[Address, Wei] | None
+) -> dict[str, Any]:
+    state = desk.federation.account(address)
+    return {
+        "member": state.index,
+        "address": address,
+        "bond_wei": str(state.bond_wei),
+        "unbonding_wei": str(state.unbonding_wei),
+        "matures_at": state.matures_at or None,
+        "earned_wei": None if earned is None else str(earned.get(address, 0)),
+        "claimed_wei": str(state.claimed_wei),
+    }
+
+
+def _earned(desk: Desk) -> dict[Address, Wei] | None:
+    """Return cumulative rewards of final rounds, ``None`` if no store is known."""
+    store, root = desk.store(), desk.federation.head().rewards_root
+    if store is None:
+        return None
+    if root == _NO_ROOT:
+        return {}
+    leaves = reward_leaves(store.get_document("rewards", root))
+    return {leaf.contributor: leaf.cumulative_wei for leaf in leaves}
