@@ -13,6 +13,7 @@ import clients.commands.operate
 import clients.commands.overview
 import clients.commands.watch  # noqa: F401  (all of these add commands)
 import coordinator.commands.chain
+import coordinator.commands.coordinator
 import coordinator.commands.verify
 import coordinator.commands.version  # noqa: F401
 from coordinator import cli

@@ -105,6 +105,7 @@ class Desk:
         self._lease: Lease | None = None
         self._count = 0
         self._last_call = time.monotonic()
+        self._in_call = 0
 
     # --- the engine's side -----------------------------------------------------------------
 
@@ -124,6 +125,11 @@ class Desk:
     def silent_s(self) -> float:
         """Seconds since the ServerApp's last call ended."""
         return time.monotonic() - self._last_call
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is being answered: a long one is no silence."""
+        return self._in_call == 0
 
     @property
     def limits(self) -> FrameLimits:
@@ -174,22 +180,23 @@ class Desk:
         return Reply({**self._hello, "lease": self._count, "dimension": self._dimension})
 
     def _leased(self, handler: Callable[[Request], Reply], request: Request) -> Reply:
-        if request.call == "close_round":
-            self._require_lease(request)
-            self._conductor.wait_until_sealable()  # not under the lock: disputes go on meanwhile
-        with self._lock:
-            self._require_lease(request)
-            try:
+        self._require_lease(request)
+        self._in_call += 1
+        try:
+            if request.call == "close_round":
+                self._conductor.wait_until_sealable()  # not under the lock: disputes go on
+            with self._lock:
+                self._require_lease(request)
                 return handler(request)
-            except ContributorError:
-                raise
-            except FedproofError as error:
-                _log.error(
-                    "%s failed: %s", request.call, error, extra=fields(error=type(error).__name__)
-                )
-                raise
-            finally:
-                self._last_call = time.monotonic()
+        except ContributorError:
+            raise
+        except FedproofError as error:
+            kind = type(error).__name__
+            _log.error("%s failed: %s", request.call, error, extra=fields(error=kind))
+            raise
+        finally:
+            self._in_call -= 1
+            self._last_call = time.monotonic()
 
     def _require_lease(self, request: Request) -> None:
         lease = self._lease

@@ -1,0 +1,66 @@
+"""``fedproof coordinator``: run a federation's coordinator until it is told to stop."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+
+import typer
+
+from coordinator.cli import app
+
+_STOP_WITHIN_S: Final = 18.0
+_STUCK: Final = 70
+
+
+@app.command()
+def coordinator(
+    config: Annotated[
+        Path, typer.Option(help="coordinator.toml, as 'fedproof federation init' wrote it.")
+    ] = Path("coordinator.toml"),
+) -> None:
+    """Run a federation's coordinator: chain, store, rounds, and Flower's SuperLink.
+
+    Goes on until SIGTERM or SIGINT, and ends within 20 seconds then. Killed in any other way, the
+    same command goes on where it was. Human lines go to standard error, structured ones to
+    state/logs/coordinator.jsonl.
+
+    Examples:
+
+      [bold]fedproof coordinator --config my-federation/coordinator.toml[/bold]
+
+    Exit status: 0 after SIGTERM; 2 configuration, or a port in use; 5 chain; 6 disk, or the state
+    folder is in use; 7 key file; 70 if it could not end in time.
+    """
+    from coordinator.daemon.plan import ServicePlan  # flwr and py-evm, only when needed
+    from coordinator.daemon.service import CoordinatorService
+    from coordinator.local.logs import start_logging, stop_logging
+
+    plan = ServicePlan.read(config)
+    asked = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    start_logging(plan.state / "logs" / "coordinator.jsonl", level=plan.settings.log.level)
+    try:
+        service = CoordinatorService(plan)
+        try:
+            service.start()
+            asked.wait()
+        finally:
+            _bound_the_end()
+            service.stop()
+    finally:
+        stop_logging()
+
+
+def _bound_the_end() -> None:
+    """See to it that the process ends: all that matters is durable at any instant."""
+    timer = threading.Timer(_STOP_WITHIN_S, os._exit, args=[_STUCK])
+    timer.daemon = True
+    timer.start()

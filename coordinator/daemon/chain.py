@@ -1,0 +1,177 @@
+"""The service's chain: an embedded node of its own, or anybody's node by its URL.
+
+What differs ends here: above it there is a contract, a ledger and a referee. Not handled: serving
+the embedded node to others (``coordinator.http``).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+
+from contracts.chain.node import EmbeddedNode
+from contracts.chain.provider import EmbeddedProvider
+from contracts.chain.rpc import Dispatcher
+from contracts.federation import Federation
+from contracts.http_provider import web3_at
+from contracts.referee import Referee
+from coordinator.adapters.deployment import deploy_federation, read_deployment
+from coordinator.adapters.ledger import ChainLedger
+from coordinator.core.errors import ChainUnavailableError, ConfigError
+from coordinator.settings.agreement import FederationAgreement
+from coordinator.settings.coordinator import CoordinatorChain
+from coordinator.watch.clock import next_time
+
+_EXTERNAL_WAIT_S: Final = 60.0
+_RETRY_S: Final = 1.0
+
+
+class SteadyClock:
+    """Chain time for an embedded node: never goes back, and never stands still.
+
+    It starts at the machine's clock or at the chain's head, whichever is later, and then follows
+    the monotonic clock. So a clock that was set back an hour while the service was down, or is
+    set while it runs, makes no deadline an hour longer.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._monotonic = monotonic
+        self._ahead_s = wall() - monotonic()
+
+    def __call__(self) -> int:
+        """Return the time in seconds."""
+        return int(self._ahead_s + self._monotonic())
+
+    def not_before(self, timestamp: int) -> None:
+        """Go on from the chain's head where that is later than the machine's clock says."""
+        self._ahead_s = max(self._ahead_s, timestamp - self._monotonic())
+
+
+@dataclass(frozen=True)
+class ServiceChain:
+    """The chain as the service sees it; ``node`` and ``dispatcher`` only where it is embedded."""
+
+    federation: Federation
+    referee: Referee
+    ledger: ChainLedger
+    node: EmbeddedNode | None
+    dispatcher: Dispatcher | None
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether this service is the chain's node."""
+        return self.node is not None
+
+    def close(self) -> None:
+        """Stop mining and leave one plain chain file behind. Harmless when repeated."""
+        if self.dispatcher is not None:
+            self.dispatcher.close()
+        if self.node is not None:
+            self.node.close()
+
+
+def open_service_chain(
+    settings: CoordinatorChain,
+    agreement: FederationAgreement,
+    account: LocalAccount,
+    state: Path,
+    ca_file: Path | None,
+) -> ServiceChain:
+    """Open the chain, and deploy what is missing of the federation.
+
+    Parameters
+    ----------
+    account
+        The coordinator's.
+    state
+        The service's folder, whose lock is held.
+    ca_file
+        Authority of an external node's certificate.
+
+    Raises
+    ------
+    ConfigError
+        If there is no chain, or key and deployment do not belong together.
+    LedgerError
+        If the chain or the contract on it is another federation's, or the coordinator's account
+        lacks money; the message says how much.
+    ChainUnavailableError
+        If an external node does not answer for a minute.
+    """
+    if settings.rpc:
+        return _external(settings.rpc, agreement, account, state, ca_file)
+    path = state / "chain" / "chain.sqlite"
+    if not path.is_file():
+        raise ConfigError(
+            f"{path}: there is no chain; expected the folder that 'fedproof federation init' "
+            'made, or [chain] rpc = "..." of another node'
+        )
+    clock = SteadyClock()
+    node = EmbeddedNode.create_or_open(path, clock=clock)
+    try:
+        clock.not_before(node.head.timestamp)
+        dispatcher = Dispatcher(node, mining="interval", interval_s=settings.block_interval_s)
+        w3 = Web3(EmbeddedProvider(dispatcher))
+        federation = _federation(w3, agreement, account, state)
+        return _assembled(w3, federation, account, node, dispatcher)
+    except BaseException:
+        node.close()
+        raise
+
+
+def _external(
+    url: str,
+    agreement: FederationAgreement,
+    account: LocalAccount,
+    state: Path,
+    ca_file: Path | None,
+) -> ServiceChain:
+    w3 = web3_at(url, ca_file=ca_file)
+    end = time.monotonic() + _EXTERNAL_WAIT_S
+    while True:
+        try:
+            return _assembled(w3, _federation(w3, agreement, account, state), account, None, None)
+        except ChainUnavailableError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_RETRY_S)
+
+
+def _federation(
+    w3: Web3, agreement: FederationAgreement, account: LocalAccount, state: Path
+) -> Federation:
+    deployment = read_deployment(state / "deployment.json")
+    if deployment.terms.config_digest != agreement.digest:
+        raise ConfigError(
+            f"{state / 'deployment.json'}: made for the agreement "
+            f"{deployment.terms.config_digest.hex()}, but federation.json is "
+            f"{agreement.digest.hex()}"
+        )
+    federation = deploy_federation(w3, account, deployment, chain_id=agreement.chain_id)
+    if federation.address != agreement.contract:
+        raise ConfigError(
+            f"federation.json names the contract {agreement.contract}, but that of the "
+            f"coordinator {account.address} is {federation.address}"
+        )
+    return federation
+
+
+def _assembled(
+    w3: Web3,
+    federation: Federation,
+    account: LocalAccount,
+    node: EmbeddedNode | None,
+    dispatcher: Dispatcher | None,
+) -> ServiceChain:
+    referee = Referee(w3, federation.head().referee, transactor=federation.transactor)
+    rpc = federation.rpc
+    ledger = ChainLedger(federation, account, next_time=lambda: next_time(rpc))
+    return ServiceChain(federation, referee, ledger, node, dispatcher)

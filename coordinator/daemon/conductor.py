@@ -1,0 +1,109 @@
+"""Decides when there is a round: enough contributors, rounds left, time left."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from coordinator.core.round_state import Phase
+from coordinator.core.types import Address, JsonObject, RoundId
+from coordinator.daemon.desk import Beat
+from coordinator.daemon.roster import Attendance, Roster
+from coordinator.local.logs import fields
+from coordinator.ports import Ledger
+from coordinator.service import RoundService
+
+_COLLECTING: Final = frozenset({Phase.GATHERING, Phase.COLLECTING})
+_POLL_S: Final = 0.2
+_log = logging.getLogger("fedproof.coordinator")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When rounds open and close.
+
+    Attributes
+    ----------
+    min_online
+        Bonded contributors that must be there.
+    rounds
+        Sealed rounds after which there are no more; 0 for no end.
+    seal_margin_s
+        Before a round's deadline it is closed, to be sealed in time.
+    min_open_s
+        The contract's: a round is not sealed before it has been open so long.
+    """
+
+    min_online: int
+    rounds: int
+    seal_margin_s: float
+    min_open_s: int
+
+
+class RoundConductor:
+    """A :class:`~coordinator.daemon.desk.Conductor` over the ledger and what nodes have said.
+
+    Parameters
+    ----------
+    service
+        Its round's phase decides whether time is running.
+    stopping
+        Says that the service is on its way out: no more waiting then.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        service: RoundService,
+        roster: Roster,
+        pace: Pace,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._ledger, self._service, self._roster = ledger, service, roster
+        self._pace, self._stopping = pace, stopping
+        self._attendance = Attendance({}, (), ())
+
+    @property
+    def attendance(self) -> Attendance:
+        """Who was there at the last beat."""
+        return self._attendance
+
+    @property
+    def height(self) -> int:
+        """How many rounds the live chain of rounds has."""
+        return self._ledger.round(self._ledger.head().last_sealed).height
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all rounds that were asked for are sealed."""
+        return 0 < self._pace.rounds <= self.height
+
+    def beat(self, nodes: Sequence[int]) -> Beat:
+        """Say what to do now, with these nodes connected."""
+        before, found = self._attendance, self._roster.attendance(nodes)
+        self._attendance = found
+        if set(found.present.values()) != set(before.present.values()):
+            _log.info(
+                "contributors online",
+                extra=fields(online=len(found.present), needed=self._pace.min_online),
+            )
+        if self._service.state.phase in _COLLECTING:
+            left = self._service.state.deadline - self._ledger.now() - self._pace.seal_margin_s
+            return Beat(False, sorted(found.present), found.strangers, max(0.0, float(left)))
+        if self.is_complete:
+            return Beat(complete=True)
+        enough = len(found.present) >= self._pace.min_online
+        return Beat(False, sorted(found.present) if enough else (), found.strangers)
+
+    def greet(self, node_id: int, told: JsonObject) -> None:
+        """Take a node's presence statement; raises ``ContributorError`` if it does not hold."""
+        account: Address = self._roster.greet(node_id, told)
+        _log.info("a node speaks for an account", extra=fields(node=node_id, account=account))
+
+    def wait_until_sealable(self) -> None:
+        """Return once the contract lets the open round be sealed."""
+        round_id = RoundId(self._service.state.round_id)
+        opened_at = self._ledger.round(round_id).opened_at
+        while self._ledger.now() < opened_at + self._pace.min_open_s and not self._stopping():
+            time.sleep(_POLL_S)

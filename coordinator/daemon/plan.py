@@ -1,0 +1,152 @@
+"""What a service needs to know before it starts: settings resolved, files read, key opened."""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from eth_account.signers.local import LocalAccount
+
+from contracts.records import Terms
+from coordinator.core.errors import ConfigError
+from coordinator.core.rules import quorum
+from coordinator.core.screening import UpdateLimits
+from coordinator.daemon.conductor import Pace
+from coordinator.daemon.engine import EngineSettings
+from coordinator.local import keyfile
+from coordinator.service import FederationPlan
+from coordinator.settings.agreement import FederationAgreement, read_agreement
+from coordinator.settings.coordinator import CoordinatorSettings, load_coordinator
+
+_MOST_EXAMPLES = (1 << 48) - 1
+
+
+@dataclass(frozen=True)
+class ServicePlan:
+    """One coordinator's configuration, with paths made absolute; nothing has been started."""
+
+    settings: CoordinatorSettings
+    folder: Path
+    agreement: FederationAgreement
+
+    @classmethod
+    def read(cls, config: Path) -> "ServicePlan":
+        """Read ``coordinator.toml`` and the agreement that it names.
+
+        Raises
+        ------
+        ConfigError
+            Naming file and key.
+        """
+        settings = load_coordinator(config)
+        folder = config.absolute().parent
+        return cls(settings, folder, read_agreement(folder / settings.federation))
+
+    @property
+    def state(self) -> Path:
+        """The service's own folder."""
+        return self.folder / self.settings.state
+
+    def path(self, text: str) -> Path | None:
+        """Return a path of the settings, ``None`` where none is given."""
+        return self.folder / text if text else None
+
+    def open_account(self) -> LocalAccount:
+        """Open the coordinator's key.
+
+        Raises
+        ------
+        KeyFileError
+            If key or password cannot be had.
+        """
+        section = self.settings.account
+        password = keyfile.password_from(self.path(section.password_file), confirm=False)
+        keyfile.scrub_password()
+        return keyfile.load(self.folder / section.key, password)
+
+    def federation_plan(self, terms: Terms) -> FederationPlan:
+        """Return the round service's plan."""
+        agreement = self.agreement
+        manifest = agreement.core_manifest
+        limits = UpdateLimits(
+            max_bytes=4 * manifest.dimension,
+            max_examples=_MOST_EXAMPLES,
+            min_stake_wei=terms.min_stake_wei,
+        )
+        return FederationPlan(
+            manifest, agreement.core_rule, agreement.round_duration_s, limits, agreement.sealed
+        )
+
+    def pace(self, terms: Terms) -> Pace:
+        """Return when rounds open and close.
+
+        Raises
+        ------
+        ConfigError
+            If rounds would be closed as soon as they open.
+        """
+        section = self.settings.round
+        if section.seal_margin_s >= self.agreement.round_duration_s:
+            raise ConfigError(
+                f"round.seal_margin_s = {section.seal_margin_s:g} must be less than the agreed "
+                f"round_duration_s = {self.agreement.round_duration_s}"
+            )
+        least = quorum(self.agreement.core_rule)
+        return Pace(
+            min_online=max(section.min_online, least),
+            rounds=section.rounds,
+            seal_margin_s=section.seal_margin_s,
+            min_open_s=terms.min_open_s,
+        )
+
+    def engine_settings(self) -> EngineSettings:
+        """Return where and how the SuperLink is to listen.
+
+        Raises
+        ------
+        ConfigError
+            If it would be open to others without TLS, or its files are not all named.
+        """
+        section = self.settings.flower
+        named = {name: getattr(section, name) for name in ("ca", "certificate", "key")}
+        missing = [f"flower.{name}" for name, text in named.items() if not text]
+        if section.insecure and not is_loopback(section.host):
+            raise ConfigError(
+                f"flower.insecure = true with flower.host = {section.host!r}: without TLS the "
+                "SuperLink may only listen on a loopback address"
+            )
+        if not section.insecure and missing:
+            raise ConfigError(
+                f"{', '.join(missing)}: not given; the SuperLink needs TLS unless "
+                "flower.insecure = true on a loopback address"
+            )
+        files = {n: None if section.insecure else self.folder / t for n, t in named.items()}
+        for name, file in files.items():
+            if file is not None and not file.is_file():
+                raise ConfigError(f"flower.{name}: {file}: there is no such file")
+        return EngineSettings(
+            host=section.host,
+            port=section.port or free_port(section.host),
+            certificate=files["certificate"],
+            key=files["key"],
+            ca=files["ca"],
+            registry=self.folder / section.registry,
+            vector_bytes=4 * self.agreement.core_manifest.dimension,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine's own, reached from nowhere else."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def free_port(host: str) -> int:
+    """Return a port that is free now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as found:
+        found.bind((host, 0))
+        return int(found.getsockname()[1])

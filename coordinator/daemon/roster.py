@@ -1,0 +1,116 @@
+"""Which Flower node speaks for which account: told by the node, signed by the account.
+
+A node number means nothing by itself: Flower's key and the account's are different keys. So a node
+is asked once whom it speaks for, and counts from then on until its statement expires.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from coordinator.core.errors import MalformedUpdateError
+from coordinator.core.signing import checksum_address
+from coordinator.core.statements import check_presence
+from coordinator.core.types import Address, Presence, Signed, SigningDomain, Wei, address_bytes
+
+_BOND_AGE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Who is there: ``present`` maps nodes to bonded accounts, ``strangers`` are to be asked."""
+
+    present: dict[int, Address]
+    strangers: Sequence[int]
+    unbonded: Sequence[Address]
+
+
+class Roster:
+    """Keeps what nodes have said of themselves.
+
+    Parameters
+    ----------
+    domain
+        Of the federation; statements for another are refused.
+    min_stake_wei
+        An account with a smaller bond is there, but does not count.
+    bond_of
+        Asks the chain.
+    now
+        Chain time in seconds.
+    """
+
+    def __init__(
+        self,
+        domain: SigningDomain,
+        min_stake_wei: Wei,
+        bond_of: Callable[[Address], Wei],
+        now: Callable[[], int],
+    ) -> None:
+        self._domain, self._min_stake_wei = domain, min_stake_wei
+        self._bond_of, self._now = bond_of, now
+        self._said: dict[int, Signed[Presence]] = {}
+        self._bonds: dict[Address, tuple[float, Wei]] = {}
+
+    def greet(self, node_id: int, told: dict[str, Any]) -> Address:
+        """Take a node's statement: ``account``, ``expiry`` and ``signature``.
+
+        An account that speaks through a second node is heard through that one from then on.
+
+        Raises
+        ------
+        ContributorError
+            ``malformed-presence``, or any code of ``statements.check_presence``.
+        """
+        signed = _presence(node_id, told)
+        account = check_presence(signed, domain=self._domain, node_id=node_id, now=self._now())
+        self._said = {n: s for n, s in self._said.items() if s.signer != account}
+        self._said[node_id] = signed
+        self._bonds.pop(account, None)
+        return account
+
+    def attendance(self, nodes: Iterable[int]) -> Attendance:
+        """Sort the connected nodes; the others are forgotten only when their word expires."""
+        now = self._now()
+        self._said = {n: s for n, s in self._said.items() if s.statement.expiry > now}
+        present: dict[int, Address] = {}
+        strangers, unbonded = [], []
+        for node in sorted(nodes):
+            signed = self._said.get(node)
+            if signed is None:
+                strangers.append(node)
+            elif self._bond(signed.signer) >= self._min_stake_wei:
+                present[node] = signed.signer
+            else:
+                unbonded.append(signed.signer)
+        return Attendance(present, strangers, unbonded)
+
+    def _bond(self, account: Address) -> Wei:
+        """Return a bond that is at most a few seconds old: this is asked at every beat."""
+        known = self._bonds.get(account)
+        if known is not None and time.monotonic() - known[0] < _BOND_AGE_S:
+            return known[1]
+        bond = self._bond_of(account)
+        self._bonds[account] = (time.monotonic(), bond)
+        return bond
+
+
+def _presence(node_id: int, told: dict[str, Any]) -> Signed[Presence]:
+    account, expiry, signature = (told.get(name) for name in ("account", "expiry", "signature"))
+    try:
+        if not isinstance(account, str) or not isinstance(signature, str):
+            raise ValueError("account and signature must be text")
+        if type(expiry) is not int or not 0 <= expiry < 1 << 64:
+            raise ValueError(f"expiry is {str(expiry)[:30]}")
+        raw = address_bytes(account)
+        if len(raw) != 20:
+            raise ValueError(f"account of {len(raw)} bytes")
+        return Signed(checksum_address(raw), Presence(node_id, expiry), bytes.fromhex(signature))
+    except ValueError as error:
+        raise MalformedUpdateError(
+            f"presence of node {node_id}: {error}",
+            code="malformed-presence",
+            found=str(error),
+            expected="account, expiry and signature",
+        ) from error

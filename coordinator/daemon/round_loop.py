@@ -1,0 +1,294 @@
+"""The loop that the ServerApp runs: who is there, open, train, collect, close, and again.
+
+It decides nothing: the service says at every beat what to do, and takes every reply. What goes
+wrong on the way (a full disk, a node of the chain that is away) ends an attempt, never the loop:
+the service opens the same round again, or the next.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
+
+# isort: split
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from coordinator.adapters.flower_metrics import weighted_means
+from coordinator.adapters.flower_phases import PhaseSettings, RoundPhases
+from coordinator.adapters.flower_records import ModelLayout
+from coordinator.adapters.flower_replies import Addressed, check_reply
+from coordinator.adapters.flower_sampling import NodeSampling
+from coordinator.core import wire
+from coordinator.core.errors import ContributorError, FedproofError, PhaseError
+from coordinator.core.manifest import Manifest
+from coordinator.core.types import JsonObject, RoundId
+from coordinator.daemon.fetching import Fetcher, fetcher_for
+from coordinator.daemon.patient_grid import PatientGrid
+from coordinator.daemon.remote_driver import RemoteDriver
+from coordinator.local.frames import ChannelError
+from coordinator.local.logs import fields
+
+_HELLO_PATIENCE_S: Final = 60.0
+_EAGER_S: Final = 0.2
+_LONGEST_REST_S: Final = 10.0
+_PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+_NO_EVALUATION: Final = NodeSampling("evaluate", 0.0, 0, 0, 0.0, 0)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """What the service tells the loop once.
+
+    ``presence_s`` is how often nodes are looked for while waiting, ``pause_s`` lies between two
+    rounds, ``examples_cap`` bounds a contributor's weight in averaged metrics.
+    """
+
+    manifest: Manifest
+    presence_s: float
+    pause_s: float
+    examples_cap: int
+
+    @classmethod
+    def from_hello(cls, hello: JsonObject) -> "LoopSettings":
+        """Read what :meth:`as_hello` made."""
+        manifest = Manifest.from_json(str(hello["manifest"]).encode("ascii"))
+        return cls(
+            manifest,
+            float(hello["presence_s"]),
+            float(hello["pause_s"]),
+            int(hello["examples_cap"]),
+        )
+
+    def as_hello(self) -> JsonObject:
+        """Return it as JSON."""
+        return {
+            "manifest": self.manifest.to_json().decode("ascii"),
+            "presence_s": self.presence_s,
+            "pause_s": self.pause_s,
+            "examples_cap": self.examples_cap,
+        }
+
+
+class RoundLoop:
+    """Runs rounds until the service says that they are complete.
+
+    Parameters
+    ----------
+    driver
+        The service.
+    grid
+        Flower's; each of its nodes may answer anything, or nothing.
+    """
+
+    def __init__(self, driver: RemoteDriver, grid: Grid) -> None:
+        self._driver = driver
+        self._settings = LoopSettings.from_hello(driver.hello)
+        self._inner = grid
+        fetcher = fetcher_for(grid)
+        self._grid = PatientGrid(grid, self._seconds_left, fetcher)
+        self._cohort: list[int] = []
+        self._hellos = Hellos(driver, grid, fetcher)
+        self._failures = 0
+        self._not_before = 0.0
+
+    def run(self) -> None:
+        """Run rounds.
+
+        Raises
+        ------
+        ChannelError
+            If the service has gone.
+        PhaseError
+            If another ServerApp drives now.
+        """
+        while True:
+            beat = self._driver.beat(self._nodes())
+            if beat["complete"]:
+                return
+            self._hellos.ask(beat["strangers"])
+            self._hellos.take()
+            self._grid.drop_late()
+            if beat["cohort"] and time.monotonic() >= self._not_before:
+                self._cohort = list(beat["cohort"])
+                self._attempt()
+            else:
+                time.sleep(self._rest_s())
+
+    def _attempt(self) -> None:
+        try:
+            self._round()
+            self._failures = 0
+            pause_s = self._settings.pause_s
+        except (ChannelError, PhaseError):
+            raise
+        except FedproofError as error:
+            pause_s = _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
+            self._failures += 1
+            _log.warning("the round was interrupted, trying again: %s", error)
+        self._not_before = time.monotonic() + pause_s
+
+    def _rest_s(self) -> float:
+        """Return how long to rest before the next beat: the service hears of us all the time."""
+        if self._hellos.waiting:
+            return _EAGER_S
+        pause_s = self._not_before - time.monotonic()
+        wait_s = min(self._settings.presence_s, _LONGEST_REST_S)
+        return max(_EAGER_S, min(pause_s, wait_s)) if pause_s > 0 else wait_s
+
+    def _round(self) -> None:
+        phases = self._phases()
+        messages = list(
+            phases.configure_train(0, ArrayRecord(), ConfigRecord(), self._grid),
+        )
+        phases.aggregate_train(0, self._grid.send_and_receive(messages))
+        outcome = phases.outcome
+        if outcome is not None:
+            _log.info(
+                "round %d is %s",
+                outcome.round_id,
+                outcome.status,
+                extra=fields(accepted=len(outcome.accepted), refused=len(outcome.refusals)),
+            )
+
+    def _phases(self) -> "ServicePhases":
+        sampling = NodeSampling("train", 1.0, 0, 0, 0.0, 0, self._pick)
+        metrics = weighted_means(self._settings.examples_cap)
+        settings = PhaseSettings(
+            train_sampling=sampling,
+            evaluate_sampling=_NO_EVALUATION,
+            arrayrecord_key="arrays",
+            configrecord_key="config",
+            weighted_by_key=wire.EXAMPLES_METRIC,
+            train_metrics_aggr_fn=metrics,
+            evaluate_metrics_aggr_fn=metrics,
+            round_config=None,
+        )
+        return ServicePhases(self._driver, settings, self._settings.manifest)
+
+    def _pick(self, _round_id: RoundId, _nodes: Sequence[int]) -> Sequence[int]:
+        return self._cohort
+
+    def _nodes(self) -> list[int]:
+        return sorted(self._inner.get_node_ids())
+
+    def _seconds_left(self) -> float:
+        beat = self._driver.beat(self._nodes())
+        self._hellos.ask(beat["strangers"])  # who comes now takes part in the next round
+        self._hellos.take()
+        return float(beat["seconds_left"])
+
+
+class ServicePhases(RoundPhases):
+    """Phases whose model's layout is the federation's manifest: no application gives names."""
+
+    def __init__(self, service: RemoteDriver, settings: PhaseSettings, manifest: Manifest) -> None:
+        super().__init__(service, settings)
+        self._layout = layout_of(manifest)
+
+    def summary(self) -> None:
+        """Say what this is."""
+        _log.info("rounds are the service's; the cohort is who is there")
+
+    def _current_arrays(self) -> ArrayRecord:
+        return ArrayRecord()  # nobody evaluates: no need to turn the model into tensors
+
+
+def layout_of(manifest: Manifest) -> ModelLayout:
+    """Return the layout of a model that has nothing but the manifest's tensors."""
+    floats = {
+        spec.name: np.broadcast_to(np.zeros((), spec.dtype), spec.shape)
+        for spec in manifest.tensors
+    }
+    return ModelLayout(tuple(floats), {}, floats)
+
+
+class Hellos:
+    """Asks nodes whom they speak for, without waiting for any of them.
+
+    Parameters
+    ----------
+    driver
+        Judges the answers.
+    fetcher
+        Gets them.
+    """
+
+    def __init__(self, driver: RemoteDriver, grid: Grid, fetcher: Fetcher) -> None:
+        self._driver, self._grid, self._fetcher = driver, grid, fetcher
+        self._asked: dict[str, Message] = {}
+        self._until: dict[int, float] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a node may still answer."""
+        return bool(self._asked)
+
+    def ask(self, nodes: Sequence[int]) -> None:
+        """Ask nodes that have not been asked within the last minute."""
+        now = time.monotonic()
+        self._until = {n: t for n, t in self._until.items() if t > now}
+        new = [n for n in nodes if n not in self._until]
+        if not new:
+            return
+        content = RecordDict({"config": ConfigRecord({wire.HELLO: 1})})
+        messages = [Message(content, n, MessageType.QUERY, group_id="hello") for n in new]
+        pushed = list(self._grid.push_messages(messages))
+        for message_id, message in zip(pushed, messages, strict=False):
+            self._until[message.metadata.dst_node_id] = now + _HELLO_PATIENCE_S
+            if message_id:
+                self._asked[message_id] = message
+
+    def take(self) -> None:
+        """Hand on what has come."""
+        if not self._asked:
+            return
+        addressed = Addressed.of(self._asked.values(), MessageType.QUERY)
+        for reply in self._fetcher.fetch(list(self._asked)):
+            asked = self._asked.pop(reply.metadata.reply_to_message_id, None)
+            if asked is None:
+                continue
+            node = asked.metadata.dst_node_id
+            try:
+                self._driver.greet(node, presence_in(check_reply(reply, addressed)))
+                self._until.pop(node, None)
+            except ContributorError as error:
+                _log.warning("node %d: %s", node, error)
+        self._give_up_old()
+
+    def _give_up_old(self) -> None:
+        self._asked = {
+            message_id: message
+            for message_id, message in self._asked.items()
+            if message.metadata.dst_node_id in self._until
+        }
+
+
+def presence_in(content: RecordDict) -> JsonObject:
+    """Return what a node says of itself; its meaning is the service's to check.
+
+    Raises
+    ------
+    ContributorError
+        ``malformed-presence`` if it is not the one record that was asked for.
+    """
+    record = content.get(wire.HELLO)
+    if not isinstance(record, ConfigRecord) or set(record) != set(wire.HELLO_FIELDS):
+        raise ContributorError(
+            f"presence: records {sorted(content)[:4]}, expected {wire.HELLO!r} with "
+            f"{sorted(wire.HELLO_FIELDS)}",
+            code="malformed-presence",
+        )
+    told = dict(record)
+    for name, kind in wire.HELLO_FIELDS.items():
+        if type(told[name]) is not kind:
+            raise ContributorError(
+                f"presence: {name} is {type(told[name]).__name__}, expected {kind.__name__}",
+                code="malformed-presence",
+            )
+    return told

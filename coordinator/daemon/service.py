@@ -1,0 +1,315 @@
+"""The coordinator's service: assembled, run until it is told to stop, ended within bounds.
+
+It keeps nothing that chain and store do not, so it may be killed at any instant: the next life
+locks the same folder, ends what the last one left running, settles what was sealed, and goes on
+with the round that the ledger says.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from contracts.reader import FederationReader
+from coordinator.adapters.run_folder import FileJournal, write_atomically
+from coordinator.adapters.scorers import scorer_from
+from coordinator.adapters.store import DiskStore
+from coordinator.answer.responder import Responder
+from coordinator.core import rounds as machine
+from coordinator.core.errors import FedproofError
+from coordinator.core.types import Address, Wei
+from coordinator.daemon.board import StatusBoard
+from coordinator.daemon.chain import open_service_chain
+from coordinator.daemon.conductor import RoundConductor
+from coordinator.daemon.desk import Desk
+from coordinator.daemon.engine import Engine
+from coordinator.daemon.narrator import Narrator
+from coordinator.daemon.plan import ServicePlan
+from coordinator.daemon.roster import Roster
+from coordinator.daemon.round_loop import LoopSettings
+from coordinator.daemon.upkeep import Duty, Upkeep
+from coordinator.http.face import HttpFace
+from coordinator.http.server import HttpHandle, serve_http
+from coordinator.http.telemetry import Telemetry
+from coordinator.local.channel import ChannelServer
+from coordinator.local.children import Children, ChildStatus
+from coordinator.local.leftovers import end_leftovers, mark_of
+from coordinator.local.lock import FolderLock
+from coordinator.local.logs import fields
+from coordinator.local.paths import private_folder, socket_path
+from coordinator.service import RoundService
+from coordinator.watch.rounds import RoundReader
+
+ROLE: Final = "coordinator"
+_CHILDREN_GRACE_S: Final = 5.0
+_UPKEEP_S: Final = 4.0
+_REGISTRY_EVERY_S: Final = 2.0
+_DISPUTES_EVERY_S: Final = {True: 1.0, False: 4.0}
+"""By whether the chain is embedded: another node is not to be asked all the time."""
+_log = logging.getLogger("fedproof.coordinator")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running service is reached."""
+
+    http: str
+    superlink: str
+
+
+class CoordinatorService:
+    """One life of a coordinator. Make it, :meth:`start` it, and :meth:`stop` it.
+
+    Parameters
+    ----------
+    plan
+        What to run.
+
+    Raises
+    ------
+    StoreError
+        If another process has the state folder, or the disk refuses.
+    KeyFileError, ConfigError, LedgerError
+        As key, files or chain have it.
+    """
+
+    def __init__(self, plan: ServicePlan) -> None:
+        self.plan = plan
+        self.lock = threading.RLock()
+        self.stopping = threading.Event()
+        self._stack = ExitStack()
+        try:
+            self._assemble()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _assemble(self) -> None:
+        plan, state = self.plan, self.plan.state
+        engine_settings = plan.engine_settings()
+        self._stack.enter_context(FolderLock(state))
+        account = plan.open_account()
+        self._mark = mark_of(state, ROLE)
+        if ended := end_leftovers(self._mark):
+            _log.warning("ended processes of an earlier life", extra=fields(processes=ended))
+        self.store = DiskStore(state / "blobs")
+        self._stack.callback(self._close_store)
+        self.store.discard_leftovers()
+        ca = plan.path(plan.settings.chain.ca)
+        self.chain = open_service_chain(plan.settings.chain, plan.agreement, account, state, ca)
+        self._stack.callback(self.chain.close)
+        terms = self.chain.federation.terms
+        self.telemetry = Telemetry()
+        self.children = Children(self._child_changed)
+        self._stack.callback(self.children.stop, grace_s=_CHILDREN_GRACE_S)
+        self.board = StatusBoard(self._children_states)
+        narrator = Narrator([self._count, self.board.observe])
+        self.rounds = RoundService(
+            self.chain.ledger,
+            self.store,
+            FileJournal(state / "rounds"),
+            scorer_from(plan.agreement.scoring, self.store),
+            plan.federation_plan(terms),
+            narrator,
+        )
+        narrator.round_id = lambda: int(self.rounds.state.round_id)
+        roster = Roster(
+            self.chain.federation.domain, terms.min_stake_wei, self._bond, self.chain.ledger.now
+        )
+        self.conductor = RoundConductor(
+            self.chain.ledger, self.rounds, roster, plan.pace(terms), self.stopping.is_set
+        )
+        self.responder = Responder(
+            self.chain.federation,
+            self.chain.referee,
+            RoundReader(self.chain.federation, self.store),
+            account,
+        )
+        self.desk = Desk(
+            self.rounds,
+            self.conductor,
+            self.lock,
+            plan.agreement.core_manifest.dimension,
+            self._hello().as_hello(),
+            lambda _lease: self.engine.server_app_left(),
+        )
+        self._socket = socket_path(state, "service")
+        self.engine = Engine(
+            engine_settings,
+            state / "flower",
+            state / "logs",
+            self.children,
+            self._mark,
+            self.desk,
+            self._socket,
+            self._wants_rounds,
+            self.board.hinder,
+        )
+        self.upkeep = Upkeep(self._duties(), self.board.hinder)
+
+    # --- life ----------------------------------------------------------------------------------
+
+    def start(self) -> Addresses:
+        """Start everything; returns once HTTP answers and Flower is on its way.
+
+        Raises
+        ------
+        ConfigError
+            If a port is taken, or TLS cannot be had.
+        """
+        began = time.monotonic()
+        self._http = self._serve()
+        self._stack.callback(self._http.stop)
+        private_folder(self._socket.parent)
+        channel = ChannelServer(
+            self._socket, self.desk.handlers(), self.desk.limits, self.desk.disconnected
+        )
+        self._stack.callback(channel.stop)
+        self._settle_the_past()
+        self.engine.start()
+        self._stack.callback(self.engine.stop, 2.0)
+        self.upkeep.start()
+        self._stack.callback(self.upkeep.stop, _UPKEEP_S)
+        self.board.hinder("service", "")
+        self.board.set_phase("waiting")
+        where = Addresses(self._http.url, self.engine.address)
+        self._tell_where(where)
+        _log.info(
+            "the coordinator is up",
+            extra=fields(
+                http=where.http,
+                superlink=where.superlink,
+                contract=self.chain.federation.address,
+                sealed_rounds=self.conductor.height,
+                after_s=round(time.monotonic() - began, 1),
+            ),
+        )
+        return where
+
+    def stop(self) -> None:
+        """End everything in the order in which it hangs together. Harmless when repeated."""
+        if not self.stopping.is_set():
+            _log.info("the coordinator is stopping")
+        self.stopping.set()
+        self._stack.close()
+
+    # --- parts ---------------------------------------------------------------------------------
+
+    def _serve(self) -> HttpHandle:
+        section, chain = self.plan.settings.http, self.chain
+        face = HttpFace(
+            agreement=self.plan.agreement,
+            federation=FederationReader(chain.federation.rpc, chain.federation.address),
+            store=self.store,
+            status=self.board.snapshot,
+            dispatcher=chain.dispatcher,
+            allowed_hosts=section.allowed_hosts,
+            telemetry=self.telemetry,
+        )
+        return serve_http(
+            face,
+            section.host,
+            section.port,
+            certfile=self.plan.path(section.certificate),
+            keyfile=self.plan.path(section.key),
+        )
+
+    def _hello(self) -> LoopSettings:
+        agreement, section = self.plan.agreement, self.plan.settings.round
+        return LoopSettings(
+            manifest=agreement.core_manifest,
+            presence_s=section.presence_s,
+            pause_s=section.pause_s,
+            examples_cap=agreement.core_rule.examples_cap,
+        )
+
+    def _duties(self) -> list[Duty]:
+        often = _DISPUTES_EVERY_S[self.chain.is_embedded]
+        return [
+            Duty("disputes", self._answer, often),
+            Duty("finality", self._finalise, often),
+            Duty("presence", self._show_presence, 1.0),
+            Duty("registry", self.engine.sync_nodes, _REGISTRY_EVERY_S),
+        ]
+
+    def _answer(self) -> None:
+        with self.lock:
+            for given in self.responder.step():
+                _log.warning(
+                    "answered a question of a dispute",
+                    extra=fields(case=given.case_id, round=given.round_id, kind=given.kind),
+                )
+            self.responder.settle()
+
+    def _finalise(self) -> None:
+        with self.lock:
+            self.rounds.finalize_ready()
+
+    def _show_presence(self) -> None:
+        self.board.set_online(self.conductor.attendance.present.values())
+        if not self._wants_rounds():
+            self.board.set_phase("complete")
+
+    def _settle_the_past(self) -> None:
+        """Settle what a crash left sealed; a chain that is away now is asked again later."""
+        try:
+            with self.lock:
+                self.rounds.catch_up()
+        except FedproofError as error:
+            _log.error("catching up: %s", error)
+            self.board.hinder("finality", str(error))
+
+    def _wants_rounds(self) -> bool:
+        with self.lock:
+            return not self.conductor.is_complete
+
+    def _bond(self, account: Address) -> Wei:
+        return self.chain.federation.account(account).bond_wei
+
+    def _count(self, event: machine.Event, _round_id: int) -> None:
+        self.telemetry.observe(event)
+
+    def _children_states(self) -> dict[str, str]:
+        states = {child.name: _state_of(child) for child in self.children.status()}
+        lease = self.desk.lease
+        if self.engine.run_id is not None:
+            states["serverapp"] = "starting" if lease is None else f"running (pid {lease.peer.pid})"
+        return states
+
+    def _child_changed(self, child: ChildStatus) -> None:
+        if child.state == "running":
+            _log.info("a child has started", extra=fields(child=child.name, process=child.pid))
+        elif not self.stopping.is_set():
+            _log.warning(
+                "a child has ended", extra=fields(child=child.name, status=child.returncode)
+            )
+
+    def _close_store(self) -> None:
+        try:
+            self.store.close()
+        except FedproofError as error:
+            _log.error("closing the store: %s", error)
+
+    def _tell_where(self, where: Addresses) -> None:
+        """Write where this life is reached, for tools on this machine."""
+        told = {"pid": os.getpid(), "http": where.http, "superlink": where.superlink}
+        try:
+            write_atomically(service_file(self.plan.state), json.dumps(told).encode() + b"\n")
+        except FedproofError as error:
+            _log.error("%s", error)
+
+
+def _state_of(child: ChildStatus) -> str:
+    if child.state == "running":
+        return f"running (pid {child.pid})"
+    return f"{child.state} (status {child.returncode}, started {child.starts} times)"
+
+
+def service_file(state: Path) -> Path:
+    """Return the file that says where a service is reached: ``pid``, ``http``, ``superlink``."""
+    return state / "run" / "service.json"
