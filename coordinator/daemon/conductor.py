@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from coordinator.core.round_state import Phase
-from coordinator.core.types import Address, JsonObject, RoundId
+from coordinator.core.types import Presence, RoundId, Signed
 from coordinator.daemon.desk import Beat
 from coordinator.daemon.roster import Attendance, Roster
 from coordinator.local.logs import fields
@@ -96,10 +96,11 @@ class RoundConductor:
         enough = len(found.present) >= self._pace.min_online
         return Beat(False, sorted(found.present) if enough else (), found.strangers)
 
-    def greet(self, node_id: int, told: JsonObject) -> None:
+    def greet(self, signed: Signed[Presence]) -> None:
         """Take a node's presence statement; raises ``ContributorError`` if it does not hold."""
-        account: Address = self._roster.greet(node_id, told)
-        _log.info("a node speaks for an account", extra=fields(node=node_id, account=account))
+        account = self._roster.greet(signed)
+        node = signed.statement.node_id
+        _log.info("a node speaks for an account", extra=fields(node=node, account=account))
 
     def wait_until_sealable(self) -> None:
         """Return once the contract lets the open round be sealed."""

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from coordinator.core.errors import ContributorError, FedproofError, PhaseError
-from coordinator.core.types import JsonObject
+from coordinator.core.types import JsonObject, Presence, Signed
 from coordinator.daemon import driver_wire as wire
 from coordinator.local.channel import Handler, Peer, Reply, Request
 from coordinator.local.frames import FrameLimits
@@ -59,7 +59,7 @@ class Conductor(Protocol):
     def beat(self, nodes: Sequence[int]) -> Beat:
         """Say what to do now, with these nodes connected."""
 
-    def greet(self, node_id: int, told: JsonObject) -> None:
+    def greet(self, signed: Signed[Presence]) -> None:
         """Take a node's presence statement; raises ``ContributorError`` if it does not hold."""
 
     def wait_until_sealable(self) -> None:
@@ -216,8 +216,7 @@ class Desk:
         )
 
     def _greet(self, request: Request) -> Reply:
-        (node_id,) = _node_ids([request.args.get("node")])
-        self._conductor.greet(node_id, _object(request.args.get("presence")))
+        self._conductor.greet(wire.presence_from(request.args.get("signed")))
         return Reply()
 
     def _open_round(self, _request: Request) -> Reply:
@@ -257,10 +256,4 @@ class Desk:
 def _node_ids(told: Any) -> list[int]:
     if not isinstance(told, list) or any(type(n) is not int for n in told):
         raise PhaseError("nodes: expected a list of integers")
-    return told
-
-
-def _object(told: Any) -> JsonObject:
-    if not isinstance(told, dict):
-        raise PhaseError(f"expected an object, found {type(told).__name__}")
     return told

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.core.canonical import canonical_json
 from coordinator.core.errors import MalformedUpdateError
 from coordinator.core.manifest import Manifest
 from coordinator.core.types import (
@@ -19,6 +18,7 @@ from coordinator.core.types import (
     Commitment,
     Int32Vector,
     JsonObject,
+    Presence,
     RoundId,
     Signed,
     SignedUpdate,
@@ -171,15 +171,26 @@ def commitment_from(told: object) -> Signed[Commitment]:
     return Signed(Address(_text(fields, "signer")), statement, _bytes(fields, "signature"))
 
 
+def presence_json(signed: Signed[Presence]) -> JsonObject:
+    """Return a signed presence."""
+    return {
+        "signer": signed.signer,
+        "node": signed.statement.node_id,
+        "expiry": signed.statement.expiry,
+        "signature": signed.signature.hex(),
+    }
+
+
+def presence_from(told: object) -> Signed[Presence]:
+    """Return the presence; raises as :func:`signed_from`."""
+    fields = _object(told)
+    statement = Presence(_int(fields, "node"), _int(fields, "expiry"))
+    return Signed(Address(_text(fields, "signer")), statement, _bytes(fields, "signature"))
+
+
 def metrics_from(told: object) -> JsonObject:
     """Return reported metrics; raises as :func:`signed_from`."""
     return dict(_object(told))
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON would give it back; raises ``ConfigError`` where it cannot."""
-    canonical_json(value)
-    return value
 
 
 def _object(told: object) -> Mapping[str, Any]:

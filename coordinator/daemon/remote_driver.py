@@ -9,7 +9,14 @@ from types import TracebackType
 from typing import Any, Final
 
 from coordinator.core.errors import ContributorError, FedproofError
-from coordinator.core.types import Commitment, Int32Vector, JsonObject, Signed, SignedUpdate
+from coordinator.core.types import (
+    Commitment,
+    Int32Vector,
+    JsonObject,
+    Presence,
+    Signed,
+    SignedUpdate,
+)
 from coordinator.daemon import driver_wire as wire
 from coordinator.local.channel import ChannelClient, Reply
 from coordinator.local.frames import Buffer, ChannelError, FrameLimits
@@ -55,9 +62,9 @@ class RemoteDriver:
         """Say which nodes are connected; return the fields of a ``desk.Beat``."""
         return self._call("beat", {"nodes": list(nodes)}).args
 
-    def greet(self, node_id: int, presence: JsonObject) -> None:
+    def greet(self, signed: Signed[Presence]) -> None:
         """Hand on a node's presence statement; raises ``ContributorError`` if it does not hold."""
-        self._call("greet", {"node": node_id, "presence": wire.plain(presence)})
+        self._call("greet", {"signed": wire.presence_json(signed)})
 
     # --- the round -----------------------------------------------------------------------------
 

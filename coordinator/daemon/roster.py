@@ -7,12 +7,10 @@ is asked once whom it speaks for, and counts from then on until its statement ex
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from coordinator.core.errors import MalformedUpdateError
-from coordinator.core.signing import checksum_address
 from coordinator.core.statements import check_presence
-from coordinator.core.types import Address, Presence, Signed, SigningDomain, Wei, address_bytes
+from coordinator.core.types import Address, Presence, Signed, SigningDomain, Wei
 
 _BOND_AGE_S: Final = 5.0
 
@@ -53,17 +51,17 @@ class Roster:
         self._said: dict[int, Signed[Presence]] = {}
         self._bonds: dict[Address, tuple[float, Wei]] = {}
 
-    def greet(self, node_id: int, told: dict[str, Any]) -> Address:
-        """Take a node's statement: ``account``, ``expiry`` and ``signature``.
+    def greet(self, signed: Signed[Presence]) -> Address:
+        """Take a node's statement; return the account.
 
         An account that speaks through a second node is heard through that one from then on.
 
         Raises
         ------
         ContributorError
-            ``malformed-presence``, or any code of ``statements.check_presence``.
+            Any code of ``statements.check_presence``.
         """
-        signed = _presence(node_id, told)
+        node_id = signed.statement.node_id
         account = check_presence(signed, domain=self._domain, node_id=node_id, now=self._now())
         self._said = {n: s for n, s in self._said.items() if s.signer != account}
         self._said[node_id] = signed
@@ -94,23 +92,3 @@ class Roster:
         bond = self._bond_of(account)
         self._bonds[account] = (time.monotonic(), bond)
         return bond
-
-
-def _presence(node_id: int, told: dict[str, Any]) -> Signed[Presence]:
-    account, expiry, signature = (told.get(name) for name in ("account", "expiry", "signature"))
-    try:
-        if not isinstance(account, str) or not isinstance(signature, str):
-            raise ValueError("account and signature must be text")
-        if type(expiry) is not int or not 0 <= expiry < 1 << 64:
-            raise ValueError(f"expiry is {str(expiry)[:30]}")
-        raw = address_bytes(account)
-        if len(raw) != 20:
-            raise ValueError(f"account of {len(raw)} bytes")
-        return Signed(checksum_address(raw), Presence(node_id, expiry), bytes.fromhex(signature))
-    except ValueError as error:
-        raise MalformedUpdateError(
-            f"presence of node {node_id}: {error}",
-            code="malformed-presence",
-            found=str(error),
-            expected="account, expiry and signature",
-        ) from error

@@ -7,7 +7,7 @@ the service opens the same round again, or the next.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,7 @@ from coordinator.adapters.flower_phases import PhaseSettings, RoundPhases
 from coordinator.adapters.flower_records import ModelLayout
 from coordinator.adapters.flower_replies import Addressed, check_reply
 from coordinator.adapters.flower_sampling import NodeSampling
+from coordinator.adapters.flower_statements import read_presence
 from coordinator.core import wire
 from coordinator.core.errors import ContributorError, FedproofError, PhaseError
 from coordinator.core.manifest import Manifest
@@ -31,12 +32,14 @@ from coordinator.daemon.fetching import Fetcher, fetcher_for
 from coordinator.daemon.patient_grid import PatientGrid
 from coordinator.daemon.remote_driver import RemoteDriver
 from coordinator.local.frames import ChannelError
-from coordinator.local.logs import fields
+from coordinator.ports import RoundOutcome
 
 _HELLO_PATIENCE_S: Final = 60.0
 _EAGER_S: Final = 0.2
 _LONGEST_REST_S: Final = 10.0
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+_COMMITTING: Final = 0.7
+"""Share of a sealed round's time in which commitments are waited for: training is in it."""
 _NO_EVALUATION: Final = NodeSampling("evaluate", 0.0, 0, 0, 0.0, 0)
 _log = logging.getLogger(__name__)
 
@@ -142,19 +145,14 @@ class RoundLoop:
         return max(_EAGER_S, min(pause_s, wait_s)) if pause_s > 0 else wait_s
 
     def _round(self) -> None:
-        phases = self._phases()
-        messages = list(
-            phases.configure_train(0, ArrayRecord(), ConfigRecord(), self._grid),
+        outcome = self._phases().play(self._grid, self._seconds_left)
+        _log.info(
+            "round %d is %s: %d accepted, %d refused",
+            outcome.round_id,
+            outcome.status,
+            len(outcome.accepted),
+            len(outcome.refusals),
         )
-        phases.aggregate_train(0, self._grid.send_and_receive(messages))
-        outcome = phases.outcome
-        if outcome is not None:
-            _log.info(
-                "round %d is %s",
-                outcome.round_id,
-                outcome.status,
-                extra=fields(accepted=len(outcome.accepted), refused=len(outcome.refusals)),
-            )
 
     def _phases(self) -> "ServicePhases":
         sampling = NodeSampling("train", 1.0, 0, 0, 0.0, 0, self._pick)
@@ -190,6 +188,21 @@ class ServicePhases(RoundPhases):
     def __init__(self, service: RemoteDriver, settings: PhaseSettings, manifest: Manifest) -> None:
         super().__init__(service, settings)
         self._layout = layout_of(manifest)
+
+    def play(self, grid: Grid, seconds_left: Callable[[], float]) -> RoundOutcome:
+        """Open a round, collect, and close it; return how it ended.
+
+        In a sealed round the commitments may take most of the time: what is left is for uploads of
+        what is trained already.
+        """
+        messages = list(self.configure_train(0, ArrayRecord(), ConfigRecord(), grid))
+        announced = self._require_announcement()
+        if announced.sealed:
+            asked = [] if announced.commitments is not None else messages
+            patience_s = _COMMITTING * seconds_left()
+            messages = self.configure_reveal(grid.send_and_receive(asked, timeout=patience_s))
+        self.aggregate_train(0, grid.send_and_receive(messages))
+        return self._require_outcome()
 
     def summary(self) -> None:
         """Say what this is."""
@@ -255,7 +268,8 @@ class Hellos:
                 continue
             node = asked.metadata.dst_node_id
             try:
-                self._driver.greet(node, presence_in(check_reply(reply, addressed)))
+                content = check_reply(reply, addressed)
+                self._driver.greet(read_presence(content, node))
                 self._until.pop(node, None)
             except ContributorError as error:
                 _log.warning("node %d: %s", node, error)
@@ -267,28 +281,3 @@ class Hellos:
             for message_id, message in self._asked.items()
             if message.metadata.dst_node_id in self._until
         }
-
-
-def presence_in(content: RecordDict) -> JsonObject:
-    """Return what a node says of itself; its meaning is the service's to check.
-
-    Raises
-    ------
-    ContributorError
-        ``malformed-presence`` if it is not the one record that was asked for.
-    """
-    record = content.get(wire.HELLO)
-    if not isinstance(record, ConfigRecord) or set(record) != set(wire.HELLO_FIELDS):
-        raise ContributorError(
-            f"presence: records {sorted(content)[:4]}, expected {wire.HELLO!r} with "
-            f"{sorted(wire.HELLO_FIELDS)}",
-            code="malformed-presence",
-        )
-    told = dict(record)
-    for name, kind in wire.HELLO_FIELDS.items():
-        if type(told[name]) is not kind:
-            raise ContributorError(
-                f"presence: {name} is {type(told[name]).__name__}, expected {kind.__name__}",
-                code="malformed-presence",
-            )
-    return told

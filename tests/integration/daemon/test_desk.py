@@ -12,7 +12,7 @@ from service_bench import CONTRIBUTORS, EXPERIMENT, INITIAL, MANIFEST, Bench, ru
 from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
 from coordinator.core.errors import ContributorError, PhaseError, StoreError
 from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Address, JsonObject, SigningDomain, Wei
+from coordinator.core.types import Address, Presence, Signed, SigningDomain, Wei
 from coordinator.daemon.desk import Beat, Desk, Lease
 from coordinator.daemon.remote_driver import RemoteDriver
 from coordinator.local.channel import ChannelServer
@@ -27,17 +27,17 @@ class ScriptedConductor:
 
     beats: list[Beat] = field(default_factory=lambda: [Beat(complete=False, cohort=[7, 9])])
     heard: list[Sequence[int]] = field(default_factory=list)
-    greeted: dict[int, JsonObject] = field(default_factory=dict)
+    greeted: list[Signed[Presence]] = field(default_factory=list)
     waited: int = 0
 
     def beat(self, nodes: Sequence[int]) -> Beat:
         self.heard.append(nodes)
         return self.beats[-1]
 
-    def greet(self, node_id: int, told: JsonObject) -> None:
-        if told.get("address") == "0xstranger":
-            raise ContributorError("presence: not bonded", code="not-bonded")
-        self.greeted[node_id] = told
+    def greet(self, signed: Signed[Presence]) -> None:
+        if signed.signer == "0xstranger":
+            raise ContributorError("presence: not this node", code="wrong-node")
+        self.greeted.append(signed)
 
     def wait_until_sealable(self) -> None:
         self.waited += 1
@@ -141,11 +141,12 @@ def test_beats_and_greetings_reach_the_conductor(office: Office):
             "strangers": [],
             "seconds_left": 0.0,
         }
-        driver.greet(2**63, {"address": "0xmember"})
-        with pytest.raises(ContributorError, match="not bonded"):
-            driver.greet(5, {"address": "0xstranger"})
+        said = Signed(Address("0xmember"), Presence(2**63, 10), b"\1" * 65)
+        driver.greet(said)
+        with pytest.raises(ContributorError, match="not this node"):
+            driver.greet(Signed(Address("0xstranger"), Presence(5, 10), b""))
     assert office.conductor.heard == [[9, 7, 2**63]]
-    assert office.conductor.greeted == {2**63: {"address": "0xmember"}}
+    assert office.conductor.greeted == [said]
 
 
 def test_only_the_current_run_may_attach_and_only_once(office: Office):
