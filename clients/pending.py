@@ -5,6 +5,7 @@ is kept here, durably, before the commitment leaves the machine: after a crash t
 gets the same commitment, and what was committed to can still be revealed.
 """
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -102,7 +103,7 @@ class FilePending:
         """See :class:`PendingUpdates`."""
         about = update.commitment
         path = self._path(domain, about.statement.round_id, about.signer)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -115,7 +116,8 @@ class FilePending:
             if self._durable:
                 _sync_folder(self._folder)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise StoreError(
                 f"{path}: the update cannot be kept, so nothing is committed to: "
                 f"{error.strerror or error}"

@@ -69,7 +69,12 @@ def verify_remote(where: RemoteFederation, *, seen_block: str | None = None) -> 
     ledger = ChainLedger(federation)
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="fedproof-verify") as pool:
         auditor = RoundAuditor(
-            ledger, where.store, findings, lambda rule: scorer_of(rule, where.store), pool
+            ledger,
+            where.store,
+            findings,
+            lambda rule: scorer_of(rule, where.store),
+            pool,
+            sealed=agreement is not None and agreement.sealed,
         )
         for number in range(1, federation.head(block.number).last_opened + 1):
             auditor.audit(RoundId(number))

@@ -127,9 +127,7 @@ class RoundAuditor:
             return
         self._check_leaves(found, entries, rule)
         domain = self._ledger.domain()
-        for broken in broken_commitments(
-            found, entries, domain, self._store, agreed=self._sealed
-        ):
+        for broken in broken_commitments(found, entries, domain, self._store, agreed=self._sealed):
             self._fault(found, *broken)
         updates = self._updates(found, entries, manifest, rule)
         if base is None or updates is None:

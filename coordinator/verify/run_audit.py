@@ -7,13 +7,15 @@ from pathlib import Path
 
 from coordinator.adapters.run_folder import RunFolder
 from coordinator.adapters.store import DiskStore
-from coordinator.core.errors import ConfigError
-from coordinator.core.types import RoundId
+from coordinator.core.canonical import parse_json
+from coordinator.core.errors import ConfigError, VerificationError
+from coordinator.core.types import JsonObject, RoundId
 from coordinator.verify.chain_audit import ARTIFACT, AuditedChain, audit_chain
 from coordinator.verify.contract_audit import check_seen_block
 from coordinator.verify.findings import Findings
 from coordinator.verify.round_audit import RoundAuditor
 from coordinator.verify.scoring import scorer_of
+from coordinator.verify.sealed_audit import is_sealed
 
 
 def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = False) -> Findings:
@@ -52,26 +54,32 @@ def _audit_commitments(
 ) -> None:
     if seen_block:
         check_seen_block(chain.federation, seen_block, findings, ARTIFACT)
-    _check_config(folder, chain, findings)
+    config = _read_config(folder, chain, findings)
     store = DiskStore(folder.blobs, read_only=True)
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads, thread_name_prefix="fedproof-verify") as pool:
         auditor = RoundAuditor(
-            chain.ledger, store, findings, lambda rule: scorer_of(rule, store), pool
+            chain.ledger,
+            store,
+            findings,
+            lambda rule: scorer_of(rule, store),
+            pool,
+            sealed=is_sealed(config),
         )
         for number in range(1, chain.ledger.head().last_opened + 1):
             auditor.audit(RoundId(number))
 
 
-def _check_config(folder: RunFolder, chain: AuditedChain, findings: Findings) -> None:
-    """Check that the configuration is the one whose digest the contract was deployed with."""
+def _read_config(folder: RunFolder, chain: AuditedChain, findings: Findings) -> JsonObject:
+    """Return the configuration, if it is the one whose digest the contract was deployed with."""
     try:
-        digest = hashlib.sha256(folder.config.read_bytes()).digest()
+        data = folder.config.read_bytes()
     except OSError as error:
         findings.fault(
             None, "config.json", "the configuration must be there", error.strerror or str(error)
         )
-        return
+        return {}
+    digest = hashlib.sha256(data).digest()
     if digest != chain.terms.config_digest:
         findings.fault(
             None,
@@ -79,6 +87,13 @@ def _check_config(folder: RunFolder, chain: AuditedChain, findings: Findings) ->
             "its SHA-256 must be the config digest on chain",
             f"found {digest.hex()}, expected {chain.terms.config_digest.hex()}",
         )
+        return {}
+    try:
+        config: JsonObject = dict(parse_json(data, "config.json"))
+    except (VerificationError, TypeError, ValueError) as error:
+        findings.fault(None, "config.json", "the configuration must be readable", str(error))
+        return {}
+    return config
 
 
 def _round_of(name: str) -> int | None:

@@ -5,16 +5,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from coordinator.adapters.scorers import RuleScorer, scoring_digest, scoring_document
-from coordinator.core.commitment import canonical_json, metrics_hash
+from coordinator.core.commitment import canonical_json, metrics_hash, sealed_commitment
 from coordinator.core.manifest import Manifest, TensorSpec
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.screening import UpdateLimits
-from coordinator.core.signing import sign_update
+from coordinator.core.signing import address_of_key, sign_statement, sign_update
 from coordinator.core.types import (
+    Commitment,
     Int32Vector,
     JsonObject,
     RoundId,
     Rule,
+    Signed,
     SignedUpdate,
     UpdateMessage,
 )
@@ -69,8 +71,9 @@ class Bench:
     journal: RoundJournal
     keys: list[bytes] = field(default_factory=list)
 
-    def service(self, used: Rule) -> RoundService:
-        plan = FederationPlan(MANIFEST, used, 3600, UpdateLimits(max_bytes=4 * 17))
+    def service(self, used: Rule, *, sealed: bool = False) -> RoundService:
+        limits = UpdateLimits(max_bytes=4 * 17)
+        plan = FederationPlan(MANIFEST, used, 3600, limits, sealed=sealed)
         publish_plan(self.store, plan, INITIAL)
         self.store.put_bytes(canonical_json(SCORING))
         return RoundService(self.ledger, self.store, self.journal, RuleScorer("examples"), plan)
@@ -94,6 +97,20 @@ class Bench:
         }
         message = UpdateMessage(**{**fields, **changes})  # type: ignore[arg-type]
         return sign_update(self.ledger.domain(), message, self.keys[client]), vector, metrics
+
+    def commitment(
+        self, client: int, announced: RoundAnnouncement, vector: Int32Vector, **changes: object
+    ) -> Signed[Commitment]:
+        """Commit to what :meth:`signed` signs; the salt is :func:`salt`'s."""
+        key, domain = self.keys[client], self.ledger.domain()
+        who, root = address_of_key(key), parameter_root(vector, MANIFEST)
+        digest = sealed_commitment(domain, announced.round_id, who, salt(client), root)
+        fields: dict[str, object] = {"round_id": announced.round_id, "commitment": digest}
+        return sign_statement(domain, Commitment(**{**fields, **changes}), key)  # type: ignore[arg-type]
+
+
+def salt(client: int) -> bytes:
+    return bytes([client + 1]) * 32
 
 
 def vector(value: int) -> Int32Vector:

@@ -6,7 +6,14 @@ import pytest
 
 from coordinator.core import rounds as m
 from coordinator.core.errors import PhaseError
-from coordinator.core.types import Address, RoundId, SignedUpdate, UpdateMessage
+from coordinator.core.types import (
+    Address,
+    Commitment,
+    RoundId,
+    Signed,
+    SignedUpdate,
+    UpdateMessage,
+)
 
 ALICE = Address("0x" + "aa" * 20)
 BOB = Address("0x" + "bb" * 20)
@@ -19,6 +26,18 @@ def signed(who: Address, update: bytes = b"\1" * 32) -> SignedUpdate:
 
 def play(*events: m.Event, quorum: int = 1) -> tuple[m.RoundState, list[m.Effect]]:
     state, effects = m.RoundState(RoundId(1), quorum), []
+    for event in events:
+        state, new = m.transition(state, event)
+        effects.extend(new)
+    return state, effects
+
+
+def committed(who: Address, commitment: bytes = b"\5" * 32) -> m.CommitmentAccepted:
+    return m.CommitmentAccepted(Signed(who, Commitment(RoundId(1), commitment), b"\0" * 65))
+
+
+def play_sealed(*events: m.Event, quorum: int = 1) -> tuple[m.RoundState, list[m.Effect]]:
+    state, effects = m.RoundState(RoundId(1), quorum, sealed=True), []
     for event in events:
         state, new = m.transition(state, event)
         effects.extend(new)
@@ -104,9 +123,58 @@ def test_failed_aggregation_voids_with_its_reason() -> None:
     assert effects[-1] == m.VoidRound("parameter 3 overflows int32")
 
 
+def test_a_sealed_round_gathers_commitments_before_updates() -> None:
+    state, effects = play_sealed(*COLLECTING, committed(ALICE), committed(BOB, b"\6" * 32))
+    assert (state.phase, state.deadline) == (m.Phase.GATHERING, 100)
+    assert state.commitments == {ALICE: b"\5" * 32, BOB: b"\6" * 32}
+    assert effects == [m.OpenRound(RoundId(1))]
+    state, effects = m.transition(state, m.CommitmentsClosed())
+    assert (state.phase, effects) == (m.Phase.COMMITTING, (m.CommitUpdates(),))
+    state, effects = m.transition(state, m.UpdatesCommitted())
+    assert (state.phase, effects) == (m.Phase.COLLECTING, ())
+    state, _ = m.transition(state, m.UpdateAccepted(signed(ALICE)))
+    state, effects = m.transition(state, m.CollectionClosed())
+    assert (state.phase, effects) == (m.Phase.AGGREGATING, (m.Aggregate(),))
+
+
+def test_a_resumed_sealed_round_goes_on_with_the_updates() -> None:
+    known = {ALICE: b"\5" * 32}
+    state, _ = play_sealed(m.OpenRequested(), m.RoundOpened(100, known))
+    assert (state.phase, state.commitments) == (m.Phase.COLLECTING, known)
+
+
+def test_an_open_round_does_not_look_at_commitments() -> None:
+    state, _ = play(m.OpenRequested(), m.RoundOpened(100, {ALICE: b"\5" * 32}))
+    assert (state.phase, state.commitments) == (m.Phase.COLLECTING, {})
+
+
+def test_too_few_commitments_void_the_round_and_say_how_many() -> None:
+    state, effects = play_sealed(*COLLECTING, committed(ALICE), m.CommitmentsClosed(), quorum=2)
+    assert state.phase is m.Phase.VOIDING
+    assert effects[-1] == m.VoidRound("too few commitments: 1 of 2")
+
+
+def test_conflicting_commitments_take_their_contributor_out() -> None:
+    state, effects = play_sealed(*COLLECTING, committed(ALICE), m.CommitmentsConflicted(ALICE))
+    assert (state.commitments, state.conflicted) == ({}, {ALICE})
+    assert [r.code for r in state.refusals] == ["conflicting-commitment"]
+    assert isinstance(effects[-1], m.RecordRefusal)
+    with pytest.raises(PhaseError, match="already decided"):
+        m.transition(state, committed(ALICE))
+
+
+def test_a_refused_commitment_is_recorded_and_gathering_goes_on() -> None:
+    state, _ = play_sealed(*COLLECTING, m.UpdateRefused("node 7", "no-reply", "nothing came"))
+    assert (state.phase, len(state.refusals)) == (m.Phase.GATHERING, 1)
+
+
 SAMPLES: list[m.Event] = [
     m.OpenRequested(),
     m.RoundOpened(1),
+    committed(BOB),
+    m.CommitmentsConflicted(BOB),
+    m.CommitmentsClosed(),
+    m.UpdatesCommitted(),
     m.UpdateAccepted(signed(BOB)),
     m.UpdateRefused("x", "y", "z"),
     m.Equivocated(signed(BOB), signed(BOB, b"\3" * 32)),
