@@ -62,9 +62,8 @@ class Purse:
         state = self.federation.account(self.address)
         least = self.federation.terms.min_stake_wei
         target = Wei(max(self.stake.bond_wei, least)) if self.stake.join else Wei(0)
-        bonded_before = self._bonded_before() or (state.bond_wei if state.index else 0)
         missing = target - state.bond_wei
-        if missing > 0 and (target > bonded_before or not state.index):
+        if missing > 0 and (not state.index or target > self._bonded_before(state.bond_wei, least)):
             self._bond(Wei(missing), target)
             return Wei(state.bond_wei + missing)
         if state.bond_wei < least:
@@ -126,12 +125,16 @@ class Purse:
         why = f"{unbonding} wei are unbonding" if unbonding else "it was cut or taken out"
         return f"{place} ({why}); it is not put back by itself: run fedproof join to go on"
 
-    def _bonded_before(self) -> Wei:
+    def _bonded_before(self, bond: Wei, least: Wei) -> Wei:
+        """Return what a member was last told to bond; more than that may be put up, once.
+
+        Without a note: what it has, if that will do; else it was cut or taken out, and stays so.
+        """
         try:
             stored: Any = parse_json(self.record.read_bytes(), str(self.record))
             return Wei(int(stored["bonded_wei"]))
         except FileNotFoundError:
-            return Wei(0)
+            return bond if bond >= least else Wei(max(self.stake.bond_wei, least))
         except (OSError, VerificationError, KeyError, TypeError, ValueError) as error:
             raise StoreError(f"{self.record}: {error}; remove it to start afresh") from error
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from eth_account import Account
 
 import clients.flower_env  # noqa: F401
 
@@ -101,9 +102,19 @@ def found_bench(
     config.write_text(text + "".join(f'\n[[participants]]\nname = "{n}"\n' for n in names))
     out = folder / "federation"
     found(config, out)
+    for key in [*out.glob("keys/*.json"), *out.glob("participants/*/account.json")]:
+        lighten(key)
     for number, name in enumerate(names):
         write_data(out / "participants" / name / "data.csv", seed=number)
     return out
+
+
+def lighten(key: Path) -> None:
+    """Encrypt a key again so that opening it takes no second and no 256 MB."""
+    own = key.parent / "password.txt"
+    password = (own if own.exists() else key.with_suffix(".password")).read_text().strip()
+    secret = keyfile.load(key, password).key
+    key.write_text(json.dumps(Account.encrypt(secret, password, kdf="pbkdf2", iterations=2)))
 
 
 def write_data(path: Path, *, seed: int, rows: int = 40) -> None:

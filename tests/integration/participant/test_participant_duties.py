@@ -1,0 +1,404 @@
+"""Bonds, claims, final models, checks of the chain: in this process, against a real chain."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from participant_bench import message, train_message, write_data
+from safetensors import safe_open
+
+from clients.daemon import chain
+from clients.daemon.answering import Answering
+from clients.daemon.chain import GuardedView, NotDeployedError, WrongFederationError
+from clients.daemon.contexts import Contexts
+from clients.daemon.history import BlockHistory, HistoryLostError
+from clients.daemon.models import ModelCopies
+from clients.daemon.money import BondMissingError, Purse
+from clients.daemon.replies import ReplyStore
+from clients.daemon.setup import build_app, open_account, read_setup
+from clients.daemon.upkeep import took_part
+from clients.journal import FileJournal
+from clients.mods import Participant
+from clients.relay import unpack_reply
+from clients.signer import KeySigner
+from coordinator.adapters.http_store import HttpStore
+from coordinator.core import wire
+from coordinator.core.errors import ChainUnavailableError, ConfigError, StoreError
+from coordinator.core.fixedpoint import dequantise
+from coordinator.core.parameter_tree import parameter_root
+from coordinator.core.statements import check_presence
+from coordinator.core.types import Address, Presence, RoundId, Signed, Wei
+from coordinator.settings.participant import DataUse, ParticipantRewards, ParticipantStake
+
+ETHER = 10**18
+
+
+class Member:
+    """What a daemon is made of, wired by hand."""
+
+    def __init__(self, stub, name, **limits):
+        self.setup = read_setup(stub.root / "participants" / name / "participant.toml")
+        self.account = open_account(self.setup.settings.account, self.setup.folder)
+        self.address = Address(self.account.address)
+        reach = self.setup.settings.coordinator
+        self.link = chain.connect(reach.rpc, None, self.setup.agreement)
+        self.state = self.setup.state
+        self.state.mkdir(exist_ok=True)
+        self.store = HttpStore(reach.store)
+        self.guard = GuardedView(self.link.federation, BlockHistory(self.state / "blocks.jsonl"))
+        journal = FileJournal(self.state / "journal.jsonl")
+        who = Participant(
+            KeySigner(bytes(self.account.key)),
+            self.link.view,
+            journal,
+            self.setup.agreement.rule_hash,
+        )
+        self.app = build_app(self.setup, self.address)
+        self.answering = Answering(
+            who,
+            lambda message, context: self.app(message, context),
+            ReplyStore(self.state / "replies"),
+            journal,
+            self.guard,
+            DataUse(**limits),
+            Contexts(self.state / "context.state", {}),
+        )
+
+    def purse(self, *, join=True, bond=0, claim=0) -> Purse:
+        return Purse(
+            self.link.federation,
+            self.account,
+            ParticipantStake(join=join, bond_wei=bond),
+            ParticipantRewards(claim_above_wei=claim),
+            self.state / "bond.json",
+        )
+
+    def ask(self, asked):
+        stored = self.answering.answer(asked, {})
+        return unpack_reply(stored.header, stored.attachments, asked)
+
+
+@pytest.fixture
+def ada(stub):
+    return Member(stub, "ada")
+
+
+@pytest.fixture
+def bob(stub):
+    return Member(stub, "bob")
+
+
+def play(stub, *members):
+    announced = stub.service.open_round()
+    for member in members:
+        reply = member.ask(train_message(announced))
+        assert not reply.has_error(), reply.error
+        stub.submit(announced, reply)
+    return stub.service.close_round()
+
+
+# --- bonds -----------------------------------------------------------------------------------
+
+
+def test_it_bonds_once_and_tops_up_when_told_more(stub, ada):
+    assert ada.purse().ensure_bond() == ETHER
+    assert ada.purse().ensure_bond() == stub.bond(ada.address) == ETHER
+    assert ada.purse(bond=3 * ETHER).ensure_bond() == 3 * ETHER
+    assert ada.purse(bond=3 * ETHER).ensure_bond() == stub.bond(ada.address) == 3 * ETHER
+    assert ada.purse().ensure_bond() == 3 * ETHER
+
+
+def test_it_does_not_bond_untold(stub, ada):
+    with pytest.raises(BondMissingError, match=r"bond of 0 wei.* set stake\.join = true"):
+        ada.purse(join=False).ensure_bond()
+    assert stub.bond(ada.address) == 0
+    ada.link.federation.join(ada.account, Wei(ETHER))
+    assert ada.purse(join=False).ensure_bond() == ETHER
+
+
+def test_a_bond_that_was_taken_out_is_not_put_back(stub, ada):
+    ada.purse().ensure_bond()
+    ada.link.federation.leave(ada.account)
+    for _ in range(2):
+        with pytest.raises(BondMissingError, match=f"{ETHER} wei are unbonding.*run fedproof join"):
+            ada.purse().ensure_bond()
+    assert stub.bond(ada.address) == 0
+    (ada.state / "bond.json").unlink()  # even if the note is lost: it was a member once
+    with pytest.raises(BondMissingError, match="unbonding"):
+        ada.purse().ensure_bond()
+
+
+def test_it_says_what_money_is_missing(stub, ada):
+    with pytest.raises(BondMissingError, match=rf"{ada.address} has {100 * ETHER} wei, bonding"):
+        ada.purse(bond=100 * ETHER).ensure_bond()
+    assert stub.bond(ada.address) == 0
+
+
+def test_a_damaged_note_is_an_error(ada):
+    ada.purse().ensure_bond()
+    (ada.state / "bond.json").write_text("[" * 100)
+    assert ada.purse().ensure_bond() == ETHER
+    with pytest.raises(StoreError, match=r"bond\.json: .*remove it to start afresh"):
+        ada.purse(bond=2 * ETHER).ensure_bond()
+
+
+# --- rewards and models ----------------------------------------------------------------------
+
+
+def test_rewards_are_claimed_from_the_threshold_on(stub, ada, bob):
+    for member in (ada, bob):
+        member.purse().ensure_bond()
+    assert ada.purse(claim=1).claim_due(ada.store) == 0
+    play(stub, ada, bob)
+    earned = ETHER // 2
+    assert ada.purse(claim=earned + 1).claim_due(ada.store) == 0
+    assert ada.purse(claim=0).claim_due(ada.store) == 0
+    assert ada.purse(claim=earned).claim_due(ada.store) == earned
+    assert stub.federation.account(ada.address).claimed_wei == earned
+    assert ada.purse(claim=1).claim_due(ada.store) == 0
+    play(stub, ada, bob)
+    assert bob.purse(claim=1).claim_due(bob.store) == 2 * earned
+
+
+def test_final_models_are_copied_and_follow_from_the_chain(stub, ada, bob):
+    for member in (ada, bob):
+        member.purse().ensure_bond()
+    manifest = ada.setup.agreement.core_manifest
+    copies = ModelCopies(ada.state / "models", manifest, keep=2)
+    copies.prepare()
+    assert copies.refresh(ada.link.federation, ada.store) == []
+    outcomes = [play(stub, ada, bob) for _ in range(3)]
+    assert copies.refresh(ada.link.federation, ada.store) == [2, 3]
+    assert copies.refresh(ada.link.federation, ada.store) == []
+    with safe_open(copies.path(RoundId(3)), "np") as file:
+        vector = file.get_tensor("fedproof.vector")
+        assert file.metadata()["root"] == outcomes[2].model_root.hex()
+        assert parameter_root(vector, manifest) == outcomes[2].model_root
+        for name, values in dequantise(vector, manifest).items():
+            np.testing.assert_array_equal(file.get_tensor(name), values)
+    assert (ada.state / "models" / "manifest.json").read_bytes() == manifest.to_json()
+    play(stub, ada, bob)
+    assert copies.refresh(ada.link.federation, ada.store) == [4]
+    names = sorted(p.name for p in (ada.state / "models").glob("round-*"))
+    assert names == ["round-3.safetensors", "round-4.safetensors"]
+    everything = ModelCopies(ada.state / "all", manifest, keep=0)
+    everything.prepare()
+    assert everything.refresh(ada.link.federation, ada.store) == [1, 2, 3, 4]
+
+
+def test_whether_a_round_is_sealed_with_ones_update(stub, ada, bob):
+    for member in (ada, bob):
+        member.purse().ensure_bond()
+    federation, store = ada.link.federation, ada.store
+    announced = stub.service.open_round()
+    assert not took_part(federation, store, announced.round_id, ada.address)
+    for member in (ada, bob):
+        stub.submit(announced, member.ask(train_message(announced)))
+    stub.service.close_round()
+    assert took_part(federation, store, announced.round_id, ada.address)
+    assert not took_part(federation, store, announced.round_id, stub.account.address)
+
+
+# --- answering -------------------------------------------------------------------------------
+
+
+def test_the_same_question_gets_the_same_bytes_and_another_update_is_never_signed(stub, ada):
+    ada.purse().ensure_bond()
+    announced = stub.service.open_round()
+    first = ada.answering.answer(train_message(announced), {})
+    write_data(ada.setup.folder / "data.csv", seed=99)  # it would train something else now
+    ada.app = build_app(ada.setup, ada.address)
+    again = ada.answering.answer(train_message(announced), {})
+    assert first.header == again.header
+    assert [bytes(a) for a in first.attachments] == [bytes(a) for a in again.attachments]
+    assert (ada.answering.progress.trained, ada.answering.progress.repeated) == (1, 1)
+    (kept,) = (ada.state / "replies").iterdir()
+    kept.unlink()
+    refused = ada.ask(train_message(announced))
+    assert refused.error.reason.startswith("fedproof/already-signed: round 1: ")
+    assert not list((ada.state / "replies").iterdir())
+
+
+def test_a_reply_that_cannot_be_kept_is_not_sent(stub, ada, monkeypatch):
+    announced = stub.service.open_round()
+    failing = [OSError(28, "No space left on device")]
+    real = os.fsync
+
+    def fsync(descriptor):
+        if "replies" in os.readlink(f"/proc/self/fd/{descriptor}") and failing:
+            raise failing.pop()
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    refused = ada.ask(train_message(announced))
+    assert "client-failure" in refused.error.reason
+    assert "No space left on device" in refused.error.reason
+    reply = ada.ask(train_message(announced))  # there is room again: the very same update
+    assert not reply.has_error()
+
+
+def test_the_hello_binds_the_node_to_the_account(stub, ada):
+    reply = ada.ask(message(_hello(), "query", node=2**63 + 1))
+    record = dict(reply.content.config_records[wire.HELLO])
+    assert {name: type(value) for name, value in record.items()} == dict(wire.HELLO_FIELDS)
+    signed = Signed(
+        Address(record["account"]),
+        Presence(2**63 + 1, record["expiry"]),
+        bytes.fromhex(record["signature"]),
+    )
+    found = check_presence(
+        signed,
+        domain=stub.agreement.domain,
+        node_id=2**63 + 1,
+        now=stub.federation.now(),
+    )
+    assert found == ada.address
+
+
+def _hello():
+    from flwr.app import ConfigRecord, RecordDict
+
+    return RecordDict({wire.HELLO: ConfigRecord({})})
+
+
+def test_limits_of_rounds_and_examples(stub):
+    ada = Member(stub, "ada", rounds=1)
+    bob = Member(stub, "bob", max_examples=39)
+    for member in (ada, bob):
+        member.purse().ensure_bond()
+    announced = stub.service.open_round()
+    stub.submit(announced, ada.ask(train_message(announced)))
+    assert not ada.ask(train_message(announced)).has_error()
+    refused = bob.ask(train_message(announced))
+    assert refused.error.reason == (
+        "fedproof/limit-reached: the application used 40 examples, limits.max_examples = 39"
+    )
+    assert not (bob.state / "journal.jsonl").exists()
+    stub.service.close_round()
+    refused = ada.ask(train_message(stub.service.open_round()))
+    assert refused.error.reason.startswith(
+        "fedproof/limit-reached: round 2: this data was used in 1 rounds, limits.rounds = 1"
+    )
+
+
+def test_an_application_that_fails_tells_the_coordinator_no_more_than_its_kind(stub, ada, caplog):
+    def app(_message, _context):
+        raise ValueError("patient 4711 has a negative age")
+
+    ada.app = app
+    reply = ada.ask(train_message(stub.service.open_round()))
+    assert (reply.error.code, reply.error.reason) == (3, "application: ValueError")
+    assert "patient 4711" in caplog.text
+    assert not list((ada.state / "replies").iterdir())
+
+
+def test_a_chain_that_lost_a_block_gets_no_answer_to_anything(stub, ada, monkeypatch):
+    announced = stub.service.open_round()
+    ada.guard.check()
+    newest = ada.guard._history.newest
+    ada.guard._history._blocks[-1] = newest._replace(hash=b"\7" * 32)
+    for asked in (train_message(announced), message(_hello(), "query")):
+        reply = ada.ask(asked)
+        assert reply.error.reason.startswith(
+            f"fedproof/history-lost: block {newest.number} 0x{'07' * 32} was seen and is gone"
+        )
+    with pytest.raises(HistoryLostError):
+        ada.guard.check()
+    ada.guard._history._blocks[-1] = newest
+    assert not ada.ask(train_message(announced)).has_error()
+
+
+def test_a_node_that_is_away_is_named(stub, ada):
+    announced = stub.service.open_round()
+    asked = train_message(announced)
+    ada.link.federation.rpc.provider._client._attempts = 1
+    stub.http.stop()
+    assert ada.ask(asked).error.reason.startswith("fedproof/chain-unavailable: node http://127")
+
+
+# --- the right federation --------------------------------------------------------------------
+
+
+def changed(agreement, **fields):
+    return agreement.model_copy(update=fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "text"),
+    [
+        ({"chain_id": 1}, WrongFederationError, "chain 1337, the federation bench is on chain 1"),
+        ({"contract": "0x" + "12" * 20}, NotDeployedError, "there is no contract at 0x1212"),
+        ({"round_duration_s": 601}, WrongFederationError, "was deployed for agreement "),
+        ({"initial_model_root": "ab" * 32}, WrongFederationError, "was deployed for"),
+    ],
+)
+def test_another_chain_or_contract_or_agreement_is_refused(stub, fields, error, text):
+    reach = f"http://127.0.0.1:{stub.settings.http.port}/rpc"
+    with pytest.raises(error, match=text):
+        chain.connect(reach, None, changed(stub.agreement, **fields))
+
+
+def test_another_contract_of_the_same_shape_is_refused(stub):
+    reach = f"http://127.0.0.1:{stub.settings.http.port}/rpc"
+    referee = stub.federation.head().referee
+    with pytest.raises(WrongFederationError, match=r"is no federation|is not the federation"):
+        chain.connect(reach, None, changed(stub.agreement, contract=referee))
+
+
+def test_nobody_there(stub):
+    stub.http.stop()
+    with pytest.raises(ChainUnavailableError):
+        chain.connect(f"http://127.0.0.1:{stub.settings.http.port}/rpc", None, stub.agreement)
+
+
+# --- settings --------------------------------------------------------------------------------
+
+
+def edited(root, old, new):
+    path = root / "participants" / "ada" / "participant.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[limits]\nmin_contributors = 3", "limits.min_contributors = 3: .* needs 2 contrib"),
+        ("[limits]\nsealed_only = true", "limits.sealed_only: bench is not sealed"),
+        ("[limits]\nround = 3", 'unknown key "limits.round"; did you mean "rounds"'),
+    ],
+)
+def test_limits_that_the_federation_does_not_keep(root, line, message):
+    path = edited(root, "[stake]", f"{line}\n\n[stake]")
+    with pytest.raises(ConfigError, match=message):
+        read_setup(path)
+
+
+def test_data_that_does_not_fit_is_told_before_anything_runs(root):
+    setup = read_setup(root / "participants" / "ada" / "participant.toml")
+    (setup.folder / "data.csv").write_text("a,b,c,sick\n1,2,3,2\n")
+    with pytest.raises(ConfigError, match=r"data\.csv: label of example 0 is 2, .* 0 to 1"):
+        build_app(setup, Address("0x" + "11" * 20))
+    (setup.folder / "data.csv").unlink()
+    with pytest.raises(ConfigError, match=r"data\.csv: cannot be read: No such file"):
+        build_app(setup, Address("0x" + "11" * 20))
+
+
+def test_an_app_that_cannot_be_imported_is_told(root):
+    setup = read_setup(edited(root, 'state = "state"', 'state = "state"\napp = "no_such:app"'))
+    with pytest.raises(ConfigError, match='"no_such:app": cannot import no_such'):
+        build_app(setup, Address("0x" + "11" * 20))
+
+
+def test_the_password_leaves_the_environment(root, monkeypatch):
+    path = edited(root, 'password_file = "password.txt"', "")
+    setup = read_setup(path)
+    password = (setup.folder / "password.txt").read_text().strip()
+    monkeypatch.setenv("FEDPROOF_PASSWORD", password)
+    account = open_account(setup.settings.account, setup.folder)
+    assert "FEDPROOF_PASSWORD" not in os.environ
+    stored = json.loads((setup.folder / "account.json").read_text())
+    assert account.address[2:].lower() == stored["address"].removeprefix("0x").lower()

@@ -1,0 +1,120 @@
+"""The built-in trainer as a ClientApp, and networks made from an architecture."""
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import Array, ArrayRecord, Context, RecordDict
+from participant_bench import message
+
+from clients import training
+from clients.daemon.trainer import Trainer, agreed_training, round_seed, trainer_app
+from clients.data.examples import LocalData
+from clients.networks import BinaryLogits, build_network, load_weights
+from clients.training import TrainingSettings
+from coordinator.core.errors import ConfigError
+from coordinator.core.scoring.architecture import Architecture, Linear, Relu
+from coordinator.core.types import Address
+from coordinator.settings.learning import Training
+
+ME = Address("0x" + "Aa" * 20)
+MODEL = Architecture((Linear(2, 3), Relu(), Linear(3, 2)), (2,))
+X = np.random.default_rng(1).normal(size=(30, 2)).astype(np.float32)
+DATA = LocalData(X, (X[:, 0] > 0).astype(np.int64), "here")
+SETTINGS = TrainingSettings(epochs=2, batch_size=7, learning_rate=0.5)
+
+
+def weights(value: float = 0.25) -> dict[str, np.ndarray]:
+    state = build_network(MODEL).state_dict()
+    return {
+        name: np.full(tuple(tensor.shape), value, np.float32) * (i + 1)
+        for i, (name, tensor) in enumerate(state.items())
+    }
+
+
+def ask(app, kind: str, values: dict[str, np.ndarray], group: str = "1"):
+    arrays = ArrayRecord({name: Array(array) for name, array in values.items()})
+    asked = message(RecordDict({"arrays": arrays}), kind, group=group)
+    return app(asked, Context(1, 7, {}, RecordDict(), {}))
+
+
+def trained(reply) -> dict[str, np.ndarray]:
+    return {n: a.numpy() for n, a in reply.content.array_records["arrays"].items()}
+
+
+def test_training_is_the_bare_loop_with_the_rounds_seed():
+    reply = ask(trainer_app(MODEL, DATA, SETTINGS, ME), "train", weights())
+    network = build_network(MODEL)
+    load_weights(network, weights())
+    result = training.train(network, DATA.x, DATA.y, SETTINGS, round_seed(ME, "1"))
+    for name, tensor in network.state_dict().items():
+        np.testing.assert_array_equal(trained(reply)[name], tensor.numpy())
+    metrics = dict(reply.content.metric_records["metrics"])
+    assert metrics == {"num-examples": 30, "loss": result.loss}
+
+
+def test_training_is_repeatable_for_a_round_and_differs_between_rounds():
+    app = trainer_app(MODEL, DATA, SETTINGS, ME)
+    first = trained(ask(app, "train", weights()))
+    ask(app, "train", weights(0.5), group="2")
+    again = trained(ask(trainer_app(MODEL, DATA, SETTINGS, ME), "train", weights()))
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name])
+    other = trained(ask(app, "train", weights(), group="2"))
+    assert any((first[name] != other[name]).any() for name in first)
+    assert round_seed(ME, "1") == round_seed(Address(ME.lower()), "1") != round_seed(ME, "11")
+
+
+def test_evaluation_reports_loss_and_accuracy():
+    reply = ask(trainer_app(MODEL, DATA, SETTINGS, ME), "evaluate", weights(0.0))
+    metrics = dict(reply.content.metric_records["metrics"])
+    assert metrics["num-examples"] == 30
+    assert metrics["loss"] == pytest.approx(np.log(2), rel=1e-5)
+    assert metrics["accuracy"] == pytest.approx(float((DATA.y == 0).mean()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w.pop(next(iter(w))),
+        lambda w: w.update(extra=np.zeros(1, np.float32)),
+        lambda w: w.update({next(iter(w)): np.zeros((2, 2), np.float32)}),
+    ],
+)
+def test_a_model_that_is_not_the_architectures_is_refused(change):
+    values = weights()
+    change(values)
+    with pytest.raises(ConfigError, match="the architecture gives"):
+        ask(trainer_app(MODEL, DATA, SETTINGS, ME), "train", values)
+
+
+def test_one_logit_is_two_classes():
+    single = Architecture((Linear(2, 1),), (2,))
+    network = build_network(single)
+    seen = BinaryLogits.around(network, single)
+    logits = seen(torch.from_numpy(X))
+    assert tuple(logits.shape) == (30, 2)
+    assert float(logits[:, 0].detach().abs().max()) == 0.0
+    torch.testing.assert_close(logits[:, 1:], network(torch.from_numpy(X)))
+    assert BinaryLogits.around(network, MODEL) is network
+    trainer = Trainer(single, DATA, SETTINGS, ME)
+    names = list(build_network(single).state_dict())
+    values = {names[0]: np.zeros((1, 2), np.float32), names[1]: np.zeros(1, np.float32)}
+    asked = message(
+        RecordDict({"arrays": ArrayRecord({n: Array(v) for n, v in values.items()})}), "train"
+    )
+    reply = trainer.train(asked, Context(1, 7, {}, RecordDict(), {}))
+    assert set(trained(reply)) == set(names)
+    assert trained(reply)[names[0]][0, 0] > 0.1  # class 1 is where the first feature is positive
+
+
+def test_building_a_network_moves_no_global_state():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    build_network(MODEL)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_the_agreed_section_becomes_the_trainers_settings():
+    agreed = Training(epochs=3, batch_size=4, learning_rate=0.5, momentum=0.25, max_steps=9)
+    assert agreed_training(agreed) == TrainingSettings(3, 4, 0.5, 0.25, 0.0, 9)
+    assert agreed_training(Training()).max_steps is None
