@@ -249,7 +249,7 @@ class Hellos:
         new = [n for n in nodes if n not in self._until]
         if not new:
             return
-        content = RecordDict({"config": ConfigRecord({wire.HELLO: 1})})
+        content = RecordDict({wire.HELLO: ConfigRecord({"version": wire.WIRE_VERSION})})
         messages = [Message(content, n, MessageType.QUERY, group_id="hello") for n in new]
         pushed = list(self._grid.push_messages(messages))
         for message_id, message in zip(pushed, messages, strict=False):
