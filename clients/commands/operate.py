@@ -127,8 +127,8 @@ def _withdrawal(address: Address, state: AccountState, now: int) -> tuple[Call, 
         return calls.collect(), state.credit_wei, "bounties"
     if state.unbonding_wei:
         raise LedgerError(
-            f"{address}: {amount(state.unbonding_wei)} are free from "
-            f"{moment(state.matures_at)}, in {duration(state.matures_at - now)} of chain time"
+            f"{address}: {amount(state.unbonding_wei)} are unbonding until "
+            f"{moment(state.matures_at)}, another {duration(state.matures_at - now)}"
         )
     hint = f"; {amount(state.bond_wei)} are bonded (fedproof leave)" if state.bond_wei else ""
     raise LedgerError(f"{address} has nothing unbonding{hint}")

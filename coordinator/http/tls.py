@@ -24,6 +24,8 @@ _REASONS: Final = {
     "WRONG_VERSION_NUMBER": "no TLS at all on the TLS port",
     "UNSUPPORTED_PROTOCOL": "a TLS version below 1.2",
     "TLSV1_ALERT_UNKNOWN_CA": "it does not trust our certificate (its --ca file is another one)",
+    "TLSV1_ALERT_DECRYPT_ERROR": "it does not trust our certificate (its authority has the same "
+    "name, but another key)",
     "SSLV3_ALERT_BAD_CERTIFICATE": "it refused our certificate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "our certificate has expired",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it refused our certificate",

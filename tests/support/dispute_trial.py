@@ -1,7 +1,7 @@
-"""Rounds judged by the real bytecode without mining: a state in memory, calls one after another.
+"""Rounds judged by the deployed bytecode without mining: calls one after another, on revm.
 
-A transaction in a block costs about ten times the call alone. Time stands still in a trial; what
-depends on it is tested on the chain.
+A transaction in a block of the embedded chain takes a hundred times as long. Time stands still in
+a trial; what depends on it is tested on the chain.
 """
 
 from collections.abc import Iterator
@@ -12,24 +12,16 @@ from random import Random
 import numpy as np
 from dispute_rounds import Draft, layout_of
 from dispute_world import COORDINATOR, DEPOSIT, WATCHER, DisputeWorld, terms
-from eth.abc import StateAPI
+from revm_chain import RevmNode
 
 from contracts import calls, referee_calls
 from contracts.calls import Call
-from contracts.chain.calls import CallRequest, _spoof, state_at
-from contracts.chain.revert import failure_of
-from contracts.rpc import revert_reason
 from coordinator.core.commitment import rule_hash
 from coordinator.core.disputes import Column, DisputedRound, Evidence, Question
 from coordinator.core.disputes.answers import ColumnAnswer
+from coordinator.core.errors import TransactionRevertedError
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.types import Address, RoundId, Rule, Wei
-
-GAS = 16_777_216
-
-
-class Refused(Exception):
-    """A call reverted; the argument is the reason."""
 
 
 @dataclass
@@ -39,39 +31,34 @@ class Trial:
     world: DisputeWorld
     base: np.ndarray
     rule: Rule
-    state: StateAPI
+    node: RevmNode
     members: list[Address]
     bonds: dict[Address, Wei]
 
     @classmethod
     def create(cls, base: np.ndarray, rule: Rule) -> "Trial":
         """A world of its own, for the initial model and the layout are fixed at deployment."""
-        world = DisputeWorld.create(agreed=terms(base, rule))
-        state = state_at(world.node._chain, world.node._head)
+        world = DisputeWorld.create(agreed=terms(base, rule), revm=True)
+        node = world.node
+        assert isinstance(node, RevmNode)
         bonds = dict(world.federation.stakes_at(RoundId(1)))
-        return cls(world, base, rule, state, world.federation.members(), bonds)
-
-    def close(self) -> None:
-        self.world.node.close()
+        return cls(world, base, rule, node, world.federation.members(), bonds)
 
     @contextmanager
     def undone(self) -> Iterator[None]:
         """Whatever happens inside is undone."""
-        snapshot = self.state.snapshot()
+        snapshot = self.node.snapshot()
         try:
             yield
         finally:
-            self.state.revert(snapshot)
+            self.node.revert(snapshot)
 
     def send(self, sender: Address, call: Call) -> bytes:
         """Apply a call to the state; return its output."""
         world = self.world
         to = world.referee.address if call.contract == "referee" else world.federation.address
-        request = CallRequest(Address(to), call.data, sender, call.value_wei, GAS)
-        computation = self.state.apply_transaction(_spoof(self.state, request, GAS))
-        if failure_of(computation):
-            raise Refused(revert_reason(bytes(computation.output)))
-        return bytes(computation.output)
+        output, _ = self.node.execute(sender, to, call)
+        return output
 
     # Rounds ------------------------------------------------------------------------------
 
@@ -111,8 +98,8 @@ class Trial:
         with self.undone():
             try:
                 self.send(Address(WATCHER.address), referee_calls.convict(evidence))
-            except Refused as refused:
-                return str(refused) or "no reason"
+            except TransactionRevertedError as refused:
+                return refused.reason or "no reason"
         return ""
 
     def ask(self, question: Question) -> int:

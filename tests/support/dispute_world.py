@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from chains import bare_chain, embedded_chain
 from dispute_rounds import Draft, account, accounts, honest_draft, layout_of, make_rule
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
@@ -13,14 +14,11 @@ from contracts import calls, referee_calls
 from contracts.calls import Call
 from contracts.chain.genesis import GenesisConfig
 from contracts.chain.node import EmbeddedNode
-from contracts.chain.provider import EmbeddedProvider
-from contracts.chain.rpc import Dispatcher
 from contracts.federation import Federation
 from contracts.records import Terms
 from contracts.referee import CaseRecord, Referee
 from contracts.referee_events import CaseOpened, Convicted, RefereeEvent
-from contracts.rpc import rpc_of
-from contracts.transactions import Receipt, Transactor
+from contracts.transactions import Receipt
 from coordinator.core.abi import keccak256
 from coordinator.core.commitment import rule_hash
 from coordinator.core.disputes import DisputedRound, Evidence, Question, answer_to
@@ -82,13 +80,18 @@ class DisputeWorld:
 
     @classmethod
     def create(
-        cls, members: Sequence[LocalAccount] = MEMBERS, agreed: Terms | None = None
+        cls,
+        members: Sequence[LocalAccount] = MEMBERS,
+        agreed: Terms | None = None,
+        *,
+        revm: bool = False,
     ) -> "DisputeWorld":
+        """``revm`` makes a chain without blocks on another EVM, see ``revm_chain``."""
         people = [COORDINATOR, WATCHER, STRANGER, *members]
-        alloc = {Address(a.address): Wei(100 * ETHER) for a in people}
-        node = EmbeddedNode.create_or_open(None, GenesisConfig(alloc=alloc, coinbase=MINER))
-        w3 = Web3(EmbeddedProvider(Dispatcher(node, dev=True)))
-        transactor = Transactor(rpc_of(w3), max_fee_wei=Wei(2 * 10**9))
+        genesis = GenesisConfig(
+            alloc={Address(a.address): Wei(100 * ETHER) for a in people}, coinbase=MINER
+        )
+        node, w3, transactor = bare_chain(genesis) if revm else embedded_chain(genesis)
         federation = Federation.deploy(w3, COORDINATOR, agreed or terms(), transactor=transactor)
         referee = Referee.deploy(
             w3,

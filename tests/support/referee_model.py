@@ -7,16 +7,28 @@ the call out. Rounds are told to it, and whether they are wrong.
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from coordinator.core.disputes import CaseKind
+
 WAITING, ANSWERED, CLOSED = 1, 2, 3
 SEALED, SETTLED, FINAL, VOID = "sealed", "settled", "final", "void"
+
+SETTLEMENT = (CaseKind.PAYMENTS, CaseKind.SCORE, CaseKind.REWARD)
+"""Kinds of which there is nothing before a round is settled."""
+RIGHT = {
+    CaseKind.AGGREGATE: "dispute: chunk is right",
+    CaseKind.TOTALS: "dispute: totals are right",
+    CaseKind.PAYMENTS: "dispute: payments are right",
+    CaseKind.CONTRIBUTOR: "dispute: signature is right",
+}
+"""Refusals of a proof over a round in which nothing of the kind is wrong."""
 
 
 @dataclass
 class ModelRound:
-    """A committed round; ``wrong`` says whether its aggregate is."""
+    """A committed round; ``wrong`` says what of it is, ``None`` for nothing."""
 
     number: int
-    wrong: bool
+    wrong: CaseKind | None
     status: str = SEALED
     settled_at: int = 0
     held_until: int = 0
@@ -28,14 +40,14 @@ class ModelCase:
 
     number: int
     round: int
-    column: bool
+    kind: CaseKind
     challenger: str
     deposit: int
     due: int
     state: int = WAITING
     rooted: bool = False
     honest: bool = True
-    entry: bool = False
+    entry: int | None = None
     demands: int = 0
 
 
@@ -86,7 +98,7 @@ class RefereeModel:
 
     # Rounds ------------------------------------------------------------------------------
 
-    def commit(self, number: int, wrong: bool) -> None:
+    def commit(self, number: int, wrong: CaseKind | None) -> None:
         self.rounds[number] = ModelRound(number, wrong)
 
     def settle(self, number: int, now: int) -> None:
@@ -115,8 +127,12 @@ class RefereeModel:
         round_ = self.rounds[number]
         round_.held_until = max(round_.held_until, due + self.answer_s)
 
-    def ask(self, who: str, number: int, column: bool, now: int) -> str:
+    def ask(self, who: str, number: int, kind: CaseKind, deposit: int, now: int) -> str:
         round_ = self.rounds[number]
+        if kind in SETTLEMENT and not round_.settled_at:
+            return "dispute: round not settled"
+        if deposit != self.deposit:
+            return "dispute: wrong deposit"
         if round_.status not in (SEALED, SETTLED):
             return "dispute: round not live"
         if round_.status == SETTLED:
@@ -125,27 +141,46 @@ class RefereeModel:
                 return "dispute: window closed"
         case_id = len(self.cases) + 1
         due = self._due(now)
-        self.cases[case_id] = ModelCase(case_id, number, column, who, self.deposit, due)
+        self.cases[case_id] = ModelCase(case_id, number, kind, who, self.deposit, due)
         self.held += self.deposit
         self._hold(number, due)
         return ""
 
-    def answer(self, case_id: int, now: int, *, honest: bool = True) -> str:
-        """Answer a column, an entry, or with data, whichever is asked."""
+    def answer_column(self, who: str, case_id: int, now: int, *, honest: bool) -> str:
         case = self.cases[case_id]
-        if case.state != WAITING:
-            return "dispute: nothing to answer"
-        if now >= case.due:
-            return "dispute: too late to answer"
-        if not case.column:
-            self._close(case, self.coordinator)
-            return ""
-        if not case.rooted:
-            case.rooted, case.honest = True, honest
-        case.state, case.due, case.entry = ANSWERED, now + self.answer_s, False
+        if who != self.coordinator:
+            return "role: not coordinator"
+        refused = self._not_waiting(case, now)
+        if refused:
+            return refused
+        if not case.kind.is_column or case.rooted:
+            return "dispute: other kind of case"
+        case.rooted, case.honest = True, honest
+        self._answered(case, now)
         return ""
 
-    def demand_entry(self, who: str, case_id: int, now: int) -> str:
+    def answer(self, case_id: int, now: int, flaw: str) -> str:
+        """Answer with an entry, or with data; ``flaw`` is the reason to refuse it by itself."""
+        case = self.cases[case_id]
+        refused = self._not_waiting(case, now) or flaw
+        if refused:
+            return refused
+        if case.kind.is_column:
+            self._answered(case, now)
+        else:
+            self._close(case, self.coordinator)
+        return ""
+
+    @staticmethod
+    def _not_waiting(case: ModelCase, now: int) -> str:
+        if case.state != WAITING:
+            return "dispute: nothing to answer"
+        return "dispute: too late to answer" if now >= case.due else ""
+
+    def _answered(self, case: ModelCase, now: int) -> None:
+        case.state, case.due, case.entry = ANSWERED, now + self.answer_s, None
+
+    def demand_entry(self, who: str, case_id: int, index: int, n: int, now: int) -> str:
         case = self.cases[case_id]
         if case.state != ANSWERED or not case.rooted:
             return "dispute: no such column"
@@ -155,20 +190,22 @@ class RefereeModel:
             return "dispute: too late to refute"
         if case.demands >= 32:
             return "dispute: too many demands"
+        if index > n:
+            return "dispute: index out of range"
         if self.convictable(case.round, now):
             return "dispute: round not live"
         due = self._due(now)
-        case.state, case.due, case.entry = WAITING, due, True
+        case.state, case.due, case.entry = WAITING, due, index
         case.deposit += self.deposit
         case.demands += 1
         self.held += self.deposit
         self._hold(case.round, due)
         return ""
 
-    def convict(self, who: str, number: int, now: int) -> str:
-        """A direct proof of a wrong aggregate."""
-        if not self.rounds[number].wrong:
-            return "dispute: chunk is right"
+    def convict(self, who: str, number: int, kind: CaseKind, now: int) -> str:
+        """A proof in one transaction, of a wrong aggregate or a forged signature."""
+        if self.rounds[number].wrong is not kind:
+            return RIGHT[kind]
         return self._convict(number, who, now)
 
     def refute(self, case_id: int, now: int) -> str:
@@ -176,8 +213,8 @@ class RefereeModel:
         case = self.cases[case_id]
         if not case.rooted:
             return "dispute: no such entry"
-        if case.honest and not self.rounds[case.round].wrong:
-            return "dispute: chunk is right"
+        if case.honest and self.rounds[case.round].wrong is not case.kind:
+            return RIGHT[case.kind]
         if case.state == CLOSED:
             return "dispute: no such column"
         if case.state == ANSWERED and now >= case.due:

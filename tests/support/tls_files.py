@@ -40,13 +40,14 @@ def make_tls(
     days: tuple[float, float] = (-1, 90),
     names: tuple[str, ...] = ("localhost",),
     addresses: tuple[str, ...] = ("127.0.0.1",),
+    authority: str = "test authority",
 ) -> TlsFiles:
     """Write an authority and one certificate, valid for ``days`` around now."""
     folder.mkdir(parents=True, exist_ok=True)
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     start, end = (NOW + timedelta(days=day) for day in days)
     ca = (
-        x509.CertificateBuilder(_name("test authority"), _name("test authority"))
+        x509.CertificateBuilder(_name(authority), _name(authority))
         .public_key(ca_key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOW - timedelta(days=900))
@@ -57,7 +58,7 @@ def make_tls(
     alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
     alternatives += [x509.IPAddress(ipaddress.ip_address(text)) for text in addresses]
     issued = (
-        x509.CertificateBuilder(_name("test authority"), _name("coordinator"))
+        x509.CertificateBuilder(_name(authority), _name("coordinator"))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)

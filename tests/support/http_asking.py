@@ -1,0 +1,93 @@
+"""Raw requests to a server under test: exactly what is asked for, and nothing put right."""
+
+import http.client
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer; header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    data: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Asks one server, a connection a request."""
+
+    url: str
+    ca: Path | None = None
+
+    @property
+    def port(self) -> int:
+        port = urlsplit(self.url).port
+        assert port is not None
+        return port
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context(cafile=str(self.ca)) if self.ca else None
+
+    def connect(self) -> http.client.HTTPConnection:
+        if self.context is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=self.context)
+
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+    ) -> Said:
+        connection = self.connect()
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            named = {name.lower(): value for name, value in answer.getheaders()}
+            return Said(answer.status, named, answer.read())
+        finally:
+            connection.close()
+
+    def rpc(self, method: str, *params: Any, **headers: str) -> Said:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        sent = {"Content-Type": "application/json", **headers}
+        return self.ask("/rpc", "POST", body.encode(), sent)
+
+    def raw(self) -> socket.socket:
+        """A connection on which nothing has been said; TLS is spoken already where there is."""
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        if self.context is None:
+            return plain
+        return self.context.wrap_socket(plain, server_hostname="localhost")
+
+
+def samples(page: str) -> dict[str, float]:
+    """Read a page of metrics strictly: every sample by its name and labels."""
+    found: dict[str, float] = {}
+    kinds: dict[str, str] = {}
+    for line in page.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name not in kinds, f"{name} has two types"
+            kinds[name] = kind
+        elif not line.startswith("# HELP "):
+            name, _, value = line.rpartition(" ")
+            family = name.split("{")[0]
+            bare = family.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
+            assert family in kinds or kinds.get(bare) == "histogram", line
+            assert name not in found, f"{name} is there twice"
+            found[name] = float(value)
+    return found
