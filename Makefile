@@ -44,12 +44,29 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: check anvil
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_FLAGS)
+# Federations of real processes mostly wait (for Flower's polling, for heartbeats), so they run
+# beside the suites that compute; what they print comes at the end.
+PYTEST := $(BIN)/python -m pytest --dist worksteal --durations 12 --durations-min 5
+WAITING := tests/e2e/federation
 
-# Hours: 375 random histories of 500 calls, 100,000 generated disputes.
+test: check anvil
+	@mkdir -p build; \
+	$(PYTEST) -n $(JOBS) $(WAITING) $(PYTEST_FLAGS) >build/federation.log 2>&1 & beside=$$!; \
+	$(PYTEST) -n $(JOBS) --ignore $(WAITING) $(PYTEST_FLAGS); computing=$$?; \
+	wait $$beside; waiting=$$?; cat build/federation.log; \
+	test $$computing -eq 0 && test $$waiting -eq 0
+
+# 375 random histories of 500 calls for each machine, 10,000 examples of each property, 100,000
+# attempts on honest rounds and 100,000 altered rounds: docs/disputes.md has what came of it.
 fuzz: $(STAMP) anvil
-	FEDPROOF_FUZZ=1 $(BIN)/python -m pytest -n $(JOBS) --timeout 0 tests/contracts tests/property
+	FEDPROOF_FUZZ=1 $(BIN)/python -m pytest -n $(JOBS) --timeout 0 -rP \
+		$(FUZZED) $(PYTEST_FLAGS)
+
+FUZZED := tests/property tests/contracts/test_federation_machine.py \
+	tests/contracts/referee/test_referee_machine.py tests/contracts/test_contract_words.py \
+	tests/contracts/test_federation_rewards.py tests/contracts/test_federation_evidence.py \
+	tests/chain/test_chain_admission.py tests/unit/core/scoring tests/unit/core/disputes \
+	tests/unit/core/test_wire.py
 
 format: $(STAMP)
 	$(BIN)/ruff format .

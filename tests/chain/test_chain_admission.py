@@ -3,6 +3,7 @@
 import pytest
 import rlp
 from eth_account import Account
+from histories import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,7 +58,7 @@ class TestForm:
         assert code_of(alice.sign(data=data + b"\x01" * 200, gas=gas)) == "too-large"
 
     @given(data=st.data())
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     def test_damaged_transactions_are_refused_or_differ(self, data):
         account = Account.from_key(b"\x01" * 32)
         kind = data.draw(st.sampled_from([0, 2]))
@@ -74,7 +75,7 @@ class TestForm:
         assert decoded.sender.hex() != account.address[2:].lower()
 
     @given(raw=st.binary(max_size=300))
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=examples(300), deadline=None)
     def test_random_bytes_are_refused_by_name(self, raw):
         assert code_of(raw)
 

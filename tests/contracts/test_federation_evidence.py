@@ -13,6 +13,7 @@ from federation_world import (
     World,
     digest,
 )
+from histories import examples as usual
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -269,7 +270,9 @@ def test_an_accuser_of_itself_still_loses(opened: World) -> None:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=usual(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(number=UINT64, base=BYTES32, update=BYTES32, examples=UINT64, metrics=BYTES32)
 def test_digests_agree_and_signatures_recover(

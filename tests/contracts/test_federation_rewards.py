@@ -13,6 +13,7 @@ from federation_world import (
     rewards_root,
     settle_call,
 )
+from histories import FUZZ, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -137,7 +138,9 @@ def test_an_inner_node_is_no_leaf(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def rich() -> Iterator[World]:
-    world = World.create(replace(TERMS, round_budget_wei=BUDGET * 10**4, challenge_window_s=0))
+    world = World.create(
+        replace(TERMS, round_budget_wei=BUDGET * 10**4, challenge_window_s=0), revm=FUZZ
+    )
     world.populate()
     world.send(STRANGER, calls.fund(BUDGET * 10**4))
     world.open(1)
@@ -147,7 +150,7 @@ def rich() -> Iterator[World]:
 
 
 @settings(
-    max_examples=25,
+    max_examples=examples(25),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from histories import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +53,7 @@ def oracle(kind: str, rows: list[list[int]], weights: list[int], f: int) -> list
 
 
 @given(cohorts())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_every_rule_equals_the_big_integer_oracle(cohort):
     rows, weights, f, _ = cohort
     for kind in AGGREGATORS:
@@ -61,7 +62,7 @@ def test_every_rule_equals_the_big_integer_oracle(cohort):
 
 
 @given(cohorts())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_order_of_arrival_and_storage_do_not_matter(cohort):
     rows, weights, f, order = cohort
     together = np.array(rows, np.int32)
@@ -77,7 +78,7 @@ def test_order_of_arrival_and_storage_do_not_matter(cohort):
 
 
 @given(cohorts(), st.integers(-(1 << 20), 1 << 20))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_translation(cohort, shift):
     rows, weights, f, _ = cohort
     updates = np.clip(np.array(rows, np.int64), -(1 << 30), 1 << 30).astype(np.int32)
@@ -90,7 +91,7 @@ def test_translation(cohort, shift):
 
 
 @given(cohorts(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_hostile_rows_stay_within_the_honest_range(cohort, data):
     rows, _, f, order = cohort
     updates = np.array(rows, np.int32)
@@ -109,7 +110,7 @@ def test_hostile_rows_stay_within_the_honest_range(cohort, data):
     st.integers(0, 1 << 17) | st.integers(0, (1 << 32) - 1),
     st.integers(0, 1 << 16),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_server_step_equals_the_big_integer_oracle(pairs, lr_q16, momentum_q16):
     delta, velocity = (np.array(values, np.int32) for values in zip(*pairs, strict=True))
     next_velocity = [((momentum_q16 * v + (1 << 15)) >> 16) + u for u, v in pairs]
@@ -127,7 +128,7 @@ def test_server_step_equals_the_big_integer_oracle(pairs, lr_q16, momentum_q16):
 
 
 @given(st.lists(st.tuples(int32_values, int32_values), min_size=1, max_size=6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_new_model_is_the_exact_sum_or_an_error(pairs):
     model, step = (np.array(values, np.int32) for values in zip(*pairs, strict=True))
     expected = [a + b for a, b in pairs]

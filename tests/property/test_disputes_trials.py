@@ -42,18 +42,15 @@ from coordinator.core.disputes import record_moves as ask
 
 FUZZ = bool(os.environ.get("FEDPROOF_FUZZ"))
 SHARES = 20 if FUZZ else 4
-HONEST_ATTEMPTS = 100_000 // SHARES if FUZZ else 75
-ALTERED_ROUNDS = 100_000 // SHARES if FUZZ else 60
+HONEST_ATTEMPTS = 100_000 // SHARES if FUZZ else 400
+ALTERED_ROUNDS = 100_000 // SHARES if FUZZ else 150
 ATTEMPTS_PER_ROUND = 12
 FACES = [CaseKind.AGGREGATE, CaseKind.TOTALS, CaseKind.PAYMENTS]
 
 
 @pytest.fixture(scope="module")
-def trials() -> Iterator[list[Trial]]:
-    made = [Trial.create(layout_base(d), layout_rule(d, c)) for d, c in LAYOUTS]
-    yield made
-    for trial in made:
-        trial.close()
+def trials() -> list[Trial]:
+    return [Trial.create(layout_base(d), layout_rule(d, c)) for d, c in LAYOUTS]
 
 
 def draft_on(rng: Random, trial: Trial) -> Draft:

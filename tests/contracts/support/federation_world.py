@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from chains import bare_chain, embedded_chain
 from eth_abi import encode
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -15,14 +16,11 @@ from contracts.artifacts import Artifact, artifact_from_json
 from contracts.calls import Call
 from contracts.chain.genesis import GenesisConfig
 from contracts.chain.node import EmbeddedNode
-from contracts.chain.provider import EmbeddedProvider
-from contracts.chain.rpc import Dispatcher
 from contracts.compile import compile_contract
 from contracts.events import FederationEvent
 from contracts.federation import Federation
 from contracts.records import Terms
-from contracts.rpc import rpc_of
-from contracts.transactions import Receipt, Transactor
+from contracts.transactions import Receipt
 from coordinator.core.errors import TransactionRevertedError
 from coordinator.core.signing import sign_update
 from coordinator.core.types import (
@@ -135,14 +133,14 @@ class World:
         terms: Terms = TERMS,
         accounts: list[LocalAccount] = EVERYONE,
         wealth: int = 100 * ETHER,
+        *,
+        revm: bool = False,
         **genesis: Any,
     ) -> "World":
+        """``revm`` makes a chain without blocks on another EVM, see ``revm_chain``."""
         alloc = {account.address: wealth for account in accounts}
-        genesis = GenesisConfig(alloc=alloc, **{"coinbase": MINER, **genesis})
-        node = EmbeddedNode.create_or_open(None, genesis)
-        w3 = Web3(EmbeddedProvider(Dispatcher(node, dev=True)))
-        # A fixed fee cap: the tests look at balances, not at fees.
-        transactor = Transactor(rpc_of(w3), max_fee_wei=2 * 10**9)
+        start = GenesisConfig(alloc=alloc, **{"coinbase": MINER, **genesis})
+        node, w3, transactor = bare_chain(start) if revm else embedded_chain(start)
         return cls(node, w3, Federation.deploy(w3, COORDINATOR, terms, transactor=transactor))
 
     def populate(self) -> "World":

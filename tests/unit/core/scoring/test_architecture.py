@@ -66,7 +66,7 @@ def altered(**changes) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "architecture is not JSON"),
+        ("{", "architecture: not JSON"),
         ("[]", "architecture has keys list"),
         (altered(extra=1), "architecture has keys"),
         (altered(layers={}), "must be lists"),

@@ -1,6 +1,7 @@
 """Inner products, exact where floats and int64 are not."""
 
 import numpy as np
+from histories import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ def dot(a, b) -> int:
 
 
 @given(st.lists(vectors, min_size=0, max_size=4), st.lists(vectors, min_size=0, max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_equals_python_integers(left, right):
     found = inner_products(
         [np.array(row, np.int32) for row in left], [np.array(row, np.int32) for row in right]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from histories import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,7 +94,7 @@ magnitudes = st.sampled_from([1 << 4, 1 << 12, 1 << 20, 1 << 26, 1 << 29])
 
 
 @given(magnitudes, magnitudes, st.integers(0, 1 << 32), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_every_size_of_value_equals_the_big_integer_oracle(weights, inputs, seed, bias):
     rng = np.random.default_rng(seed)
     model = Architecture((Linear(3, 4, bias), Relu(), Linear(4, 2)), (3,), 20, 12)
