@@ -1,0 +1,129 @@
+"""Founding the hospitals' federation: the file a coordinator would write, and carrying folders."""
+
+import json
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from clients.founding.found import Founded, found
+from simulations.hospitals.data import HospitalData
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The two ports of a coordinator."""
+
+    http: int
+    superlink: int
+
+    @classmethod
+    def free(cls) -> "Ports":
+        """Return two that nobody uses now."""
+        with socket.socket() as one, socket.socket() as two:
+            for probe in (one, two):
+                probe.bind((HOST, 0))
+            return cls(one.getsockname()[1], two.getsockname()[1])
+
+
+def founding_file(data: HospitalData, rounds: int, ports: Ports, rpc: str = "") -> str:
+    """Return a ``federation.toml`` for hospitals; ``rpc`` is another node's than the embedded."""
+    features = data.features
+    lists = "\n".join(
+        f"{key} = {json.dumps(value)}"
+        for key, value in (
+            ("names", features.names),
+            ("mean", features.mean),
+            ("scale", features.scale),
+            ("label", features.label),
+        )
+    )
+    people = "".join(f'\n[[participants]]\nname = "{one.name}"\n' for one in data.hospitals)
+    return f"""\
+# {data.title}
+name = "hospitals"
+seed = 3
+
+[input]
+shape = [{len(features.names)}]
+classes = 2
+
+[features]
+{lists}
+
+[model]
+kind = "logistic"
+
+[training]
+epochs = 2
+batch_size = 16
+learning_rate = 0.05
+weight_decay = 0.01
+
+[aggregator]
+kind = "fedavg"
+examples_cap = 250          # the largest hospital has 227 patients to learn from
+
+[numbers]
+norm_bound = 10.0
+
+[stake]
+minimum_wei = "5 ether"
+
+[rewards]
+round_budget_wei = "1 ether"
+
+[round]
+min_contributors = 3        # one hospital may be away
+min_online = {len(data.hospitals)}
+duration_s = 120
+rounds = {rounds}
+
+[windows]
+challenge_window_s = 5
+unbonding_s = 600
+answer_s = 60
+
+[chain]
+rpc = "{rpc}"
+
+[host]
+host = "{HOST}"
+http_port = {ports.http}
+superlink_port = {ports.superlink}
+{people}"""
+
+
+def found_hospitals(
+    data: HospitalData, folder: Path, rounds: int, ports: Ports, rpc: str = ""
+) -> Founded:
+    """Found the federation in ``folder/coordinator``, and carry each hospital its own folder.
+
+    Raises
+    ------
+    FedproofError
+        As :func:`clients.founding.found.found`.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config = folder / "federation.toml"
+    config.write_text(founding_file(data, rounds, ports, rpc), encoding="utf-8")
+    founded = found(config, folder / "coordinator")
+    for one in data.hospitals:
+        place = folder / one.name
+        founded.folder.participant(one.name).rename(place)
+        (place / "data.csv").write_text(one.csv(data.features), encoding="utf-8")
+        _adjust(place / "participant.toml")
+    return founded
+
+
+def _adjust(settings: Path) -> None:
+    """Edit a hospital's settings as it would itself: its data, and no claims before the end."""
+    text = settings.read_text(encoding="utf-8")
+    for line, wanted in (
+        ('path = "data.csv"', 'path = "data.csv"\nfill = "mean"  # empty cells: the agreed mean'),
+        ('claim_above_wei = "0.1 ether"', "claim_above_wei = 0  # fedproof claim does it"),
+    ):
+        assert line in text, line
+        text = text.replace(line, wanted)
+    settings.write_text(text, encoding="utf-8")

@@ -1,0 +1,172 @@
+"""What anybody can see of the running federation: through its RPC and its store, by its own eyes.
+
+Models are fetched by the root that is on chain, re-hashed, and tried on the patients that were kept
+out of training.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clients.networks import build_network, load_weights
+from contracts.federation import Federation
+from contracts.http_client import HttpClient
+from contracts.http_provider import web3_at
+from contracts.records import RoundState, RoundStatus
+from coordinator.adapters.http_store import HttpStore
+from coordinator.core.errors import FedproofError
+from coordinator.core.fixedpoint import dequantise
+from coordinator.core.types import Address, RoundId
+from coordinator.settings.agreement import FederationAgreement
+from simulations.hospitals.data import Hospital
+
+_STATUS_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class RoundView:
+    """One round that is over. ``correct`` are shares of test patients, by hospital; then all."""
+
+    number: int
+    status: str
+    contributors: int
+    paid_wei: int
+    model_root: bytes
+    correct: tuple[float, ...]
+    correct_all: float
+
+
+@dataclass(frozen=True, slots=True)
+class HospitalView:
+    """One hospital now; ``state`` is what its daemon says."""
+
+    name: str
+    state: str
+    online: bool
+    trained: int
+    bond_wei: int
+    claimed_wei: int
+
+
+class FederationView:
+    """A reader of a federation that is running."""
+
+    def __init__(
+        self,
+        agreement: FederationAgreement,
+        rpc: str,
+        store: str,
+        ca_file: Path | None,
+        hospitals: Sequence[Hospital],
+        addresses: Sequence[Address],
+        states: Sequence[Path],
+    ) -> None:
+        self.rpc, self.store_url, self.ca_file = rpc, store, ca_file
+        self._agreement = agreement
+        self._hospitals, self._addresses, self._states = hospitals, addresses, states
+        architecture = agreement.core_architecture
+        assert architecture is not None
+        self._network = build_network(architecture)
+        self._store = HttpStore(store, ca_file=ca_file)
+        self._status = HttpClient(store, ca_file=ca_file, attempts=1)
+        self._federation: Federation | None = None
+
+    @property
+    def federation(self) -> Federation:
+        """The contract, once the service answers."""
+        if self._federation is None:
+            w3 = web3_at(self.rpc, ca_file=self.ca_file)
+            self._federation = Federation(w3, Address(self._agreement.contract))
+        return self._federation
+
+    def is_up(self) -> bool:
+        """Return whether chain and store answer."""
+        try:
+            self._service()
+            return bool(self.federation.head().member_count >= 0)
+        except (OSError, ValueError, FedproofError):
+            return False
+
+    def rounds(self, after: int) -> list[RoundView]:
+        """Return the rounds above a number that are settled, final or void."""
+        found = []
+        for number in range(after + 1, self.federation.head().last_opened + 1):
+            state = self.federation.round(RoundId(number))
+            if state.status in (RoundStatus.NONE, RoundStatus.OPEN, RoundStatus.SEALED):
+                break
+            found.append(self._round(state))
+        return found
+
+    def last_final(self) -> int:
+        """Return the number of the last final round."""
+        return int(self.federation.head().final_round)
+
+    def hospitals(self) -> list[HospitalView]:
+        """Return how each hospital is."""
+        online = {str(a).lower() for a in self._service()["contributors"]["online"]}
+        rows = zip(self._hospitals, self._addresses, self._states, strict=True)
+        return [
+            self._hospital(one, address, state, address.lower() in online)
+            for one, address, state in rows
+        ]
+
+    def phase(self) -> str:
+        """Return what the service says it is doing."""
+        return str(self._service()["phase"])
+
+    def _service(self) -> dict[str, Any]:
+        answer = self._status.get("/status", limit_bytes=_STATUS_BYTES)
+        status: dict[str, Any] = json.loads(answer.data)
+        return status
+
+    def _hospital(self, one: Hospital, address: Address, state: Path, online: bool) -> HospitalView:
+        account = self.federation.account(address)
+        told = _told(state)
+        return HospitalView(
+            one.name,
+            str(told.get("state", "starting")),
+            online,
+            int(told.get("trained", 0)),
+            account.bond_wei,
+            account.claimed_wei,
+        )
+
+    def _round(self, state: RoundState) -> RoundView:
+        is_void = state.status is RoundStatus.VOID
+        correct, everybody = ((), 0.0) if is_void else self._tested(state.new_model_root)
+        return RoundView(
+            int(state.round_id),
+            state.status.name.lower(),
+            state.n,
+            state.paid_wei,
+            state.new_model_root,
+            correct,
+            everybody,
+        )
+
+    def _tested(self, root: bytes) -> tuple[tuple[float, ...], float]:
+        """Return the share of test patients a model is right about: by hospital, and of all."""
+        import torch
+
+        manifest = self._agreement.core_manifest
+        load_weights(self._network, dequantise(self._store.get_vector(root, manifest), manifest))
+        right = []
+        with torch.no_grad():
+            for one in self._hospitals:
+                guesses = self._network(torch.from_numpy(one.test_x)).argmax(1).numpy()
+                right.append(guesses == one.test_y)
+        everybody = np.concatenate(right)
+        return tuple(float(part.mean()) for part in right), float(everybody.mean())
+
+
+def _told(state: Path) -> dict[str, Any]:
+    """Return what a daemon wrote about itself; nothing before it has."""
+    try:
+        told = json.loads(state.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
