@@ -77,7 +77,7 @@ class RoundConductor:
     @property
     def is_complete(self) -> bool:
         """Whether all rounds that were asked for are sealed."""
-        return 0 < self._pace.rounds <= self.height
+        return bool(self._pace.rounds) and self._pace.rounds <= self.height
 
     def beat(self, nodes: Sequence[int]) -> Beat:
         """Say what to do now, with these nodes connected."""

@@ -194,7 +194,8 @@ class Engine:
             self.sync_nodes()
             self._clean = True
         if self._run_id is not None and (fault := self._fault()):
-            _log.warning("the run is over", extra=fields(run=self._run_id, reason=fault))
+            level = logging.WARNING if self._wanted() else logging.INFO
+            _log.log(level, "the run is over", extra=fields(run=self._run_id, reason=fault))
             self._forget_run(control)
         if self._run_id is None and self._wanted() and time.monotonic() >= self._next_start:
             self._start_run(control)

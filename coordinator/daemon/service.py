@@ -25,6 +25,7 @@ from coordinator.core.errors import FedproofError
 from coordinator.core.types import Address, Wei
 from coordinator.daemon.board import StatusBoard
 from coordinator.daemon.chain import open_service_chain
+from coordinator.daemon.chain_duty import ChainDuty
 from coordinator.daemon.conductor import RoundConductor
 from coordinator.daemon.desk import Desk
 from coordinator.daemon.engine import Engine
@@ -49,7 +50,7 @@ ROLE: Final = "coordinator"
 _CHILDREN_GRACE_S: Final = 5.0
 _UPKEEP_S: Final = 4.0
 _REGISTRY_EVERY_S: Final = 2.0
-_DISPUTES_EVERY_S: Final = {True: 1.0, False: 4.0}
+_LOOK_EVERY_S: Final = {True: 0.5, False: 2.0}
 """By whether the chain is embedded: another node is not to be asked all the time."""
 _log = logging.getLogger("fedproof.coordinator")
 
@@ -124,11 +125,19 @@ class CoordinatorService:
         self.conductor = RoundConductor(
             self.chain.ledger, self.rounds, roster, plan.pace(terms), self.stopping.is_set
         )
-        self.responder = Responder(
+        responder = Responder(
             self.chain.federation,
             self.chain.referee,
             RoundReader(self.chain.federation, self.store),
             account,
+        )
+        self.duty = ChainDuty(
+            self.rounds,
+            responder,
+            self.chain.ledger,
+            self._block_number,
+            self.chain.referee.settings.answer_s,
+            self.lock,
         )
         self.desk = Desk(
             self.rounds,
@@ -229,30 +238,19 @@ class CoordinatorService:
         )
 
     def _duties(self) -> list[Duty]:
-        often = _DISPUTES_EVERY_S[self.chain.is_embedded]
         return [
-            Duty("disputes", self._answer, often),
-            Duty("finality", self._finalise, often),
-            Duty("presence", self._show_presence, 1.0),
+            Duty("chain", self.duty.step, _LOOK_EVERY_S[self.chain.is_embedded]),
+            Duty("status", self._show_presence, 1.0),
             Duty("registry", self.engine.sync_nodes, _REGISTRY_EVERY_S),
         ]
 
-    def _answer(self) -> None:
-        with self.lock:
-            for given in self.responder.step():
-                _log.warning(
-                    "answered a question of a dispute",
-                    extra=fields(case=given.case_id, round=given.round_id, kind=given.kind),
-                )
-            self.responder.settle()
-
-    def _finalise(self) -> None:
-        with self.lock:
-            self.rounds.finalize_ready()
+    def _block_number(self) -> int:
+        node = self.chain.node
+        return self.chain.federation.block().number if node is None else node.head_number
 
     def _show_presence(self) -> None:
         self.board.set_online(self.conductor.attendance.present.values())
-        if not self._wants_rounds():
+        if self.plan.settings.round.rounds and not self._wants_rounds():
             self.board.set_phase("complete")
 
     def _settle_the_past(self) -> None:
@@ -262,7 +260,7 @@ class CoordinatorService:
                 self.rounds.catch_up()
         except FedproofError as error:
             _log.error("catching up: %s", error)
-            self.board.hinder("finality", str(error))
+            self.board.hinder("chain", str(error))
 
     def _wants_rounds(self) -> bool:
         with self.lock:
