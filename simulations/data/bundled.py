@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import datasets
 
 from simulations.data.dataset import Dataset, split_by_class
 from simulations.schema import BreastCancerData, DigitsData
@@ -12,6 +11,8 @@ PIXEL_MAX = 16.0
 
 def load_digits(config: DigitsData, rng: np.random.Generator) -> Dataset:
     """Load 1,797 handwritten digits as ``(1, 8, 8)`` images with values from 0 to 1."""
+    from sklearn import datasets  # 2 s and 100 MB, and only here
+
     bunch = datasets.load_digits()
     x = (bunch.images / PIXEL_MAX).astype(np.float32)[:, None, :, :]
     y = bunch.target.astype(np.int64)
@@ -26,6 +27,8 @@ def load_breast_cancer(config: BreastCancerData, rng: np.random.Generator) -> Da
     training examples: a federation would agree on them once, before training. The test part
     never enters them.
     """
+    from sklearn import datasets
+
     bunch = datasets.load_breast_cancer()
     y = bunch.target.astype(np.int64)
     names = tuple(str(name) for name in bunch.target_names)
