@@ -62,7 +62,7 @@ class HttpClient:
     ca_file
         PEM certificates of the only authorities to trust; the system's own by default.
     timeout_s
-        Longest silence; an answer may take that plus its size at 50 kB/s in all.
+        Longest silence. From then on an answer must have come at 50 kB/s on the whole.
     attempts
         How often to try where a connection fails, with growing pauses.
 
@@ -152,7 +152,6 @@ class HttpClient:
         self, method: str, url: str, body: bytes, headers: dict[str, str], limit_bytes: int
     ) -> Answer:
         sent = {"Accept-Encoding": "identity", "User-Agent": "fedproof", **headers}
-        end = time.monotonic() + self._timeout_s + limit_bytes / SLOWEST_BYTES_PER_S
         try:
             response = self._pool.request(
                 method,
@@ -164,7 +163,7 @@ class HttpClient:
                 redirect=False,
             )
             try:
-                data = _read(response, limit_bytes, end)
+                data = _read(response, limit_bytes, self._timeout_s)
             except BaseException:
                 response.close()  # what is left of the answer is not waited for
                 raise
@@ -178,19 +177,22 @@ class HttpClient:
         return Answer(response.status, named, data)
 
 
-def _read(response: urllib3.BaseHTTPResponse, limit_bytes: int, end: float) -> bytes:
-    """Read a body; memory grows with what has come, never with what is announced."""
+def _read(response: urllib3.BaseHTTPResponse, limit_bytes: int, patience_s: float) -> bytes:
+    """Read a body; memory grows with what has come, never with what is announced.
+
+    It must come at 50 kB/s on the whole, from ``patience_s`` on.
+    """
     announced = response.headers.get("content-length", "0")
     url = str(response.geturl() or "")
     if announced.isdigit() and int(announced) > limit_bytes:
         raise AnswerTooLongError(f"{url}: {announced} bytes, expected at most {limit_bytes}")
-    body = bytearray()
-    while piece := response.read(_PIECE_BYTES):
+    begun, body = time.monotonic(), bytearray()
+    while piece := response.read1(_PIECE_BYTES):
         body += piece
         if len(body) > limit_bytes:
             raise AnswerTooLongError(f"{url}: more than the {limit_bytes} bytes expected")
-        if time.monotonic() > end:
-            raise TimeoutError(f"only {len(body)} bytes have come in time")
+        if time.monotonic() > begun + patience_s + len(body) / SLOWEST_BYTES_PER_S:
+            raise TimeoutError(f"only {len(body)} bytes have come")
     return bytes(body)
 
 
