@@ -28,6 +28,7 @@ from simulations.schema.behaviours import (
     NanBehaviour,
     NoiseBehaviour,
     OutOfRangeBehaviour,
+    PeekBehaviour,
     ReplayBehaviour,
     SignFlipBehaviour,
     SilentBehaviour,
@@ -73,12 +74,15 @@ class Behaviour:
         Whether its update needs local training; otherwise give ``shape_update`` zeros.
     copies
         Whether the context must hold another contributor's previous update.
+    overhears
+        The contributor whose update of this very round it passes off as its own.
     """
 
     label: str = "honest"
     bonds: bool = True
     trains: bool = True
     copies: bool = False
+    overhears: int | None = None
 
     def shape_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:
         """Return the update to sign, shape ``(d,)``; ``update`` is what training gave."""
@@ -256,6 +260,8 @@ def _behaviour(config: BehaviourConfig) -> Behaviour:
             return Replay(kind, trains=False)
         case CopyBehaviour():
             return Copy(kind, trains=False, copies=True)
+        case PeekBehaviour(victim=victim):
+            return Behaviour(kind, overhears=victim)
         case NoiseBehaviour(scale=scale):
             return Noise(kind, scale=scale)
         case SignFlipBehaviour(scale=scale):

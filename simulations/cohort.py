@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import clients.flower_env  # noqa: F401  (before flwr)
 
 # isort: split
-from flwr.app import UserConfig
+from flwr.app import Context, UserConfig
 
 from coordinator.core.documents import contributor_entries
+from coordinator.core.errors import ConfigError
 from coordinator.core.types import Address, RoundId
 from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement
 from simulations.behaviours import behaviour_of
@@ -38,6 +39,20 @@ def node_configs(experiment: Experiment) -> dict[int, UserConfig]:
         if behaviour_of(experiment.behaviours, client).label == "equivocate":
             nodes[len(nodes) + FIRST_NODE] = {CLIENT: client, SHADOW: True}
     return nodes
+
+
+def client_of(context: Context) -> int:
+    """Return the number of the contributor that a node plays.
+
+    Raises
+    ------
+    ConfigError
+        If its configuration does not say.
+    """
+    client = context.node_config.get(CLIENT)
+    if type(client) is not int or client < 0:
+        raise ConfigError(f"node config: {CLIENT} is {client!r}, expected a number from 0")
+    return client
 
 
 def cohort_sampler(experiment: Experiment, nodes: Mapping[int, UserConfig]) -> "CohortSampler":

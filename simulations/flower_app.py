@@ -16,11 +16,12 @@ from flwr.app import Context, Message, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from clients.mods import VerifiableUpdates
+from clients.mods import VerifiableUpdates, no_queries
 from coordinator.core.errors import ConfigError
-from simulations.client_app import LocalContributor, SimulationSpec
+from simulations.client_app import LocalContributor
 from simulations.load import load_experiment
 from simulations.run import RunOptions, run_experiment
+from simulations.spec import SimulationSpec
 
 server = ServerApp()
 client = ClientApp(mods=[VerifiableUpdates(threads=None)])
@@ -48,6 +49,9 @@ def main(grid: Grid, context: Context) -> None:  # noqa: ARG001
 def train(message: Message, context: Context) -> Message:
     """Train on the node's share of the experiment's data."""
     return _contributor(context).train(message, context)
+
+
+client.query()(no_queries)
 
 
 @client.evaluate()

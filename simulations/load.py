@@ -5,13 +5,13 @@ was expected. Data sets are not touched here.
 """
 
 import difflib
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coordinator.core.errors import ConfigError
+from coordinator.core.canonical import parse_json
+from coordinator.core.errors import ConfigError, VerificationError
 from coordinator.settings.faults import options_by_kind
 from coordinator.settings.load import read_toml, validated
 from simulations.schema import Experiment
@@ -65,9 +65,9 @@ def experiment_from_json(data: bytes, source: str) -> Experiment:
         If the bytes are not JSON, or not an experiment of this version.
     """
     try:
-        raw = json.loads(data)
-    except ValueError as error:
-        raise ConfigError(f"{source}: not valid JSON: {error}") from error
+        raw = parse_json(data, source)
+    except VerificationError as error:
+        raise ConfigError(str(error)) from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{source}: expected a JSON object, found {type(raw).__name__}")
     return _validate(raw, source, ())

@@ -68,6 +68,7 @@ def agree(experiment: Experiment, dataset: Dataset) -> Agreement:
             max_examples=_MOST_EXAMPLES,
             min_stake_wei=Wei(experiment.stake.minimum_wei),
         ),
+        sealed=experiment.cohort.sealed,
     )
     shares = divide(experiment.partition, dataset, experiment.seed)
     vector = quantise(arrays, manifest)

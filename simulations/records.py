@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coordinator.core.errors import ConfigError
+from coordinator.core.canonical import parse_json
+from coordinator.core.errors import ConfigError, VerificationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,8 @@ def read_rounds(path: Path) -> list[RoundRecord]:
     records = []
     for number, line in enumerate(_text(path).splitlines(), 1):
         try:
-            records.append(RoundRecord(**json.loads(line)))
-        except (ValueError, TypeError) as error:
+            records.append(RoundRecord(**parse_json(line.encode(), "line")))
+        except (VerificationError, TypeError) as error:
             raise ConfigError(f"{path}, line {number}: not a round record: {error}") from error
     return records
 
@@ -101,9 +102,9 @@ def read_contributors(path: Path) -> list[ContributorRecord]:
         If the file is missing or not a list of contributor records.
     """
     try:
-        rows: Any = json.loads(_text(path))
+        rows: Any = parse_json(_text(path).encode(), path.name)
         return [ContributorRecord(**row) for row in rows]
-    except (ValueError, TypeError) as error:
+    except (VerificationError, TypeError) as error:
         raise ConfigError(f"{path}: not a list of contributor records: {error}") from error
 
 

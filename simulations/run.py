@@ -37,7 +37,7 @@ from coordinator.service import RoundService, publish_plan
 from coordinator.watch.findings import Notice
 from simulations.bookkeeping import NODE_PREFIX, Bookkeeper, Tester
 from simulations.chain_setup import SimulatedChain, claim_all, finalize_all, open_chain
-from simulations.client_app import FACTORY, SimulationSpec
+from simulations.client_app import FACTORY
 from simulations.cohort import CLIENT, cohort_sampler, node_configs, public_updates
 from simulations.convictions import COORDINATOR, coordinator_record
 from simulations.data import load_dataset
@@ -58,6 +58,7 @@ from simulations.records import (
 )
 from simulations.report import write_report
 from simulations.schema import Experiment
+from simulations.spec import SimulationSpec
 from simulations.tower import Watchtower
 
 _BOND_TOO_LOW = "stake: coordinator bond too low"
@@ -158,6 +159,11 @@ class Simulation:
         is_open = bool(last) and self.chain.ledger.round(last).status == "open"
         return int(last) - is_open
 
+    @property
+    def _pending(self) -> Path:
+        """Where contributors keep what they have committed to, while the run goes on."""
+        return self.folder.root / "pending"
+
     def train(self) -> None:
         """Run the rounds that are missing, unless the coordinator's bond runs out."""
         if self.completed_rounds:
@@ -178,7 +184,9 @@ class Simulation:
 
     def _train(self) -> None:
         options = self.options
-        spec = SimulationSpec(self.experiment, options.data_folder, self.folder.blobs)
+        spec = SimulationSpec(
+            self.experiment, options.data_folder, self.folder.blobs, self._pending
+        )
         with PoolGrid(
             FACTORY,
             self.nodes,
@@ -214,6 +222,7 @@ class Simulation:
             for number in range(1, self.completed_rounds + 1)
         ]
         self._write_records()
+        shutil.rmtree(self._pending, ignore_errors=True)  # what was signed and never revealed
         record = coordinator_record(self.chain, self.attempts, len(self.records) + 1)
         self.folder.write(self.folder.root / COORDINATOR, record)
         people = self.bookkeeper.contributor_records(self.records)

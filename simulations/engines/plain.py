@@ -16,12 +16,13 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
 from coordinator.core.types import RoundId
-from simulations.client_app import PLAIN_FACTORY, SimulationSpec
+from simulations.client_app import PLAIN_FACTORY
 from simulations.cohort import CohortSampler, cohort_sampler, node_configs
 from simulations.data import load_dataset
 from simulations.engines.process import PoolGrid
 from simulations.plan import agree
 from simulations.schema import Experiment
+from simulations.spec import SimulationSpec
 
 
 class SampledFedAvg(FedAvg):

@@ -27,6 +27,16 @@ class CopyBehaviour(_Behaviour):
     kind: Literal["copy"]
 
 
+class PeekBehaviour(_Behaviour):
+    """Free rider: signs what ``victim`` sends in the same round, which it overhears.
+
+    In a sealed round all it can overhear in time is a commitment, and commits to the same.
+    """
+
+    kind: Literal["peek"]
+    victim: int = Field(default=0, ge=0)
+
+
 class NoiseBehaviour(_Behaviour):
     """Free rider: Gaussian noise, ``scale`` times as long as an honest update."""
 
@@ -100,6 +110,7 @@ class SilentBehaviour(_Behaviour):
 BehaviourConfig = Annotated[
     ReplayBehaviour
     | CopyBehaviour
+    | PeekBehaviour
     | NoiseBehaviour
     | SignFlipBehaviour
     | EquivocateBehaviour

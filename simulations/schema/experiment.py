@@ -21,7 +21,7 @@ from coordinator.settings.terms import (
     TrimmedMeanAggregator,
 )
 from simulations.schema.attacks import AttackConfig
-from simulations.schema.behaviours import BehaviourConfig
+from simulations.schema.behaviours import BehaviourConfig, PeekBehaviour
 from simulations.schema.federation import Chain, Cohort, Watcher
 from simulations.schema.training import Data, DigitsData, Evaluation, IidPartition, Partition
 
@@ -243,8 +243,24 @@ def _behaviour_faults(experiment: Experiment) -> Iterator[str]:
                     f"name client {client}; a client has one behaviour"
                 )
             owner[client] = index
+        if isinstance(behaviour, PeekBehaviour):
+            yield from _peek_faults(f"behaviours[{index}]", behaviour, experiment)
         if behaviour.from_round > experiment.rounds:
             yield (
                 f"behaviours[{index}].from_round = {behaviour.from_round} is after the last of "
                 f"rounds = {experiment.rounds}"
             )
+
+
+def _peek_faults(name: str, peek: PeekBehaviour, experiment: Experiment) -> Iterator[str]:
+    clients = experiment.partition.clients
+    if peek.victim >= clients or peek.victim in peek.clients:
+        yield (
+            f"{name}.victim = {peek.victim} must be another client than clients = {peek.clients}, "
+            f"of partition.clients = {clients} numbered from 0"
+        )
+    if experiment.cohort.size < clients:
+        yield (
+            f"{name} overhears its victim in every round, but cohort.size = "
+            f"{experiment.cohort.size} leaves some of partition.clients = {clients} out"
+        )

@@ -2,7 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from coordinator.settings.base import Section
 from coordinator.settings.terms import Seconds
@@ -24,11 +29,19 @@ class Cohort(Section):
     """How many contributors a round has; 0 is resolved when the experiment is loaded.
 
     ``size`` 0 becomes every client; ``min_contributors`` 0 becomes the fewest updates the
-    aggregator's fault bound allows.
+    aggregator's fault bound allows. In a ``sealed`` federation contributors commit to their updates
+    before anybody uploads one.
     """
 
     size: int = Field(default=0, ge=0)
     min_contributors: int = Field(default=0, ge=0)
+    sealed: bool = False
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``sealed`` out where it is false: so experiments keep the digest they had."""
+        found: dict[str, Any] = fields(self)
+        return found if self.sealed else {k: v for k, v in found.items() if k != "sealed"}
 
 
 class Chain(Section):

@@ -8,7 +8,8 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-from coordinator.core.errors import ConfigError
+from coordinator.core.canonical import parse_json
+from coordinator.core.errors import ConfigError, VerificationError
 
 Shape = tuple[int, ...]
 
@@ -194,9 +195,9 @@ class Architecture:
             If the text is not such a document; names the key or layer.
         """
         try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"architecture is not JSON: {error}") from error
+            document = parse_json(text.encode(), "architecture")
+        except (VerificationError, UnicodeEncodeError) as error:
+            raise ConfigError(str(error)) from error
         names = {"activation_bits", "input_shape", "layers", "scale_bits"}
         if not isinstance(document, dict) or set(document) != names:
             found = sorted(document) if isinstance(document, dict) else type(document).__name__

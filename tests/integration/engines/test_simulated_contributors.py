@@ -12,7 +12,7 @@ from coordinator.adapters.store import DiskStore
 from coordinator.core.errors import ConfigError
 from coordinator.core.types import Address, RoundId, SigningDomain, Wei
 from coordinator.service import RoundService, publish_plan
-from simulations.client_app import FACTORY, SimulationSpec
+from simulations.client_app import FACTORY
 from simulations.cohort import cohort_sampler, node_configs, public_updates
 from simulations.data import load_dataset
 from simulations.engines.ledger_view import LedgerChainView
@@ -21,6 +21,7 @@ from simulations.engines.process import PoolGrid
 from simulations.identities import identities_of
 from simulations.plan import agree
 from simulations.schema import Experiment
+from simulations.spec import SimulationSpec
 
 KINDS = [
     "replay",
@@ -181,7 +182,7 @@ def test_the_plain_engine_trains_the_same_clients(tmp_path):
 def test_a_node_that_says_not_who_it_is_is_refused():
     from flwr.app import Context, RecordDict
 
-    from simulations.client_app import client_of
+    from simulations.cohort import client_of
 
     assert client_of(Context(1, 2, {"client": 3}, RecordDict(), {})) == 3
     for config in ({}, {"client": "3"}, {"client": -1}, {"client": True}):

@@ -383,7 +383,7 @@ def test_the_digest_is_of_what_is_meant_not_of_how_it_is_written(experiment):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"{", "config.json: not valid JSON: "),
+        (b"{", "config.json: not JSON "),
         (b"[]", "config.json: expected a JSON object, found list"),
         (b'{"rounds":0}', "config.json: rounds = 0: expected at least 1"),
         (b'{"format":"fedproof-experiment-2"}', 'expected "fedproof-experiment-1"'),
