@@ -1,0 +1,197 @@
+"""What must happen on time: duties in turn, the chain looked at when something is to be seen."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from coordinator.core.errors import StoreError
+from coordinator.core.types import Wei
+from coordinator.daemon import chain_duty, upkeep
+from coordinator.daemon.board import StatusBoard
+from coordinator.daemon.chain import SteadyClock
+from coordinator.daemon.chain_duty import ChainDuty
+from coordinator.daemon.upkeep import Duty, Upkeep
+
+
+@dataclass
+class Complaints:
+    heard: list[tuple[str, str]] = field(default_factory=list)
+
+    def __call__(self, what: str, why: str) -> None:
+        self.heard.append((what, why))
+
+
+def after(times: int, done: threading.Event, then: Callable[[int], None]) -> Callable[[], None]:
+    """Return a duty that counts, does ``then`` each time and tells when it is enough."""
+    count = 0
+
+    def do() -> None:
+        nonlocal count
+        count += 1
+        if count >= times:
+            done.set()
+        then(count)
+
+    return do
+
+
+def test_a_failing_duty_is_told_once_and_tried_again_and_stops_no_other():
+    done, complaints, others = threading.Event(), Complaints(), []
+
+    def fail_twice(count: int) -> None:
+        if count == 1:
+            raise StoreError("disk full")
+        if count == 2:
+            raise KeyError("a defect")
+
+    duties = [
+        Duty("store", after(4, done, fail_twice), 0.0),
+        Duty("other", lambda: others.append(1), 0.0),
+    ]
+    kept = Upkeep(duties, complaints)
+    kept.start()
+    assert done.wait(20)
+    assert kept.stop(10)
+    assert complaints.heard == [
+        ("store", "disk full"),
+        ("store", "KeyError: 'a defect'"),
+        ("store", ""),
+    ]
+    assert len(others) >= 3
+
+
+def test_a_duty_waits_its_time(monkeypatch: pytest.MonkeyPatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(upkeep, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    kept = Upkeep([duty := Duty("rare", lambda: None, 30.0)], Complaints())
+    kept._do(duty)
+    assert duty.next_at == 130.0
+
+
+@dataclass
+class Chain:
+    """What the duty looks at, and what it does."""
+
+    head: int = 1
+    now: float = 1_000.0
+    finalizable_at: int | None = None
+    done: list[str] = field(default_factory=list)
+    broken: bool = False
+
+    def step(self) -> list:
+        if self.broken:
+            raise StoreError("no")
+        self.done.append("answer")
+        return []
+
+    def settle(self) -> Wei:
+        return Wei(0)
+
+    def finalize_ready(self) -> None:
+        self.done.append("finalise")
+
+    def next_to_finalize(self):
+        at = self.finalizable_at
+        return None if at is None else SimpleNamespace(finalizable_at=at)
+
+    def duty(self, answer_s: int = 1_800) -> ChainDuty:
+        ledger = SimpleNamespace(now=lambda: int(self.now))
+        lock = threading.RLock()
+        return ChainDuty(self, self, ledger, lambda: self.head, answer_s, lock)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    found = SimpleNamespace(now=50.0)
+    monkeypatch.setattr(chain_duty, "time", SimpleNamespace(monotonic=lambda: found.now))
+    return found
+
+
+def test_the_chain_is_looked_at_when_a_block_comes(clock: SimpleNamespace):
+    chain = Chain()
+    duty = chain.duty()
+    duty.step()
+    duty.step()
+    assert chain.done == ["answer", "finalise"]
+    chain.head = 2
+    duty.step()
+    assert len(chain.done) == 4
+    clock.now += 29
+    duty.step()
+    assert len(chain.done) == 4
+    clock.now += 2
+    duty.step()
+    assert len(chain.done) == 6
+
+
+def test_and_when_a_window_ends(clock: SimpleNamespace):
+    chain = Chain(finalizable_at=1_007)
+    duty = chain.duty()
+    duty.step()
+    clock.now += 6.9
+    duty.step()
+    assert len(chain.done) == 2
+    clock.now += 0.2
+    duty.step()
+    assert len(chain.done) == 4
+
+
+def test_and_often_enough_to_answer_in_time(clock: SimpleNamespace):
+    chain = Chain()
+    duty = chain.duty(answer_s=16)
+    duty.step()
+    clock.now += 2.1
+    duty.step()
+    assert len(chain.done) == 4
+
+
+def test_what_failed_is_done_at_the_next_step(clock: SimpleNamespace):
+    chain = Chain(broken=True)
+    duty = chain.duty()
+    with pytest.raises(StoreError):
+        duty.step()
+    chain.broken = False
+    duty.step()
+    assert chain.done == ["answer", "finalise"]
+
+
+def test_chain_time_never_goes_back_and_never_stands_still():
+    wall, monotonic = SimpleNamespace(now=5_000.0), SimpleNamespace(now=10.0)
+    clock = SteadyClock(lambda: wall.now, lambda: monotonic.now)
+    assert clock() == 5_000
+    clock.not_before(4_000)
+    assert clock() == 5_000
+    clock.not_before(8_600)  # the chain's head is an hour ahead of this machine
+    assert clock() == 8_600
+    wall.now -= 7_200
+    monotonic.now += 60
+    assert clock() == 8_660
+
+
+def test_the_board_says_what_hinders_and_keeps_the_last_errors():
+    children = {"superlink": "running (pid 4)"}
+    board = StatusBoard(lambda: children)
+    assert board.snapshot().not_ready == ["service: starting"]
+    board.hinder("service", "")
+    board.set_phase("waiting")
+    board.set_online(["0xb", "0xa"])
+    seen = board.snapshot()
+    assert (seen.phase, seen.online, seen.not_ready) == ("waiting", ("0xa", "0xb"), [])
+    children["superlink"] = "pausing (status -9, started 2 times)"
+    board.hinder("chain", "gone")
+    board.hinder("chain", "gone")
+    board.hinder("flower", "away")
+    seen = board.snapshot()
+    assert seen.not_ready == [
+        "chain: gone",
+        "flower: away",
+        "superlink: pausing (status -9, started 2 times)",
+    ]
+    board.hinder("chain", "")
+    assert [line.split("Z ")[1] for line in board.snapshot().errors] == [
+        "chain: gone",
+        "flower: away",
+    ]

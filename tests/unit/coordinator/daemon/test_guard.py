@@ -1,0 +1,236 @@
+"""The guard before the SuperLink: who may call what, and how much it may send."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from coordinator.daemon.guard import ARRAY_CHUNK_BYTES, Guard, GuardLimits
+
+SECRET = "s3cret"
+LIMITS = GuardLimits(
+    object_bytes=1_000, objects=3, call_bytes=100, calls_at_once=2, waiting=3, body_s=0.2
+)
+
+
+class SuperLink:
+    """Remembers what came through; holds requests up while ``gate`` is closed."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, bytes]] = []
+        self.inside = self.most_inside = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] == "lifespan":
+            self.seen.append(("lifespan", b""))
+            return
+        message = await receive()
+        assert message["more_body"] is False
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        await self.gate.wait()
+        self.inside -= 1
+        self.seen.append((scope["path"], message["body"]))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+def known(headers: Mapping[bytes, bytes]) -> bool:
+    return headers.get(b"flwr-public-key") == b"known"
+
+
+async def is_known(headers: Mapping[bytes, bytes]) -> bool:
+    return known(headers)
+
+
+class Client:
+    """Sends requests to a guard."""
+
+    def __init__(self, *, registered_only: bool = True, limits: GuardLimits = LIMITS) -> None:
+        self.link = SuperLink()
+        self.read = 0
+        self.guard = Guard(
+            self.link,
+            limits,
+            SECRET,
+            frozenset({"10.0.0.1"}),
+            is_known if registered_only else None,
+            len,
+        )
+
+    async def post(
+        self,
+        path: str,
+        parts: Sequence[bytes] = (b"",),
+        *,
+        peer: str = "10.0.0.9",
+        headers: Mapping[str, str] | None = None,
+        stall: bool = False,
+    ) -> tuple[int, bytes]:
+        """Return status and body of the answer; ``stall`` never sends the last part."""
+        waiting = list(parts)
+        answered: list = []
+
+        async def receive():
+            if not waiting:
+                await asyncio.sleep(60)
+            part = waiting.pop(0)
+            self.read += len(part)
+            return {"type": "http.request", "body": part, "more_body": stall or bool(waiting)}
+
+        async def send(message) -> None:
+            answered.append(message)
+
+        raw = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
+        scope = {"type": "http", "path": path, "headers": raw, "client": (peer, 1234)}
+        await self.guard(scope, receive, send)
+        return answered[0]["status"], answered[1]["body"]
+
+
+NODE = {"flwr-public-key": "known"}
+
+
+def run(case) -> None:
+    asyncio.run(asyncio.wait_for(case, 30))
+
+
+def test_a_registered_nodes_call_goes_through_whole():
+    async def case() -> None:
+        client = Client()
+        status, body = await client.post("/v1/fleet/pull-messages", [b"ab", b"cd"], headers=NODE)
+        assert (status, body) == (200, b"ok")
+        assert client.link.seen == [("/v1/fleet/pull-messages", b"abcd")]
+
+    run(case())
+
+
+def test_a_strangers_body_is_not_even_read():
+    async def case() -> None:
+        client = Client()
+        for headers in ({}, {"flwr-public-key": "unknown"}):
+            status, body = await client.post("/v1/fleet/push-object", [b"x" * 500], headers=headers)
+            assert status == 401
+            assert b"not registered" in body
+        assert (client.read, client.link.seen) == (0, [])
+        open_to_all = Client(registered_only=False)
+        assert (await open_to_all.post("/v1/fleet/activate-node", [b"x"]))[0] == 200
+
+    run(case())
+
+
+def test_bodies_are_bounded_announced_or_not():
+    async def case() -> None:
+        client = Client()
+        honest = await client.post("/v1/fleet/push-object", [b"x" * 1_000], headers=NODE)
+        assert honest[0] == 200
+        long = {**NODE, "content-length": "3000000000"}
+        status, body = await client.post("/v1/fleet/push-object", [b"x"], headers=long)
+        assert (status, client.read) == (413, 1_000)
+        assert b"more than 1000 bytes" in body
+        endless = [b"x" * 400] * 100
+        assert (await client.post("/v1/fleet/push-object", endless, headers=NODE))[0] == 413
+        assert client.read == 1_000 + 3 * 400
+        assert (await client.post("/v1/fleet/get-run", [b"x" * 101], headers=NODE))[0] == 413
+        assert [path for path, _ in client.link.seen] == ["/v1/fleet/push-object"]
+
+    run(case())
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for():
+    async def case() -> None:
+        client = Client()
+        status, body = await client.post("/v1/fleet/push-object", [b"x"], headers=NODE, stall=True)
+        assert status == 408
+        assert b"within 0.2 s" in body
+
+    run(case())
+
+
+def test_a_reply_of_too_many_objects_is_refused():
+    async def case() -> None:
+        client = Client()  # counts a byte as an object
+        assert (await client.post("/v1/fleet/push-messages", [b"abc"], headers=NODE))[0] == 200
+        status, body = await client.post("/v1/fleet/push-messages", [b"abcd"], headers=NODE)
+        assert status == 413
+        assert b"4 objects, at most 3" in body
+
+    run(case())
+
+
+def test_one_nodes_calls_take_turns_and_others_do_not_wait():
+    async def case() -> None:
+        client = Client(registered_only=False)
+        client.link.gate.clear()
+        greedy, other = {"flwr-public-key": "greedy"}, {"flwr-public-key": "other"}
+        calls = [
+            asyncio.ensure_future(client.post("/v1/fleet/get-run", headers=greedy))
+            for _ in range(6)
+        ]
+        await asyncio.sleep(0.05)
+        assert client.link.inside == 2
+        patient = asyncio.ensure_future(client.post("/v1/fleet/get-run", headers=other))
+        await asyncio.sleep(0.05)
+        assert client.link.inside == 3
+        client.link.gate.set()
+        statuses = sorted([(await call)[0] for call in calls])
+        assert statuses == [200] * 5 + [503]
+        assert (await patient)[0] == 200
+        assert client.guard._turns == {}
+
+    run(case())
+
+
+@pytest.mark.parametrize(
+    ("path", "peer", "headers", "status"),
+    [
+        ("/v1/runtime/acquire-task", "127.0.0.1", {}, 200),
+        ("/v1/runtime/acquire-task", "10.0.0.1", {}, 200),
+        ("/v1/runtime/acquire-task", "10.0.0.9", {}, 404),
+        ("/v1/control/start-run", "127.0.0.1", {"fedproof-control": SECRET}, 200),
+        ("/v1/control/start-run", "127.0.0.1", {"fedproof-control": "guess"}, 404),
+        ("/v1/control/start-run", "127.0.0.1", {}, 404),
+        ("/v1/control/start-run", "10.0.0.9", {"fedproof-control": SECRET}, 404),
+        ("/docs", "127.0.0.1", {"fedproof-control": SECRET}, 404),
+        ("/openapi.json", "10.0.0.9", NODE, 404),
+        ("/v1/fleet", "10.0.0.9", NODE, 404),
+        ("//v1/control/start-run", "10.0.0.9", {"fedproof-control": SECRET}, 404),
+    ],
+)
+def test_what_starts_programs_is_this_hosts_alone(path: str, peer: str, headers, status: int):
+    async def case() -> None:
+        client = Client()
+        assert (await client.post(path, peer=peer, headers=headers))[0] == status
+
+    run(case())
+
+
+def test_sockets_of_other_kinds_are_closed_and_the_lifespan_is_flowers():
+    async def case() -> None:
+        client = Client()
+        sent: list = []
+
+        async def send(message) -> None:
+            sent.append(message)
+
+        await client.guard({"type": "websocket", "path": "/v1/fleet/x"}, None, send)
+        assert sent == [{"type": "websocket.close", "code": 1008}]
+        await client.guard({"type": "lifespan"}, None, send)
+        assert client.link.seen == [("lifespan", b"")]
+
+    run(case())
+
+
+@pytest.mark.parametrize(
+    ("vector_bytes", "object_bytes", "objects"),
+    [
+        (40_000, 40_000 + 65_536, 17),
+        (ARRAY_CHUNK_BYTES, ARRAY_CHUNK_BYTES + 65_536, 17),
+        (40_000_000, ARRAY_CHUNK_BYTES + 65_536, 24),
+    ],
+)
+def test_limits_follow_from_the_models_size(vector_bytes: int, object_bytes: int, objects: int):
+    limits = GuardLimits.of_model(vector_bytes)
+    assert (limits.object_bytes, limits.objects) == (object_bytes, objects)
+    assert limits.call_bytes > 100 * objects

@@ -1,0 +1,182 @@
+"""Who is there, whom they speak for, and when there is a round."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from coordinator.core.errors import SignatureError
+from coordinator.core.round_state import Phase, RoundState
+from coordinator.core.signing import address_of_key, sign_statement
+from coordinator.core.types import Address, Presence, RoundId, Signed, SigningDomain, Wei
+from coordinator.daemon import roster
+from coordinator.daemon.conductor import Pace, RoundConductor
+from coordinator.daemon.desk import Beat
+from coordinator.daemon.roster import Roster
+
+DOMAIN = SigningDomain(1337, Address("0x" + "22" * 20))
+KEYS = [bytes([n]) * 32 for n in (1, 2, 3)]
+ACCOUNTS = [address_of_key(key) for key in KEYS]
+NOW = 1_000
+
+
+@dataclass
+class World:
+    """A chain's clock and bonds, as far as the roster asks."""
+
+    now: int = NOW
+    bonds: dict[Address, Wei] = field(default_factory=lambda: dict.fromkeys(ACCOUNTS, Wei(10)))
+    asked: list[Address] = field(default_factory=list)
+
+    def bond_of(self, account: Address) -> Wei:
+        self.asked.append(account)
+        return self.bonds.get(account, Wei(0))
+
+    def roster(self) -> Roster:
+        return Roster(DOMAIN, Wei(10), self.bond_of, lambda: self.now)
+
+
+def presence(client: int, node: int, expiry: int = NOW + 100) -> Signed[Presence]:
+    return sign_statement(DOMAIN, Presence(node, expiry), KEYS[client])
+
+
+def test_a_node_counts_once_it_has_said_whom_it_speaks_for():
+    world = World()
+    found = world.roster()
+    assert found.attendance([7, 5]).strangers == [5, 7]
+    assert found.greet(presence(0, 7)) == ACCOUNTS[0]
+    seen = found.attendance([5, 7])
+    assert (seen.present, seen.strangers, seen.unbonded) == ({7: ACCOUNTS[0]}, [5], [])
+    assert found.attendance([5]).present == {}
+    assert found.attendance([7]).present == {7: ACCOUNTS[0]}
+
+
+def test_words_of_others_are_not_taken():
+    found = World().roster()
+    said = presence(0, 7)
+    for forged, code in (
+        (replace(said, statement=Presence(8, said.statement.expiry)), "wrong-signer"),
+        (replace(said, signer=ACCOUNTS[1]), "wrong-signer"),
+        (presence(0, 7, expiry=NOW), "expired"),
+        (presence(0, 7, expiry=NOW + 10**9), "expires-too-late"),
+        (sign_statement(replace(DOMAIN, chain_id=1), Presence(7, NOW + 9), KEYS[0]), None),
+    ):
+        with pytest.raises(SignatureError) as refused:
+            found.greet(forged)
+        assert code is None or refused.value.code == code
+    assert found.attendance([7]).strangers == [7]
+
+
+def test_a_statement_ends_and_the_node_is_asked_again():
+    world = World()
+    found = world.roster()
+    found.greet(presence(0, 7, expiry=NOW + 5))
+    world.now = NOW + 4
+    assert found.attendance([7]).present == {7: ACCOUNTS[0]}
+    world.now = NOW + 5
+    assert found.attendance([7]).strangers == [7]
+
+
+def test_an_account_speaks_through_one_node():
+    found = World().roster()
+    found.greet(presence(0, 7))
+    found.greet(presence(0, 8))
+    seen = found.attendance([7, 8])
+    assert (seen.present, seen.strangers) == ({8: ACCOUNTS[0]}, [7])
+
+
+def test_without_a_bond_one_is_there_but_does_not_count(monkeypatch: pytest.MonkeyPatch):
+    world = World()
+    world.bonds[ACCOUNTS[0]] = Wei(9)
+    found = world.roster()
+    found.greet(presence(0, 7))
+    assert found.attendance([7]).unbonded == [ACCOUNTS[0]]
+    world.bonds[ACCOUNTS[0]] = Wei(10)
+    assert found.attendance([7]).unbonded == [ACCOUNTS[0]]  # known for a few seconds
+    assert world.asked == [ACCOUNTS[0]]
+    monkeypatch.setattr(roster, "_BOND_AGE_S", 0.0)
+    assert found.attendance([7]).present == {7: ACCOUNTS[0]}
+
+
+@dataclass
+class Service:
+    state: RoundState = field(default_factory=lambda: RoundState(RoundId(0), 2, Phase.VOID))
+
+
+@dataclass
+class Ledger:
+    """Head, heights and a clock that moves by itself when asked."""
+
+    time: int = NOW
+    tick: int = 0
+    height: int = 0
+    opened_at: int = NOW
+
+    def now(self) -> int:
+        self.time += self.tick
+        return self.time
+
+    def head(self):
+        return type("Head", (), {"last_sealed": RoundId(self.height)})()
+
+    def round(self, round_id: RoundId):
+        return type("Round", (), {"height": self.height, "opened_at": self.opened_at})()
+
+
+@dataclass
+class Stage:
+    """A conductor and all it looks at."""
+
+    pace: Pace = Pace(min_online=2, rounds=3, seal_margin_s=5.0, min_open_s=10)
+    world: World = field(default_factory=World)
+    ledger: Ledger = field(default_factory=Ledger)
+    service: Service = field(default_factory=Service)
+    stopping: bool = False
+
+    def conductor(self) -> RoundConductor:
+        return RoundConductor(
+            self.ledger, self.service, self.world.roster(), self.pace, lambda: self.stopping
+        )
+
+
+def test_a_round_waits_for_enough_bonded_contributors():
+    stage = Stage()
+    conductor = stage.conductor()
+    assert conductor.beat([7, 8]) == Beat(False, (), [7, 8])
+    conductor.greet(presence(0, 7))
+    assert conductor.beat([7, 8]) == Beat(False, (), [8])
+    conductor.greet(presence(1, 8))
+    assert conductor.beat([8, 7]) == Beat(False, [7, 8], [])
+    assert set(conductor.attendance.present.values()) == set(ACCOUNTS[:2])
+    assert conductor.beat([8]) == Beat(False, (), [])
+
+
+def test_while_a_round_is_open_the_chains_clock_runs():
+    stage = Stage()
+    conductor = stage.conductor()
+    for phase in (Phase.GATHERING, Phase.COLLECTING):
+        stage.service.state = RoundState(RoundId(1), 2, phase, deadline=NOW + 60)
+        assert conductor.beat([]).seconds_left == 55.0
+    stage.ledger.time = NOW + 58
+    assert conductor.beat([]).seconds_left == 0.0
+    stage.service.state = RoundState(RoundId(1), 2, Phase.SETTLED, deadline=NOW + 60)
+    assert conductor.beat([]) == Beat(False, (), [])
+
+
+def test_it_ends_when_all_rounds_are_sealed_and_without_a_number_never():
+    stage = Stage()
+    stage.ledger.height = 2
+    assert not stage.conductor().beat([]).complete
+    stage.ledger.height = 3
+    assert stage.conductor().beat([]).complete
+    endless = Stage(pace=replace(Stage().pace, rounds=0))
+    endless.ledger.height = 3
+    assert not endless.conductor().beat([]).complete
+
+
+def test_a_round_is_not_closed_before_the_contract_allows_it():
+    stage = Stage(ledger=Ledger(time=NOW, tick=4, opened_at=NOW))
+    stage.conductor().wait_until_sealable()
+    assert stage.ledger.time == NOW + 12
+    stage.ledger.tick, stage.ledger.time, stage.stopping = 0, NOW, True
+    stage.conductor().wait_until_sealable()
+    assert stage.ledger.time == NOW
