@@ -9,18 +9,15 @@ What is not here: any check. A wrong address or length corrupts memory; only the
 package, which have checked dtype, order, alignment and length, may call these functions.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 from numba import extending, types
 from numba.np import numpy_support
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+from coordinator.core.compiled import compiled
 
 # Numba's own annotations describe neither intrinsics nor what compiled code may do with a pointer.
-_njit: Any = numba.njit
 _intrinsic: Any = extending.intrinsic
 carray: Any = numpy_support.carray
 _pointer_to: Any = types.CPointer
@@ -34,21 +31,6 @@ SORT_BLOCK_BYTES = 512 * 1024
 
 MOST_ROWS = 1 << 20
 """Rows from which a sum of int32 values might not be exact in float64."""
-
-
-def _compiled(function: _Function) -> _Function:
-    """Compile ``function`` on first use, cached on disk wherever a folder for it is writable.
-
-    Numba looks at ``NUMBA_CACHE_DIR``, then beside this file, then in the user's cache folder. A
-    machine where none can be written (a read-only container) compiles in every process instead:
-    slower to start, the same bits.
-    """
-    options = {"nogil": True, "error_model": "numpy", "boundscheck": False}
-    try:
-        compiled: _Function = _njit(cache=True, **options)(function)
-    except RuntimeError:
-        compiled = _njit(cache=False, **options)(function)
-    return compiled
 
 
 def _pointer_intrinsic(value_type: Any) -> Any:
@@ -67,25 +49,25 @@ _int32_pointer = _pointer_intrinsic(types.int32)
 _int64_pointer = _pointer_intrinsic(types.int64)
 
 
-@_compiled
+@compiled
 def _clear(sums: Any, size: int) -> None:
     for k in range(size):
         sums[k] = 0
 
 
-@_compiled
+@compiled
 def _copy(source: Any, target: Any, size: int) -> None:
     for k in range(size):
         target[k] = source[k]
 
 
-@_compiled
+@compiled
 def _add_row(sums: Any, row: Any, weight: np.int32, size: int) -> None:
     for k in range(size):
         sums[k] += np.int64(weight) * np.int64(row[k])
 
 
-@_compiled
+@compiled
 def _add_four_rows(
     sums: Any,
     row0: Any,
@@ -108,7 +90,7 @@ def _add_four_rows(
         )
 
 
-@_compiled
+@compiled
 def add_weighted_span(sums: int, row: int, weight: int, start: int, stop: int) -> None:
     """Add ``weight`` times the int32 vector at ``row`` to the int64 vector at ``sums``."""
     size = stop - start
@@ -120,7 +102,7 @@ def add_weighted_span(sums: int, row: int, weight: int, start: int, stop: int) -
     )
 
 
-@_compiled
+@compiled
 def weighted_mean_span(
     rows: int, weights: int, n: int, out: int, start: int, stop: int, block: int
 ) -> None:
@@ -158,7 +140,7 @@ def weighted_mean_span(
             result[k] = np.int32((sums[k] + (1 << 23)) >> 24)
 
 
-@_compiled
+@compiled
 def _exchange(low: Any, high: Any, size: int) -> None:
     for k in range(size):
         a = low[k]
@@ -167,25 +149,25 @@ def _exchange(low: Any, high: Any, size: int) -> None:
         high[k] = max(a, b)
 
 
-@_compiled
+@compiled
 def _keep_low(low: Any, high: Any, size: int) -> None:
     for k in range(size):
         low[k] = min(low[k], high[k])
 
 
-@_compiled
+@compiled
 def _keep_high(low: Any, high: Any, size: int) -> None:
     for k in range(size):
         high[k] = max(low[k], high[k])
 
 
-@_compiled
+@compiled
 def _add_rows(sums: Any, row0: Any, row1: Any, row2: Any, row3: Any, size: int) -> None:
     for k in range(size):
         sums[k] += np.int64(row0[k]) + np.int64(row1[k]) + np.int64(row2[k]) + np.int64(row3[k])
 
 
-@_compiled
+@compiled
 def _divide(sums: Any, count: Any, out: Any, size: int) -> None:
     # Division of 64-bit integers has no vector instruction, that of floats has. The numerator is
     # exact in float64 while count < MOST_ROWS; a correctly rounded quotient is never below the true
@@ -198,7 +180,7 @@ def _divide(sums: Any, count: Any, out: Any, size: int) -> None:
         out[k] = np.int32(quotient - (1.0 if remainder < 0.0 else 0.0))
 
 
-@_compiled
+@compiled
 def _mean_of_rows(buffer: Any, first: int, last: int, out: Any, sums: Any, size: int) -> None:
     count = np.int64(last - first)
     _clear(sums, size)
@@ -212,7 +194,7 @@ def _mean_of_rows(buffer: Any, first: int, last: int, out: Any, sums: Any, size:
     _divide(sums, count, out, size)
 
 
-@_compiled
+@compiled
 def trimmed_mean_span(
     rows: int,
     n: int,
@@ -251,7 +233,7 @@ def trimmed_mean_span(
         _mean_of_rows(buffer, trim, n - trim, result, sums, size)
 
 
-@_compiled
+@compiled
 def _scale(source: Any, factor_q16: int, out: Any, size: int) -> bool:
     overflow = False
     for k in range(size):
@@ -261,7 +243,7 @@ def _scale(source: Any, factor_q16: int, out: Any, size: int) -> bool:
     return overflow
 
 
-@_compiled
+@compiled
 def _add(left: Any, right: Any, out: Any, size: int) -> bool:
     overflow = False
     for k in range(size):
@@ -271,7 +253,7 @@ def _add(left: Any, right: Any, out: Any, size: int) -> bool:
     return overflow
 
 
-@_compiled
+@compiled
 def scale_span(source: int, factor_q16: int, out: int, start: int, stop: int) -> bool:
     """Write ``(factor * source + 2**15) >> 16``; return whether a value left the int32 range.
 
@@ -286,7 +268,7 @@ def scale_span(source: int, factor_q16: int, out: int, start: int, stop: int) ->
     )
 
 
-@_compiled
+@compiled
 def add_span(left: int, right: int, out: int, start: int, stop: int) -> bool:
     """Write ``left + right``; return whether a value left the int32 range."""
     size = stop - start

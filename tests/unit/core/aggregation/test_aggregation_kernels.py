@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from coordinator.core import compiled
 from coordinator.core.aggregation import kernels, median
 from coordinator.core.aggregation.parallel import over_spans
 from coordinator.core.errors import AggregationError
@@ -28,8 +29,8 @@ def test_a_machine_without_a_cache_folder_compiles_in_the_process(monkeypatch):
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: function
 
-    monkeypatch.setattr(kernels, "_njit", njit)
-    assert kernels._compiled(len) is len
+    monkeypatch.setattr(compiled, "_njit", njit)
+    assert compiled.compiled(len) is len
     assert asked == [True, False]
 
 
