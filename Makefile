@@ -15,10 +15,11 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 
-.PHONY: run test fuzz check format bench gas clean help anvil
+.PHONY: run federation test fuzz check format bench gas clean help anvil
 
 help:
 	@echo "make run    train the quickstart on the embedded chain, then verify it"
+	@echo "make federation  a coordinator and four hospitals on this machine, live"
 	@echo "make test   formatter, linter, types and all tests"
 	@echo "make fuzz   the random tests at full length (hours)"
 	@echo "make bench  measure, and write benchmarks/RESULTS.md"
@@ -32,6 +33,13 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP)
 	$(BIN)/fedproof simulate quickstart --out $(OUT) --fresh
 	$(BIN)/fedproof verify $(OUT)
+
+# Hospitals learn from DATA's heart-disease/ where there is one, else from bundled data.
+DATA ?= $(or $(FEDPROOF_DATA),$(if $(wildcard ../shared/data/heart-disease),../shared/data))
+ROUNDS ?= 10
+federation: $(STAMP)
+	$(BIN)/fedproof hospitals --out runs/hospitals --fresh --rounds $(ROUNDS) \
+	  $(if $(DATA),--data $(DATA))
 
 # anvil comes from npm; where npm is absent its tests are skipped and say so.
 anvil:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ _START_S = 180.0
 _ROUND_S = 180.0
 _FINAL_S = 120.0
 _COMMAND_S = 300.0
+_AT_ONCE = 4
 
 
 class DemonstrationError(FedproofError):
@@ -40,14 +42,13 @@ class DemonstrationError(FedproofError):
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What to show. ``rpc`` runs it on another node than the embedded chain."""
+    """What to show, and where; ``named_by`` is what named the data folder, for messages."""
 
     out: Path
     rounds: int = 10
     data_folder: Path | None = None
     named_by: str = "--data"
     fresh: bool = False
-    rpc: str = ""
 
 
 def run_demonstration(wanted: Demonstration, console: Console) -> None:
@@ -72,7 +73,7 @@ def run_demonstration(wanted: Demonstration, console: Console) -> None:
                 "yellow",
             )
         started = time.monotonic()
-        founded = found_hospitals(data, out, wanted.rounds, Ports.free(), wanted.rpc)
+        founded = found_hospitals(data, out, wanted.rounds, Ports.free())
         _tell_founded(screen, data, founded)
         with Daemons(out, names) as daemons:
             daemons.start()
@@ -203,30 +204,27 @@ def _verify(screen: LiveScreen, view: FederationView) -> None:
     command = ["verify", "--rpc", view.rpc, "--store", view.store_url]
     if view.ca_file is not None:
         command += ["--ca", str(view.ca_file)]
-    _run(screen, command)
+    _show(screen, command, _run(command))
 
 
 def _pay(screen: LiveScreen, out: Path, data: HospitalData, view: FederationView) -> None:
     """Have each hospital claim what it earned, with its own key."""
-    for one in data.hospitals:
-        _run(screen, ["claim", "--config", str(out / one.name / "participant.toml")])
+    commands = [
+        ["claim", "--config", str(out / one.name / "participant.toml")] for one in data.hospitals
+    ]
+    with ThreadPoolExecutor(_AT_ONCE) as workers:
+        for command, done in zip(commands, workers.map(_run, commands), strict=True):
+            _show(screen, command, done)
     for row in view.hospitals():
         screen.say(
             f"{row.name:<14} bond {ether(row.bond_wei):>8}   earned {ether(row.claimed_wei):>10}"
         )
 
 
-def _run(screen: LiveScreen, command: Sequence[str]) -> None:
-    """Run a command of ours in a process of its own and show what it prints.
-
-    Raises
-    ------
-    DemonstrationError
-        If it fails, or takes minutes.
-    """
-    screen.say(f"$ fedproof {' '.join(command)}", "cyan")
+def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a command of ours in a process of its own."""
     try:
-        done = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-m", "simulations", *command],
             env=daemon_environment(),
             stdin=subprocess.DEVNULL,
@@ -238,6 +236,13 @@ def _run(screen: LiveScreen, command: Sequence[str]) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise DemonstrationError(f"fedproof {command[0]}: no end after {_COMMAND_S:g} s") from error
+
+
+def _show(
+    screen: LiveScreen, command: Sequence[str], done: "subprocess.CompletedProcess[str]"
+) -> None:
+    """Show what a command printed; raise if it failed."""
+    screen.say(f"$ fedproof {' '.join(command)}", "cyan")
     for line in done.stdout.splitlines():
         screen.say(line)
     if done.returncode:

@@ -1,0 +1,109 @@
+"""Five real daemons on one machine: found, train, verify, pay, stop; and the same on anvil."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fedproof_command import fedproof
+from fraud_bench import find_anvil, running_anvil
+from web3 import Web3
+
+from contracts.federation import Federation
+from contracts.rpc import rpc_of
+from coordinator.core.types import Address
+from simulations.hospitals.daemons import Daemons
+from simulations.hospitals.data import load_hospitals
+from simulations.hospitals.founding import Ports, found_hospitals
+from simulations.hospitals.view import FederationView, RoundView
+
+ETHER = 10**18
+
+
+def processes_of(folder: Path) -> Iterator[str]:
+    """Yield the command lines of processes that have to do with a folder."""
+    wanted = os.fsencode(folder)
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes()
+            around = (entry / "environ").read_bytes()
+        except OSError:  # gone, or somebody else's
+            continue
+        if wanted in command or wanted in around:
+            yield command.replace(b"\0", b" ").decode(errors="replace")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_demonstration_runs_verifies_pays_and_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    done = fedproof("hospitals", "--out", out, "--rounds", "2", timeout=840)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = done.stdout
+    assert "taking the bundled breast-cancer data" in text
+    shares = [float(share) for share in re.findall(r"^ \d/2 .*?(\d+\.\d)%", text, re.MULTILINE)]
+    assert len(shares) == 2
+    assert shares[-1] > 80.0, text
+    assert len(re.findall(r"^ok   round   \d  final +4 contributors", text, re.MULTILINE)) == 2
+    assert "2 rounds hold, 2 ETH paid" in text
+    earned = re.findall(r"^(\w+) +bond +5 ETH +earned +([\d.]+) ETH$", text, re.MULTILINE)
+    assert [name for name, _ in earned] == ["north", "east", "south", "west"]
+    assert sum(float(amount) for _, amount in earned) == pytest.approx(2.0, abs=0.001)
+    assert list(processes_of(tmp_path)) == []
+    again = fedproof("hospitals", "--out", out)
+    assert again.returncode == 2
+    assert "holds an earlier demonstration; --fresh deletes it" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_one_line_moves_the_federation_to_another_chain(tmp_path: Path) -> None:
+    binary = find_anvil()
+    if binary is None:
+        assert os.environ.get("FEDPROOF_REQUIRE_ANVIL") != "1", "there is no anvil; run npm ci"
+        pytest.skip("no anvil: run npm ci, or set FEDPROOF_ANVIL")
+    data = load_hospitals(None)
+    with running_anvil(binary) as url:
+        founded = found_hospitals(data, tmp_path / "demo", 2, Ports.free(), url)
+        # init said who needs how much; here everybody gets it
+        assert "found 0 wei" in founded.waiting_for
+        rpc = rpc_of(Web3(Web3.HTTPProvider(url)))
+        coordinator = founded.agreed.deployment.terms.coordinator
+        for account in (coordinator, *(one.address for one in founded.participants)):
+            rpc.request("anvil_setBalance", account, hex(100 * ETHER))
+        names = [one.name for one in data.hospitals]
+        with Daemons(tmp_path / "demo", names) as daemons:
+            daemons.start()
+            rounds = wait_for_rounds(tmp_path / "demo", url, daemons, 2)
+        assert [(one.number, one.contributors) for one in rounds] == [(1, 4), (2, 4)]
+        w3 = Web3(Web3.HTTPProvider(url))
+        federation = Federation(w3, Address(founded.agreed.agreement.contract))
+        bonds = [federation.account(Address(one.address)).bond_wei for one in founded.participants]
+        assert bonds == [5 * ETHER] * 4
+    assert not (tmp_path / "demo" / "coordinator" / "state" / "chain").exists()
+    assert list(processes_of(tmp_path)) == []
+
+
+def wait_for_rounds(folder: Path, url: str, daemons: Daemons, count: int) -> list[RoundView]:
+    """Wait until rounds are settled; whoever ends meanwhile fails the test by name."""
+    from coordinator.settings.agreement import read_agreement
+    from coordinator.settings.participant import load_participant
+
+    data = load_hospitals(None)
+    place = folder / data.hospitals[0].name
+    settings = load_participant(place / "participant.toml")
+    assert settings.coordinator.rpc == url
+    agreement = read_agreement(place / "federation.json")
+    store = settings.coordinator.store
+    view = FederationView(agreement, url, store, place / "ca.crt", data.hospitals, (), ())
+    end = time.monotonic() + 600
+    while time.monotonic() < end:
+        daemons.check()
+        if view.is_up() and len(found := view.rounds(0)) >= count:
+            return found
+        time.sleep(0.5)
+    raise AssertionError((folder / "logs" / "coordinator.log").read_text()[-3000:])
