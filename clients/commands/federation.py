@@ -158,25 +158,35 @@ def renew(
         typer.Option(help="A host name or address it is for; default: as before. Repeatable."),
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=3_652, help="How long it is valid.")] = 730,
+    new_authority: Annotated[
+        bool,
+        typer.Option(
+            "--new-authority", help="The server's key was stolen: start over, for everybody."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Renew the server's certificate with the federation's own authority.
 
-    Participants need nothing new. The service takes it up when it is started again.
+    Participants need nothing new, but for a new authority: then each needs the new tls/ca.crt as
+    its ca.crt. The service takes it up when it is started again.
 
     Example: [bold]fedproof federation renew --dir heart[/bold]
 
     Exit status: 0; 2 if a file of tls/ is missing or the authority has expired; 6 disk.
     """
-    from clients.founding.renewal import renew as renew_certificate
+    from clients.founding import renewal
 
-    renewed = renew_certificate(folder, name or [], days)
+    make = renewal.renew_authority if new_authority else renewal.renew
+    renewed = make(folder, name or [], days)
     ends = f"{renewed.ends:%Y-%m-%d %H:%M} UTC"
     if as_json:
         print_json({"path": str(renewed.path), "names": list(renewed.names), "ends": ends})
         return
     console.print(f"renewed {renewed.path}", soft_wrap=True)
     console.print(f"for     {', '.join(renewed.names)}\nuntil   {ends}")
+    if renewed.authority is not None:
+        console.print(f"give every participant {renewed.authority}", soft_wrap=True)
 
 
 @federation_app.command("node-key")

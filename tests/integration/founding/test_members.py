@@ -19,7 +19,7 @@ from clients.founding.folder import FederationFolder
 from clients.founding.found import OwnKey, found
 from clients.founding.invitation import Invited
 from clients.founding.members import FederationMembers, checked_name, parse_balance
-from clients.founding.renewal import renew
+from clients.founding.renewal import renew, renew_authority
 from contracts import calls
 from contracts.chain.node import EmbeddedNode
 from contracts.chain.operate import wall_clock
@@ -204,6 +204,26 @@ def test_renew_keeps_names_and_key_and_changes_nothing_else(heart: Path) -> None
     with pytest.raises(ConfigError, match=r"ca\.key: cannot be read: No such file"):
         renew(heart, [])
     assert folder.server.read_bytes() == kept
+
+
+def test_a_new_authority_ends_all_trust_in_the_old_one(heart: Path) -> None:
+    folder = FederationFolder(heart)
+    before = {p: p.read_bytes() for p in (heart / "tls").iterdir()}
+    renewed = renew_authority(heart, [])
+    assert renewed.authority == folder.authority
+    assert renewed.names == ("localhost", "127.0.0.1")
+    after = {p: p.read_bytes() for p in (heart / "tls").iterdir()}
+    assert after.keys() == before.keys()
+    assert all(after[path] != before[path] for path in after)
+    assert stat.S_IMODE(folder.authority_key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.server_key.stat().st_mode) == 0o600
+    # the new certificate is under the new authority, and not under the participants' old one
+    with serving(folder, []):
+        assert FederationMembers(heart).listing().remarks == ()
+        folder.authority.write_bytes(before[folder.authority])
+        remarks = FederationMembers(heart).listing().remarks
+    assert len(remarks) == 2
+    assert all("certificate" in remark for remark in remarks), remarks
 
 
 # --- the commands -------------------------------------------------------------------------------
