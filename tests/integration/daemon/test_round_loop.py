@@ -1,0 +1,210 @@
+"""The ServerApp's loop against the real desk and round service, over a grid with mailboxes."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flower_bench import DOMAIN, INITIAL, MANIFEST, FlowerBench, make_bench, signer
+from flwr.app import Message
+from mailbox_grid import MailboxGrid
+
+from coordinator.core.errors import StoreError
+from coordinator.core.fixedpoint import quantise
+from coordinator.core.types import Wei
+from coordinator.daemon import patient_grid, round_loop
+from coordinator.daemon.conductor import Pace, RoundConductor
+from coordinator.daemon.desk import Desk
+from coordinator.daemon.remote_driver import RemoteDriver
+from coordinator.daemon.roster import Roster
+from coordinator.daemon.round_loop import LoopSettings, RoundLoop
+from coordinator.local.channel import ChannelServer
+from coordinator.local.frames import ChannelClosedError
+
+SCALE = 1 << 20
+
+
+@dataclass
+class Run:
+    """A loop in progress in a thread, and all that it talks to."""
+
+    bench: FlowerBench
+    grid: MailboxGrid
+    conductor: RoundConductor
+    desk: Desk
+    path: Path
+    thread: threading.Thread | None = None
+    given_up: ChannelClosedError | None = None
+
+    def go(self) -> "Run":
+        def drive() -> None:
+            try:
+                with RemoteDriver(self.path, self.desk.new_token(), 1) as driver:
+                    RoundLoop(driver, self.grid).run()
+            except ChannelClosedError as error:  # the test has given up
+                self.given_up = error
+
+        self.thread = threading.Thread(target=drive, daemon=True)
+        self.thread.start()
+        return self
+
+    def end(self) -> None:
+        assert self.thread is not None
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+        assert self.given_up is None
+
+    def statuses(self) -> list[str]:
+        return [r.status for _, r in sorted(self.bench.ledger.rounds.items())]
+
+    def until(self, holds: Callable[[], object]) -> None:
+        end = time.monotonic() + 30
+        while not holds():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRun]:
+    monkeypatch.setattr(patient_grid, "_POLL_S", 0.01)
+    monkeypatch.setattr(patient_grid, "_LATE_EVERY_S", 0.0)
+    monkeypatch.setattr(round_loop, "_EAGER_S", 0.01)
+    monkeypatch.setattr(round_loop, "_PAUSES_S", (0.01,))
+    servers = []
+
+    def make(rounds: int = 2, min_online: int = 4, *, sealed: bool = False) -> Run:
+        bench = make_bench(sealed=sealed)
+        roster = Roster(
+            DOMAIN, Wei(1), lambda who: bench.ledger.bonds.get(who, Wei(0)), bench.ledger.now
+        )
+        pace = Pace(min_online, rounds, seal_margin_s=5.0, min_open_s=0)
+        conductor = RoundConductor(bench.ledger, bench.service, roster, pace)
+        hello = LoopSettings(MANIFEST, presence_s=0.01, pause_s=0.0, examples_cap=100)
+        desk = Desk(
+            bench.service, conductor, threading.RLock(), MANIFEST.dimension, hello.as_hello()
+        )
+        path = tmp_path / "s.sock"
+        servers.append(ChannelServer(path, desk.handlers(), desk.limits, desk.disconnected))
+        return Run(bench, MailboxGrid(bench), conductor, desk, path)
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+def model_after(rounds: int) -> np.ndarray:
+    return quantise(INITIAL, MANIFEST) + rounds * 3 * SCALE // 8  # by hand in test_flower_rounds
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_rounds_are_run_until_they_are_complete(make_run: MakeRun, sealed: bool):
+    run = make_run(rounds=3, sealed=sealed).go()
+    run.end()
+    assert run.statuses() == ["final"] * 3
+    root = run.bench.ledger.head().model_root
+    np.testing.assert_array_equal(run.bench.store.get_vector(root, MANIFEST), model_after(3))
+    assert sorted(run.grid.hellos) == [2, 3, 4, 5]
+    assert [run.bench.ledger.rounds[n].n for n in (1, 2, 3)] == [4, 4, 4]
+
+
+def test_a_round_waits_for_enough_contributors(make_run: MakeRun):
+    run = make_run(rounds=1)
+    run.grid.offline = {4, 5}
+    run.go()
+    run.until(lambda: len(run.conductor.attendance.present) == 2)
+    assert run.statuses() == []
+    run.grid.offline = set()
+    run.end()
+    assert run.bench.ledger.rounds[1].n == 4
+
+
+def test_who_comes_during_a_round_takes_part_in_the_next(make_run: MakeRun):
+    run = make_run(rounds=2, min_online=2)
+    run.grid.offline, run.grid.conduct.silent = {4, 5}, {2}
+    run.go()
+    run.until(lambda: run.statuses() == ["open"])
+    run.grid.offline = set()
+    run.until(lambda: len(run.conductor.attendance.present) == 4)
+    run.grid.conduct.silent = set()
+    run.end()
+    assert [run.bench.ledger.rounds[n].n for n in (1, 2)] == [2, 4]
+
+
+def test_a_silent_node_costs_the_round_its_time_and_nothing_else(make_run: MakeRun):
+    run = make_run(rounds=2)
+    run.go()
+    run.until(lambda: run.statuses()[:1] == ["final"])
+    run.grid.conduct.silent = {3}
+    run.until(lambda: len(run.bench.service.state.accepted) == 3)
+    assert run.statuses() == ["final", "open"]
+    run.bench.ledger.time += 3_600 - 5
+    run.end()
+    assert [run.bench.ledger.rounds[n].n for n in (1, 2)] == [4, 3]
+    assert run.bench.refusals(2) == {"node 3": "no-reply"}
+
+
+def test_a_late_reply_is_fetched_and_dropped(make_run: MakeRun):
+    run = make_run(rounds=3, min_online=4)
+    run.grid.conduct.silent = {3}
+    run.go()
+    run.until(lambda: len(run.bench.service.state.accepted) == 3)
+    run.bench.ledger.time += 3_600 - 5
+    run.until(lambda: run.statuses() == ["final", "open"])
+    run.until(lambda: len(run.bench.service.state.accepted) == 3)
+    late = next(m for m in run.grid.sent if m.metadata.dst_node_id == 3 and _trains(m))
+    run.grid.conduct.silent = set()
+    run.end()
+    assert [run.bench.ledger.rounds[n].n for n in (1, 2, 3)] == [3, 4, 4]
+    assert late.metadata.message_id in run.grid.pulled
+    assert run.bench.refusals(1) == {"node 3": "no-reply"}
+    assert run.bench.refusals(2) == {}
+
+
+def _trains(message: Message) -> bool:
+    return message.metadata.message_type == "train"
+
+
+def test_replies_that_are_none_are_refused_by_name(make_run: MakeRun):
+    run = make_run(rounds=1)
+    run.grid.conduct.wrong = {5}
+    run.go().end()
+    assert run.bench.ledger.rounds[1].n == 3
+    assert run.bench.refusals(1) == {"node 5": "empty-reply"}
+
+
+def test_a_node_that_does_not_say_whom_it_speaks_for_is_left_out(make_run: MakeRun):
+    run = make_run(rounds=1, min_online=3)
+    run.grid.conduct.mute = {2}
+    run.go().end()
+    assert run.bench.ledger.rounds[1].n == 3
+    assert signer(0).address not in run.conductor.attendance.present.values()
+    assert run.grid.hellos.count(2) == 1
+
+
+def test_a_full_disk_ends_an_attempt_and_the_round_is_tried_again(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+):
+    run = make_run(rounds=1)
+    failures = 2
+    sync = run.bench.store.sync
+
+    def full() -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise StoreError("disk full")
+        sync()
+
+    monkeypatch.setattr(run.bench.store, "sync", full)
+    run.go().end()
+    assert run.statuses() == ["final"]
+    root = run.bench.ledger.head().model_root
+    np.testing.assert_array_equal(run.bench.store.get_vector(root, MANIFEST), model_after(1))
+    trains = [m for m in run.grid.sent if _trains(m)]
+    assert len(trains) == 12  # asked three times, answered with the same bytes each time

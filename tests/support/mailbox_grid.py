@@ -1,0 +1,88 @@
+"""A grid with mailboxes, as the SuperLink's is: messages go in, replies are there or not yet."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from flower_bench import DOMAIN, FlowerBench, LocalGrid, local_apps, signer
+from flwr.app import ConfigRecord, Message, RecordDict
+
+from coordinator.core import wire
+from coordinator.core.types import Presence
+
+
+@dataclass
+class Conduct:
+    """How nodes behave.
+
+    ``silent`` ones say whom they speak for and nothing else, ``mute`` ones not even that, and
+    ``wrong`` ones answer without content.
+    """
+
+    silent: set[int] = field(default_factory=set)
+    mute: set[int] = field(default_factory=set)
+    wrong: set[int] = field(default_factory=set)
+
+
+class MailboxGrid(LocalGrid):
+    """Nodes that answer hellos with their account, and everything else with their app."""
+
+    def __init__(self, bench: FlowerBench, clients: int = 4) -> None:
+        super().__init__(local_apps(bench, clients))
+        self._bench = bench
+        self.conduct = Conduct()
+        self.offline: set[int] = set()
+        self.box: dict[str, Message] = {}
+        self.pulled: list[str] = []
+        self.hellos: list[int] = []
+
+    def get_node_ids(self) -> list[int]:
+        return [node for node in self.apps if node not in self.offline]
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids = []
+        for message in messages:
+            number = f"m{len(self.sent)}"
+            vars(message.metadata)["_message_id"] = number
+            self.sent.append(message)
+            self.box[number] = message
+            ids.append(number)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        replies = []
+        for number in message_ids:
+            message = self.box.get(number)
+            if message is None or self._is_silent(message):
+                continue
+            self.pulled.append(number)
+            del self.box[number]
+            replies.append(self._reply(message))
+        return replies
+
+    def _is_silent(self, message: Message) -> bool:
+        is_hello = wire.HELLO in message.content.config_records
+        return not is_hello and message.metadata.dst_node_id in self.conduct.silent
+
+    def _reply(self, message: Message) -> Message:
+        node = message.metadata.dst_node_id
+        if wire.HELLO in message.content.config_records:
+            self.hellos.append(node)
+            return self._hello(message, node)
+        if node in self.conduct.wrong:
+            return Message(RecordDict(), reply_to=message)
+        return self.answer(message)
+
+    def _hello(self, message: Message, node: int) -> Message:
+        if node in self.conduct.mute:
+            return Message(RecordDict({"config": ConfigRecord()}), reply_to=message)
+        statement = Presence(node, self._bench.ledger.now() + 1_000)
+        signed = signer(node - 2).sign_statement(DOMAIN, statement)
+        record = ConfigRecord(
+            {
+                "version": wire.WIRE_VERSION,
+                "account": signed.signer,
+                "expiry": statement.expiry,
+                "signature": signed.signature.hex(),
+            }
+        )
+        return Message(RecordDict({wire.HELLO: record}), reply_to=message)
