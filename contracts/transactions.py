@@ -72,9 +72,9 @@ class Receipt:
 class Transactor:
     """Prepares and sends transactions of any account to one chain.
 
-    Nonces start from the chain's pending count, so a restarted process goes on where the chain
-    is; in between they are counted here. An account must not send through two transactors at
-    once. ``max_fee_wei`` fixes the fee cap per gas; without it the cap is twice the head's base
+    Nonces are the chain's pending count, or what was prepared here beyond it: so a restarted
+    process goes on where the chain is, and so does one whose account somebody used elsewhere (an
+    operator, by hand). An account must not send through two transactors at the same moment. ``max_fee_wei`` fixes the fee cap per gas; without it the cap is twice the head's base
     fee plus the tip, which leaves room for six full blocks in a row.
     """
 
@@ -132,9 +132,8 @@ class Transactor:
         )
 
     def _next_nonce(self, sender: Address) -> int:
-        if sender not in self._nonces:
-            self._nonces[sender] = self.rpc.quantity("eth_getTransactionCount", sender, "pending")
-        return self._nonces[sender]
+        seen = self.rpc.quantity("eth_getTransactionCount", sender, "pending")
+        return max(seen, self._nonces.get(sender, 0))
 
     def forget_nonces(self) -> None:
         """Ask the chain again: after a prepared transaction was not sent after all."""

@@ -1,0 +1,441 @@
+"""The operator's commands against both kinds of chain, from configuration and from options."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from fraud_bench import find_anvil, running_anvil
+from http_bench import (
+    CONTRIBUTORS,
+    COORDINATOR,
+    ETHER,
+    NEWCOMER,
+    UNBONDING_S,
+    HttpBench,
+    anvil_bench,
+    embedded_bench,
+)
+from misbehaving_server import answer, misbehaving
+from tls_files import TlsFiles, make_tls
+from typer.testing import CliRunner
+
+from coordinator.core.errors import (
+    BlobCorruptError,
+    ConfigError,
+    EquivocationError,
+    KeyFileError,
+    LedgerError,
+    StoreError,
+)
+from coordinator.http.server import serve_http
+from coordinator.http.snapshot import ServiceSnapshot
+from simulations.cli import app
+
+PASSWORD = "correct horse"
+
+
+def save_key(folder: Path, name: str, account: LocalAccount) -> Path:
+    path = folder / f"{name}.json"
+    cheap = Account.encrypt(account.key, PASSWORD, kdf="pbkdf2", iterations=10)
+    path.write_text(json.dumps(cheap))
+    path.chmod(0o600)
+    return path
+
+
+@dataclass
+class Office:
+    """A bench that is served, and a folder with keys and configurations."""
+
+    bench: HttpBench
+    folder: Path
+    rpc: str
+    url: str
+    tls: TlsFiles
+
+    def at(self, who: str = "newcomer") -> list[str]:
+        return ["--config", str(self.folder / f"{who}.toml")]
+
+    def options(self, who: str = "newcomer") -> list[str]:
+        places = ["--rpc", self.rpc, "--store", self.url, "--ca", str(self.tls.ca)]
+        places += ["--contract", self.bench.agreement.contract]
+        key = ["--key", str(self.folder / f"{who}.json")]
+        return [*places, *key, "--password-file", str(self.folder / "password")]
+
+    def run(self, *arguments: str) -> dict[str, Any]:
+        done = CliRunner().invoke(app, [*arguments, "--json"])
+        assert done.exit_code == 0, (done.stdout, done.exception)
+        return json.loads(done.stdout)
+
+    def text(self, *arguments: str) -> str:
+        done = CliRunner().invoke(app, list(arguments))
+        assert done.exit_code == 0, (done.stdout, done.exception)
+        return done.stdout
+
+    def refusal(self, *arguments: str) -> BaseException:
+        done = CliRunner().invoke(app, list(arguments))
+        assert isinstance(done.exception, BaseException), done.stdout
+        assert "\n" not in str(done.exception)
+        return done.exception
+
+    def wallet(self, who: LocalAccount) -> int:
+        return self.bench.federation.rpc.quantity("eth_getBalance", who.address, "latest")
+
+    def write_configs(self) -> None:
+        folder = self.folder
+        (folder / "federation.json").write_bytes(self.bench.agreement.canonical_json())
+        (folder / "password").write_text(PASSWORD + "\n")
+        (folder / "password").chmod(0o600)
+        (folder / "ca.crt").write_bytes(self.tls.ca.read_bytes())
+        people = {"newcomer": NEWCOMER, "first": CONTRIBUTORS[0], "second": CONTRIBUTORS[1]}
+        for name, account in people.items():
+            save_key(folder, name, account)
+            (folder / f"{name}.toml").write_text(
+                f'name = "{name}"\n'
+                f'[account]\nkey = "{name}.json"\npassword_file = "password"\n'
+                f'[coordinator]\nrpc = "{self.rpc}"\nstore = "{self.url}"\n'
+                'superlink = "127.0.0.1:9092"\nca = "ca.crt"\n'
+                '[stake]\nbond_wei = "1.5 ether"\n'
+            )
+        save_key(folder, "coordinator", COORDINATOR)
+        port = self.url.rsplit(":", 1)[1]
+        chain = "" if self.rpc.startswith(self.url) else f'rpc = "{self.rpc}"\n'
+        (folder / "coordinator.toml").write_text(
+            'format = "fedproof-coordinator-1"\n'
+            '[account]\nkey = "coordinator.json"\npassword_file = "password"\n'
+            f"[chain]\n{chain}"
+            f'[http]\nport = {port}\ncertificate = "server.crt"\nkey = "server.key"\n'
+            '[flower]\nca = "ca.crt"\n'
+        )
+
+
+def office_of(stack: ExitStack, folder: Path, kind: str) -> Office:
+    tls = make_tls(folder / "tls")
+    rpc = ""
+    if kind == "anvil":
+        binary = find_anvil()
+        if binary is None:
+            pytest.skip("no anvil: npm ci, or FEDPROOF_ANVIL")
+        rpc = stack.enter_context(running_anvil(binary))
+        bench = stack.enter_context(anvil_bench(rpc, folder))
+    else:
+        bench = stack.enter_context(embedded_bench(folder))
+    face = bench.face()
+    handle = stack.enter_context(serve_http(face, certfile=tls.certificate, keyfile=tls.key))
+    office = Office(bench, folder, rpc or f"{handle.url}/rpc", handle.url, tls)
+    office.write_configs()
+    return office
+
+
+@pytest.fixture(params=["embedded", "anvil"])
+def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Office]:
+    with ExitStack() as stack:
+        yield office_of(stack, tmp_path, request.param)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """One office on the embedded chain for what changes nothing: two rounds, a third open."""
+    with ExitStack() as stack:
+        made = office_of(stack, tmp_path_factory.mktemp("desk"), "embedded")
+        made.bench.play()
+        made.bench.play()
+        made.bench.begin()
+        yield made
+
+
+def test_a_participants_life(office: Office) -> None:
+    """Join, take part, claim, leave, wait, withdraw: every wei accounted for."""
+    bench, at = office.bench, office.at()
+    start = office.wallet(NEWCOMER)
+    fees = 0
+
+    joined = office.run("join", *at)
+    assert joined["bonded_wei"] == joined["bond_wei"] == str(3 * ETHER // 2)
+    assert joined["account"] == NEWCOMER.address
+    fees += int(joined["fee_wei"])
+    receipt = bench.federation.rpc.request("eth_getTransactionReceipt", joined["transaction"])
+    assert int(receipt["blockNumber"], 16) == joined["block"]
+    assert int(receipt["gasUsed"], 16) == joined["gas_used"]
+    again = office.run("join", *at)
+    assert (again["transaction"], again["bonded_wei"]) == (None, "0")
+    more = office.run("join", *at, "--stake", "0.5 ether")
+    assert more["bond_wei"] == str(2 * ETHER)
+    fees += int(more["fee_wei"])
+
+    bench.open = bench.service.open_round()
+    for account, examples in ((NEWCOMER, 10), (CONTRIBUTORS[1], 20)):
+        bench.submit(account, value=examples, examples=examples)
+    assert bench.service.close_round().status == "sealed"
+    assert office.run("balance", *at)["unclaimed_wei"] == str(ETHER)
+    claimed = office.run("claim", *at)
+    assert claimed["claimed_wei"] == claimed["cumulative_wei"] == str(ETHER)
+    fees += int(claimed["fee_wei"])
+    nothing = office.run("claim", *at)
+    assert (nothing["transaction"], nothing["claimed_wei"]) == (None, "0")
+
+    left = office.run("leave", *at)
+    assert left["unbonding_wei"] == str(2 * ETHER)
+    fees += int(left["fee_wei"])
+    left_at = bench.federation.block(left["block"]).timestamp
+    assert left["matures_at"] == left_at + UNBONDING_S
+    assert isinstance(office.refusal("leave", *at), LedgerError)
+    early = office.refusal("withdraw", *at)
+    assert isinstance(early, LedgerError)
+    assert "2 ETH (2000000000000000000 wei) are unbonding until" in str(early)
+
+    bench.pass_time(UNBONDING_S)
+    assert "free now" in office.text("balance", *at)
+    took = office.run("withdraw", *at)
+    assert (took["withdrawn_wei"], took["what"]) == (str(2 * ETHER), "unbonded funds")
+    fees += int(took["fee_wei"])
+    assert office.wallet(NEWCOMER) == start + ETHER - fees
+    assert "has nothing unbonding" in str(office.refusal("withdraw", *at))
+
+
+def test_the_coordinators_bond_and_pool(office: Office) -> None:
+    at = office.at("coordinator")
+    funded = office.run("fund", "2 ether", *at)
+    assert funded["pool_wei"] == str(32 * ETHER)
+    assert office.run("join", *at)["transaction"] is None  # five ether are bonded already
+    assert office.run("join", *at, "--stake", "1 ether")["bond_wei"] == str(6 * ETHER)
+    office.bench.play()
+    assert office.run("leave", *at)["unbonding_wei"] == str(6 * ETHER)
+    office.bench.pass_time(UNBONDING_S)
+    assert office.run("withdraw", *at)["withdrawn_wei"] == str(6 * ETHER)
+    assert office.run("status", *at)["coordinator_bond_wei"] == "0"
+
+
+def test_bounties_are_taken_out_too(office: Office) -> None:
+    """An equivocation brings its prover half of what is cut, and withdraw pays it out."""
+    bench = office.bench
+    bench.begin()
+    with pytest.raises(EquivocationError, match="signed two updates"):
+        bench.submit(CONTRIBUTORS[0], value=9999, examples=10)
+    bench.service.close_round()
+    at = office.at("coordinator")
+    balance = office.run("balance", *at)
+    assert balance["bounties_wei"] == str(ETHER // 2)  # half of half of two ether
+    took = office.run("withdraw", *at)
+    assert (took["withdrawn_wei"], took["what"]) == (str(ETHER // 2), "bounties")
+    assert office.run("balance", *at)["bounties_wei"] == "0"
+
+
+def test_a_round_becomes_final_between_proof_and_claim(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import clients.commands.operate as operate
+
+    office.bench.play()
+    looked = []
+    earnings = operate.earnings
+
+    def slow(*arguments: Any) -> Any:
+        found = earnings(*arguments)
+        if not looked:
+            looked.append(found)
+            office.bench.play()  # the proof leads to a root that is not the last any more
+        return found
+
+    monkeypatch.setattr(operate, "earnings", slow)
+    claimed = office.run("claim", *office.at("first"))
+    assert looked[0].cumulative_wei == ETHER // 2
+    assert claimed["claimed_wei"] == str(ETHER)
+
+
+class TestLooking:
+    def test_status(self, desk: Office) -> None:
+        desk.bench.snapshot = ServiceSnapshot("collecting", 3, ("0xA", "0xB"))
+        said = desk.run("status", *desk.at())
+        head = desk.bench.federation.block()
+        assert (said["block"], said["block_hash"]) == (head.number, "0x" + head.hash.hex())
+        assert (said["open_round"], said["last_sealed"], said["last_final"]) == (3, 2, 2)
+        assert (said["members"], said["bonded"]) == (3, 3)
+        assert said["bonded_wei"] == str(6 * ETHER)
+        assert said["pool_wei"] == str(24 * ETHER)
+        assert said["coordinator"] == COORDINATOR.address
+        assert said["coordinator_bond_wei"] == str(5 * ETHER)
+        assert said["service"]["phase"] == "collecting"
+        text = desk.text("status", *desk.at())
+        assert "bench, contract 0x" in text
+        assert "round 3 is open; sealed up to 2, final up to 2" in text
+        assert "24 ETH (24000000000000000000 wei), at most 3 ETH" in text
+        assert "collecting, 2 contributors online, ready" in text
+
+    def test_status_without_the_service(self, desk: Office) -> None:
+        bare = [*desk.options()[:2], "--ca", str(desk.tls.ca)]
+        bare += ["--contract", desk.bench.agreement.contract]
+        assert desk.run("status", *bare)["service"] is None
+        assert "not asked" in desk.text("status", *bare)
+        with misbehaving([answer(b"{}", 500)]) as server:
+            at = [*bare, "--store", server.url]
+            assert desk.run("status", *at)["service"] == {
+                "error": f"{server.url}/status: status 500"
+            }
+            assert "does not answer" in desk.text("status", *at)
+
+    def test_rounds(self, desk: Office) -> None:
+        said = desk.run("rounds", *desk.at())
+        assert [(r["round"], r["status"]) for r in said["rounds"]] == [
+            (1, "final"), (2, "final"), (3, "open"),
+        ]  # fmt: skip
+        first = said["rounds"][0]
+        assert (first["contributors"], first["examples"], first["score"]) == (3, 60, 60)
+        assert (first["paid_wei"], first["stake_wei"]) == (str(3 * ETHER), str(6 * ETHER))
+        assert first["model_root"] == desk.bench.round(1).new_model_root.hex()
+        assert said["rounds"][2]["model_root"] == ""
+        last = desk.run("rounds", *desk.at(), "--last", "1")
+        assert [r["round"] for r in last["rounds"]] == [3]
+        lines = desk.text("rounds", *desk.at()).splitlines()
+        assert lines[0].split() == [
+            "round", "status", "opened", "n", "examples", "score", "paid", "model", "why",
+        ]  # fmt: skip
+        assert lines[1].split()[:2] == ["1", "final"]
+        assert first["model_root"][:12] in lines[1]
+
+    def test_contributors(self, desk: Office) -> None:
+        said = desk.run("contributors", *desk.at())
+        assert [c["address"] for c in said["contributors"]] == [c.address for c in CONTRIBUTORS]
+        assert [c["earned_wei"] for c in said["contributors"]] == [
+            str(n * ETHER) for n in (1, 2, 3)
+        ]
+        assert said["contributors"][0]["bond_wei"] == str(2 * ETHER)
+        text = desk.text("contributors", *desk.at(), "--bonded")
+        assert all(account.address in text for account in CONTRIBUTORS)
+        bare = [*desk.options()[:2], "--ca", str(desk.tls.ca)]
+        bare += ["--contract", desk.bench.agreement.contract]
+        assert desk.run("contributors", *bare)["contributors"][0]["earned_wei"] is None
+
+    def test_balance_needs_no_password(self, desk: Office) -> None:
+        options = desk.options("second")[:-2]
+        said = desk.run("balance", *options)
+        assert said["account"] == CONTRIBUTORS[1].address
+        assert (said["member"], said["unclaimed_wei"]) == (2, str(2 * ETHER))
+        assert said["wallet_wei"] == str(desk.wallet(CONTRIBUTORS[1]))
+        text = desk.text("balance", *options)
+        assert "bond       2 ETH (2000000000000000000 wei)" in text
+        assert "unclaimed  2 ETH (2000000000000000000 wei)" in text
+
+    def test_nobody_and_nothing_yet(self, tmp_path: Path) -> None:
+        with ExitStack() as stack:
+            office = office_of(stack, tmp_path, "embedded")
+            assert "no round has been opened yet" in office.text("rounds", *office.at())
+            assert office.run("claim", *office.at())["transaction"] is None
+
+
+class TestStores:
+    def test_the_wallet_is_shown_even_if_the_store_is_away(self, desk: Office) -> None:
+        at = desk.options("first")
+        at[at.index("--store") + 1] = str(desk.folder / "nowhere")
+        assert isinstance(desk.refusal("balance", *at), ConfigError)
+        with misbehaving([answer(b"{}", 500)]) as server:
+            at[at.index("--store") + 1] = server.url
+            done = CliRunner().invoke(app, ["balance", *at])
+            assert isinstance(done.exception, StoreError)
+            assert "wallet     " in done.stdout
+            assert "unclaimed  unknown" in done.stdout
+
+    def test_wrong_rewards_are_not_claimed(self, desk: Office) -> None:
+        sent = desk.bench.federation.rpc.quantity(
+            "eth_getTransactionCount", CONTRIBUTORS[0].address, "latest"
+        )
+        lie = b'{"rewards":[["%s","999"]]}' % CONTRIBUTORS[0].address.encode()
+        with misbehaving([answer(lie)]) as server:
+            at = desk.options("first")
+            at[at.index("--store") + 1] = server.url
+            assert isinstance(desk.refusal("claim", *at), BlobCorruptError)
+        count = desk.bench.federation.rpc.quantity(
+            "eth_getTransactionCount", CONTRIBUTORS[0].address, "latest"
+        )
+        assert count == sent
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("stake", "message"),
+        [
+            ("lots", "expected integer wei or text like"),
+            ("0", "expected more than 0"),
+            ("-1 ether", "expected integer wei or text like"),
+            ("1.5 wei", "expected a whole number of wei"),
+            ("99999999999 ether", "at most"),
+            ("0.5 ether", "below the least the contract takes, 1 ETH"),
+        ],
+    )
+    def test_stakes(self, desk: Office, stake: str, message: str) -> None:
+        error = desk.refusal("join", *desk.at(), "--stake", stake)
+        assert isinstance(error, ConfigError)
+        assert message in str(error)
+
+    def test_more_than_there_is(self, desk: Office) -> None:
+        error = desk.refusal("join", *desk.at(), "--stake", "1000 ether")
+        assert isinstance(error, LedgerError)
+        assert f"{NEWCOMER.address} has 100 ETH (" in str(error)
+        assert "send it 900." in str(error)
+
+    def test_keys(self, desk: Office, tmp_path: Path) -> None:
+        wrong = tmp_path / "password"
+        wrong.write_text("wrong\n")
+        wrong.chmod(0o600)
+        at = desk.options()
+        assert isinstance(desk.refusal("join", *at[:-1], str(wrong)), KeyFileError)
+        open_to_all = tmp_path / "open.json"
+        open_to_all.write_bytes((desk.folder / "newcomer.json").read_bytes())
+        open_to_all.chmod(0o644)
+        found = desk.refusal("join", *at, "--key", str(open_to_all))
+        assert isinstance(found, KeyFileError)
+        assert "expected 0600" in str(found)
+        no_key = [*at[:6], *at[6:8]]
+        assert "give --key FILE" in str(desk.refusal("join", *no_key))
+        assert "give --key FILE" in str(desk.refusal("balance", *no_key))
+
+    def test_places(self, desk: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert "give --rpc URL, or --config" in str(desk.refusal("status"))
+        missing = desk.refusal("status", "--config", "nothing.toml")
+        assert "nothing.toml: cannot be read" in str(missing)
+        (tmp_path / "bad.toml").write_text('[account]\nkey = "k"\nkee = 1\n')
+        assert "bad.toml" in str(desk.refusal("status", "--config", "bad.toml"))
+        at = desk.options()
+        no_contract = [*at[:2], "--ca", str(desk.tls.ca)]
+        assert "give --contract ADDRESS" in str(desk.refusal("status", *no_contract))
+        assert desk.run("status", *at[:6])["contract"] == desk.bench.agreement.contract
+        for option, value, kind in (
+            ("--contract", "0x12", ConfigError),
+            ("--contract", "0x" + "11" * 20, LedgerError),
+            ("--rpc", "http://127.0.0.1:1", LedgerError),
+            ("--rpc", "nonsense", ConfigError),
+            ("--ca", str(tmp_path / "none"), ConfigError),
+        ):
+            error = desk.refusal("status", *at, option, value)
+            assert isinstance(error, kind), (option, value, error)
+
+    def test_the_folder_one_is_in(self, desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+        (desk.folder / "participant.toml").write_bytes((desk.folder / "first.toml").read_bytes())
+        monkeypatch.chdir(desk.folder)
+        assert desk.run("balance")["account"] == CONTRIBUTORS[0].address
+
+    def test_another_federations_agreement(self, desk: Office, tmp_path: Path) -> None:
+        for name in ("newcomer.json", "password", "ca.crt", "newcomer.toml"):
+            (tmp_path / name).write_bytes((desk.folder / name).read_bytes())
+        for change, message in (
+            ({"round_duration_s": 60}, "was deployed for agreement"),
+            ({"chain_id": 7}, "is on chain 7"),
+            ({"contract": "0x" + "22" * 20}, "there is no contract at"),
+        ):
+            other = desk.bench.agreement.model_copy(update=change)
+            (tmp_path / "federation.json").write_bytes(other.canonical_json())
+            error = desk.refusal("balance", "--config", str(tmp_path / "newcomer.toml"))
+            assert message in str(error)
+
+    def test_roles(self, desk: Office) -> None:
+        nothing = desk.refusal("leave", *desk.at())
+        assert isinstance(nothing, LedgerError)
+        assert "has no bond: there is nothing to take out" in str(nothing)
+        bonded = desk.refusal("withdraw", *desk.at("first"))
+        assert "2 ETH (2000000000000000000 wei) are bonded (fedproof leave)" in str(bonded)
