@@ -28,6 +28,7 @@ from clients.daemon.replies import ReplyStore
 from clients.daemon.setup import Setup
 from clients.daemon.status import ParticipantStatus, State, child_rows, write_status
 from clients.daemon.upkeep import Faults, Upkeep, took_part
+from clients.daemon.warmup import load_kernels
 from clients.journal import FileJournal
 from clients.mods import ClientAppCallable, Participant
 from clients.pending import FilePending
@@ -112,6 +113,7 @@ class ParticipantDaemon:
         limits = FrameLimits(max_header_bytes=1 << 24, max_attachment_bytes=limit)
         with ChannelServer(self._socket, {CALL: self._answer}, limits), Children() as children:
             try:
+                load_kernels(self._setup.agreement.core_manifest)
                 self._connect(children)
                 self._serve(children, once=once)
             finally:
