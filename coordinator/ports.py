@@ -90,6 +90,9 @@ class Ledger(Protocol):
     def round(self, round_id: RoundId) -> ChainRound:
         """Return one round as stored; one that was never opened has status ``none``."""
 
+    def round_at_height(self, height: int) -> RoundId:
+        """Return the live round at a height from 1, or 0 if the stack is not that high."""
+
     def members(self, count: int) -> Sequence[Address]:
         """Return the first ``count`` addresses that ever joined, in order of joining."""
 

@@ -84,6 +84,10 @@ class ChainLedger:
         """Return one round as the contract stores it."""
         return chain_round(self._federation.round(round_id))
 
+    def round_at_height(self, height: int) -> RoundId:
+        """Return the live round at a height, or 0."""
+        return self._federation.round_at_height(height)
+
     def members(self, count: int) -> Sequence[Address]:
         """Return the first ``count`` members, in order of joining."""
         return self._membership.members(count)

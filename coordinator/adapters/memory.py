@@ -70,6 +70,13 @@ class MemoryLedger:
         """Return one round; what the contract says of one that was never opened."""
         return self.rounds.get(int(round_id)) or _unopened(round_id)
 
+    def round_at_height(self, height: int) -> RoundId:
+        """Return the live round at a height, or 0."""
+        cursor = self.head().last_sealed
+        while cursor and self.rounds[cursor].height != height:
+            cursor = self.rounds[cursor].parent
+        return cursor
+
     def members(self, count: int) -> Sequence[Address]:
         """Return the first members."""
         return self._members[:count]

@@ -118,9 +118,7 @@ class Settler:
     def next_to_finalize(self) -> ChainRound | None:
         """Return the lowest settled round that is not final, if any."""
         head = self._ledger.head()
-        found = None
-        cursor = head.last_settled
-        while cursor > head.last_final:
-            found = self._ledger.round(cursor)
-            cursor = found.parent
-        return found
+        if head.last_settled <= head.last_final:
+            return None
+        final = self._ledger.round(head.last_final).height if head.last_final else 0
+        return self._ledger.round(self._ledger.round_at_height(final + 1))
