@@ -40,8 +40,10 @@ def source_of(name: str) -> Path:
     return folder / f"{name}.vy"
 
 
-def compile_contract(source: Path, search_path: Path) -> JsonObject:
+def compile_contract(source: Path, search_path: Path, libraries: Sequence[Path] = ()) -> JsonObject:
     """Compile one contract and return what its file in ``contracts/abi/`` holds.
+
+    ``libraries`` are further folders to import modules from.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def compile_contract(source: Path, search_path: Path) -> JsonObject:
         from vyper.compiler.settings import OptimizationLevel, Settings
     except ImportError as missing:
         raise ConfigError("vyper is not installed: install the project's dev extra") from missing
-    bundle = FilesystemInputBundle([search_path])
+    bundle = FilesystemInputBundle([*libraries, search_path])
     output = compile_from_file_input(
         bundle.load_file(source.relative_to(search_path)),
         input_bundle=bundle,

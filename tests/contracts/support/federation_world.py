@@ -16,7 +16,7 @@ from contracts.artifacts import Artifact, artifact_from_json
 from contracts.calls import Call
 from contracts.chain.genesis import GenesisConfig
 from contracts.chain.node import EmbeddedNode
-from contracts.compile import compile_contract
+from contracts.compile import SOURCE_FOLDER, compile_contract
 from contracts.events import FederationEvent
 from contracts.federation import Federation
 from contracts.records import Terms
@@ -85,7 +85,7 @@ TERMS = Terms(
 @cache
 def helper_artifact(name: str) -> Artifact:
     """Compile one of the tests' own contracts."""
-    return artifact_from_json(compile_contract(SOURCES / f"{name}.vy", SOURCES))
+    return artifact_from_json(compile_contract(SOURCES / f"{name}.vy", SOURCES, [SOURCE_FOLDER]))
 
 
 def rewards_nodes(earned: dict[str, int]) -> tuple[list[bytes], list[str]]:
