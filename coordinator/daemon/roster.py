@@ -4,15 +4,23 @@ A node number means nothing by itself: Flower's key and the account's are differ
 is asked once whom it speaks for, and counts from then on until its statement expires.
 """
 
+import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from coordinator.adapters.run_folder import write_atomically
+from coordinator.core.canonical import canonical_json, parse_json
+from coordinator.core.errors import FedproofError, StoreError
 from coordinator.core.statements import check_presence
 from coordinator.core.types import Address, Presence, Signed, SigningDomain, Wei
+from coordinator.daemon.driver_wire import presence_from, presence_json
 
 _BOND_AGE_S: Final = 5.0
+_log = logging.getLogger("fedproof.coordinator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,9 @@ class Roster:
         Asks the chain.
     now
         Chain time in seconds.
+    file
+        Keeps what was said over a restart: nodes keep their numbers, and their word holds. ``None``
+        keeps it in memory only.
     """
 
     def __init__(
@@ -45,11 +56,16 @@ class Roster:
         min_stake_wei: Wei,
         bond_of: Callable[[Address], Wei],
         now: Callable[[], int],
+        file: Path | None = None,
     ) -> None:
         self._domain, self._min_stake_wei = domain, min_stake_wei
         self._bond_of, self._now = bond_of, now
+        self._file = file
         self._said: dict[int, Signed[Presence]] = {}
         self._bonds: dict[Address, tuple[float, Wei]] = {}
+        for signed in self._remembered():
+            with contextlib.suppress(FedproofError):  # it holds no longer
+                self._hear(signed)
 
     def greet(self, signed: Signed[Presence]) -> Address:
         """Take a node's statement; return the account.
@@ -61,12 +77,37 @@ class Roster:
         ContributorError
             Any code of ``statements.check_presence``.
         """
+        account = self._hear(signed)
+        self._remember()
+        return account
+
+    def _hear(self, signed: Signed[Presence]) -> Address:
         node_id = signed.statement.node_id
         account = check_presence(signed, domain=self._domain, node_id=node_id, now=self._now())
         self._said = {n: s for n, s in self._said.items() if s.signer != account}
         self._said[node_id] = signed
         self._bonds.pop(account, None)
         return account
+
+    def _remembered(self) -> Sequence[Signed[Presence]]:
+        """Return what the file holds; a damaged one is nothing to rely on."""
+        if self._file is None or not self._file.exists():
+            return ()
+        try:
+            told = parse_json(self._file.read_bytes(), str(self._file))
+            return [presence_from(one) for one in told]
+        except (OSError, TypeError, FedproofError) as error:
+            _log.warning("nodes will be asked again whom they speak for: %s", error)
+            return ()
+
+    def _remember(self) -> None:
+        if self._file is None:
+            return
+        said = [presence_json(signed) for _, signed in sorted(self._said.items())]
+        try:
+            write_atomically(self._file, canonical_json(said))
+        except StoreError as error:
+            _log.warning("%s", error)
 
     def attendance(self, nodes: Iterable[int]) -> Attendance:
         """Sort the connected nodes; the others are forgotten only when their word expires."""

@@ -120,7 +120,11 @@ class CoordinatorService:
         )
         narrator.round_id = lambda: int(self.rounds.state.round_id)
         roster = Roster(
-            self.chain.federation.domain, terms.min_stake_wei, self._bond, self.chain.ledger.now
+            self.chain.federation.domain,
+            terms.min_stake_wei,
+            self._bond,
+            self.chain.ledger.now,
+            state / "roster.json",
         )
         self.conductor = RoundConductor(
             self.chain.ledger, self.rounds, roster, plan.pace(terms), self.stopping.is_set

@@ -1,6 +1,7 @@
 """Who is there, whom they speak for, and when there is a round."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -31,8 +32,8 @@ class World:
         self.asked.append(account)
         return self.bonds.get(account, Wei(0))
 
-    def roster(self) -> Roster:
-        return Roster(DOMAIN, Wei(10), self.bond_of, lambda: self.now)
+    def roster(self, file: Path | None = None) -> Roster:
+        return Roster(DOMAIN, Wei(10), self.bond_of, lambda: self.now, file)
 
 
 def presence(client: int, node: int, expiry: int = NOW + 100) -> Signed[Presence]:
@@ -95,6 +96,23 @@ def test_without_a_bond_one_is_there_but_does_not_count(monkeypatch: pytest.Monk
     assert world.asked == [ACCOUNTS[0]]
     monkeypatch.setattr(roster, "_BOND_AGE_S", 0.0)
     assert found.attendance([7]).present == {7: ACCOUNTS[0]}
+
+
+def test_what_was_said_holds_over_a_restart_as_long_as_it_is_true(tmp_path: Path):
+    world, file = World(), tmp_path / "roster.json"
+    world.roster(file).greet(presence(0, 7, expiry=NOW + 5))
+    found = world.roster(file)
+    found.greet(presence(1, 8, expiry=NOW + 50))
+    assert found.attendance([7, 8]).present == {7: ACCOUNTS[0], 8: ACCOUNTS[1]}
+    world.now = NOW + 5
+    assert world.roster(file).attendance([7, 8]).present == {8: ACCOUNTS[1]}
+    forged = file.read_text().replace(ACCOUNTS[1], ACCOUNTS[2])
+    file.write_text(forged)
+    assert world.roster(file).attendance([8]).strangers == [8]
+    file.write_text("{")
+    assert world.roster(file).attendance([8]).strangers == [8]
+    file.write_text("7")
+    assert world.roster(file).attendance([8]).strangers == [8]
 
 
 @dataclass
