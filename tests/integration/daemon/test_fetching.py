@@ -1,0 +1,156 @@
+"""Replies fetched object by object: none waited for, none trusted, none lost."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.common.serde import message_to_proto
+from flwr.proto.message_pb2 import PullObjectResponse
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import PullAppMessagesResponse
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    no_object_id_recompute,
+)
+
+from coordinator.adapters.flower_replies import Addressed, check_reply
+from coordinator.core.errors import ContributorError
+from coordinator.daemon.fetching import ObjectwiseReplies
+from simulations.engines.process_identity import identify_process
+
+
+class SuperLink:
+    """The runtime's side of a SuperLink: replies announced, objects uploaded one by one."""
+
+    def __init__(self) -> None:
+        identify_process(1)
+        self.announced: dict[str, tuple] = {}
+        self.objects: dict[str, bytes | None] = {}
+        self.confirmed: list[str] = []
+        self.pulls = 0
+        self.node, self.run = Node(node_id=1), SimpleNamespace(run_id=1)
+
+    @property
+    def _runtime_client(self) -> "SuperLink":
+        return self
+
+    def announce(self, number: str, value: float) -> list[str]:
+        """Announce the reply to a message; return the names of its objects."""
+        asked = Message(RecordDict(), 5, "train")
+        vars(asked.metadata)["_message_id"] = number
+        arrays = ArrayRecord({"x": Array(np.full(4, value))})
+        reply = Message(RecordDict({"a": arrays, "c": ConfigRecord({"n": number})}), reply_to=asked)
+        with no_object_id_recompute():
+            vars(reply.metadata)["_message_id"] = reply.object_id
+            proto = message_to_proto(remove_content_from_message(reply))
+            objects = {k: o.deflate() for k, o in get_all_nested_objects(reply).items()}
+            self.announced[number] = (proto, get_object_tree(reply))
+        self.waiting = objects
+        self.objects.update(dict.fromkeys(objects))
+        return list(objects)
+
+    def upload(self, *names: str) -> None:
+        for name in names or list(self.waiting):
+            self.objects[name] = self.waiting[name]
+
+    def PullMessages(self, request):
+        found = [self.announced.pop(m) for m in request.message_ids if m in self.announced]
+        return PullAppMessagesResponse(
+            messages_list=[proto for proto, _ in found],
+            message_object_trees=[tree for _, tree in found],
+        )
+
+    def PullObject(self, request):
+        self.pulls += 1
+        if request.object_id not in self.objects:
+            return PullObjectResponse(object_found=False)
+        content = self.objects[request.object_id]
+        return PullObjectResponse(
+            object_found=True, object_available=content is not None, object_content=content or b""
+        )
+
+    def ConfirmMessageReceived(self, request) -> None:
+        self.confirmed.append(request.message_object_id)
+
+
+def code_of(reply: Message, number: str) -> str:
+    addressed = Addressed({number: 5}, "train")
+    with pytest.raises(ContributorError) as refused:
+        check_reply(reply, addressed)
+    return refused.value.code
+
+
+def test_a_reply_comes_when_all_of_it_is_there_and_once():
+    link = SuperLink()
+    replies = ObjectwiseReplies(link)
+    assert list(replies.fetch(["m1"])) == []
+    names = link.announce("m1", 2.5)
+    assert list(replies.fetch(["m1"])) == []
+    link.upload(*names[:2])
+    assert list(replies.fetch(["m1"])) == []
+    link.upload()
+    (reply,) = replies.fetch(["m1"])
+    np.testing.assert_array_equal(reply.content["a"]["x"].numpy(), np.full(4, 2.5))
+    assert reply.metadata.reply_to_message_id == "m1"
+    assert link.confirmed == [reply.metadata.message_id]
+    assert list(replies.fetch(["m1"])) == []
+
+
+def test_what_is_there_already_is_not_fetched_twice():
+    link = SuperLink()
+    replies = ObjectwiseReplies(link)
+    names = link.announce("m1", 2.5)
+    link.upload(*names[1:])
+    assert list(replies.fetch(["m1"])) == []
+    pulls = link.pulls
+    assert list(replies.fetch(["m1"])) == []
+    assert link.pulls == pulls + 1
+
+
+def test_one_that_is_never_uploaded_holds_up_no_other():
+    link = SuperLink()
+    replies = ObjectwiseReplies(link)
+    link.announce("m1", 2.5)
+    link.announce("m2", 3.5)
+    link.upload()
+    (reply,) = replies.fetch(["m1", "m2"])
+    assert reply.metadata.reply_to_message_id == "m2"
+
+
+def test_one_whose_upload_expired_is_an_error_reply():
+    link = SuperLink()
+    replies = ObjectwiseReplies(link)
+    link.announce("m1", 2.5)
+    assert list(replies.fetch(["m1"])) == []
+    link.objects.clear()
+    (reply,) = replies.fetch(["m1"])
+    assert code_of(reply, "m1") == "not-uploaded"
+
+
+def test_one_that_cannot_be_read_is_an_error_reply_and_the_next_is_read():
+    link = SuperLink()
+    replies = ObjectwiseReplies(link)
+    names = link.announce("m1", 2.5)
+    link.upload()
+    for name in names:
+        link.objects[name] = b"ArrayChunk 5\0hello" if name != names[-1] else b"\xff" * 40
+    link.announce("m2", 3.5)
+    link.upload()
+    bad, good = replies.fetch(["m1", "m2"])
+    assert code_of(bad, "m1") == "unreadable"
+    np.testing.assert_array_equal(good.content["a"]["x"].numpy(), np.full(4, 3.5))
+
+
+def test_one_that_says_it_answers_another_message_is_refused():
+    link = SuperLink()
+    replies = ObjectwiseReplies(link)
+    link.announce("m1", 2.5)
+    link.upload()
+    proto, tree = link.announced.pop("m1")
+    proto.metadata.reply_to_message_id = "m2"
+    link.announced["m2"] = (proto, tree)
+    (reply,) = replies.fetch(["m2"])
+    assert code_of(reply, "m2") == "unreadable"
