@@ -15,7 +15,8 @@ from coordinator.verify.findings import Findings, RoundFinding
 @app.command()
 def verify(
     run: Annotated[
-        Path | None, typer.Argument(help="A run's folder; or give --rpc and --store.")
+        Path | None,
+        typer.Argument(help="A run's folder, or a coordinator's; or give --rpc and --store."),
     ] = None,
     block: Annotated[
         str | None,
@@ -72,9 +73,7 @@ def verify(
         raise ConfigError("give either a run's folder, or --rpc URL and --store URL")
     if run is not None:
         if store or contract or ca or key:
-            raise ConfigError(
-                "--store, --contract, --ca and --key go with --rpc only"
-            )
+            raise ConfigError("--store, --contract, --ca and --key go with --rpc only")
         findings, name = _verify_folder(run, block, partial), str(run)
     else:
         if store is None or partial:
@@ -94,8 +93,12 @@ def verify(
 
 
 def _verify_folder(run: Path, block: str | None, partial: bool) -> Findings:
+    from coordinator.verify.folder_audit import coordinator_folder, verify_folder
     from coordinator.verify.run_audit import verify_run  # py-evm, only when needed
 
+    folder = coordinator_folder(run)
+    if folder is not None:
+        return verify_folder(folder, seen_block=block)
     return verify_run(run, seen_block=block, partial=partial)
 
 

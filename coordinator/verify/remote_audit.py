@@ -65,32 +65,44 @@ def verify_remote(where: RemoteFederation, *, seen_block: str | None = None) -> 
     check_contracts(federation, findings, block.number)
     if seen_block:
         check_seen_block(federation, seen_block, findings, federation.rpc.where)
-    agreement = _check_agreement(where, federation, findings)
+    agreement = check_agreement(where.agreement, federation, findings)
+    last = federation.head(block.number).last_opened
+    audit_rounds(federation, where.store, last, agreement, findings)
+    return findings
+
+
+def audit_rounds(
+    federation: Federation,
+    store: ArtifactStore,
+    last: RoundId,
+    agreement: FederationAgreement | None,
+    findings: Findings,
+) -> None:
+    """Audit every round up to ``last``, and the rule it was opened under."""
     ledger = ChainLedger(federation)
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="fedproof-verify") as pool:
         auditor = RoundAuditor(
             ledger,
-            where.store,
+            store,
             findings,
-            lambda rule: scorer_of(rule, where.store),
+            lambda rule: scorer_of(rule, store),
             pool,
             sealed=agreement is not None and agreement.sealed,
         )
-        for number in range(1, federation.head(block.number).last_opened + 1):
+        for number in range(1, last + 1):
             auditor.audit(RoundId(number))
             _check_rule(ledger, RoundId(number), agreement, findings)
-    return findings
 
 
-def _check_agreement(
-    where: RemoteFederation, federation: Federation, findings: Findings
+def check_agreement(
+    data: bytes | None, federation: Federation, findings: Findings
 ) -> FederationAgreement | None:
     """Check that the agreement is the one whose digest the contract was deployed with."""
-    findings.facts["agreement"] = where.agreement is not None
-    if where.agreement is None:
+    findings.facts["agreement"] = data is not None
+    if data is None:
         return None
     try:
-        agreement = agreement_from(where.agreement, AGREEMENT)
+        agreement = agreement_from(data, AGREEMENT)
     except ConfigError as error:
         findings.fault(None, AGREEMENT, "the agreement must be readable", str(error))
         return None

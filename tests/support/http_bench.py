@@ -177,11 +177,15 @@ def _bench(
 
 
 @contextmanager
-def embedded_bench(folder: Path, access: str = "public", **terms: Any) -> Iterator[HttpBench]:
-    """On the embedded chain, in memory: a second a block."""
+def embedded_bench(
+    folder: Path, access: str = "public", *, chain: Path | None = None, **terms: Any
+) -> Iterator[HttpBench]:
+    """On the embedded chain, in memory or in a file: a second a block."""
     people = [COORDINATOR, *CONTRIBUTORS, NEWCOMER]
     alloc = {Address(one.address): Wei(100 * ETHER) for one in people}
-    with EmbeddedNode.create_or_open(None, GenesisConfig(alloc=alloc)) as node:
+    if chain is not None:
+        chain.parent.mkdir(parents=True)
+    with EmbeddedNode.create_or_open(chain, GenesisConfig(alloc=alloc)) as node:
         dispatcher = Dispatcher(node)
         for bench in _bench(Web3(EmbeddedProvider(dispatcher)), folder, access, node, **terms):
             bench.dispatcher = dispatcher
