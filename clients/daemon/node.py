@@ -6,6 +6,7 @@ account. It and all it starts die with the daemon.
 
 import os
 import random
+import re
 import socket
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from typing import Final
 
 from clients.account import PASSWORD_VARIABLE
 from clients.relay import SOCKET_SETTING
-from coordinator.core.errors import ConfigError
+from coordinator.core.errors import ConfigError, FedproofError
 from coordinator.core.wire import FLOWER_ENVIRONMENT
 from coordinator.local.children import Children, ChildSpec
 from coordinator.local.leftovers import MARK
@@ -25,8 +26,17 @@ HOST: Final = "127.0.0.1"
 _PORTS: Final = range(20_000, 32_768)
 """Below what the kernel hands out by itself, so that nobody is given ours between two starts."""
 _STARTS_A_PORT: Final = 4
+_STEADY_S: Final = 20.0
+_TAIL_BYTES: Final = 8_192
+_STARTS: Final = "Starting Flower SuperNode"
+_REFUSED: Final = "Failed to initialize the connection to the SuperLink."
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_PAUSE_S: Final = 10.0
 """A SuperLink refuses a node that comes back until its heartbeat lapses (60 s): ask again."""
+
+
+class SuperNodeError(FedproofError):
+    """The SuperNode does not stay up; it is started again and again."""
 
 
 class SuperNode:
@@ -62,7 +72,8 @@ class SuperNode:
         self._socket = socket_path
         self._state = state
         self._mark = mark
-        self._starts = 0
+        self._log = state / "logs" / "supernode.log"
+        self._fault = ""
 
     def start(self, children: Children) -> None:
         """Start it, on its own port or any that is free."""
@@ -80,20 +91,63 @@ class SuperNode:
                 ),
                 environment=child_environment(os.environ, home, self._mark),
                 folder=home,
-                log=self._state / "logs" / "supernode.log",
+                log=self._log,
                 first_pause_s=1.0,
                 longest_pause_s=_LONGEST_PAUSE_S,
             )
         )
 
     def look(self, children: Children) -> None:
-        """Take another port where it keeps ending, unless one is set: this one may be taken."""
+        """Look whether it runs, and take another port where it keeps ending: ours may be taken.
+
+        Raises
+        ------
+        SuperNodeError
+            If it ended lately; says why, as far as it can be known.
+        """
         status = children.find(NAME)
-        if status is None or self._port or status.state == "running":
+        if status is None:
             return
-        if status.starts >= _STARTS_A_PORT:
-            children.remove(NAME)
-            self.start(children)
+        if status.state == "running" and status.uptime_s >= _STEADY_S:
+            self._fault = ""
+        elif status.returncode is not None and status.state != "running":
+            self._fault = why_ended(status.returncode, _tail(self._log))
+            if status.starts >= _STARTS_A_PORT and not self._port:
+                children.remove(NAME)
+                self.start(children)
+        if self._fault:
+            raise SuperNodeError(self._fault)
+
+
+def why_ended(returncode: int, tail: str) -> str:
+    """Return in words why a SuperNode ended, from its status and the end of its log.
+
+    It says nothing at all where the SuperLink answers that it does not know the node.
+    """
+    refusal = tail.rsplit(_REFUSED, 1)
+    if len(refusal) == 2:
+        lines = [line.strip() for line in refusal[1].splitlines() if line.strip()]
+        said = " ".join(lines[:2])[:300]
+        return f"the SuperLink refuses this node (it may take it for alive for 60 s more): {said}"
+    if returncode == 0:
+        return (
+            "the SuperLink does not know this node: its key (node.key) is not, or no longer, in "
+            "the coordinator's registry"
+        )
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
+    last = lines[-1][:300] if lines else "nothing"
+    return f"the SuperNode ended with status {returncode}; its log ends with: {last}"
+
+
+def _tail(log: Path) -> str:
+    """Return what the last life of a child wrote."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return _COLOUR.sub("", text).rsplit(_STARTS, 1)[-1]
 
 
 def connection_options(settings: ParticipantSettings, folder: Path) -> list[str]:

@@ -23,7 +23,7 @@ from clients.daemon.contexts import Contexts
 from clients.daemon.history import BlockHistory
 from clients.daemon.models import ModelCopies
 from clients.daemon.money import Purse
-from clients.daemon.node import SuperNode
+from clients.daemon.node import SuperNode, SuperNodeError
 from clients.daemon.replies import ReplyStore
 from clients.daemon.setup import Setup
 from clients.daemon.status import ParticipantStatus, State, child_rows, write_status
@@ -181,12 +181,20 @@ class ParticipantDaemon:
         while not self._stop.is_set() and self._connected is not None:
             upkeep, answering = self._connected.upkeep, self._connected.answering
             whole = upkeep.step()
-            self._node.look(children)
+            self._look_at_node(children)
             state: State = "training" if answering.is_training else "ready"
             self._write(state if whole else "refusing", children)
             if once and self._sealed_with_ours(upkeep, answering):
                 return
             self._stop.wait(POLL_S)
+
+    def _look_at_node(self, children: Children) -> None:
+        try:
+            self._node.look(children)
+        except SuperNodeError as error:
+            self._faults.wrong("supernode", error)
+        else:
+            self._faults.right("supernode")
 
     def _sealed_with_ours(self, upkeep: Upkeep, answering: Answering) -> bool:
         for round_id in sorted(answering.progress.rounds):
