@@ -75,10 +75,15 @@ class EngineSettings:
     vector_bytes: int
 
     @property
+    def address(self) -> str:
+        """``host:port`` at which it listens."""
+        return _address(self.host, self.port)
+
+    @property
     def local_address(self) -> str:
         """``host:port`` at which this host's own processes reach it."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+        return _address(host, self.port)
 
 
 class Engine:
@@ -160,8 +165,7 @@ class Engine:
     @property
     def address(self) -> str:
         """``host:port`` at which nodes reach the SuperLink."""
-        host = self._settings.host
-        return f"[{host}]:{self._settings.port}" if ":" in host else f"{host}:{self._settings.port}"
+        return self._settings.address
 
     @property
     def run_id(self) -> int | None:
@@ -343,3 +347,7 @@ class Engine:
 
 
 _INHERITED: Final = frozenset({"LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_DIR"})
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
