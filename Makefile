@@ -15,12 +15,13 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 
-.PHONY: run federation test fuzz check format bench gas clean help anvil
+.PHONY: run federation test faults fuzz check format bench gas clean help anvil
 
 help:
 	@echo "make run    train the quickstart on the embedded chain, then verify it"
 	@echo "make federation  a coordinator and four hospitals on this machine, live"
 	@echo "make test   formatter, linter, types and all tests"
+	@echo "make faults kill and mislead a federation of real processes, at full length"
 	@echo "make fuzz   the random tests at full length (hours)"
 	@echo "make bench  measure, and write benchmarks/RESULTS.md"
 
@@ -53,16 +54,20 @@ check: $(STAMP)
 	$(BIN)/mypy
 
 # Federations of real processes mostly wait (for Flower's polling, for heartbeats), so they run
-# beside the suites that compute; what they print comes at the end.
+# beside the suites that compute; what they print comes at the end. A file's tests share one.
 PYTEST := $(BIN)/python -m pytest --dist worksteal --durations 12 --durations-min 5
 WAITING := tests/e2e/federation
 
 test: check anvil
 	@mkdir -p build; \
-	$(PYTEST) -n $(JOBS) $(WAITING) $(PYTEST_FLAGS) >build/federation.log 2>&1 & beside=$$!; \
+	$(PYTEST) -n $(JOBS) --dist loadfile $(WAITING) $(PYTEST_FLAGS) >build/federation.log 2>&1 & beside=$$!; \
 	$(PYTEST) -n $(JOBS) --ignore $(WAITING) $(PYTEST_FLAGS); computing=$$?; \
 	wait $$beside; waiting=$$?; cat build/federation.log; \
 	test $$computing -eq 0 && test $$waiting -eq 0
+
+# Faults at full length: 20 kills in 30 rounds. docs/faults.md has what came of it.
+faults: $(STAMP) anvil
+	FEDPROOF_FAULTS=full $(BIN)/python -m pytest --timeout 0 -rP $(WAITING) $(PYTEST_FLAGS)
 
 # 375 random histories of 500 calls for each machine, 10,000 examples of each property, 100,000
 # attempts on honest rounds and 100,000 altered rounds: docs/disputes.md has what came of it.

@@ -1,0 +1,242 @@
+"""A federation as organisations run it: a coordinator and participants, each its own processes.
+
+Everything is as ``fedproof federation init`` makes it (``live_founding``): TLS, registered nodes,
+encrypted keys, embedded chain. What is stated about a federation is asked over HTTPS, as anybody
+could.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from federation_bench import Coordinator
+from fedproof_command import fedproof
+from live_founding import NAMES, Shape, found_live
+from participant_bench import Daemon
+
+from clients.daemon.node import NAME as SUPERNODE
+from clients.daemon.upkeep import took_part
+from contracts.reader import FederationReader
+from contracts.rpc import Rpc
+from coordinator.adapters.reach import Reach, reach
+from coordinator.core.types import Address, RoundId
+from coordinator.daemon.service import ROLE
+from coordinator.local.leftovers import mark_of, marked
+from coordinator.settings.coordinator import load_coordinator
+
+_LIVE = ("sealed", "settled", "final")
+FULL = os.environ.get("FEDPROOF_FAULTS") == "full"
+"""Whether faults are to be tried at full length: ``make faults``."""
+
+
+def live(folder: Path, **shape: Any) -> "Federation":
+    """Found a federation; nothing runs yet."""
+    wanted = Shape(**shape)
+    return Federation(found_live(folder, wanted), wanted.names)
+
+
+class LiveCoordinator(Coordinator):
+    """The coordinator's processes, asked over TLS."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.tls = ssl.create_default_context(cafile=root / "tls" / "ca.crt")
+
+    def get(self, path: str, timeout_s: float = 10.0) -> bytes:
+        """Return what a GET answers; raises ``OSError``."""
+        with urllib.request.urlopen(self.url + path, timeout=timeout_s, context=self.tls) as answer:
+            return bytes(answer.read())
+
+    def status(self) -> dict[str, Any]:
+        """Return ``/status``, empty while nobody answers."""
+        try:
+            found: dict[str, Any] = json.loads(self.get("/status"))
+            return found
+        except (OSError, ValueError):
+            return {}
+
+
+class Federation:
+    """Coordinator and participants; a context manager that ends every process of theirs."""
+
+    def __init__(self, root: Path, names: Sequence[str] = NAMES) -> None:
+        self.root = root
+        self.coordinator = LiveCoordinator(root)
+        self.daemons = {name: Daemon(root, name) for name in names}
+
+    def __enter__(self) -> "Federation":
+        self.coordinator.start()
+        for daemon in self.daemons.values():
+            daemon.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for daemon in self.daemons.values():
+            daemon.__exit__()
+        self.coordinator.__exit__()
+        self.sweep()
+
+    def stop(self) -> dict[str, int]:
+        """End everybody with SIGTERM; return the exit statuses."""
+        ended = {name: daemon.end() for name, daemon in self.daemons.items()}
+        return {**ended, "coordinator": self.coordinator.end()}
+
+    # --- processes -----------------------------------------------------------------------------
+
+    def marks(self) -> list[str]:
+        """Return the marks that all children of this federation carry."""
+        folders = [daemon.state for daemon in self.daemons.values()]
+        return [
+            mark_of(self.coordinator.state, ROLE),
+            *(mark_of(folder, "participant") for folder in folders),
+        ]
+
+    def left_running(self) -> list[int]:
+        """Return what Flower's programs, or theirs, of this federation still run."""
+        return [pid for mark in self.marks() for pid in marked(mark)]
+
+    def sweep(self) -> None:
+        """Kill what is left."""
+        for pid in self.left_running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def processes(self) -> dict[str, int]:
+        """Return every long-lived process by what it is: ``coordinator``, ``superlink``, ..."""
+        found: dict[str, int] = {}
+        service = self.coordinator.process
+        if service is not None and service.poll() is None:
+            found["coordinator"] = service.pid
+        for pid in self.coordinator.children():
+            found.setdefault(_part(pid), pid)
+        for name, daemon in self.daemons.items():
+            if daemon.process is not None and daemon.process.poll() is None:
+                found[name] = daemon.process.pid
+            for pid in marked(mark_of(daemon.state, "participant")):
+                found.setdefault(f"{_part(pid)} of {name}", pid)
+        found.pop("", None)
+        return found
+
+    def process(self, name: str, timeout_s: float = 60.0) -> int:
+        """Return a process by its name, waiting for it to be there."""
+        end = time.monotonic() + timeout_s
+        while (pid := self.processes().get(name)) is None:
+            assert time.monotonic() < end, f"{name}: {self.processes()}"
+            time.sleep(0.1)
+        return pid
+
+    def superlink_listens(self) -> bool:
+        """Whether the SuperLink takes connections."""
+        host, _, port = self.superlink.rpartition(":")
+        with socket.socket() as probe:
+            probe.settimeout(5.0)
+            return probe.connect_ex((host, int(port))) == 0
+
+    @property
+    def superlink(self) -> str:
+        """``host:port`` of the SuperLink."""
+        settings = load_coordinator(self.root / "coordinator.toml").flower
+        return f"{settings.host}:{settings.port}"
+
+    # --- what there is to see --------------------------------------------------------------------
+
+    def reach(self) -> Reach:
+        """Return chain and store as anybody sees them over the coordinator's port."""
+        url = self.coordinator.url
+        return reach(f"{url}/rpc", url, ca_file=self.root / "tls" / "ca.crt")
+
+    def reader(self) -> FederationReader:
+        """Return the contract as anybody sees it."""
+        found = self.reach()
+        return FederationReader(Rpc(found.w3.provider), found.contract)
+
+    def height(self) -> int:
+        """Return how many rounds are sealed, -1 while nobody answers."""
+        rounds = (self.coordinator.status().get("chain") or {}).get("rounds")
+        return -1 if rounds is None else sum(rounds[name] for name in _LIVE)
+
+    def wait_for_rounds(self, count: int, timeout_s: float = 240.0) -> None:
+        """Wait until so many rounds are sealed."""
+        end = time.monotonic() + timeout_s
+        while self.height() < count:
+            assert time.monotonic() < end, f"{self.height()} of {count} rounds\n{self.story()}"
+            time.sleep(0.2)
+
+    def wait_until(
+        self, holds: Callable[[], Any], what: str, timeout_s: float = 120.0, every_s: float = 0.1
+    ) -> Any:
+        """Wait until something holds, and return it."""
+        end = time.monotonic() + timeout_s
+        while not (found := holds()):
+            assert time.monotonic() < end, f"{what}, not within {timeout_s:g} s\n{self.story()}"
+            time.sleep(every_s)
+        return found
+
+    def address(self, name: str) -> str:
+        """Return a participant's account."""
+        registry = json.loads((self.root / "registry.json").read_bytes())["participants"]
+        return next(str(one["address"]) for one in registry if one["name"] == name)
+
+    def contributors(self, round_id: int) -> list[str]:
+        """Return the names of those whose updates are in a sealed round."""
+        reader, store = self.reader(), self.reach().store
+        return [
+            name
+            for name in self.daemons
+            if took_part(reader, store, RoundId(round_id), Address(self.address(name)))
+        ]
+
+    def verify(self) -> dict[str, Any]:
+        """Run ``fedproof verify --rpc --store`` and return its findings; it must pass."""
+        url, ca = self.coordinator.url, self.root / "tls" / "ca.crt"
+        done = fedproof("verify", "--rpc", f"{url}/rpc", "--store", url, "--ca", ca, "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        findings: dict[str, Any] = json.loads(done.stdout)
+        return findings
+
+    def story(self) -> str:
+        """Return the last words of everybody, for an assertion's message."""
+        told = [f"--- coordinator\n{self.coordinator.said()[-3000:]}"]
+        told += [
+            f"--- {name}\n{daemon.said()[-1500:]}"
+            for name, daemon in self.daemons.items()
+            if daemon.output.exists()
+        ]
+        return "\n".join(told)
+
+
+def _part(pid: int) -> str:
+    """Return what a child is, by its command; empty for a short-lived one."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+    parts = {
+        "coordinator.daemon.superlink": "superlink",
+        "flower-supernode": SUPERNODE,
+        "flower-superexec": "superexec",
+        "serverapp": "serverapp",
+        "flwr-clientapp": "clientapp",
+    }
+    return next((part for text, part in parts.items() if text in command), "")
+
+
+@contextlib.contextmanager
+def stopped(*pids: int) -> Iterator[None]:
+    """SIGSTOP processes for a while."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
