@@ -84,8 +84,9 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait(timeout=30)
 
 
-def write_tiny(folder: Path, extra: str = "") -> Path:
+def write_tiny(folder: Path, extra: str = "", *, sealed: bool = False) -> Path:
     """Write the smallest experiment that still uses everything."""
     path = folder / "tiny.toml"
-    path.write_text(TINY + extra)
+    text = TINY.replace("[cohort]\n", "[cohort]\nsealed = true\n") if sealed else TINY
+    path.write_text(text + extra)
     return path

@@ -22,14 +22,23 @@ from contracts.rpc import Rpc, rpc_of
 from coordinator.adapters.run_folder import FileJournal
 from coordinator.adapters.scorers import RuleScorer, scoring_digest, scoring_document
 from coordinator.adapters.store import DiskStore
-from coordinator.core.commitment import canonical_json, metrics_hash
+from coordinator.core.commitment import canonical_json, metrics_hash, sealed_commitment
 from coordinator.core.errors import ChainUnavailableError
 from coordinator.core.manifest import Manifest, TensorSpec
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.screening import UpdateLimits
-from coordinator.core.signing import sign_update
-from coordinator.core.types import Address, Int32Vector, RoundId, Rule, UpdateMessage, Wei
-from coordinator.ports import RoundOutcome
+from coordinator.core.signing import address_of_key, sign_statement, sign_update
+from coordinator.core.types import (
+    Address,
+    Commitment,
+    Int32Vector,
+    RoundId,
+    Rule,
+    Signed,
+    UpdateMessage,
+    Wei,
+)
+from coordinator.ports import RoundAnnouncement, RoundOutcome
 from coordinator.service import FederationPlan, RoundService, publish_plan
 from coordinator.watch.clock import next_time
 from coordinator.watch.findings import Notice
@@ -44,6 +53,7 @@ CONTRIBUTORS = 5
 ROUNDS = 4
 GUILTY = 2
 ETHER = 10**18
+SALT = b"\x5a" * 32
 MANIFEST = Manifest((TensorSpec("w", (5, 8), "float32"),), chunk_values=8)
 D = MANIFEST.dimension
 INITIAL = np.arange(D, dtype=np.int32) * 1000 - 20_000
@@ -190,8 +200,12 @@ class FraudBench:
     def play(self, *, watched: bool = True) -> RoundOutcome:
         """Play one round, and let the watcher look."""
         announced = self.service.open_round()
+        number = int(announced.round_id)
+        if announced.sealed:
+            for client in range(CONTRIBUTORS):
+                self.service.commit(self._commitment(announced, client))
+            self.service.close_commitments()
         for client in range(CONTRIBUTORS):
-            number = int(announced.round_id)
             vector, examples = update_of(number, client), 10 + 7 * client
             metrics = {"loss": 0.5, "num-examples": examples}
             message = UpdateMessage(
@@ -203,11 +217,19 @@ class FraudBench:
             )
             key = private_key(self.used.seed, f"contributor {client}")
             signed = sign_update(announced.domain, message, key)
-            self.service.submit(signed, vector, metrics)
+            self.service.submit(signed, vector, metrics, SALT)
         outcome = self.service.close_round()
         if watched:
             self.tower.look()
         return outcome
+
+    def _commitment(self, announced: RoundAnnouncement, client: int) -> Signed[Commitment]:
+        key = private_key(self.used.seed, f"contributor {client}")
+        update = parameter_root(update_of(int(announced.round_id), client), MANIFEST)
+        digest = sealed_commitment(
+            announced.domain, announced.round_id, address_of_key(key), SALT, update
+        )
+        return sign_statement(announced.domain, Commitment(announced.round_id, digest), key)
 
     def watcher(self, account: Any = None, **options: Any) -> Watcher:
         """Another watcher over the same chain and store; by default the tower's account."""
@@ -264,7 +286,8 @@ def _bench(used: Experiment, folder: Path, chain: SimulatedChain | RemoteChain) 
     store = WithholdingStore(folder / "blobs", folder / "withheld")
     public = DiskStore(folder / "blobs", read_only=True)
     attempts = FileJournal(folder / "attempts")
-    plan = FederationPlan(MANIFEST, rule_of(used), 600, UpdateLimits(max_bytes=4 * D))
+    limits, sealed = UpdateLimits(max_bytes=4 * D), used.cohort.sealed
+    plan = FederationPlan(MANIFEST, rule_of(used), 600, limits, sealed=sealed)
     publish_plan(store, plan, INITIAL)
     store.put_bytes(canonical_json(SCORING))
     store.sync()

@@ -65,6 +65,25 @@ def test_a_proven_attack_costs_the_bond_and_voids_the_round(
     assert 0 < planned.price.gas < 2_000_000
 
 
+SEALED = [PROVEN[0], PROVEN[3], PROVEN[6]]
+
+
+@pytest.mark.parametrize(("attack", "offence", "rule"), SEALED, ids=lambda v: str(v)[:40])
+def test_an_attack_on_a_sealed_round_is_proven_all_the_same(
+    make_bench: Callable[..., FraudBench], attack: dict, offence: str, rule: str
+) -> None:
+    """Leaves, signature hashes and roots of a sealed round are those of an open one."""
+    bench = make_bench(attack, aggregator={"kind": rule}, cohort={"sealed": True})
+    for _ in range(ROUNDS):
+        bench.play()
+    assert [status == "void" for status in bench.statuses()] == [False, True, False, False]
+    assert bench.reason(GUILTY) == offence
+    assert bench.bond_wei == 8 * ETHER
+    assert bench.roots() == honest_roots(rule, abandoned=True)
+    rounds = [bench.chain.ledger.round(n) for n in range(1, ROUNDS + 1)]
+    assert [found.commitments_count for found in rounds] == [5] * ROUNDS
+
+
 @pytest.mark.parametrize(("attack", "refusal"), REFUSED, ids=lambda v: str(v)[:30])
 def test_what_the_contract_refuses_is_on_record_and_changes_nothing(
     make_bench: Callable[..., FraudBench], attack: dict, refusal: str

@@ -12,6 +12,7 @@ import pytest
 from fedproof_command import fedproof, kill_group, start, write_tiny
 
 KILLS = 20
+KILLS_SEALED = 5
 SEED = 20261123
 
 
@@ -41,8 +42,10 @@ def workers_of(process_id: int) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_twenty_kills_end_in_the_very_same_blocks(tmp_path: Path) -> None:
-    config = write_tiny(tmp_path)
+@pytest.mark.parametrize(("sealed", "wanted"), [(False, KILLS), (True, KILLS_SEALED)])
+def test_kills_end_in_the_very_same_blocks(tmp_path: Path, sealed: bool, wanted: int) -> None:
+    """Sealed rounds have one phase more to die in: between commitments on chain and updates."""
+    config = write_tiny(tmp_path, sealed=sealed)
     undisturbed = tmp_path / "undisturbed"
     done = fedproof("simulate", config, "--out", undisturbed, "--workers", "1")
     assert done.returncode == 0, done.stderr
@@ -50,10 +53,10 @@ def test_twenty_kills_end_in_the_very_same_blocks(tmp_path: Path) -> None:
 
     chance = random.Random(SEED)
     kills, attempt, phases = 0, 0, []
-    while kills < KILLS:
+    while kills < wanted:
         run = tmp_path / f"disturbed-{attempt}"
         attempt += 1
-        while kills < KILLS:
+        while kills < wanted:
             process = start("simulate", config, "--out", run, "--workers", "1", "--resume")
             try:
                 if _killed_at_random(process, run, chance):
