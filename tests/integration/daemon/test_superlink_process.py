@@ -1,0 +1,247 @@
+"""Flower's own SuperLink behind our guard, as a process: TLS, nodes, limits, and a closed door."""
+
+import datetime
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from flower_deployment import BIN, ROOT, free_port
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    ActivateNodeResponse,
+    PullMessagesRequest,
+    PushMessagesRequest,
+)
+from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.primitives.asymmetric import (
+    generate_key_pairs,
+    public_key_to_bytes,
+    sign_message,
+)
+from flwr.supercore.runtime import RuntimeHttpClient
+
+from clients.founding.certificates import make_authority, make_server
+from coordinator.core.wire import FLOWER_ENVIRONMENT
+from coordinator.daemon.control import SuperLinkControl, SuperLinkError
+from coordinator.daemon.guard import GuardLimits
+from coordinator.daemon.superlink import CLOCK_TOLERANCE_S, GuardFile
+
+VECTOR_BYTES = 40_000
+SECRET = "between us"
+
+
+class NodeKey:
+    """A SuperNode's identity."""
+
+    def __init__(self) -> None:
+        self._private, public = generate_key_pairs()
+        self.public = public_key_to_bytes(public)
+
+    def headers(self, off_s: float = 0.0) -> dict[str, str]:
+        now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=off_s)
+        signed = now.isoformat()
+        return {
+            "flwr-public-key": b64encode(self.public).decode(),
+            "flwr-timestamp": signed,
+            "flwr-signature": b64encode(sign_message(self._private, signed.encode())).decode(),
+            "content-type": "application/protobuf",
+            "accept": "application/protobuf",
+            "flwr-version": "1.41.0",
+            "flwr-package-name": "flwr",
+            "flwr-package-version": "1.41.0",
+        }
+
+
+@dataclass
+class Link:
+    """A running SuperLink."""
+
+    process: subprocess.Popen
+    port: int
+    ca: Path
+    control: SuperLinkControl
+    member: NodeKey
+
+    def post(self, path: str, body: object = b"", **headers: str) -> httpx.Response:
+        context = ssl.create_default_context(cafile=str(self.ca))
+        with httpx.Client(verify=context, timeout=30) as client:
+            return client.post(
+                f"https://127.0.0.1:{self.port}{path}", content=body, headers=headers
+            )
+
+    def resident_mb(self) -> int:
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = [line for line in text.splitlines() if line.startswith("VmRSS")]
+        return int(line.split()[1]) >> 10
+
+
+@pytest.fixture(scope="module")
+def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
+    folder = tmp_path_factory.mktemp("link")
+    authority = make_authority("test")
+    server = make_server(authority, ["127.0.0.1"])
+    files = {"ca.crt": authority.certificate, "s.crt": server.certificate, "s.key": server.key}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    GuardFile(VECTOR_BYTES, SECRET, registered_only=True).write(folder / "guard.json")
+    (folder / "executor").write_bytes(b"executor")
+    port = free_port()
+    command = [sys.executable, "-m", "coordinator.daemon.superlink", str(folder / "guard.json")]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--isolation", "process"]
+    command += ["--database", str(folder / "flower.db"), "--enable-supernode-auth"]
+    command += ["--ssl-certfile", str(folder / "s.crt"), "--ssl-keyfile", str(folder / "s.key")]
+    command += ["--ssl-ca-certfile", str(folder / "ca.crt")]
+    command += ["--superexec-auth-secret-file", str(folder / "executor")]
+    env = {
+        **os.environ,
+        **FLOWER_ENVIRONMENT,
+        "FLWR_HOME": str(folder),
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 120
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        control = SuperLinkControl(f"127.0.0.1:{port}", authority.certificate, SECRET)
+        member = NodeKey()
+        control.register_node(member.public, "member")
+        yield Link(process, port, folder / "ca.crt", control, member)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def node_of(link: Link) -> int:
+    return link.control.nodes()[link.member.public]
+
+
+@pytest.mark.slow
+def test_a_registered_node_is_served_even_with_its_clock_off(link: Link):
+    node_id = node_of(link)
+    request = ActivateNodeRequest(public_key=link.member.public, heartbeat_interval=30)
+    answer = link.post(
+        "/v1/fleet/activate-node", request.SerializeToString(), **link.member.headers(3_600)
+    )
+    assert answer.status_code == 200, answer.text
+    assert ActivateNodeResponse.FromString(answer.content).node_id == node_id
+    pull = PullMessagesRequest(node=Node(node_id=node_id)).SerializeToString()
+    for off_s in (-3_600.0, 0.0, 3_600.0):
+        answer = link.post("/v1/fleet/pull-messages", pull, **link.member.headers(off_s))
+        assert (answer.status_code, answer.content) == (200, b"")
+    stale = link.member.headers(-CLOCK_TOLERANCE_S - 60)
+    assert link.post("/v1/fleet/pull-messages", pull, **stale).status_code == 401
+
+
+@pytest.mark.slow
+def test_an_unknown_node_is_refused_before_it_is_heard(link: Link):
+    stranger = NodeKey()
+    request = ActivateNodeRequest(public_key=stranger.public, heartbeat_interval=30)
+    answer = link.post("/v1/fleet/activate-node", request.SerializeToString(), **stranger.headers())
+    assert answer.status_code == 401
+    assert "not registered" in answer.text
+    mixed = {**stranger.headers(), "flwr-public-key": link.member.headers()["flwr-public-key"]}
+    assert link.post("/v1/fleet/pull-messages", b"", **mixed).status_code == 401
+
+
+@pytest.mark.slow
+def test_plain_text_and_foreign_authorities_are_refused(link: Link, tmp_path: Path):
+    with pytest.raises(httpx.HTTPError):
+        httpx.post(f"http://127.0.0.1:{link.port}/v1/fleet/pull-messages", content=b"", timeout=10)
+    other = make_authority("other").certificate
+    with pytest.raises(SuperLinkError, match=r"(?i)certificate"):
+        SuperLinkControl(f"127.0.0.1:{link.port}", other, SECRET).nodes()
+
+
+@pytest.mark.slow
+def test_nobody_but_the_service_starts_or_registers_anything(link: Link):
+    for secret in ("", "guess"):
+        outsider = SuperLinkControl(f"127.0.0.1:{link.port}", link.ca.read_bytes(), secret)
+        with pytest.raises(SuperLinkError, match="status 404"):
+            outsider.unfinished_runs()
+    for path in ("/docs", "/openapi.json", "/v1/control/start-run", "/v1/responses"):
+        answer = link.post(path, b"", **link.member.headers())
+        assert (answer.status_code, answer.json()) == (404, {"detail": "there is nothing here"})
+    executor = RuntimeHttpClient.from_server_address(
+        f"127.0.0.1:{link.port}",
+        False,
+        link.ca.read_bytes(),
+        [RuntimeVersionHttpInterceptor(component_name="SuperExec")],
+    )
+    with pytest.raises(httpx.HTTPStatusError) as refused:  # it does not have the secret
+        executor.AcquireTask(AcquireTaskRequest(supported_task_types=["flwr-serverapp"]))
+    assert refused.value.response.status_code == 401
+
+
+@pytest.mark.slow
+def test_three_gigabytes_are_refused_at_the_door(link: Link):
+    node_id = node_of(link)
+    before = link.resident_mb()
+
+    def endless() -> Iterator[bytes]:
+        block = bytes(1 << 20)
+        for _ in range(3_000):
+            yield block
+
+    for path in ("/v1/fleet/push-object", "/v1/fleet/push-messages"):
+        try:
+            answer = link.post(path, endless(), **link.member.headers())
+            assert answer.status_code == 413
+        except httpx.WriteError:
+            pass  # the connection was closed while we were still sending: also an answer
+    limit = GuardLimits.of_model(VECTOR_BYTES).object_bytes
+    large = PushObjectRequest(node=Node(node_id=node_id), object_content=bytes(limit))
+    answer = link.post("/v1/fleet/push-object", large.SerializeToString(), **link.member.headers())
+    assert answer.status_code == 413
+    small = PushObjectRequest(node=Node(node_id=node_id), object_content=bytes(limit - 1_000))
+    answer = link.post("/v1/fleet/push-object", small.SerializeToString(), **link.member.headers())
+    assert answer.status_code != 413
+    assert link.resident_mb() < before + 100
+
+
+@pytest.mark.slow
+def test_a_reply_of_a_thousand_objects_is_refused(link: Link):
+    node_id = node_of(link)
+    trees = [ObjectTree(object_id=f"{n:064x}") for n in range(18)]
+    for count, refused in ((17, False), (18, True)):
+        request = PushMessagesRequest(
+            node=Node(node_id=node_id), message_object_trees=trees[:count]
+        )
+        answer = link.post(
+            "/v1/fleet/push-messages", request.SerializeToString(), **link.member.headers()
+        )
+        assert (answer.status_code == 413) is refused, answer.text
+    assert "18 objects, at most 17" in json.dumps(answer.json())
+
+
+@pytest.mark.slow
+def test_a_node_that_is_taken_out_is_refused(link: Link):
+    key = NodeKey()
+    node_id = link.control.register_node(key.public, "guest")
+    pull = PullMessagesRequest(node=Node(node_id=node_id)).SerializeToString()
+    request = ActivateNodeRequest(public_key=key.public, heartbeat_interval=30)
+    body = request.SerializeToString()
+    assert link.post("/v1/fleet/activate-node", body, **key.headers()).status_code == 200
+    assert link.post("/v1/fleet/pull-messages", pull, **key.headers()).status_code == 200
+    link.control.unregister_node(node_id)
+    assert link.post("/v1/fleet/pull-messages", pull, **key.headers()).status_code == 401
+    with pytest.raises(SuperLinkError, match="RegisterNode refused"):
+        link.control.register_node(link.member.public, "twice")
