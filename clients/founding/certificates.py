@@ -26,6 +26,8 @@ CLOCK_SKEW: Final = timedelta(days=1)
 """Certificates begin this long ago: a participant's clock may be behind."""
 NODE_CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _NAME_CHARS: Final = 64
+_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+WILDCARDS: Final = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -102,6 +104,16 @@ def make_server(
         .sign(signer, hashes.SHA256())
     )
     return KeyAndCertificate(_key_pem(own), certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def with_local(names: Sequence[str], host: str = "") -> list[str]:
+    """Return names for a certificate with those the coordinator's own machine uses.
+
+    ``host`` is the address it listens on; commands on the machine itself do not depend on a name
+    that others see.
+    """
+    own = [host] if host and host not in WILDCARDS else []
+    return list(dict.fromkeys([*names, *own, *_LOCAL]))
 
 
 def names_of(certificate: bytes) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from eth_account.signers.local import LocalAccount
 
 from clients.founding.agreement import Agreed, agree
-from clients.founding.certificates import make_authority, make_server
+from clients.founding.certificates import make_authority, make_server, with_local
 from clients.founding.chain import deploy_embedded, genesis_for
 from clients.founding.folder import (
     PUBLIC_MODE,
@@ -132,7 +132,8 @@ class _Making:
 
     def _certify(self) -> None:
         folder, authority = self._folder, make_authority(self._founding.name)
-        server = make_server(authority, self._founding.host.names)
+        host = self._founding.host
+        server = make_server(authority, with_local(host.names, host.host))
         write_new(folder.authority_key, authority.key, SECRET_MODE)
         write_new(folder.authority, authority.certificate, PUBLIC_MODE)
         write_new(folder.server_key, server.key, SECRET_MODE)

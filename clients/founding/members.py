@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from clients.founding.certificates import WILDCARDS
 from clients.founding.chain import balance_wei, chain_of_service, send_wei
 from clients.founding.folder import (
     PUBLIC_MODE,
@@ -84,6 +85,14 @@ class FederationMembers:
         return Reach.of(
             http.host, names, ports, tls=bool(http.certificate), rpc=self.settings.chain.rpc
         )
+
+    @property
+    def _here(self) -> Reach:
+        """Where this machine itself finds the coordinator, and the embedded chain's RPC."""
+        http, flower = self.settings.http, self.settings.flower
+        host = "127.0.0.1" if http.host in WILDCARDS else http.host
+        ports = (http.port, flower.port)
+        return Reach.of(host, [host], ports, tls=bool(http.certificate), rpc="")
 
     def add(self, invited: Invited, balance_wei: Wei | None = None) -> RegisteredParticipant:
         """Make a participant's folder, give it its starting balance, and admit its SuperNode.
@@ -171,7 +180,7 @@ class FederationMembers:
         amount = Wei(start) if amount_wei is None else amount_wei
         password = keyfile.password_from(self.folder.treasury_password, confirm=False)
         treasury = keyfile.load(self.folder.treasury_key, password)
-        with chain_of_service(self.folder.chain, self.reach.rpc, self._authority) as w3:
+        with chain_of_service(self.folder.chain, self._here.rpc, self._authority) as w3:
             missing = amount - balance_wei(w3, address)  # a repeat after a crash pays once
             if missing > 0:
                 send_wei(w3, treasury, address, Wei(missing))
@@ -184,14 +193,14 @@ class FederationMembers:
         try:
             if rpc := self.settings.chain.rpc:
                 return _bonds_of(addresses, Federation(web3_at(rpc), contract))
-            with chain_of_service(self.folder.chain, self.reach.rpc, self._authority) as w3:
+            with chain_of_service(self.folder.chain, self._here.rpc, self._authority) as w3:
                 return _bonds_of(addresses, Federation(w3, contract))
         except LedgerError as error:
             remarks.append(f"bonds not known: {error}")
             return [None for _ in addresses]
 
     def _online(self, remarks: list[str]) -> frozenset[str] | None:
-        client = HttpClient(self.reach.store, ca_file=self._authority, attempts=1)
+        client = HttpClient(self._here.store, ca_file=self._authority, attempts=1)
         try:
             answer = client.get("/status", limit_bytes=_STATUS_BYTES)
             status: Any = json.loads(answer.data)
@@ -199,7 +208,7 @@ class FederationMembers:
         except UnreachableError as error:
             remarks.append(f"the service does not answer: {error}")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            remarks.append(f"{self.reach.store}/status: not a coordinator's answer: {error!r}")
+            remarks.append(f"{self._here.store}/status: not a coordinator's answer: {error!r}")
         return None
 
 

@@ -16,6 +16,7 @@ from clients.founding.certificates import (
     make_authority,
     make_server,
     names_of,
+    with_local,
 )
 from clients.founding.folder import (
     PUBLIC_MODE,
@@ -44,7 +45,8 @@ def renew(root: Path, names: list[str], days: int = SERVER_DAYS) -> Renewed:
     Parameters
     ----------
     names
-        Host names and addresses; empty keeps those of the old certificate.
+        Host names and addresses, to which those of the machine itself are added; empty keeps those
+        of the old certificate.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def renew(root: Path, names: list[str], days: int = SERVER_DAYS) -> Renewed:
     """
     folder = require_folder(root.absolute())
     authority = KeyAndCertificate(_read(folder.authority_key), _read(folder.authority))
-    kept = names or names_of(_read(folder.server))
+    kept = with_local(names) if names else names_of(_read(folder.server))
     made = make_server(authority, kept, days=days, key=_read(folder.server_key))
     replace_file(folder.server, made.certificate, PUBLIC_MODE)
     return Renewed(folder.server, tuple(kept), end_of(made.certificate))
@@ -70,7 +72,8 @@ def renew_authority(root: Path, names: list[str], days: int = SERVER_DAYS) -> Re
     Parameters
     ----------
     names
-        Host names and addresses; empty keeps those of the old certificate.
+        Host names and addresses, to which those of the machine itself are added; empty keeps those
+        of the old certificate.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def renew_authority(root: Path, names: list[str], days: int = SERVER_DAYS) -> Re
         If the disk refuses.
     """
     folder = require_folder(root.absolute())
-    kept = names or names_of(_read(folder.server))
+    kept = with_local(names) if names else names_of(_read(folder.server))
     authority = make_authority(read_agreement(folder.agreement).name)
     made = make_server(authority, kept, days=days)
     for path, data, mode in _files(folder, authority, made):

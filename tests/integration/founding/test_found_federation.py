@@ -97,7 +97,7 @@ def test_the_daemons_can_read_what_was_written(founded: Founded) -> None:
     assert (reach.superlink, reach.ca) == ("127.0.0.1:9092", "ca.crt")
     assert (place / basel.federation).read_bytes() == folder.agreement.read_bytes()
     assert (place / reach.ca).read_bytes() == folder.authority.read_bytes()
-    assert names_of(folder.server.read_bytes()) == ["localhost", "127.0.0.1"]
+    assert names_of(folder.server.read_bytes()) == ["localhost", "127.0.0.1", "::1"]
 
 
 def test_each_account_opens_with_its_own_password_only(founded: Founded) -> None:

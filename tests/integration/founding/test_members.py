@@ -195,10 +195,11 @@ def test_renew_keeps_names_and_key_and_changes_nothing_else(heart: Path) -> None
     renewed = renew(heart, [], days=30)
     after = folder.server.read_bytes()
     assert after != before
-    assert names_of(after) == ["localhost", "127.0.0.1"] == list(renewed.names)
+    assert names_of(after) == ["localhost", "127.0.0.1", "::1"] == list(renewed.names)
     assert abs(end_of(after) - datetime.now(UTC) - timedelta(days=30)) < timedelta(minutes=5)
     assert folder.server_key.read_bytes() == key
-    assert renew(heart, ["fed.example.org"]).names == ("fed.example.org",)
+    local = ("localhost", "127.0.0.1", "::1")
+    assert renew(heart, ["fed.example.org"]).names == ("fed.example.org", *local)
     folder.authority_key.unlink()
     kept = folder.server.read_bytes()
     with pytest.raises(ConfigError, match=r"ca\.key: cannot be read: No such file"):
@@ -211,7 +212,7 @@ def test_a_new_authority_ends_all_trust_in_the_old_one(heart: Path) -> None:
     before = {p: p.read_bytes() for p in (heart / "tls").iterdir()}
     renewed = renew_authority(heart, [])
     assert renewed.authority == folder.authority
-    assert renewed.names == ("localhost", "127.0.0.1")
+    assert renewed.names == ("localhost", "127.0.0.1", "::1")
     after = {p: p.read_bytes() for p in (heart / "tls").iterdir()}
     assert after.keys() == before.keys()
     assert all(after[path] != before[path] for path in after)

@@ -22,6 +22,7 @@ from clients.founding.certificates import (
     make_server,
     names_of,
     read_node_key,
+    with_local,
 )
 from coordinator.core.errors import ConfigError
 
@@ -130,6 +131,13 @@ def test_renewing_keeps_the_key() -> None:
 def test_what_is_no_host_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"host\.names: .*neither a host name nor an IP"):
         make_server(make_authority("heart"), [name])
+
+
+def test_the_machine_itself_is_always_among_the_names() -> None:
+    local = ["localhost", "127.0.0.1", "::1"]
+    assert with_local(["fed.example.org"], "0.0.0.0") == ["fed.example.org", *local]
+    assert with_local(["fed.example.org"], "10.0.0.5") == ["fed.example.org", "10.0.0.5", *local]
+    assert with_local(["127.0.0.1"], "127.0.0.1") == ["127.0.0.1", "localhost", "::1"]
 
 
 def test_mixed_up_or_broken_files_are_named() -> None:
