@@ -50,6 +50,11 @@ class RoundConductor:
         Its round's phase decides whether time is running.
     stopping
         Says that the service is on its way out: no more waiting then.
+
+    Attributes
+    ----------
+    is_waiting
+        Whether at the last beat too few contributors were there to open a round.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class RoundConductor:
         self._ledger, self._service, self._roster = ledger, service, roster
         self._pace, self._stopping = pace, stopping
         self._attendance = Attendance({}, (), ())
+        self.is_waiting = True
 
     @property
     def attendance(self) -> Attendance:
@@ -88,12 +94,14 @@ class RoundConductor:
                 "contributors online",
                 extra=fields(online=len(found.present), needed=self._pace.min_online),
             )
+        self.is_waiting = False
         if self._service.state.phase in _COLLECTING:
             left = self._service.state.deadline - self._ledger.now() - self._pace.seal_margin_s
             return Beat(False, sorted(found.present), found.strangers, max(0.0, float(left)))
         if self.is_complete:
             return Beat(complete=True)
         enough = len(found.present) >= self._pace.min_online
+        self.is_waiting = not enough
         return Beat(False, sorted(found.present) if enough else (), found.strangers)
 
     def greet(self, signed: Signed[Presence]) -> None:

@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from coordinator.daemon.complaints import Complaints
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -111,6 +113,7 @@ class Guard:
         self._is_known_node = is_known_node
         self._count_objects = count_objects
         self._turns: dict[bytes, _Turns] = defaultdict(lambda: _Turns(limits.calls_at_once))
+        self._complaints = Complaints()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -137,12 +140,12 @@ class Guard:
     async def _fleet(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         if self._is_known_node is not None and not await self._is_known_node(headers):
-            await _refuse(send, 401, "this node is not registered with the federation")
+            await self._decline(scope, send, 401, "this node is not registered with the federation")
             return
         who = headers.get(NODE_KEY_HEADER) or str((scope.get("client") or ("",))[0]).encode()
         turns = self._turns[who]
         if turns.waiting >= self._limits.waiting:
-            await _refuse(send, 503, "too many calls of this node at once")
+            await self._decline(scope, send, 503, "too many calls of this node at once")
             return
         try:
             async with turns:
@@ -157,17 +160,26 @@ class Guard:
         try:
             body = await asyncio.wait_for(_read(scope, receive, limit), limits.body_s)
         except TimeoutError:
-            await _refuse(send, 408, f"the body did not arrive within {limits.body_s:g} s")
+            await self._decline(
+                scope, send, 408, f"the body did not arrive within {limits.body_s:g} s"
+            )
             return
         if body is None:
-            await _refuse(send, 413, f"more than {limit} bytes")
+            await self._decline(scope, send, 413, f"more than {limit} bytes")
             return
         if scope["path"] == _PUSH_MESSAGES:
             found = self._count_objects(body)
             if found > limits.objects:
-                await _refuse(send, 413, f"a reply of {found} objects, at most {limits.objects}")
+                most = limits.objects
+                await self._decline(scope, send, 413, f"a reply of {found} objects, at most {most}")
                 return
         await self._app(scope, _replay(body, receive), send)
+
+    async def _decline(self, scope: Scope, send: Send, status: int, reason: str) -> None:
+        peer = str((scope.get("client") or ("nowhere",))[0])
+        key = dict(scope["headers"]).get(NODE_KEY_HEADER, b"")
+        self._complaints.say(peer, key, scope["path"], reason)
+        await _refuse(send, status, reason)
 
 
 class _Turns:

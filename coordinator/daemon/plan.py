@@ -12,7 +12,7 @@ from coordinator.core.errors import ConfigError
 from coordinator.core.rules import quorum
 from coordinator.core.screening import UpdateLimits
 from coordinator.daemon.conductor import Pace
-from coordinator.daemon.engine import EngineSettings
+from coordinator.daemon.flower_processes import EngineSettings
 from coordinator.local import keyfile
 from coordinator.service import FederationPlan
 from coordinator.settings.agreement import FederationAgreement, read_agreement

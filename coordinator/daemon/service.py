@@ -29,6 +29,7 @@ from coordinator.daemon.chain_duty import ChainDuty
 from coordinator.daemon.conductor import RoundConductor
 from coordinator.daemon.desk import Desk
 from coordinator.daemon.engine import Engine
+from coordinator.daemon.flower_processes import FlowerProcesses
 from coordinator.daemon.narrator import Narrator
 from coordinator.daemon.plan import ServicePlan
 from coordinator.daemon.roster import Roster
@@ -152,17 +153,16 @@ class CoordinatorService:
             lambda _lease: self.engine.server_app_left(),
         )
         self._socket = socket_path(state, "service")
-        self.engine = Engine(
+        processes = FlowerProcesses(
             engine_settings,
             state / "flower",
             state / "logs",
             self.children,
             self._mark,
-            self.desk,
             self._socket,
-            self._wants_rounds,
-            self.board.hinder,
         )
+        self.engine = Engine(processes, self.desk, self._wants_rounds, self.board.hinder)
+        self._superlink = engine_settings.address
         self.upkeep = Upkeep(self._duties(), self.board.hinder)
 
     # --- life ----------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ class CoordinatorService:
         self._stack.callback(self.upkeep.stop, _UPKEEP_S)
         self.board.hinder("service", "")
         self.board.set_phase("waiting")
-        where = Addresses(self._http.url, self.engine.address)
+        where = Addresses(self._http.url, self._superlink)
         self._tell_where(where)
         _log.info(
             "the coordinator is up",
@@ -256,6 +256,8 @@ class CoordinatorService:
         self.board.set_online(self.conductor.attendance.present.values())
         if self.plan.settings.round.rounds and not self._wants_rounds():
             self.board.set_phase("complete")
+        elif self.conductor.is_waiting:
+            self.board.set_phase("waiting")
 
     def _settle_the_past(self) -> None:
         """Settle what a crash left sealed; a chain that is away now is asked again later."""

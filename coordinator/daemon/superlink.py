@@ -26,6 +26,7 @@ from starlette.concurrency import run_in_threadpool
 
 from coordinator.daemon.guard import NODE_KEY_HEADER, App, Guard, GuardLimits
 from coordinator.daemon.node_headers import is_signed
+from coordinator.http.tls import LoggedHandshake
 
 CLOCK_TOLERANCE_S: Final = 7_200
 """How far a node's clock may be off. What Flower's nodes sign is a time and nothing else, inside
@@ -70,7 +71,7 @@ class _Server:
     def run(self, app: Any, host: str, port: int, **options: Any) -> None:
         """Serve Flower's application behind the guard."""
         kept = {k: options[k] for k in ("log_config", "ssl_keyfile", "ssl_certfile")}
-        uvicorn.run(
+        config = uvicorn.Config(
             guarded(app, self._settings, host),
             host=host,
             port=port,
@@ -83,6 +84,10 @@ class _Server:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_STOP_S,
         )
+        config.load()
+        if config.ssl is not None:
+            config.ssl.sslobject_class = LoggedHandshake
+        uvicorn.Server(config).run()
 
 
 def guarded(app: Any, settings: GuardFile, host: str) -> Guard:
