@@ -42,6 +42,9 @@ def watch(
     interactive: Annotated[
         bool, typer.Option("--interactive", help="Ask for columns where one proof would do.")
     ] = False,
+    chunks: Annotated[
+        int, typer.Option(min=1, help="Chunks of a withheld vector to demand, a deposit each.")
+    ] = 8,
     poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 2.0,
     patience: Annotated[
         float, typer.Option(min=0.0, help="Seconds to wait for a node that does not answer.")
@@ -72,7 +75,7 @@ def watch(
         else:
             console.print(str(notice), markup=False, soft_wrap=True)
 
-    options = WatchOptions(lag, interactive)
+    options = WatchOptions(lag, interactive, chunks)
     watcher = Watcher(at.federation, at.referee, at.store, account, tell, options)
     if not as_json:
         console.print(_introduction(at, account), soft_wrap=True)

@@ -22,6 +22,7 @@ from coordinator.core.errors import FedproofError
 from coordinator.core.manifest import Manifest
 from coordinator.core.types import Int32Vector, RewardLeaf, RoundId, Rule, ScoreLeaf
 from coordinator.ports import ArtifactStore
+from coordinator.watch.published import PublishedData
 
 _T = TypeVar("_T")
 
@@ -29,11 +30,23 @@ _READERS: Final = 4
 
 
 class RoundReader:
-    """Reads rounds of one federation through any node and any store."""
+    """Reads rounds of one federation through any node and any store.
 
-    def __init__(self, federation: FederationReader, store: ArtifactStore) -> None:
+    Parameters
+    ----------
+    published
+        Stands in for the store with what was shown on chain.
+    """
+
+    def __init__(
+        self,
+        federation: FederationReader,
+        store: ArtifactStore,
+        published: PublishedData | None = None,
+    ) -> None:
         self._federation = federation
         self._store = store
+        self._published = published
 
     def read(self, round_id: RoundId) -> DisputedRound:
         """Return a sealed round with all that was published of it.
@@ -66,7 +79,10 @@ class RoundReader:
         )
 
     def _rule(self, root: bytes) -> Rule | None:
-        return _got(lambda: rule_from(self._store.get_document("rule", root)))
+        found = _got(lambda: rule_from(self._store.get_document("rule", root)))
+        if found is None and self._published is not None:
+            found = self._published.rule(root)
+        return found
 
     def _manifest(self, rule: Rule | None) -> Manifest | None:
         if rule is None:
@@ -94,7 +110,12 @@ class RoundReader:
             return list(pool.map(lambda root: self._vector(root, manifest), roots))
 
     def _vector(self, root: bytes, manifest: Manifest | None) -> Int32Vector | None:
-        return None if manifest is None else _got(lambda: self._store.get_vector(root, manifest))
+        if manifest is None:
+            return None
+        found = _got(lambda: self._store.get_vector(root, manifest))
+        if found is None and self._published is not None:
+            found = self._published.vector(root, manifest)
+        return found
 
 
 def _got(read: Callable[[], _T]) -> _T | None:

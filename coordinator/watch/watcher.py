@@ -34,6 +34,7 @@ from coordinator.ports import ArtifactStore
 from coordinator.watch.cases import CaseBook, DemandEntry, End, Prove, Wait, next_step
 from coordinator.watch.clock import next_time
 from coordinator.watch.findings import Notice, Price, Tell, Verb, ether
+from coordinator.watch.published import PublishedData
 from coordinator.watch.rounds import RoundReader
 
 _SEALED = (RoundStatus.SEALED, RoundStatus.SETTLED)
@@ -52,6 +53,7 @@ class WatchOptions:
         Ask for a column even where one transaction would prove the aggregate wrong.
     chunks
         How many chunks of one withheld vector to demand, one after another, before giving up.
+        When all of them were shown the round is judged as if they had been in the store.
     """
 
     lag_rounds: int = 0
@@ -85,7 +87,8 @@ class Watcher:
     ) -> None:
         self._federation, self._referee, self._account = federation, referee, account
         self._tell, self._options = tell, options or WatchOptions()
-        self._rounds = RoundReader(federation, store)
+        self._published = PublishedData(federation, referee)
+        self._rounds = RoundReader(federation, store, self._published)
         self._sender = Address(account.address) if account else _NOBODY
         self._book = CaseBook(referee, self._sender)
         self._told: set[tuple[RoundId, RoundStatus]] = set()
@@ -97,6 +100,7 @@ class Watcher:
     def step(self) -> bool:
         """Look at every round and case once; return whether anything was sent."""
         self._book.refresh()
+        self._published.refresh()
         sent = False
         if self._account is not None:
             for case in self._book.open():
@@ -145,7 +149,8 @@ class Watcher:
             return False  # voided by what was just proven below it
         round_ = self._rounds.read(state.round_id)
         faults = find_faults(round_)
-        if key not in self._told:
+        # What was withheld may have been shown since, and something else be wrong with it.
+        if key not in self._told or faults != self.standing.get(state.round_id):
             self._told.add(key)
             self._admit_limits(round_)
             self._report(state, faults)
@@ -216,7 +221,8 @@ class Watcher:
             if not isinstance(move, Question):
                 continue
             for other in self._variants(round_, fault, move):
-                if key_of(other) not in asked:
+                shown = self._published.has_shown(round_, other)
+                if key_of(other) not in asked and not shown:
                     yield fault, other
 
     def _variants(self, round_: DisputedRound, fault: Fault, move: Question) -> Iterator[Question]:

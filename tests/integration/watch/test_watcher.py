@@ -1,12 +1,15 @@
 """The watcher over the embedded chain: columns, false challenges, rivals, restarts, dry runs."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fraud_bench import ETHER, INITIAL, FraudBench, experiment
 
 from contracts import calls
+from coordinator.adapters.store import DiskStore
 from coordinator.answer.responder import Responder
 from coordinator.core.commitment import rule_hash
 from coordinator.core.disputes import CaseKind, find_faults, moves, record_moves
@@ -150,6 +153,41 @@ def test_a_vector_answered_piece_by_piece_is_demanded_no_further_than_agreed(
     assert bench.said("gave up") == ["nothing is left to ask; see fedproof verify"]
     assert bench.statuses() == ["settled", "settled"]
     assert hidden.settle() == 3 * DEPOSIT
+
+
+def test_a_vector_shown_in_full_is_judged_as_if_it_were_in_the_store(make_bench: Make) -> None:
+    bench = make_bench({"kind": "withhold", "victim": 4})
+    guilty_round(bench)
+    watcher = bench.watcher()
+    hidden = responder(bench, bench.service._store)
+    while watcher.step() or hidden.step():
+        continue
+    assert len(bench.said("asked")) == 5  # 40 parameters in chunks of 8
+    assert [text for text in bench.said("examined") if "nothing wrong" in text][-1]
+    assert bench.notices[-1].verb == "examined"
+    assert (bench.said("gave up"), watcher.standing[RoundId(2)]) == ([], [])
+    # Another reads it from the chain and asks for nothing.
+    other = bench.watcher(bench.chain.identities.contributors[0])
+    assert not other.step()
+    assert len(bench.said("asked")) == 5
+
+
+def test_a_false_aggregate_behind_a_withheld_vector_is_proven(
+    make_bench: Make, tmp_path: Path
+) -> None:
+    bench = make_bench(SHIFT)
+    guilty_round(bench)
+    shutil.copytree(bench.folder / "blobs", tmp_path / "copy")
+    hidden_root = bench.chain.ledger.round(RoundId(2)).new_model_root
+    bench.public.path(hidden_root, ".safetensors").unlink()
+    watcher = bench.watcher()
+    hidden = responder(bench, DiskStore(tmp_path / "copy", read_only=True))
+    while watcher.step() or hidden.step():
+        continue
+    assert bench.said("found")[0].startswith("new model withheld")
+    assert bench.said("found")[1].startswith("wrong aggregate: parameter 11")
+    assert bench.reason(2) == "wrong aggregate"
+    assert len(bench.said("asked")) == 5
 
 
 # --- several watchers, restarts, dry runs ------------------------------------------------------
