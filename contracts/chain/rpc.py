@@ -6,6 +6,7 @@ development methods are there only when asked for.
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from contracts.chain.rpc_errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
+    LIMIT_EXCEEDED,
     METHOD_NOT_FOUND,
     PARSE_ERROR,
     SERVER_ERROR,
@@ -31,6 +33,8 @@ from coordinator.core.types import JsonObject
 
 MAX_BATCH: Final = 256
 """Requests in one batch."""
+MAX_BATCH_CPU_S: Final = 10.0
+"""Processor time of one batch; what is left of it then is refused."""
 _LOGGER = logging.getLogger(__name__)
 
 Observer = Callable[[str, bool], None]
@@ -111,7 +115,11 @@ class Dispatcher:
                     f"invalid request: a batch of {len(requests)}, at most {MAX_BATCH}",
                 ),
             )
-        answers = [self.dispatch(item, observe) for item in requests]
+        end = time.thread_time() + MAX_BATCH_CPU_S
+        answers = []
+        for item in requests:
+            late = time.thread_time() > end
+            answers.append(_too_late(item) if late else self.dispatch(item, observe))
         return [answer for answer in answers if answer is not None] or None
 
     def dispatch(self, request: Any, observe: Observer = _ignore) -> JsonObject | None:
@@ -166,6 +174,12 @@ def _checked(request: Any) -> tuple[str, list[Any]]:
     if not isinstance(params, list):
         raise RpcError(INVALID_PARAMS, f"invalid params: {method} takes a list of parameters")
     return method, params
+
+
+def _too_late(request: Any) -> JsonObject:
+    number = request.get("id") if isinstance(request, dict) else None
+    reason = f"the batch has used {MAX_BATCH_CPU_S:g} s; ask for this one again"
+    return _error(number, RpcError(LIMIT_EXCEEDED, reason))
 
 
 def _error(number: Any, failed: RpcError) -> JsonObject:

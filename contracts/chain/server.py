@@ -5,6 +5,7 @@ route behind TLS (``coordinator.http``).
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -37,6 +38,7 @@ def rpc_endpoint(
     body_timeout_s: float = BODY_TIMEOUT_S,
     threads: Callable[[], anyio.CapacityLimiter | None] = lambda: None,
     observe: Observer = lambda _method, _succeeded: None,
+    meter: Callable[[Request, float], None] = lambda _request, _used_s: None,
 ) -> Endpoint:
     """Return what answers ``POST`` with JSON-RPC, wherever it is mounted.
 
@@ -50,6 +52,8 @@ def rpc_endpoint(
         Bounds how many requests are worked on at once; the event loop's own limit by default.
     observe
         Told of every JSON-RPC request, see ``Dispatcher.handle``.
+    meter
+        Told what each HTTP request used of the processor, in seconds.
     """
 
     async def rpc(request: Request) -> Response:
@@ -59,7 +63,15 @@ def rpc_endpoint(
         body = await read_body(request, max_body_bytes, timeout_s=body_timeout_s)
         if isinstance(body, Response):
             return body
-        answer = await anyio.to_thread.run_sync(dispatcher.handle, body, observe, limiter=threads())
+
+        def work() -> bytes | None:
+            began = time.thread_time()
+            try:
+                return dispatcher.handle(body, observe)
+            finally:
+                meter(request, time.thread_time() - began)
+
+        answer = await anyio.to_thread.run_sync(work, limiter=threads())
         if answer is None:
             return Response(status_code=204)
         return Response(answer, media_type="application/json")

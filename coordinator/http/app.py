@@ -14,6 +14,7 @@ Reading only, but for the transactions that anybody may send to a chain.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -24,12 +25,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from contracts.chain.door import Door
+from contracts.chain.door import Door, refusal
 from contracts.chain.rpc_dev import DEV_METHODS
 from contracts.chain.server import rpc_endpoint
 from coordinator.core.errors import ConfigError, LedgerError
 from coordinator.http.access import Members
 from coordinator.http.blobs import Blobs
+from coordinator.http.budget import CpuBudget
 from coordinator.http.chain_facts import ChainFacts, ChainLookout
 from coordinator.http.exposition import CONTENT_TYPE
 from coordinator.http.face import HttpFace
@@ -74,14 +76,29 @@ def _rpc(face: HttpFace, door: Door) -> Callable[[Request], Any]:
     if dispatcher.methods & DEV_METHODS.methods.keys():
         raise ConfigError("the chain was opened for development: it is not served to others")
     threads = _Limiter(face.limits.rpc_threads)
-    return rpc_endpoint(
+    budget = CpuBudget(face.limits.cpu_burst_s, face.limits.cpu_share)
+    answer = rpc_endpoint(
         dispatcher,
         door,
         max_body_bytes=face.limits.body_bytes,
         body_timeout_s=face.limits.body_s,
         threads=threads,
         observe=face.telemetry.count_rpc,
+        meter=lambda request, used_s: budget.spend(_client(request), used_s),
     )
+
+    async def rpc(request: Request) -> Response:
+        wait_s = budget.wait_s(_client(request))
+        if wait_s:
+            reason = "this client has used up its share of the processor"
+            return refusal(429, reason, retry_after=str(math.ceil(wait_s)))
+        return await answer(request)
+
+    return rpc
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 def _blobs(face: HttpFace, pages: "_Pages") -> Callable[[Request], Any]:

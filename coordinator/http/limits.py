@@ -22,6 +22,8 @@ class HttpLimits:
         Seconds a connection may be idle between requests.
     rpc_threads, read_threads
         JSON-RPC requests worked on, and blobs read from disk, at the same time.
+    cpu_burst_s, cpu_share
+        Processor seconds that one client's JSON-RPC may use at once, and in each second.
     """
 
     body_bytes: int = 2 * 1024 * 1024
@@ -32,5 +34,7 @@ class HttpLimits:
     body_s: float = 30.0
     write_s: float = 60.0
     keep_alive_s: int = 120
-    rpc_threads: int = 8
+    rpc_threads: int = 4
     read_threads: int = 8
+    cpu_burst_s: float = 20.0
+    cpu_share: float = 0.25

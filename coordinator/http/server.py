@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from coordinator.http.protocol import guarded_protocol
 from coordinator.http.tls import certificate_end, load_certificate, server_context
 
 _THREAD: Final = "fedproof-http"
+_ANY: Final = ("0.0.0.0", "::")
 _MAX_HEADER_BYTES: Final = 16 * 1024
 
 
@@ -74,6 +76,8 @@ def serve_http(
             f"http.host = {host!r} is not a loopback address: it needs http.certificate and "
             "http.key (fedproof federation init makes them)"
         )
+    own = [] if host in _ANY else [f"[{host}]" if ":" in host else host]
+    face = replace(face, allowed_hosts=[*face.allowed_hosts, *own])
     app = make_app(face, certificate_end_s=end_s)
     listener = listen(host, port)
     limits = face.limits

@@ -3,31 +3,13 @@
 import json
 
 import pytest
-from http_asking import Asker
+from http_asking import ADMINISTRATIVE, Asker
 from http_bench import NEWCOMER, HttpBench
 from tls_files import TlsFiles
 
 from contracts.http_provider import web3_at
 from coordinator.http.limits import HttpLimits
 from coordinator.http.server import serve_http
-
-ADMINISTRATIVE = [
-    "admin_addPeer", "admin_datadir", "admin_nodeInfo", "admin_peers", "admin_startHTTP",
-    "admin_stopHTTP", "admin_exportChain", "admin_importChain",
-    "debug_setHead", "debug_traceTransaction", "debug_traceCall", "debug_memStats",
-    "debug_storageRangeAt", "debug_getRawBlock",
-    "personal_newAccount", "personal_unlockAccount", "personal_sendTransaction",
-    "personal_importRawKey", "personal_listAccounts", "personal_sign",
-    "miner_start", "miner_stop", "miner_setEtherbase", "miner_setGasPrice",
-    "eth_sendTransaction", "eth_sign", "eth_signTransaction",
-    "evm_mine", "evm_setNextBlockTimestamp", "evm_increaseTime", "evm_snapshot", "evm_revert",
-    "anvil_setBalance", "anvil_impersonateAccount", "anvil_reset",
-    "hardhat_setBalance", "hardhat_setCode", "hardhat_impersonateAccount",
-    "txpool_content", "txpool_inspect",
-    "engine_newPayloadV4", "engine_forkchoiceUpdatedV3",
-    "clique_propose", "les_addBalance", "parity_setMode", "rpc_modules",
-    "fedproof_mineBatch",
-]  # fmt: skip
 
 
 def test_there_are_forty_of_them() -> None:
@@ -98,3 +80,40 @@ def test_nested_json_is_refused_before_it_is_parsed(quiet: Asker) -> None:
     answer = quiet.ask("/rpc", "POST", b"[" * 100_000, sent)
     assert answer.json["error"]["code"] == -32700
     assert quiet.rpc("eth_chainId").json["result"] == "0x539"
+
+
+def test_whoever_uses_up_the_processor_waits(
+    bench: HttpBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coordinator.http import budget
+
+    monkeypatch.setattr(budget, "is_loopback", lambda _: False)
+    endless = {"data": "0x5b600056", "gas": hex(2_000_000)}  # a jump to itself, without end
+    limits = HttpLimits(cpu_burst_s=0.05, cpu_share=0.001)
+    with serve_http(bench.face(limits=limits)) as handle:
+        asker = Asker(handle.url)
+        assert "out of gas" in asker.rpc("eth_call", endless, "latest").json["error"]["message"]
+        refused = asker.rpc("eth_chainId")
+        assert refused.status == 429
+        assert int(refused.headers["retry-after"]) > 10
+        assert asker.ask("/readyz").status == 200  # only JSON-RPC is counted
+
+
+def test_a_batch_ends_when_it_has_used_its_time(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contracts.chain import rpc as module
+
+    monkeypatch.setattr(module, "MAX_BATCH_CPU_S", 0.05)
+    call = {"data": "0x5b600056", "gas": hex(1_000_000)}
+    batch = [
+        {"jsonrpc": "2.0", "id": number, "method": "eth_call", "params": [call, "latest"]}
+        for number in range(20)
+    ]
+    answers = asker.ask(
+        "/rpc", "POST", json.dumps(batch).encode(), {"Content-Type": "application/json"}
+    ).json
+    assert [answer["id"] for answer in answers] == list(range(20))
+    reasons = [answer["error"]["message"] for answer in answers]
+    assert "out of gas" in reasons[0]
+    assert "the batch has used 0.05 s" in reasons[-1]
