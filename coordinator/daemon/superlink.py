@@ -87,7 +87,10 @@ class _Server:
         config.load()
         if config.ssl is not None:
             config.ssl.sslobject_class = LoggedHandshake
-        uvicorn.Server(config).run()
+        server = uvicorn.Server(config)
+        server.run()
+        if not server.started:
+            raise SystemExit(1)
 
 
 def guarded(app: Any, settings: GuardFile, host: str) -> Guard:
