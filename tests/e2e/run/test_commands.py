@@ -20,6 +20,13 @@ COMMANDS = [
     ["chain", "show"],
     ["account", "new"],
     ["account", "show"],
+    ["hospitals"],
+    ["federation", "init"],
+    ["federation", "add"],
+    ["federation", "remove"],
+    ["federation", "list"],
+    ["federation", "renew"],
+    ["federation", "node-key"],
     ["version"],
 ]
 
@@ -55,6 +62,8 @@ def test_the_commands_are_the_documented_ones() -> None:
         "report",
         "chain",
         "account",
+        "hospitals",
+        "federation",
         "version",
     ):
         assert name in listed
