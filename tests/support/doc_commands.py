@@ -1,0 +1,137 @@
+"""Runs a document's commands as a reader would who copies and pastes, and compares the output.
+
+Blocks marked ``sh`` are commands; a block marked ``text`` right after one is its output, of which
+``...`` lines stand for what was left out. ``<!-- not copied: WHY -->`` before a block of commands
+leaves it out. All blocks share one shell. What differs between two runs (addresses, digests,
+numbers) is not compared: :func:`masked`.
+
+``python tests/support/doc_commands.py docs/operate.md`` runs one and writes the output into it.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SHOWN = "/srv/fedproof"
+_MARK = "@@@ block "
+_BLOCK = re.compile(
+    r"(?P<skip><!-- not copied: [^>]+ -->\n+)?```sh\n(?P<commands>.*?)```\n"
+    r"(?:\n```text\n(?P<output>.*?)```\n)?",
+    re.DOTALL,
+)
+_SHELL = """
+set -eu -o pipefail
+trap 'status=$?; kill $(jobs -p) 2>/dev/null || true; wait; exit $status' EXIT
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Commands to copy and the output that the document shows, if it shows any."""
+
+    commands: str
+    output: str | None
+    line: int
+
+
+def blocks_of(text: str) -> list[Block]:
+    """Return the blocks that a reader would copy, in order."""
+    return [
+        Block(found["commands"], found["output"], text[: found.start("commands")].count("\n") + 1)
+        for found in _BLOCK.finditer(text)
+        if not found["skip"]
+    ]
+
+
+def run_blocks(blocks: list[Block], folder: Path, timeout_s: float) -> tuple[int, list[str], str]:
+    """Run blocks in one shell; return its status, each block's output, and all errors."""
+    script = _SHELL + "".join(
+        f"echo '{_MARK}{number}'\n{block.commands}" for number, block in enumerate(blocks)
+    )
+    (folder / ".script.sh").write_text(script)
+    with (folder / ".errors").open("w") as errors:
+        shell = subprocess.Popen(
+            ["bash", folder / ".script.sh"],
+            cwd=folder,
+            env=_environment(folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            printed, _ = shell.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(shell.pid, signal.SIGTERM)
+            printed, _ = shell.communicate(timeout=60)
+    outputs = ["" for _ in blocks]
+    for part in printed.split(_MARK)[1:]:
+        number, _, rest = part.partition("\n")
+        outputs[int(number)] = rest.replace(str(folder), SHOWN)
+    return shell.returncode, outputs, (folder / ".errors").read_text()
+
+
+def masked(line: str) -> str:
+    """Return a line without what no two runs have in common."""
+    line = re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{12,64}\b", "<hex>", line)
+    line = re.sub(r"\d+(?:[.,:]\d+)*", "#", line)
+    line = re.sub(r"\b(ETH|gwei|wei|s|min|h)\b", "unit", line)
+    return " ".join(line.replace("─", "").split())
+
+
+def missing_lines(block: Block, found: str) -> list[str]:
+    """Return the lines that the document shows and the run did not print."""
+    printed = {masked(line) for line in found.splitlines()}
+    shown = (block.output or "").splitlines()
+    return [
+        line for line in shown if line.strip() not in ("", "...") and masked(line) not in printed
+    ]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return an environment with ``fedproof`` in the path, and no settings of ours."""
+    programs = folder / ".bin"
+    programs.mkdir(exist_ok=True)
+    command = programs / "fedproof"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m simulations "$@"\n')
+    command.chmod(0o755)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("FEDPROOF", "PYTEST"))}
+    return {
+        **kept,
+        "PATH": f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "110",
+        "NO_COLOR": "1",
+        "TZ": "UTC",
+    }
+
+
+def _rewrite(document: Path) -> int:
+    text = document.read_text()
+    blocks = blocks_of(text)
+    with tempfile.TemporaryDirectory(prefix="fedproof-doc-") as folder:
+        status, outputs, errors = run_blocks(blocks, Path(folder), 3_000)
+    waiting = iter(outputs)
+
+    def fill(found: re.Match[str]) -> str:
+        if found["skip"]:
+            return found[0]
+        output = next(waiting)
+        if found["output"] is None:
+            return found[0]
+        return f"```sh\n{found['commands']}```\n\n```text\n{output}```\n"
+
+    document.write_text(_BLOCK.sub(fill, text))
+    print(errors, file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(_rewrite(Path(sys.argv[1])))
