@@ -97,8 +97,17 @@ class SuperNode:
             )
         )
 
-    def look(self, children: Children) -> None:
+    def restart(self, children: Children) -> None:
+        """End it in good order, so that its node may come back at once, and start it again."""
+        children.remove(NAME)
+        self.start(children)
+
+    def look(self, children: Children) -> float:
         """Look whether it runs, and take another port where it keeps ending: ours may be taken.
+
+        Returns
+        -------
+        How long it has been running, in seconds; 0 if it does not.
 
         Raises
         ------
@@ -107,16 +116,16 @@ class SuperNode:
         """
         status = children.find(NAME)
         if status is None:
-            return
+            return 0.0
         if status.state == "running" and status.uptime_s >= _STEADY_S:
             self._fault = ""
         elif status.returncode is not None and status.state != "running":
             self._fault = why_ended(status.returncode, _tail(self._log))
             if status.starts >= _STARTS_A_PORT and not self._port:
-                children.remove(NAME)
-                self.start(children)
+                self.restart(children)
         if self._fault:
             raise SuperNodeError(self._fault)
+        return status.uptime_s
 
 
 def why_ended(returncode: int, tail: str) -> str:

@@ -29,6 +29,7 @@ from clients.daemon.setup import Setup
 from clients.daemon.status import ParticipantStatus, State, child_rows, write_status
 from clients.daemon.upkeep import Faults, Upkeep, took_part
 from clients.daemon.warmup import load_kernels
+from clients.daemon.watchdog import Watchdog
 from clients.journal import FileJournal
 from clients.mods import ClientAppCallable, Participant
 from clients.pending import FilePending
@@ -36,6 +37,7 @@ from clients.relay import CALL, unpack_request
 from clients.signer import KeySigner
 from coordinator.adapters.http_store import HttpStore, Reader
 from coordinator.core.errors import FedproofError, LedgerError
+from coordinator.core.types import RoundId
 from coordinator.local.channel import ChannelServer, Reply, Request
 from coordinator.local.children import Children
 from coordinator.local.frames import FrameLimits
@@ -86,6 +88,7 @@ class ParticipantDaemon:
         self._contexts = Contexts(setup.state / "context.state", setup.settings.node.config)
         self._journal = FileJournal(setup.state / "journal.jsonl")
         self._faults = Faults()
+        self._watchdog = Watchdog()
         self._stop = threading.Event()
         self._connected: _Connected | None = None
 
@@ -181,16 +184,24 @@ class ParticipantDaemon:
         while not self._stop.is_set() and self._connected is not None:
             upkeep, answering = self._connected.upkeep, self._connected.answering
             whole = upkeep.step()
-            self._look_at_node(children)
+            if answering.is_training or answering.progress.last_round == upkeep.open_round:
+                self._watchdog.heard()  # before we saw that the round is open
+            self._look_at_node(children, upkeep.open_round)
             state: State = "training" if answering.is_training else "ready"
             self._write(state if whole else "refusing", children)
             if once and self._sealed_with_ours(upkeep, answering):
                 return
             self._stop.wait(POLL_S)
 
-    def _look_at_node(self, children: Children) -> None:
+    def _look_at_node(self, children: Children, open_round: RoundId) -> None:
         try:
-            self._node.look(children)
+            uptime_s = self._node.look(children)
+            if self._watchdog.is_stuck(open_round, uptime_s):
+                _log.warning(
+                    "a round is open and the SuperNode passes nothing on: starting it again",
+                    extra=fields(round=open_round, uptime_s=round(uptime_s)),
+                )
+                self._node.restart(children)
         except SuperNodeError as error:
             self._faults.wrong("supernode", error)
         else:
@@ -207,6 +218,7 @@ class ParticipantDaemon:
         return False
 
     def _answer(self, request: Request) -> Reply:
+        self._watchdog.heard()
         message = unpack_request(request.args, request.attachments)
         run_config = request.args.get("run_config")
         if self._connected is None:

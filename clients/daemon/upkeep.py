@@ -56,9 +56,11 @@ class Upkeep:
     block: int = 0
     bond_wei: Wei = Wei(0)
     final_round: RoundId = RoundId(0)
+    open_round: RoundId = RoundId(0)
 
     def step(self) -> bool:
         """Do what is due; return whether the chain is there and still the one it was."""
+        self.open_round = RoundId(0)
         if not self._duty("history", self._look):
             return False
         self._duty("bond", self._bond)
@@ -68,6 +70,7 @@ class Upkeep:
             self.faults.wrong("chain", error)
             return False
         self.faults.right("chain")
+        self.open_round = head.open_round
         if head.final_round != self.final_round:
             done = self._duty("rewards", self._claim)
             if self._duty("models", self._copy) and done:
