@@ -49,6 +49,11 @@ class LiveCoordinator(Coordinator):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.tls = ssl.create_default_context(cafile=root / "tls" / "ca.crt")
+        self.environment: dict[str, str] = {}
+
+    def start(self, **env: str) -> "LiveCoordinator":
+        super().start(**{**self.environment, **env})
+        return self
 
     def get(self, path: str, timeout_s: float = 10.0) -> bytes:
         """Return what a GET answers; raises ``OSError``."""
@@ -179,6 +184,19 @@ class Federation:
             assert time.monotonic() < end, f"{what}, not within {timeout_s:g} s\n{self.story()}"
             time.sleep(every_s)
         return found
+
+    def wait_for_reply(self, name: str, timeout_s: float = 180.0) -> tuple[int, Path]:
+        """Wait until a participant has signed its next update; return the round and the file.
+
+        That instant, the update has not left the daemon.
+        """
+        folder = self.daemons[name].state / "replies"
+        before = set(folder.glob("*.reply"))
+        new = self.wait_until(
+            lambda: set(folder.glob("[0-9]*.reply")) - before, f"{name} signs", timeout_s, 0.002
+        )
+        (path,) = new
+        return int(path.name.split("-")[0]), path
 
     def address(self, name: str) -> str:
         """Return a participant's account."""
