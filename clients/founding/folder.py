@@ -19,7 +19,6 @@ folder gets its name.
 import os
 import secrets
 import shutil
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,16 +238,3 @@ def publish_folder(staging: Path, target: Path) -> None:
         flush_folder(target.parent)
     except OSError as error:
         raise StoreError(f"cannot make {target}: {error.strerror or error}") from error
-
-
-def check_private(folder: Path) -> None:
-    """Refuse a folder with secrets that others may enter.
-
-    Raises
-    ------
-    ConfigError
-        Naming the folder and its mode.
-    """
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if mode & 0o077:
-        raise ConfigError(f"{folder}: mode {mode:04o} lets others in, expected 0700 (chmod 700)")
