@@ -36,6 +36,7 @@ from coordinator.watch.clock import next_time
 from coordinator.watch.findings import Notice, Price, Tell, Verb, ether
 from coordinator.watch.published import PublishedData
 from coordinator.watch.rounds import RoundReader
+from coordinator.watch.unprovable import norms_above_bound
 
 _SEALED = (RoundStatus.SEALED, RoundStatus.SETTLED)
 _NOBODY = Address("0x" + "00" * 20)
@@ -154,6 +155,8 @@ class Watcher:
             self._told.add(key)
             self._admit_limits(round_)
             self._report(state, faults)
+            for text in norms_above_bound(round_):
+                self._say("unprovable", state.round_id, text)
         self.standing[state.round_id] = faults
         return self._act(state, round_, faults)
 
@@ -166,7 +169,6 @@ class Watcher:
         limits = [
             (rule.server_momentum_q16, "aggregates under server momentum"),
             (rule.scoring_hash != EXAMPLES_SCORING, "scores by another rule than examples"),
-            (rule.norm_bound_q, "updates above the norm bound"),
         ]
         for applies, what in limits:
             if applies:

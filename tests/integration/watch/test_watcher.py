@@ -1,12 +1,13 @@
 """The watcher over the embedded chain: columns, false challenges, rivals, restarts, dry runs."""
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fraud_bench import ETHER, INITIAL, FraudBench, experiment
+from fraud_bench import ETHER, INITIAL, FraudBench, experiment, update_of
 
 from contracts import calls
 from coordinator.adapters.store import DiskStore
@@ -179,7 +180,7 @@ def test_a_false_aggregate_behind_a_withheld_vector_is_proven(
     guilty_round(bench)
     shutil.copytree(bench.folder / "blobs", tmp_path / "copy")
     hidden_root = bench.chain.ledger.round(RoundId(2)).new_model_root
-    bench.public.path(hidden_root, ".safetensors").unlink()
+    bench.public.path(hidden_root, "safetensors").unlink()
     watcher = bench.watcher()
     hidden = responder(bench, DiskStore(tmp_path / "copy", read_only=True))
     while watcher.step() or hidden.step():
@@ -239,18 +240,39 @@ def test_a_dry_run_reports_price_and_bounty_and_sends_nothing(make_bench: Make) 
     assert planned.as_json()["price"]["bounty_wei"] == str(ETHER)
 
 
-def test_what_no_contract_can_judge_is_said_once(make_bench: Make) -> None:
-    bench = make_bench()
+def announce(bench: FraudBench, **changes: int) -> None:
+    """Let the federation train under another rule."""
     plan = bench.service._plan
-    changed = replace(plan.rule, server_momentum_q16=1 << 15, norm_bound_q=10**6)
+    changed = replace(plan.rule, **changes)
     bench.service._plan = replace(plan, rule=changed)
     bench.service._rule_hash = rule_hash(changed)
     publish_plan(bench.service._store, bench.service._plan, INITIAL)
+
+
+def test_what_no_contract_can_judge_is_said_once(make_bench: Make) -> None:
+    bench = make_bench()
+    announce(bench, server_momentum_q16=1 << 15)
     bench.play()
     bench.play()
-    end = "cannot be proven on chain; fedproof verify re-executes them"
-    whats = ["aggregates under server momentum", "updates above the norm bound"]
-    assert bench.said("unprovable") == [f"{what} {end}" for what in whats]
+    text = "aggregates under server momentum cannot be proven on chain"
+    assert bench.said("unprovable") == [f"{text}; fedproof verify re-executes them"]
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_an_update_above_the_norm_bound_is_reported(make_bench: Make, above: bool) -> None:
+    bench = make_bench()
+    updates = [update_of(1, client).astype(object) for client in range(5)]
+    longest = max(math.isqrt(int((update**2).sum())) for update in updates)
+    announce(bench, norm_bound_q=longest + (not above))
+    # A coordinator that does not look: what it accepts is over the bound it announced.
+    bench.service._plan = replace(
+        bench.service._plan, rule=replace(bench.service._plan.rule, norm_bound_q=0)
+    )
+    bench.play()
+    reported = bench.said("unprovable")
+    assert len(reported) == above
+    assert all("has an L2 norm above" in text for text in reported)
+    assert bench.said("found") == []
 
 
 def test_a_window_that_has_passed_is_said_once(make_bench: Make) -> None:

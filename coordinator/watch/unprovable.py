@@ -1,0 +1,24 @@
+"""What a watcher sees that no contract can judge: reported, and nobody is convicted over it.
+
+Not handled: server momentum and scores other than by examples, which need the rounds before, or
+the evaluation set; ``fedproof verify`` re-executes them.
+"""
+
+from collections.abc import Iterator
+
+from coordinator.core.disputes import DisputedRound
+from coordinator.core.norms import squared_norm
+
+
+def norms_above_bound(round_: DisputedRound) -> Iterator[str]:
+    """Yield a line for each update that the rule's norm bound should have kept out."""
+    if round_.rule is None or not round_.rule.norm_bound_q or round_.entries is None:
+        return
+    bound = round_.rule.norm_bound_q
+    updates = round_.updates or [None] * len(round_.entries)
+    for entry, update in zip(round_.entries, updates, strict=True):
+        if update is not None and squared_norm(update) > bound * bound:
+            yield (
+                f"the update of {entry.leaf.contributor} has an L2 norm above {bound}; "
+                "it cannot be proven on chain"
+            )
