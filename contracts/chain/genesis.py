@@ -9,7 +9,8 @@ from typing import Any, Final
 from eth_utils.address import is_checksum_address
 
 from contracts.chain.evm import GAS_CAP_PER_TRANSACTION
-from coordinator.core.errors import ConfigError
+from coordinator.core.canonical import parse_json
+from coordinator.core.errors import ConfigError, VerificationError
 from coordinator.core.types import Address, JsonObject, Wei, address_bytes
 
 GENESIS_KEY: Final = b"fedproof:genesis"
@@ -89,7 +90,7 @@ class GenesisConfig:
             If the text is something else.
         """
         try:
-            document = json.loads(text)
+            document = parse_json(text.encode(), "genesis parameters")
             if document["format"] != 1:
                 raise ConfigError(f"genesis format {document['format']!r}; expected 1")
             return cls(
@@ -100,7 +101,7 @@ class GenesisConfig:
                 coinbase=Address(document["coinbase"]),
                 base_fee_wei=Wei(int(document["base_fee_wei"])),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as failed:
+        except (VerificationError, ValueError, KeyError, TypeError, AttributeError) as failed:
             raise ConfigError(f"genesis parameters are malformed: {failed!r}") from failed
 
     def first_difference(self, other: "GenesisConfig") -> tuple[str, Any, Any] | None:

@@ -40,4 +40,4 @@ class EmbeddedProvider(JSONBaseProvider):
     def _exchange(self, body: bytes) -> Any:
         answer = self.dispatcher.handle(body)
         assert answer is not None  # web3 always sends an id
-        return json.loads(answer)
+        return json.loads(answer)  # this process wrote it

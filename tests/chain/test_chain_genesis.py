@@ -64,7 +64,9 @@ def test_bad_values_are_named(fields, named):
         GenesisConfig(**fields)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', '{"format": 1}', "nonsense"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"format": 2}', '{"format": 1}', "nonsense", "[" * 100_000]
+)
 def test_malformed_json_is_refused(text):
     with pytest.raises(ConfigError):
         GenesisConfig.from_json(text)
