@@ -44,7 +44,7 @@ def client(
     setup = read_setup(config)
     with FolderLock(setup.state):
         account = open_account(setup.settings.account, setup.folder)
-        start_logging(setup.state / "logs" / "client.log", level=setup.settings.log.level)
+        start_logging(setup.state / "logs" / "client.jsonl", level=setup.settings.log.level)
         received: list[int] = []
         try:
             application = build_app(setup, Address(account.address))

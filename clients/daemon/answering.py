@@ -162,6 +162,7 @@ class Answering:
             self.progress.answered(round_id)
             return kept
         self._check_rounds(round_id)
+        self._check_deadline(round_id)
         reply = self._run(message, run_config)
         packed = _packed(reply)
         if reply.has_error():
@@ -208,6 +209,16 @@ class Answering:
             raise InstructionRefusedError(
                 "limit-reached",
                 f"round {round_id}: this data was used in {used} rounds, limits.rounds = {most}",
+            )
+
+    def _check_deadline(self, round_id: RoundId) -> None:
+        """Refuse what could no longer count: a round stays open on chain until someone looks."""
+        facts = self._participant.chain_view.round(round_id)
+        now = self._guard.now()
+        if facts.status == "open" and now >= facts.deadline:
+            raise InstructionRefusedError(
+                "round-not-open",
+                f"round {round_id} ended {now - facts.deadline} s ago (chain time)",
             )
 
     def _refusal(self, message: Message, code: str, error: FedproofError) -> StoredReply:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clients.chain_contract import FederationChainView
-from clients.chain_view import RoundFacts
+from clients.chain_view import CachedChainView, RoundFacts
 from clients.daemon.history import BlockHistory
 from contracts.artifacts import load_artifact
 from contracts.federation import Federation
@@ -18,7 +18,7 @@ from contracts.reader import FederationReader
 from contracts.rpc import Rpc, rpc_of
 from contracts.transactions import Transactor
 from coordinator.core.errors import ConfigError, LedgerError
-from coordinator.core.types import RoundId, SigningDomain
+from coordinator.core.types import RoundId
 from coordinator.settings.agreement import FederationAgreement
 
 RPC_TIMEOUT_S = 15.0
@@ -32,6 +32,14 @@ class NotDeployedError(LedgerError):
     """There is no contract at the agreed address (yet)."""
 
 
+class FreshView(CachedChainView):
+    """Asks the chain each time: minutes may lie between two messages about one round."""
+
+    def round(self, round_id: RoundId) -> RoundFacts:
+        """Return what the contract stores of a round now."""
+        return self.refreshed(round_id)
+
+
 @dataclass(frozen=True)
 class ChainLink:
     """A checked connection to the federation's contract."""
@@ -39,9 +47,9 @@ class ChainLink:
     federation: Federation
 
     @property
-    def view(self) -> FederationChainView:
+    def view(self) -> FreshView:
         """What a participant's checks ask."""
-        return FederationChainView(self.federation)
+        return FreshView(FederationChainView(self.federation))
 
 
 def connect(url: str, ca: Path | None, agreement: FederationAgreement) -> ChainLink:
@@ -101,33 +109,24 @@ def check_federation(rpc: Rpc, agreement: FederationAgreement) -> None:
             )
 
 
-class GuardedView:
-    """A chain view that looks whether the chain is still the one it was, before it answers.
-
-    Raises
-    ------
-    HistoryLostError
-        From every method that asks the chain, as long as a remembered block is gone.
-    """
+class HistoryGuard:
+    """Looks whether the chain is still the one it was; safe to share between threads."""
 
     def __init__(self, federation: FederationReader, history: BlockHistory) -> None:
         self._federation = federation
-        self._view = FederationChainView(federation)
         self._history = history
         self._lock = threading.Lock()
 
-    @property
-    def domain(self) -> SigningDomain:
-        """Chain id and address of the contract."""
-        return self._view.domain
-
-    def round(self, round_id: RoundId) -> RoundFacts:
-        """Return what the contract stores of a round now."""
-        self.check()
-        return self._view.round(round_id)
-
     def check(self) -> int:
-        """Compare the chain with what was seen; return the number of its latest block."""
+        """Compare the chain with what was seen; return the number of its latest block.
+
+        Raises
+        ------
+        HistoryLostError
+            As long as a remembered block is gone.
+        ChainUnavailableError, StoreError
+            If the node does not answer, or the file cannot be written.
+        """
         with self._lock:
             head = self._federation.block().number
             self._history.check(head, self._hash_at)

@@ -18,7 +18,7 @@ from eth_account.signers.local import LocalAccount
 
 from clients.daemon import chain
 from clients.daemon.answering import Answering
-from clients.daemon.chain import ChainLink, GuardedView
+from clients.daemon.chain import ChainLink, HistoryGuard
 from clients.daemon.contexts import Contexts
 from clients.daemon.history import BlockHistory
 from clients.daemon.models import ModelCopies
@@ -147,7 +147,7 @@ class ParticipantDaemon:
         setup, settings = self._setup, self._setup.settings
         key = bytes(self._account.key)
         messages = chain.connect(settings.coordinator.rpc, setup.rpc_ca, setup.agreement)
-        guard = GuardedView(messages.federation, self._history)
+        guard = HistoryGuard(messages.federation, self._history)
         participant = Participant(
             KeySigner(key),
             messages.view,

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from clients.daemon.chain import ChainLink, GuardedView
+from clients.daemon.chain import ChainLink, HistoryGuard
 from clients.daemon.history import HistoryLostError
 from clients.daemon.models import ModelCopies
 from clients.daemon.money import Purse
@@ -48,7 +48,7 @@ class Upkeep:
     """One participant's duties on one connection; :meth:`step` does what is due."""
 
     link: ChainLink
-    guard: GuardedView
+    guard: HistoryGuard
     purse: Purse
     store: ArtifactStore
     models: ModelCopies

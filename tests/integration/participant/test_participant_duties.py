@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from clients.daemon import chain
 from clients.daemon.answering import Answering
-from clients.daemon.chain import GuardedView, NotDeployedError, WrongFederationError
+from clients.daemon.chain import HistoryGuard, NotDeployedError, WrongFederationError
 from clients.daemon.contexts import Contexts
 from clients.daemon.history import BlockHistory, HistoryLostError
 from clients.daemon.models import ModelCopies
@@ -46,7 +46,7 @@ class Member:
         self.state = self.setup.state
         self.state.mkdir(exist_ok=True)
         self.store = HttpStore(reach.store)
-        self.guard = GuardedView(self.link.federation, BlockHistory(self.state / "blocks.jsonl"))
+        self.guard = HistoryGuard(self.link.federation, BlockHistory(self.state / "blocks.jsonl"))
         journal = FileJournal(self.state / "journal.jsonl")
         who = Participant(
             KeySigner(bytes(self.account.key)),
@@ -260,6 +260,22 @@ def _hello():
     from flwr.app import ConfigRecord, RecordDict
 
     return RecordDict({wire.HELLO: ConfigRecord({})})
+
+
+def test_nothing_is_trained_for_a_round_that_is_over(stub, ada, monkeypatch):
+    announced = stub.service.open_round()
+    deadline = stub.federation.round(announced.round_id).deadline
+    monkeypatch.setattr(ada.guard, "now", lambda: deadline)
+    reply = ada.ask(train_message(announced))
+    assert reply.error.reason == "fedproof/round-not-open: round 1 ended 0 s ago (chain time)"
+    assert not (ada.state / "journal.jsonl").exists()
+    monkeypatch.setattr(ada.guard, "now", lambda: deadline - 1)
+    assert not ada.ask(train_message(announced)).has_error()
+    stub.service.close_round()  # too few: it is void, which is seen at once
+    ada.answering._replies.find = lambda *_: None
+    assert ada.ask(train_message(announced)).error.reason.startswith(
+        "fedproof/round-not-open: round 1 is void on chain"
+    )
 
 
 def test_limits_of_rounds_and_examples(stub):
