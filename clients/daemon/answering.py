@@ -53,6 +53,7 @@ class Progress:
     trained: int = 0
     repeated: int = 0
     refused: int = 0
+    last_asked: RoundId | None = None
     last_round: RoundId | None = None
     last_refusal: str = ""
     rounds: set[RoundId] = field(default_factory=set)
@@ -155,6 +156,7 @@ class Answering:
     def _train(self, message: Message, run_config: Mapping[str, Any]) -> StoredReply:
         instruction = read_instruction(message.content)
         round_id, base = instruction.round_id, instruction.base_model
+        self.progress.last_asked = round_id
         kept = self._replies.find(round_id, base)
         if kept is not None:
             _log.info("answered again, as before", extra=fields(round=round_id))

@@ -184,7 +184,7 @@ class ParticipantDaemon:
         while not self._stop.is_set() and self._connected is not None:
             upkeep, answering = self._connected.upkeep, self._connected.answering
             whole = upkeep.step()
-            if answering.is_training or answering.progress.last_round == upkeep.open_round:
+            if answering.is_training or answering.progress.last_asked == upkeep.open_round:
                 self._watchdog.heard()  # before we saw that the round is open
             self._look_at_node(children, upkeep.open_round)
             state: State = "training" if answering.is_training else "ready"
