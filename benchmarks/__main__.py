@@ -2,6 +2,7 @@
 
 Every module ``bench_NAME`` beside this one has ``run() -> list[dict]``, one row each; its docstring
 says what is compared. A run of some of them replaces only their sections of ``RESULTS.md``.
+Options after a single name are that benchmark's own; what it finds then is shown, not written.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import inspect
 import pkgutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import benchmarks
@@ -29,11 +31,11 @@ def discover() -> list[str]:
     return sorted(name.removeprefix("bench_") for name in modules if name.startswith("bench_"))
 
 
-def section(name: str) -> str:
+def section(name: str, options: Sequence[str] = ()) -> str:
     """Run a benchmark and return its section."""
     module = importlib.import_module(f"benchmarks.bench_{name}")
     start = time.perf_counter()
-    rows = module.run()
+    rows = module.run(options) if options else module.run()
     took = time.perf_counter() - start
     return "\n".join(
         [
@@ -60,9 +62,15 @@ def main() -> int:
     known = discover()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(known)}")
-    names = parser.parse_args().names or known
+    given, options = parser.parse_known_args()
+    names = given.names or known
     if unknown := sorted(set(names) - set(known)):
         parser.error(f"unknown benchmark {unknown[0]!r}, expected some of: {', '.join(known)}")
+    if options:
+        if len(names) != 1:
+            parser.error(f"{options[0]}: options are for one benchmark, found {len(names)}")
+        print(section(names[0], options))
+        return 0
     failed = []
     for name in names:
         print(f"{name} ...", flush=True)

@@ -1,0 +1,152 @@
+"""Fedproof as ``fedproof federation init`` makes it: TLS, embedded chain, a daemon each."""
+
+import json
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+
+from benchmarks.deployed.deployment import Deployment, free_ports, with_lines, write_data
+from benchmarks.deployed.tally import HOST, Bytes, Tally
+from benchmarks.deployed.timeline import RoundTimes, instant, read_lines, rounds_of
+from clients.founding.found import OwnKey, found
+
+FOUNDING = """
+name = "bench"
+
+[input]
+shape = [64]
+classes = 10
+
+[model]
+kind = "mlp"
+hidden = [384, 192]
+
+[numbers]
+norm_bound = 100.0
+
+[round]
+min_contributors = {nodes}
+min_online = {nodes}
+duration_s = 900
+rounds = {rounds}
+sealed = {sealed}
+
+[windows]
+challenge_window_s = 5
+unbonding_s = 3600
+answer_s = 60
+
+[host]
+http_port = {http}
+superlink_port = {superlink}
+"""
+_EVENTS = {"round opened": "opened", "update accepted": "received", "round sealed": "sealed"}
+
+
+class Fedproof(Deployment):
+    """The same application as plain Flower's, unmodified, in each participant's daemon.
+
+    Parameters
+    ----------
+    sealed
+        Whether updates are committed to before they are revealed.
+    """
+
+    name = "fedproof"
+
+    def __init__(self, folder: Path, nodes: int, rounds: int, *, sealed: bool = False) -> None:
+        super().__init__(folder, nodes, rounds)
+        self._root = folder / "federation"
+        http, superlink = free_ports(2)
+        self._tally = Tally({"http": http, "flower": superlink})
+        names = [f"node{number}" for number in range(nodes)]
+        text = FOUNDING.format(
+            nodes=nodes, rounds=rounds, sealed=str(sealed).lower(), http=http, superlink=superlink
+        )
+        keys = {name: _light_account(folder, name) for name in (*names, "coordinator")}
+        text += "".join(
+            f'\n[[participants]]\nname = "{name}"\naddress = "{keys[name][1]}"\n' for name in names
+        )
+        (folder / "federation.toml").write_text(text)
+        key, _, password = keys["coordinator"]
+        found(folder / "federation.toml", self._root, OwnKey(key, password))
+        ports = {str(http): self._tally.ports["http"], str(superlink): self._tally.ports["flower"]}
+        for name, data in zip(names, write_data(folder, nodes), strict=True):
+            key, _, password = keys[name]
+            self._equip(name, data, key, password, ports)
+
+    def start(self) -> None:
+        """Start everybody at once."""
+        self._tally.__enter__()
+        self.began = time.time()
+        program = (sys.executable, "-m", "simulations")
+        settings = self._root / "coordinator.toml"
+        self._run("coordinator", *program, "coordinator", "--config", settings)
+        for number in range(self.nodes):
+            settings = self._place(f"node{number}") / "participant.toml"
+            self._run(f"node{number}", *program, "client", "--config", settings)
+
+    def times(self) -> list[RoundTimes]:
+        """Return the rounds that are sealed."""
+        lines = [
+            {
+                "event": _EVENTS[line["message"]],
+                "round": line["round"],
+                "time": instant(line["time"]),
+            }
+            for line in self.events()
+            if line["message"] in _EVENTS
+        ]
+        for number in range(self.nodes):
+            found = read_lines(self.folder / f"node{number}.clock")
+            lines += [{**line, "by": number} for line in found]
+        return rounds_of(lines)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the coordinator's structured log."""
+        return read_lines(self._root / "state" / "logs" / "coordinator.jsonl")
+
+    def traffic(self) -> dict[str, Bytes]:
+        """Return the bytes between participants and coordinator: Flower's, and chain and store."""
+        return {name: self._tally.read(name) for name in ("flower", "http")}
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._tally.__exit__()
+
+    def _place(self, name: str) -> Path:
+        return self._root / "participants" / name
+
+    def _equip(
+        self, name: str, data: Path, key: Path, password: str, ports: dict[str, int]
+    ) -> None:
+        """Carry a participant its key, and send its connections over the tally."""
+        place = self._place(name)
+        _write_private(place / "account.json", key.read_bytes())
+        _write_private(place / "password.txt", password.encode())
+        config = f'config = {{ data = "{data}", clock = "{self.folder / name}.clock" }}'
+        wanted = {
+            'state = "state"': 'state = "state"\napp = "bench_app.client_app:app"',
+            'key = "account.json"': 'key = "account.json"\npassword_file = "password.txt"',
+            'key = "node.key"': f'key = "node.key"\n{config}',
+            **{f"{HOST}:{old}": f"{HOST}:{new}" for old, new in ports.items()},
+        }
+        settings = place / "participant.toml"
+        settings.write_text(with_lines(settings.read_text(), wanted))
+
+
+def _light_account(folder: Path, name: str) -> tuple[Path, str, str]:
+    """Write a new key file that is opened in no time; return it, its address, its password."""
+    account, password = Account.create(), secrets.token_urlsafe(16)
+    path = folder / f"{name}.json"
+    _write_private(path, json.dumps(account.encrypt(password, kdf="pbkdf2", iterations=2)).encode())
+    return path, str(account.address), password
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(data)

@@ -1,0 +1,90 @@
+"""Plays a deployment's rounds and says what they took: time, memory, bytes, idle processor time."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from benchmarks.deployed.census import Kind, Memory, Watch, cpu_seconds, memory, processes
+from benchmarks.deployed.deployment import Deployment
+from benchmarks.deployed.tally import Bytes
+from benchmarks.deployed.timeline import latencies, phases
+
+SETTLE_S = 12.0
+"""From the last round until nothing is left to do: a challenge window, and copies of models."""
+
+
+@dataclass
+class Measured:
+    """What one deployment, or several runs of the same, came to.
+
+    Seconds; ``phases`` has one entry a round; ``bytes`` are of one participant and round; memory
+    is of one process; ``idle_cpu`` is of one participant, or of the coordinator, in seconds a
+    minute.
+    """
+
+    opened_after: list[float] = field(default_factory=list)
+    sealed_after: list[float] = field(default_factory=list)
+    rounds: list[float] = field(default_factory=list)
+    phases: list[list[float]] = field(default_factory=list)
+    bytes: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
+    memory: dict[Kind, Memory] = field(default_factory=dict)
+    idle_cpu: dict[str, float] = field(default_factory=dict)
+
+    def participant_mb(self) -> float:
+        """Return what all processes of one participant take, MB (PSS)."""
+        return sum(m.pss for (whose, _), m in self.memory.items() if whose == "participant")
+
+    def coordinator_mb(self) -> float:
+        """Return what all processes of the coordinator take, MB (PSS)."""
+        return sum(m.pss for (whose, _), m in self.memory.items() if whose == "coordinator")
+
+
+def play(
+    deployment: Deployment, into: Measured, *, start_s: float, round_s: float, idle_s: float = 0.0
+) -> None:
+    """Start, play all rounds, be idle for a while, and end.
+
+    Parameters
+    ----------
+    start_s, round_s
+        How long the first round, and each other, may take.
+    idle_s
+        Nothing is measured of idle processes with 0.
+    """
+    with deployment:
+        deployment.start()
+        with Watch(deployment.roots(), every_s=0.25 + deployment.nodes / 8) as watch:
+            deployment.wait_for(1, start_s)
+            before = deployment.traffic()
+            times = deployment.wait_for(deployment.rounds, round_s * (deployment.rounds - 1))
+            after = deployment.traffic()
+        into.opened_after.append(times[0].opened - deployment.began)
+        into.sealed_after.append(times[0].sealed - deployment.began)
+        into.rounds += latencies(times)
+        into.phases += phases(times)
+        _count(into, before, after, deployment.nodes * (deployment.rounds - 1))
+        into.memory |= memory(processes(deployment.roots())) | watch.result()
+        if idle_s:
+            time.sleep(SETTLE_S)
+            into.idle_cpu = _idle(deployment, idle_s)
+
+
+def _count(
+    into: Measured, before: Mapping[str, Bytes], after: Mapping[str, Bytes], shares: int
+) -> None:
+    for name, total in after.items():
+        passed = total.since(before[name])
+        into.bytes[name].append((passed.up / shares, passed.down / shares))
+
+
+def _idle(deployment: Deployment, idle_s: float) -> dict[str, float]:
+    kinds = processes(deployment.roots())
+    before, began = cpu_seconds(kinds), time.monotonic()
+    time.sleep(idle_s)
+    after, minutes = cpu_seconds(kinds), (time.monotonic() - began) / 60
+    spent: dict[str, float] = defaultdict(float)
+    for kind, seconds in after.items():
+        share = deployment.nodes if kind[0] == "participant" else 1
+        spent[kind[0]] += (seconds - before[kind]) / minutes / share
+    return dict(spent)

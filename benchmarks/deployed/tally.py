@@ -1,0 +1,131 @@
+"""Counts bytes: TCP proxies on loopback, in a process of their own, that look at nothing.
+
+What they carry is TLS, so a node's checks of certificates and names are what they always are.
+"""
+
+import asyncio
+import ctypes
+import multiprocessing
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from multiprocessing.sharedctypes import SynchronizedArray
+from typing import Any, NamedTuple
+
+HOST = "127.0.0.1"
+_PR_SET_PDEATHSIG = 1
+
+
+class Bytes(NamedTuple):
+    """``up`` is from participants to the coordinator, ``down`` the other way."""
+
+    up: int
+    down: int
+
+    def since(self, earlier: "Bytes") -> "Bytes":
+        return Bytes(self.up - earlier.up, self.down - earlier.down)
+
+
+class Tally:
+    """Proxies to some ports; a context manager.
+
+    ``ports`` has for each name the port to connect to instead.
+    """
+
+    def __init__(self, targets: Mapping[str, int]) -> None:
+        self._names = list(targets)
+        sockets = [_listening() for _ in targets]
+        self.ports = {
+            name: int(one.getsockname()[1]) for name, one in zip(targets, sockets, strict=True)
+        }
+        context = multiprocessing.get_context("fork")
+        self._counts: SynchronizedArray[int] = context.Array("Q", 2 * len(sockets))
+        self._process = context.Process(
+            target=_carry_all, args=(sockets, list(targets.values()), self._counts), daemon=True
+        )
+
+    def read(self, name: str) -> Bytes:
+        """Return what has passed so far."""
+        at = 2 * self._names.index(name)
+        return Bytes(self._counts[at], self._counts[at + 1])
+
+    def __enter__(self) -> "Tally":
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.join(10)
+
+
+def _listening() -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind((HOST, 0))
+    made.listen(512)
+    return made
+
+
+def _carry_all(sockets: Sequence[socket.socket], targets: Sequence[int], counts: Any) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    asyncio.run(_serve(sockets, targets, counts))
+
+
+async def _serve(sockets: Sequence[socket.socket], targets: Sequence[int], counts: Any) -> None:
+    loop = asyncio.get_running_loop()
+    raw = counts.get_obj()  # one process writes, and a torn read of 8 aligned bytes cannot be
+
+    def front(index: int) -> "_End":
+        return _End(loop, raw, 2 * index, targets[index])
+
+    for index, one in enumerate(sockets):
+        await loop.create_server(lambda index=index: front(index), sock=one)
+    await asyncio.Event().wait()
+
+
+class _End(asyncio.Protocol):
+    """One end of a connection; ``target`` is set where it is the end that was called."""
+
+    def __init__(self, loop: Any, counts: Any, at: int, target: int = 0) -> None:
+        self._loop, self._counts, self._at, self._target = loop, counts, at, target
+        self._other: _End | None = None
+        self._early: list[bytes] = []
+        self.transport: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        if self._target:
+            transport.pause_reading()
+            self._loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        other = _End(self._loop, self._counts, self._at + 1)
+        try:
+            await self._loop.create_connection(lambda: other, HOST, self._target)
+        except OSError:  # nobody there yet: as it would be without us
+            self.transport.abort()
+            return
+        self._other, other._other = other, self
+        self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        self._counts[self._at] += len(data)
+        if self._other is not None:
+            self._other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        if self._other is not None and self._other.transport.can_write_eof():
+            self._other.transport.write_eof()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._other is not None:
+            self._other.transport.close()
+
+    def pause_writing(self) -> None:
+        if self._other is not None:
+            self._other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._other is not None:
+            self._other.transport.resume_reading()

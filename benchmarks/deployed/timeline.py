@@ -1,0 +1,86 @@
+"""When the parts of a round were over, from what a deployment wrote down."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+PHASES = (
+    "sealed to next opened",
+    "opened to training (slowest node)",
+    "training",
+    "trained to received",
+    "received to sealed",
+)
+
+
+@dataclass(frozen=True)
+class RoundTimes:
+    """Seconds since the epoch.
+
+    ``begun`` and ``trained`` are of the contributor that was done last, ``received`` is when the
+    coordinator had all updates.
+    """
+
+    opened: float
+    begun: float
+    trained: float
+    received: float
+    sealed: float
+
+    def phases(self, before: "RoundTimes") -> list[float]:
+        """Return how long each of :data:`PHASES` took; together, the round."""
+        return [
+            self.opened - before.sealed,
+            self.begun - self.opened,
+            self.trained - self.begun,
+            self.received - self.trained,
+            self.sealed - self.received,
+        ]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a file of JSON lines that may still be written to."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def rounds_of(clocks: Iterable[Mapping[str, Any]]) -> list[RoundTimes]:
+    """Return the rounds that are sealed, in order.
+
+    Each line has ``round``, ``time`` and ``event`` (``opened``, ``begun``, ``trained``,
+    ``received``, ``sealed``); where there are several, the last counts, but for ``begun``, which
+    is that of the contributor that was done last.
+    """
+    last: dict[int, dict[str, float]] = defaultdict(dict)
+    begun: dict[tuple[int, str], float] = {}
+    for line in clocks:
+        times, event = last[int(line["round"])], str(line["event"])
+        if event == "begun":
+            begun[int(line["round"]), str(line["by"])] = line["time"]
+        elif line["time"] > times.get(event, 0.0):
+            times[event] = line["time"]
+            if event == "trained":
+                times["begun"] = begun[int(line["round"]), str(line["by"])]
+    return [RoundTimes(**last[number]) for number in sorted(last) if "sealed" in last[number]]
+
+
+def instant(text: str) -> float:
+    """Return the time of an ISO 8601 text."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def latencies(rounds: Sequence[RoundTimes]) -> list[float]:
+    """Return the seconds from one sealed round to the next; the first is not counted."""
+    return [b.sealed - a.sealed for a, b in pairwise(rounds)]
+
+
+def phases(rounds: Sequence[RoundTimes]) -> list[list[float]]:
+    """Return how long the phases of each round took; the first is not counted."""
+    return [b.phases(a) for a, b in pairwise(rounds)]
