@@ -5,18 +5,14 @@ locks the same folder, ends what the last one left running, settles what was sea
 with the round that the ledger says.
 """
 
-import json
 import logging
-import os
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from contracts.reader import FederationReader
-from coordinator.adapters.run_folder import FileJournal, write_atomically
+from coordinator.adapters.run_folder import FileJournal
 from coordinator.adapters.scorers import scorer_from
 from coordinator.adapters.store import DiskStore
 from coordinator.answer.responder import Responder
@@ -35,6 +31,7 @@ from coordinator.daemon.plan import ServicePlan
 from coordinator.daemon.roster import Roster
 from coordinator.daemon.round_loop import LoopSettings
 from coordinator.daemon.upkeep import Duty, Upkeep
+from coordinator.daemon.whereabouts import Addresses, state_of, tell_where
 from coordinator.http.face import HttpFace
 from coordinator.http.server import HttpHandle, serve_http
 from coordinator.http.telemetry import Telemetry
@@ -54,14 +51,6 @@ _REGISTRY_EVERY_S: Final = 2.0
 _LOOK_EVERY_S: Final = {True: 0.5, False: 2.0}
 """By whether the chain is embedded: another node is not to be asked all the time."""
 _log = logging.getLogger("fedproof.coordinator")
-
-
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where a running service is reached."""
-
-    http: str
-    superlink: str
 
 
 class CoordinatorService:
@@ -191,7 +180,7 @@ class CoordinatorService:
         self.board.hinder("service", "")
         self.board.set_phase("waiting")
         where = Addresses(self._http.url, self._superlink)
-        self._tell_where(where)
+        tell_where(self.plan.state, where)
         _log.info(
             "the coordinator is up",
             extra=fields(
@@ -279,7 +268,7 @@ class CoordinatorService:
         self.telemetry.observe(event)
 
     def _children_states(self) -> dict[str, str]:
-        states = {child.name: _state_of(child) for child in self.children.status()}
+        states = {child.name: state_of(child) for child in self.children.status()}
         lease = self.desk.lease
         if self.engine.run_id is not None:
             states["serverapp"] = "starting" if lease is None else f"running (pid {lease.peer.pid})"
@@ -298,22 +287,3 @@ class CoordinatorService:
             self.store.close()
         except FedproofError as error:
             _log.error("closing the store: %s", error)
-
-    def _tell_where(self, where: Addresses) -> None:
-        """Write where this life is reached, for tools on this machine."""
-        told = {"pid": os.getpid(), "http": where.http, "superlink": where.superlink}
-        try:
-            write_atomically(service_file(self.plan.state), json.dumps(told).encode() + b"\n")
-        except FedproofError as error:
-            _log.error("%s", error)
-
-
-def _state_of(child: ChildStatus) -> str:
-    if child.state == "running":
-        return f"running (pid {child.pid})"
-    return f"{child.state} (status {child.returncode}, started {child.starts} times)"
-
-
-def service_file(state: Path) -> Path:
-    """Return the file that says where a service is reached: ``pid``, ``http``, ``superlink``."""
-    return state / "run" / "service.json"

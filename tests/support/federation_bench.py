@@ -20,7 +20,8 @@ from typing import Any
 
 from fedproof_command import COMMAND, environment, kill_group
 
-from coordinator.daemon.service import ROLE, service_file
+from coordinator.daemon.service import ROLE
+from coordinator.daemon.whereabouts import service_file
 from coordinator.local.leftovers import mark_of, marked
 
 Holds = Callable[[dict[str, Any]], Any]
