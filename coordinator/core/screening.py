@@ -18,6 +18,7 @@ from coordinator.core.commitment import metrics_hash
 from coordinator.core.compiled import compiled
 from coordinator.core.errors import EquivocationError, MalformedUpdateError
 from coordinator.core.manifest import Manifest
+from coordinator.core.norms import squared_norm
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.signing import verify_signature
 from coordinator.core.types import (
@@ -195,31 +196,6 @@ def _first_overflow(base: Any, update: Any) -> int:
         if total > 2147483647 or total < -2147483648:
             return i
     return -1
-
-
-@compiled
-def _square_parts(vector: Any) -> tuple[np.uint64, np.uint64]:
-    high = np.uint64(0)
-    low = np.uint64(0)
-    for i in range(vector.size):
-        square = np.uint64(np.int64(vector[i]) * np.int64(vector[i]))
-        high += square >> np.uint64(32)
-        low += square & np.uint64(0xFFFFFFFF)
-    return high, low
-
-
-def squared_norm(vector: Int32Vector) -> int:
-    """Return the exact sum of squares of a vector of shape ``(d,)``, ``d < 2**32``.
-
-    The halves of each square are summed apart, so that no sum overflows 64 bits.
-
-    Examples
-    --------
-    >>> squared_norm(np.full(4, -(2**31), np.int32)) == 2**64
-    True
-    """
-    high, low = _square_parts(vector)
-    return (int(high) << 32) + int(low)
 
 
 def _check_declared(

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+Broken = tuple[str, str, str]
+"""An artifact, the rule it breaks, and how."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

@@ -7,9 +7,7 @@ from coordinator.core.errors import ContributorError, StoreError, VerificationEr
 from coordinator.core.sealed import check_opening, read_commitments
 from coordinator.core.types import JsonObject, SigningDomain
 from coordinator.ports import NO_COMMITMENTS, ArtifactStore, ChainRound
-
-Broken = tuple[str, str, str]
-"""An artifact, the rule it breaks, and how."""
+from coordinator.verify.findings import Broken
 
 
 def is_sealed(config: JsonObject) -> bool:

@@ -15,7 +15,7 @@ from coordinator.core.errors import MalformedUpdateError
 from coordinator.core.fixedpoint import dequantise, quantise, subtract
 from coordinator.core.incentives import accumulate, slash_amount, split_budget
 from coordinator.core.manifest import Manifest, TensorSpec
-from coordinator.core.screening import squared_norm
+from coordinator.core.norms import squared_norm
 from coordinator.core.signing import checksum_address
 from coordinator.core.types import WEIGHT_TOTAL, address_bytes
 from coordinator.core.weights import apportion

@@ -11,13 +11,13 @@ from coordinator.core.errors import (
     SignatureError,
 )
 from coordinator.core.manifest import Manifest
+from coordinator.core.norms import squared_norm
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.screening import (
     RoundContext,
     UpdateLimits,
     screen_envelope,
     screen_vector,
-    squared_norm,
 )
 from coordinator.core.signing import address_of_key, checksum_address, sign_update
 from coordinator.core.types import Rule, SigningDomain, UpdateMessage
