@@ -36,9 +36,16 @@ _MAX_RUNS: Final = 100
 
 
 class SuperLinkError(FedproofError):
-    """The SuperLink did not answer, or refused: it is asked again, never given up on."""
+    """The SuperLink did not answer, or refused: it is asked again, never given up on.
+
+    ``answered`` says which: one that refuses is alive, with a full disk for example.
+    """
 
     exit_code = 70
+
+    def __init__(self, message: str, *, answered: bool = False) -> None:
+        super().__init__(message)
+        self.answered = answered
 
 
 class _Secret:
@@ -89,7 +96,8 @@ class SuperLinkControl:
         )
         answer = self._call("StartRun", request)
         if not answer.HasField("run_id"):
-            raise SuperLinkError(f"SuperLink {self._address}: did not start the run")
+            message = f"SuperLink {self._address}: did not start the run"
+            raise SuperLinkError(message, answered=True)
         return int(answer.run_id)
 
     def unfinished_runs(self) -> list[int]:
@@ -127,7 +135,8 @@ class SuperLinkControl:
         except httpx.HTTPStatusError as refused:
             raise SuperLinkError(
                 f"SuperLink {self._address}: {name} refused with status "
-                f"{refused.response.status_code}: {refused.response.text[:300]}"
+                f"{refused.response.status_code}: {refused.response.text[:300]}",
+                answered=True,
             ) from refused
         except (httpx.HTTPError, ValueError) as failed:
             raise SuperLinkError(

@@ -118,7 +118,7 @@ class Engine:
             self._unanswered = 0
         except SuperLinkError as error:
             self._complain("flower", str(error))
-            self._unanswered += 1
+            self._unanswered = 0 if error.answered else self._unanswered + 1
             self._next_start = time.monotonic() + 1.0
             if self._unanswered >= _DEAF_CALLS:
                 self._unanswered = 0

@@ -45,6 +45,7 @@ class Control:
     stopped: list[int] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     deaf: bool = False
+    answers: bool = False
 
     def unfinished_runs(self) -> list[int]:
         return [run for run in self.runs if run not in self.stopped]
@@ -54,7 +55,7 @@ class Control:
 
     def start_run(self, app: Path, config: dict) -> int:
         if self.deaf:
-            raise SuperLinkError("no answer")
+            raise SuperLinkError("no answer", answered=self.answers)
         self.tokens.append(config["token"])
         self.runs.append(100 + len(self.runs))
         return self.runs[-1]
@@ -187,6 +188,15 @@ def test_a_superlink_that_answers_nothing_is_restarted(stage: Stage):
         assert stage.look(2) is None
     assert stage.processes.restarted == ["superlink"]
     assert stage.said["flower"] == "no answer"
+    stage.control.deaf = False
+    assert stage.look(2) is not None
+
+
+def test_a_superlink_that_refuses_is_alive_and_asked_again(stage: Stage):
+    stage.control.deaf, stage.control.answers = True, True
+    for _ in range(5):
+        assert stage.look(2) is None
+    assert stage.processes.restarted == []
     stage.control.deaf = False
     assert stage.look(2) is not None
 
