@@ -62,8 +62,15 @@ def from_node_config(context: Context) -> Participant:
         journal=FileJournal(Path(_setting(context, JOURNAL))),
         rule_hash=rule,
         pending=FilePending(Path(_setting(context, PENDING))) if PENDING in settings else None,
-        sealed=bool(settings[SEALED]) if SEALED in settings else None,
+        sealed=_choice(context, SEALED) if SEALED in settings else None,
     )
+
+
+def _choice(context: Context, name: str) -> bool:
+    value = context.node_config[name]
+    if not isinstance(value, bool):
+        raise ConfigError(f"node config: {name} is {value!r}, expected true or false")
+    return value
 
 
 def _setting(context: Context, name: str) -> str:

@@ -11,8 +11,10 @@ from web3 import Web3
 
 from clients import participant
 from clients.chain_contract import FederationChainView
+from clients.chain_view import RoundFacts
 from clients.journal import FileJournal
 from clients.participant import from_node_config
+from clients.pending import FilePending
 from contracts.chain.provider import EmbeddedProvider
 from coordinator.core.errors import ConfigError, KeyFileError, LedgerError
 from coordinator.core.parameter_tree import parameter_root
@@ -62,6 +64,24 @@ def test_a_node_is_its_key_its_contract_and_its_journal(chain, settings):
     assert private_key(EXPERIMENT.seed, "contributor 0").hex() not in repr(found)
 
 
+def test_where_sealed_updates_wait_and_what_was_agreed_are_settings_too(settings, tmp_path):
+    plain = from_node_config(context(settings))
+    assert (plain.pending, plain.sealed) == (None, None)
+    folder = str(tmp_path / "pending")
+    found = from_node_config(
+        context({**settings, "fedproof-pending": folder, "fedproof-sealed": True})
+    )
+    assert isinstance(found.pending, FilePending)
+    assert found.sealed is True
+    assert from_node_config(context({**settings, "fedproof-sealed": False})).sealed is False
+
+
+@pytest.mark.parametrize("value", ["true", 1, ""])
+def test_sealed_is_true_or_false(settings, value):
+    with pytest.raises(ConfigError, match=r"fedproof-sealed is .*, expected true or false"):
+        from_node_config(context({**settings, "fedproof-sealed": value}))
+
+
 @pytest.mark.parametrize(
     "name", ["fedproof-key", "fedproof-rpc", "fedproof-contract", "fedproof-journal"]
 )
@@ -94,5 +114,8 @@ def test_the_contract_is_what_a_contributor_sees(chain):
     assert (facts.status, facts.model_root) == ("open", ledger.head().model_root)
     assert facts.rule_hash == b"\4" * 32
     assert facts.deadline > ledger.now()
-    assert facts.new_model_root == bytes(32)
+    assert facts.new_model_root == facts.commitments_root == bytes(32)
+    ledger.commit_updates(RoundId(1), commitments_root=b"\5" * 32, count=3)
+    assert view.round(RoundId(1)).commitments_root == b"\5" * 32
+    assert RoundFacts.from_json(view.round(RoundId(1)).to_json()) == view.round(RoundId(1))
     assert Web3.is_checksum_address(view.domain.verifying_contract)
