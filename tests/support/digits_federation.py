@@ -10,8 +10,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from eth_account import Account
 from web3 import Web3
@@ -51,6 +52,13 @@ ONE_MOD = {
     ),
     "app = ClientApp()": "app = ClientApp(mods=[VerifiableUpdates()])",
 }
+SEALED_MOD = {
+    **ONE_MOD,
+    "from digits_app.task import Net": (
+        "from clients.mods import VerifiableUpdates, no_queries\nfrom digits_app.task import Net"
+    ),
+    "app = ClientApp()": ("app = ClientApp(mods=[VerifiableUpdates()])\napp.query()(no_queries)"),
+}
 ONE_STRATEGY = {
     "from flwr.serverapp.strategy import FedAvg": (
         "from coordinator.adapters.flower import FedproofStrategy\n"
@@ -60,11 +68,12 @@ ONE_STRATEGY = {
 }
 
 
-def make_verifiable(folder: Path) -> int:
+def make_verifiable(folder: Path, *, sealed: bool = False) -> int:
     """Copy the example to ``folder``, add one mod, swap one strategy; return lines changed."""
+    mod = SEALED_MOD if sealed else ONE_MOD
     shutil.copytree(PLAIN_APP, folder, ignore=shutil.ignore_patterns("__pycache__"))
     changed = 0
-    for name, changes in (("client_app.py", ONE_MOD), ("server_app.py", ONE_STRATEGY)):
+    for name, changes in (("client_app.py", mod), ("server_app.py", ONE_STRATEGY)):
         file = folder / "digits_app" / name
         before = after = file.read_text()
         for old, new in changes.items():
@@ -111,7 +120,7 @@ def plan() -> tuple[FederationPlan, dict]:
 
 
 @contextmanager
-def digits_federation(folder: Path) -> Iterator[DigitsFederation]:
+def digits_federation(folder: Path, *, sealed: bool = False) -> Iterator[DigitsFederation]:
     """Deploy, bond and serve a federation; ``digits_app`` must be importable."""
     agreed, initial = plan()
     model = quantise(initial, agreed.manifest)
@@ -124,11 +133,12 @@ def digits_federation(folder: Path) -> Iterator[DigitsFederation]:
         open_chain(EXPERIMENT, identities, None, root) as chain,
         serve_in_thread(chain.dispatcher, port=0) as server,
     ):
-        about = {
+        about: dict[str, Any] = {
             "rpc": server.url,
             "contract": chain.federation.address,
             "coordinator": private_key(EXPERIMENT.seed, "coordinator").hex(),
             "folder": str(folder),
+            "sealed": sealed,
         }
         (folder / "federation.json").write_text(json.dumps(about))
         (folder / "password").write_text(PASSWORD)
@@ -137,7 +147,7 @@ def digits_federation(folder: Path) -> Iterator[DigitsFederation]:
     store.close()
 
 
-def _node(folder: Path, about: dict[str, str], client: int) -> dict[str, str | int]:
+def _node(folder: Path, about: dict[str, Any], client: int) -> dict[str, str | int]:
     key = private_key(EXPERIMENT.seed, f"contributor {client}")
     file = folder / f"key{client}.json"
     # 2 rounds of key stretching instead of 2^18: every message starts a process that opens it
@@ -152,6 +162,7 @@ def _node(folder: Path, about: dict[str, str], client: int) -> dict[str, str | i
         "fedproof-rpc": about["rpc"],
         "fedproof-contract": about["contract"],
         "fedproof-journal": str(folder / f"journal{client}.jsonl"),
+        "fedproof-sealed": about["sealed"],
     }
 
 
@@ -162,4 +173,5 @@ def service() -> RoundService:
     ledger = ChainLedger(federation, Account.from_key(about["coordinator"]))
     folder = Path(about["folder"])
     store, journal = DiskStore(folder / "blobs"), FileJournal(folder / "rounds")
-    return RoundService(ledger, store, journal, RuleScorer("examples"), plan()[0])
+    agreed = replace(plan()[0], sealed=about["sealed"])
+    return RoundService(ledger, store, journal, RuleScorer("examples"), agreed)

@@ -85,7 +85,7 @@ def superlink(folder: Path, env: dict[str, str]) -> Iterator[None]:
 def supernode(folder: Path, env: dict[str, str], number: int, config: dict) -> Iterator[None]:
     """Run a SuperNode with a node configuration."""
     settings = " ".join(
-        f"{name}={value}" if isinstance(value, int) else f'{name}="{value}"'
+        f"{name}={str(value).lower()}" if isinstance(value, int) else f'{name}="{value}"'
         for name, value in config.items()
     )
     link = f"{HOST}:{env['TEST_SUPERLINK_PORT']}"

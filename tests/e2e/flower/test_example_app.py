@@ -115,6 +115,23 @@ def test_the_app_is_verifiable_on_the_pool_and_on_flowers_own_engine(
     assert roots[0] == roots[1]
 
 
+@pytest.mark.slow
+def test_in_a_sealed_federation_it_takes_one_line_more(tmp_path, import_from, capsys, monkeypatch):
+    """Its updates wait in Flower's own context until they are revealed: no file, no daemon."""
+    app = tmp_path / "app"
+    assert make_verifiable(app, sealed=True) == 6
+    import_from(app)
+    (tmp_path / "segments").mkdir()
+    with digits_federation(tmp_path / "pool", sealed=True) as federation:
+        monkeypatch.setenv(VARIABLE, str(tmp_path / "pool" / "federation.json"))
+        nodes = dict(enumerate(federation.node_configs, start=2))
+        printed = run_on_pool(nodes, tmp_path / "segments", capsys)
+        assert printed.count("eval_acc") == 2
+        check_rounds(federation)
+        ledger = federation.chain.ledger
+        assert [ledger.round(RoundId(n)).commitments_count for n in (1, 2)] == [2, 2]
+
+
 def run_deployed(app: Path, tmp_path: Path, federation: DigitsFederation) -> str:
     """Run the app on a SuperLink and a SuperNode per contributor; return the run's log."""
     env = environment(tmp_path / "flwr")
