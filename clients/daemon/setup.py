@@ -1,5 +1,6 @@
 """From the participant's files to what the daemon works with; mistakes are told before it runs."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -82,12 +83,16 @@ def open_account(key: KeyFile, folder: Path) -> LocalAccount:
 def build_app(setup: Setup, address: Address) -> ClientAppCallable:
     """Return the application: the one that is named, or the built-in trainer on the own data.
 
+    Modules that the settings name are found as installed, or in the settings' own folder.
+
     Raises
     ------
     ConfigError
         If it cannot be imported, or data and model do not fit.
     """
     settings, agreement = setup.settings, setup.agreement
+    # last: what lies beside the settings must not take an installed package's place
+    sys.path.append(str(setup.folder))
     if settings.app:
         app: ClientAppCallable = resolve(settings.app)
         return app

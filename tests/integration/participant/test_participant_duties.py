@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from clients.daemon.models import ModelCopies
 from clients.daemon.money import BondMissingError, Purse
 from clients.daemon.replies import ReplyStore
 from clients.daemon.setup import build_app, open_account, read_setup
-from clients.daemon.upkeep import took_part
+from clients.daemon.upkeep import Faults, Upkeep, took_part
 from clients.journal import FileJournal
 from clients.mods import Participant
 from clients.relay import unpack_reply
@@ -185,6 +187,46 @@ def test_final_models_are_copied_and_follow_from_the_chain(stub, ada, bob):
     everything = ModelCopies(ada.state / "all", manifest, keep=0)
     everything.prepare()
     assert everything.refresh(ada.link.federation, ada.store) == [1, 2, 3, 4]
+
+
+def test_a_chain_without_a_new_block_is_asked_for_its_head_only(stub, ada, bob, monkeypatch):
+    bob.purse().ensure_bond()
+    copies = ModelCopies(ada.state / "models", ada.setup.agreement.core_manifest, keep=2)
+    copies.prepare()
+    faults = Faults()
+    upkeep = Upkeep(ada.link, ada.guard, ada.purse(), ada.store, copies, faults)
+    provider, asked = ada.link.federation.rpc.provider, []
+    request = provider.make_request
+    monkeypatch.setattr(
+        provider,
+        "make_request",
+        lambda method, params: asked.append(method) or request(method, params),
+    )
+    assert upkeep.step()
+    assert upkeep.bond_wei == ETHER  # its own transaction made a block: it looks once more
+    assert upkeep.step()
+    asked.clear()
+    assert upkeep.step()
+    assert asked == ["eth_getBlockByNumber"]
+    announced = stub.service.open_round()
+    assert upkeep.step()
+    assert upkeep.open_round == announced.round_id
+    asked.clear()
+    assert upkeep.step()
+    assert upkeep.open_round == announced.round_id
+    assert asked == ["eth_getBlockByNumber"]
+
+
+def test_a_duty_that_failed_is_tried_again_without_a_new_block(stub, ada):
+    models = ModelCopies(ada.state / "models", ada.setup.agreement.core_manifest, keep=2)
+    faults = Faults()
+    upkeep = Upkeep(ada.link, ada.guard, ada.purse(join=False), ada.store, models, faults)
+    assert upkeep.step()
+    assert list(faults.now) == ["bond"]
+    upkeep.purse = ada.purse()
+    assert upkeep.step()
+    assert upkeep.bond_wei == ETHER
+    assert not faults.now
 
 
 def test_whether_a_round_is_sealed_with_ones_update(stub, ada, bob):
@@ -407,6 +449,15 @@ def test_an_app_that_cannot_be_imported_is_told(root):
     setup = read_setup(edited(root, 'state = "state"', 'state = "state"\napp = "no_such:app"'))
     with pytest.raises(ConfigError, match='"no_such:app": cannot import no_such'):
         build_app(setup, Address("0x" + "11" * 20))
+
+
+def test_a_loader_may_lie_beside_the_settings(root, monkeypatch):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    path = edited(root, '\nkind = "csv"', '\nkind = "python"\nfunction = "my_loader:load"')
+    text = path.read_text()
+    path.write_text(re.sub(r"^(path|label) = .*\n", "", text, flags=re.MULTILINE))
+    (path.parent / "my_loader.py").write_text("def load():\n    return [[1, 2, 3.0]], [1]\n")
+    assert callable(build_app(read_setup(path), Address("0x" + "11" * 20)))
 
 
 def test_the_password_leaves_the_environment(root, monkeypatch):

@@ -107,3 +107,19 @@ def test_children_do_not_inherit_the_password(monkeypatch: pytest.MonkeyPatch) -
     account.scrub_password()
     assert account.PASSWORD_VARIABLE not in os.environ
     account.scrub_password()
+
+
+def test_the_password_is_asked_for_where_nothing_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(account.PASSWORD_VARIABLE, raising=False)
+    answers = ["one", "one", "one", "other"]
+    monkeypatch.setattr("getpass.getpass", lambda _prompt: answers.pop(0))
+    assert account.password_from(None, confirm=True) == "one"
+    with pytest.raises(KeyFileError, match="the two passwords differ"):
+        account.password_from(None, confirm=True)
+
+    def nobody(_prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("getpass.getpass", nobody)
+    with pytest.raises(KeyFileError, match="no password: give --password-file, set FEDPROOF_PASS"):
+        account.password_from(None, confirm=False)
