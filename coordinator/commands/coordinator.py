@@ -34,6 +34,7 @@ def coordinator(
     Exit status: 0 after SIGTERM; 2 configuration, or a port in use; 5 chain; 6 disk, or the state
     folder is in use; 7 key file; 70 if it could not end in time.
     """
+    from coordinator.core.errors import FedproofError
     from coordinator.daemon.plan import ServicePlan  # flwr and py-evm, only when needed
     from coordinator.daemon.service import CoordinatorService
     from coordinator.local.logs import start_logging, stop_logging
@@ -48,13 +49,16 @@ def coordinator(
         signal.signal(number, stop)
     start_logging(plan.state / "logs" / "coordinator.jsonl", level=plan.settings.log.level)
     try:
-        service = CoordinatorService(plan)
+        service = CoordinatorService(plan, asked)
         try:
             service.start()
             asked.wait()
         finally:
             _bound_the_end()
             service.stop()
+    except FedproofError:
+        if not asked.is_set():
+            raise
     finally:
         stop_logging()
 

@@ -4,6 +4,7 @@ What differs ends here: above it there is a contract, a ledger and a referee. No
 the embedded node to others (``coordinator.http``).
 """
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def open_service_chain(
     account: LocalAccount,
     state: Path,
     ca_file: Path | None,
+    stopping: threading.Event | None = None,
 ) -> ServiceChain:
     """Open the chain, and deploy what is missing of the federation.
 
@@ -95,6 +97,8 @@ def open_service_chain(
         The service's folder, whose lock is held.
     ca_file
         Authority of an external node's certificate.
+    stopping
+        Ends the wait for an external node.
 
     Raises
     ------
@@ -107,7 +111,8 @@ def open_service_chain(
         If an external node does not answer for a minute.
     """
     if settings.rpc:
-        return _external(settings.rpc, agreement, account, state, ca_file)
+        stopping = stopping or threading.Event()
+        return _external(settings.rpc, agreement, account, state, ca_file, stopping)
     path = state / "chain" / "chain.sqlite"
     if not path.is_file():
         raise ConfigError(
@@ -133,6 +138,7 @@ def _external(
     account: LocalAccount,
     state: Path,
     ca_file: Path | None,
+    stopping: threading.Event,
 ) -> ServiceChain:
     w3 = web3_at(url, ca_file=ca_file)
     end = time.monotonic() + _EXTERNAL_WAIT_S
@@ -140,9 +146,8 @@ def _external(
         try:
             return _assembled(w3, _federation(w3, agreement, account, state), account, None, None)
         except ChainUnavailableError:
-            if time.monotonic() >= end:
+            if time.monotonic() >= end or stopping.wait(_RETRY_S):
                 raise
-            time.sleep(_RETRY_S)
 
 
 def _federation(

@@ -97,6 +97,14 @@ class Engine:
         if registered and self._control is not None and self._processes.is_up():
             self._nodes.sync(self._control)
 
+    def renew(self) -> None:
+        """Use the certificates that are in the files now; the next run follows in seconds."""
+        old, self._control = self._control, None
+        for name in (SUPERLINK, EXECUTOR):
+            self._processes.restart(name, "its certificate was renewed")
+        if old is not None:
+            old.close()
+
     @property
     def run_id(self) -> int | None:
         """Flower's number of the run going on."""
@@ -134,18 +142,18 @@ class Engine:
             if self._clean:
                 self._complain("flower", "the SuperLink is not up")
             return
-        if self._control is None:
-            self._control = self._connect(self._processes)
+        control = self._control or self._connect(self._processes)
+        self._control = control
         if not self._clean:
-            self._stop_runs(self._control)
+            self._stop_runs(control)
             self.sync_nodes()
             self._clean = True
         if self._run_id is not None and (fault := self._fault()):
             level = logging.WARNING if self._wanted() else logging.INFO
             _log.log(level, "the run is over", extra=fields(run=self._run_id, reason=fault))
-            self._forget_run(self._control)
+            self._forget_run(control)
         if self._run_id is None and time.monotonic() >= self._next_start and self._wanted():
-            self._start_run(self._control)
+            self._start_run(control)
         elif self._attached or self._run_id is None:
             self._complain("flower", "")
 

@@ -69,6 +69,11 @@ class EngineSettings:
     vector_bytes: int
 
     @property
+    def files(self) -> list[Path]:
+        """What belongs to its TLS; empty without."""
+        return [f for f in (self.certificate, self.key, self.ca) if f is not None]
+
+    @property
     def address(self) -> str:
         """``host:port`` at which it listens."""
         return _address(self.host, self.port)

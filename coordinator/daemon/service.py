@@ -16,7 +16,6 @@ from coordinator.adapters.run_folder import FileJournal
 from coordinator.adapters.scorers import scorer_from
 from coordinator.adapters.store import DiskStore
 from coordinator.answer.responder import Responder
-from coordinator.core import rounds as machine
 from coordinator.core.errors import FedproofError
 from coordinator.core.types import Address, Wei
 from coordinator.daemon.board import StatusBoard
@@ -28,6 +27,7 @@ from coordinator.daemon.engine import Engine
 from coordinator.daemon.flower_processes import FlowerProcesses
 from coordinator.daemon.narrator import Narrator
 from coordinator.daemon.plan import ServicePlan
+from coordinator.daemon.renewal import FileWatch
 from coordinator.daemon.roster import Roster
 from coordinator.daemon.round_loop import LoopSettings
 from coordinator.daemon.upkeep import Duty, Upkeep
@@ -48,6 +48,7 @@ ROLE: Final = "coordinator"
 _CHILDREN_GRACE_S: Final = 5.0
 _UPKEEP_S: Final = 4.0
 _REGISTRY_EVERY_S: Final = 2.0
+_CERTIFICATES_EVERY_S: Final = 5.0
 _LOOK_EVERY_S: Final = {True: 0.5, False: 2.0}
 """By whether the chain is embedded: another node is not to be asked all the time."""
 _log = logging.getLogger("fedproof.coordinator")
@@ -60,6 +61,8 @@ class CoordinatorService:
     ----------
     plan
         What to run.
+    asked_to_stop
+        Set by whoever wants it to end; also ends the wait for another chain's node.
 
     Raises
     ------
@@ -69,10 +72,10 @@ class CoordinatorService:
         As key, files or chain have it.
     """
 
-    def __init__(self, plan: ServicePlan) -> None:
+    def __init__(self, plan: ServicePlan, asked_to_stop: threading.Event | None = None) -> None:
         self.plan = plan
         self.lock = threading.RLock()
-        self.stopping = threading.Event()
+        self.stopping = asked_to_stop or threading.Event()
         self._stack = ExitStack()
         try:
             self._assemble()
@@ -82,7 +85,7 @@ class CoordinatorService:
 
     def _assemble(self) -> None:
         plan, state = self.plan, self.plan.state
-        engine_settings = plan.engine_settings()
+        self._flower = plan.engine_settings()
         self._stack.enter_context(FolderLock(state))
         account = plan.open_account()
         self._mark = mark_of(state, ROLE)
@@ -92,14 +95,16 @@ class CoordinatorService:
         self._stack.callback(self._close_store)
         self.store.discard_leftovers()
         ca = plan.path(plan.settings.chain.ca)
-        self.chain = open_service_chain(plan.settings.chain, plan.agreement, account, state, ca)
+        self.chain = open_service_chain(
+            plan.settings.chain, plan.agreement, account, state, ca, self.stopping
+        )
         self._stack.callback(self.chain.close)
         terms = self.chain.federation.terms
         self.telemetry = Telemetry()
         self.children = Children(self._child_changed)
         self._stack.callback(self.children.stop, grace_s=_CHILDREN_GRACE_S)
         self.board = StatusBoard(self._children_states)
-        narrator = Narrator([self._count, self.board.observe])
+        narrator = Narrator([lambda event, _: self.telemetry.observe(event), self.board.observe])
         self.rounds = RoundService(
             self.chain.ledger,
             self.store,
@@ -143,7 +148,7 @@ class CoordinatorService:
         )
         self._socket = socket_path(state, "service")
         processes = FlowerProcesses(
-            engine_settings,
+            self._flower,
             state / "flower",
             state / "logs",
             self.children,
@@ -151,7 +156,6 @@ class CoordinatorService:
             self._socket,
         )
         self.engine = Engine(processes, self.desk, self._wants_rounds, self.board.hinder)
-        self._superlink = engine_settings.address
         self.upkeep = Upkeep(self._duties(), self.board.hinder)
 
     # --- life ----------------------------------------------------------------------------------
@@ -179,7 +183,7 @@ class CoordinatorService:
         self._stack.callback(self.upkeep.stop, _UPKEEP_S)
         self.board.hinder("service", "")
         self.board.set_phase("waiting")
-        where = Addresses(self._http.url, self._superlink)
+        where = Addresses(self._http.url, self._flower.address)
         tell_where(self.plan.state, where)
         _log.info(
             "the coordinator is up",
@@ -195,9 +199,8 @@ class CoordinatorService:
 
     def stop(self) -> None:
         """End everything in the order in which it hangs together. Harmless when repeated."""
-        if not self.stopping.is_set():
-            _log.info("the coordinator is stopping")
         self.stopping.set()
+        _log.info("the coordinator is stopping")
         self._stack.close()
 
     # --- parts ---------------------------------------------------------------------------------
@@ -235,6 +238,15 @@ class CoordinatorService:
             Duty("chain", self.duty.step, _LOOK_EVERY_S[self.chain.is_embedded]),
             Duty("status", self._show_presence, 1.0),
             Duty("registry", self.engine.sync_nodes, _REGISTRY_EVERY_S),
+            *(Duty("certificates", watch.step, _CERTIFICATES_EVERY_S) for watch in self._watches()),
+        ]
+
+    def _watches(self) -> list[FileWatch]:
+        web, plan = self.plan.settings.http, self.plan
+        pair = [f for f in (plan.path(web.certificate), plan.path(web.key)) if f is not None]
+        return [
+            FileWatch(pair, lambda: self._http.renew_certificate(*pair)),
+            FileWatch(self._flower.files, self.engine.renew),
         ]
 
     def _block_number(self) -> int:
@@ -263,9 +275,6 @@ class CoordinatorService:
 
     def _bond(self, account: Address) -> Wei:
         return self.chain.federation.account(account).bond_wei
-
-    def _count(self, event: machine.Event, _round_id: int) -> None:
-        self.telemetry.observe(event)
 
     def _children_states(self) -> dict[str, str]:
         states = {child.name: state_of(child) for child in self.children.status()}

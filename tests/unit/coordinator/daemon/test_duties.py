@@ -3,16 +3,18 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from coordinator.core.errors import StoreError
+from coordinator.core.errors import ConfigError, StoreError
 from coordinator.core.types import Wei
 from coordinator.daemon import chain_duty, upkeep
 from coordinator.daemon.board import StatusBoard
 from coordinator.daemon.chain import SteadyClock
 from coordinator.daemon.chain_duty import ChainDuty
+from coordinator.daemon.renewal import FileWatch
 from coordinator.daemon.upkeep import Duty, Upkeep
 
 
@@ -195,3 +197,26 @@ def test_the_board_says_what_hinders_and_keeps_the_last_errors():
         "chain: gone",
         "flower: away",
     ]
+
+
+def test_renewed_files_are_told_once_and_only_when_they_are_whole(tmp_path: Path):
+    key, certificate = tmp_path / "s.key", tmp_path / "s.crt"
+    key.write_text("a")
+    certificate.write_text("a")
+    told: list[str] = []
+    watch = FileWatch([key, certificate], lambda: told.append(key.read_text()))
+    watch.step()
+    watch.step()
+    assert told == []
+    key.write_text("longer")
+    watch.step()
+    certificate.write_text("longer")
+    watch.step()
+    assert told == []  # still changing
+    watch.step()
+    watch.step()
+    assert told == ["longer"]
+    certificate.unlink()
+    with pytest.raises(ConfigError, match=r"s\.crt: No such file"):
+        watch.step()
+    FileWatch([], lambda: told.append("never")).step()
