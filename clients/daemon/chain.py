@@ -128,9 +128,13 @@ class HistoryGuard:
             If the node does not answer, or the file cannot be written.
         """
         with self._lock:
-            head = self._federation.block().number
-            self._history.check(head, self._hash_at)
-            return head
+            head = self._federation.block()
+
+            def hash_at(number: int) -> bytes | None:
+                return head.hash if number == head.number else self._hash_at(number)
+
+            self._history.check(head.number, hash_at)
+            return head.number
 
     def now(self) -> int:
         """Return the time of the latest block, in seconds."""

@@ -57,12 +57,28 @@ class Upkeep:
     bond_wei: Wei = Wei(0)
     final_round: RoundId = RoundId(0)
     open_round: RoundId = RoundId(0)
+    _done_at: int = -1
 
     def step(self) -> bool:
-        """Do what is due; return whether the chain is there and still the one it was."""
-        self.open_round = RoundId(0)
+        """Do what is due; return whether the chain is there and still the one it was.
+
+        What is due is on chain, so where no block has come since all of it was done, nothing is.
+        """
         if not self._duty("history", self._look):
+            self._done_at, self.open_round = -1, RoundId(0)
             return False
+        if self.block != self._done_at:
+            self._done_at = -1
+            block = self.block
+            if not self._work():
+                return False
+            if not self.faults.now:
+                self._done_at = block
+        return True
+
+    def _work(self) -> bool:
+        """Do what is due; return whether the chain is there."""
+        self.open_round = RoundId(0)
         self._duty("bond", self._bond)
         try:
             head = self.link.federation.head()
