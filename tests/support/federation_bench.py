@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -131,8 +132,11 @@ class Coordinator:
 
     def status(self) -> dict[str, Any]:
         """Return ``/status``, empty while nobody answers."""
+        authority = self.root / "tls" / "ca.crt"
+        context = ssl.create_default_context(cafile=str(authority)) if authority.exists() else None
         try:
-            with urllib.request.urlopen(f"{self.url}/status", timeout=10) as answer:
+            url = f"{self.url}/status"
+            with urllib.request.urlopen(url, timeout=10, context=context) as answer:
                 found: dict[str, Any] = json.loads(answer.read())
                 return found
         except (OSError, ValueError):
