@@ -74,8 +74,12 @@ def in_process(node: EmbeddedNode) -> Iterator[Web3]:
 
 
 @contextmanager
-def chain_of_service(chain: Path, url: str, ca_file: Path | None) -> Iterator[Web3]:
+def chain_of_service(
+    chain: Path, url: str, ca_file: Path | None, *, read_only: bool = False
+) -> Iterator[Web3]:
     """Connect to an embedded chain: through the service where it runs, else to its file.
+
+    ``read_only`` leaves the file as it is.
 
     Raises
     ------
@@ -83,7 +87,10 @@ def chain_of_service(chain: Path, url: str, ca_file: Path | None) -> Iterator[We
         If another process has the file and does not answer at ``url``.
     """
     try:
-        node = EmbeddedNode.create_or_open(chain, clock=wall_clock)
+        if read_only:
+            node = EmbeddedNode.open_read_only(chain)
+        else:
+            node = EmbeddedNode.create_or_open(chain, clock=wall_clock)
     except ChainUnavailableError:
         yield web3_at(url, ca_file=ca_file)
         return

@@ -193,7 +193,8 @@ class FederationMembers:
         try:
             if rpc := self.settings.chain.rpc:
                 return _bonds_of(addresses, Federation(web3_at(rpc), contract))
-            with chain_of_service(self.folder.chain, self._here.rpc, self._authority) as w3:
+            chain, url = self.folder.chain, self._here.rpc
+            with chain_of_service(chain, url, self._authority, read_only=True) as w3:
                 return _bonds_of(addresses, Federation(w3, contract))
         except LedgerError as error:
             remarks.append(f"bonds not known: {error}")
