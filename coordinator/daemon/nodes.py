@@ -1,6 +1,7 @@
 """Keeps the SuperLink's list of nodes as the registry file has it: who is not in it is shut out."""
 
 import logging
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +43,7 @@ class NodeRegistry:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
         self._seen: tuple[int, int, int] | None = None
         self._keys: dict[bytes, str] = {}
 
@@ -70,6 +72,10 @@ class NodeRegistry:
         SuperLinkError
             If the SuperLink does not answer; the rest is done the next time.
         """
+        with self._lock:  # two at once would both register who is missing
+            self._sync(directory)
+
+    def _sync(self, directory: NodeDirectory) -> None:
         wanted, found = self.keys(), directory.nodes()
         for key, node_id in found.items():
             if key not in wanted:

@@ -77,6 +77,7 @@ class CoordinatorService:
         self.lock = threading.RLock()
         self.stopping = asked_to_stop or threading.Event()
         self._stack = ExitStack()
+        self._wanted, self._wanted_at = True, -1
         try:
             self._assemble()
         except BaseException:
@@ -270,8 +271,13 @@ class CoordinatorService:
             self.board.hinder("chain", str(error))
 
     def _wants_rounds(self) -> bool:
-        with self.lock:
-            return not self.conductor.is_complete
+        """Return whether there are rounds to run; asked all the time, so worked out once a block."""
+        block = self._block_number()
+        if block != self._wanted_at:
+            with self.lock:
+                self._wanted = not self.conductor.is_complete
+            self._wanted_at = block
+        return self._wanted
 
     def _bond(self, account: Address) -> Wei:
         return self.chain.federation.account(account).bond_wei
