@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from federation_bench import Coordinator
+from federation_bench import Coordinator, Holds
 from fedproof_command import fedproof
 from live_founding import NAMES, Shape, found_live
 from participant_bench import Daemon
@@ -35,6 +35,8 @@ from coordinator.settings.coordinator import load_coordinator
 _LIVE = ("sealed", "settled", "final")
 FULL = os.environ.get("FEDPROOF_FAULTS") == "full"
 """Whether faults are to be tried at full length: ``make faults``."""
+PATIENCE_S = 420.0
+"""How long to wait for anything: a busy machine takes many times what an idle one does."""
 
 
 def live(folder: Path, **shape: Any) -> "Federation":
@@ -54,6 +56,9 @@ class LiveCoordinator(Coordinator):
     def start(self, **env: str) -> "LiveCoordinator":
         super().start(**{**self.environment, **env})
         return self
+
+    def until(self, holds: Holds, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
+        return super().until(holds, timeout_s)
 
     def get(self, path: str, timeout_s: float = 10.0) -> bytes:
         """Return what a GET answers; raises ``OSError``."""
@@ -130,7 +135,7 @@ class Federation:
         found.pop("", None)
         return found
 
-    def process(self, name: str, timeout_s: float = 60.0) -> int:
+    def process(self, name: str, timeout_s: float = PATIENCE_S) -> int:
         """Return a process by its name, waiting for it to be there."""
         end = time.monotonic() + timeout_s
         while (pid := self.processes().get(name)) is None:
@@ -168,7 +173,7 @@ class Federation:
         rounds = (self.coordinator.status().get("chain") or {}).get("rounds")
         return -1 if rounds is None else sum(rounds[name] for name in _LIVE)
 
-    def wait_for_rounds(self, count: int, timeout_s: float = 240.0) -> None:
+    def wait_for_rounds(self, count: int, timeout_s: float = PATIENCE_S) -> None:
         """Wait until so many rounds are sealed."""
         end = time.monotonic() + timeout_s
         while self.height() < count:
@@ -176,7 +181,11 @@ class Federation:
             time.sleep(0.2)
 
     def wait_until(
-        self, holds: Callable[[], Any], what: str, timeout_s: float = 120.0, every_s: float = 0.1
+        self,
+        holds: Callable[[], Any],
+        what: str,
+        timeout_s: float = PATIENCE_S,
+        every_s: float = 0.1,
     ) -> Any:
         """Wait until something holds, and return it."""
         end = time.monotonic() + timeout_s
@@ -185,7 +194,7 @@ class Federation:
             time.sleep(every_s)
         return found
 
-    def wait_for_reply(self, name: str, timeout_s: float = 180.0) -> tuple[int, Path]:
+    def wait_for_reply(self, name: str, timeout_s: float = PATIENCE_S) -> tuple[int, Path]:
         """Wait until a participant has signed its next update; return the round and the file.
 
         That instant, the update has not left the daemon.

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
-from live_federation import FULL, Federation, live
+from live_federation import FULL, PATIENCE_S, Federation, live
 from live_observer import Observer
 
 from contracts.records import RoundStatus
 from coordinator.core.types import RoundId
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7_200 if FULL else 1_800)]
 ROUNDS, KILLS = (30, 20) if FULL else (6, 5)
 PARTS = ("coordinator", "superlink", "superexec", "serverapp", "daemon", "supernode")
 SEED = 20
@@ -73,7 +74,7 @@ class Killer:
         began = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         back = self._start_again(part, name, pid)
-        self._federation.wait_until(back, f"{process} is back", 180.0)
+        self._federation.wait_until(back, f"{process} is back", PATIENCE_S)
         told.own_s = time.monotonic() - began
         self.kills.append(told)
         print(json.dumps(asdict(told)), flush=True)
@@ -126,7 +127,6 @@ class Killer:
             )
 
 
-@pytest.mark.slow
 def test_every_round_is_sealed_once_whatever_is_killed(tmp_path: Path) -> None:
     federation = live(tmp_path, rounds=ROUNDS, duration_s=DURATION_S)
     with federation, Observer(federation) as observer:

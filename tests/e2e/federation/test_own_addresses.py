@@ -10,9 +10,10 @@ import fedproof_command
 import participant_bench
 import pytest
 from fedproof_command import environment
-from live_federation import Federation, live
+from live_federation import PATIENCE_S, Federation, live
 from network_namespaces import Network, NetworkError, network
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 REQUIRED = "FEDPROOF_REQUIRE_NETNS"
 NAMES = ("north", "south")
 ROUNDS = 2
@@ -56,7 +57,6 @@ def peers(pid: int) -> set[str]:
     return found
 
 
-@pytest.mark.slow
 def test_every_machine_has_its_own_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with ExitStack() as stack:
         where = built(stack)
@@ -81,7 +81,7 @@ def test_every_machine_has_its_own_address(tmp_path: Path, monkeypatch: pytest.M
                         seen.update(peers(parts[part]))
             return final_rounds(federation) >= ROUNDS
 
-        federation.wait_until(done, f"{ROUNDS} rounds are final", 400.0)
+        federation.wait_until(done, f"{ROUNDS} rounds are final", PATIENCE_S)
         url = f"https://{office}:{federation.coordinator.url.rsplit(':', 1)[1]}"
         command = [*where.inside("south"), *fedproof_command.COMMAND, "verify"]
         command += ["--rpc", f"{url}/rpc", "--store", url, "--ca", "ca.crt"]

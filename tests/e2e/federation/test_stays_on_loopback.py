@@ -13,12 +13,13 @@ import fedproof_command
 import participant_bench
 import pytest
 from eth_account import Account
-from live_federation import Federation, live
+from live_federation import PATIENCE_S, Federation, live
 from network_trace import TRACED, executions, outside, read_traces
 from participant_bench import Daemon
 
 from clients.account import PASSWORD_VARIABLE
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 NEEDS_STRACE = "FEDPROOF_REQUIRE_STRACE"
 ROUNDS = 3
 
@@ -48,7 +49,6 @@ def set_by_variable(federation: Federation, name: str) -> None:
     federation.daemons[name] = Daemon(federation.root, name, env=environment)
 
 
-@pytest.mark.slow
 def test_three_rounds_stay_on_loopback_and_keep_their_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +66,7 @@ def test_three_rounds_stay_on_loopback_and_keep_their_secrets(
     for module in (participant_bench, federation_bench):
         monkeypatch.setattr(module, "COMMAND", traced)
     with federation:
-        federation.wait_for_rounds(ROUNDS, 500.0)
+        federation.wait_for_rounds(ROUNDS, PATIENCE_S)
         running = {p: Path(f"/proc/{pid}") for p, pid in federation.processes().items()}
         told = {
             part: (place / "environ").read_bytes() + (place / "cmdline").read_bytes()
