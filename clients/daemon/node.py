@@ -23,6 +23,8 @@ from coordinator.settings.participant import ParticipantSettings
 
 NAME: Final = "supernode"
 HOST: Final = "127.0.0.1"
+POLL_S: Final = "0.5"
+"""How often Flower's executor asks for a message to start a process for; by itself, a second."""
 _PORTS: Final = range(20_000, 32_768)
 """Below what the kernel hands out by itself, so that nobody is given ours between two starts."""
 _STARTS_A_PORT: Final = 4
@@ -195,6 +197,7 @@ def child_environment(own: Mapping[str, str], home: Path, mark: str) -> dict[str
         **kept,
         **FLOWER_ENVIRONMENT,
         "FLWR_HOME": str(home),
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": POLL_S,
         "OMP_NUM_THREADS": "1",
         "PATH": f"{programs}{os.pathsep}{own.get('PATH', os.defpath)}",
         "PYTHONUNBUFFERED": "1",

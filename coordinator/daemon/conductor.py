@@ -68,6 +68,7 @@ class RoundConductor:
         self._ledger, self._service, self._roster = ledger, service, roster
         self._pace, self._stopping = pace, stopping
         self._attendance = Attendance({}, (), ())
+        self._wanted, self._wanted_at = True, -1
         self.is_waiting = True
 
     @property
@@ -84,6 +85,12 @@ class RoundConductor:
     def is_complete(self) -> bool:
         """Whether all rounds that were asked for are sealed."""
         return bool(self._pace.rounds) and self._pace.rounds <= self.height
+
+    def wants_rounds(self, block: int) -> bool:
+        """Return whether there are rounds to run; worked out once for each newest block."""
+        if block != self._wanted_at:
+            self._wanted, self._wanted_at = not self.is_complete, block
+        return self._wanted
 
     def beat(self, nodes: Sequence[int]) -> Beat:
         """Say what to do now, with these nodes connected."""

@@ -77,7 +77,6 @@ class CoordinatorService:
         self.lock = threading.RLock()
         self.stopping = asked_to_stop or threading.Event()
         self._stack = ExitStack()
-        self._wanted, self._wanted_at = True, -1
         try:
             self._assemble()
         except BaseException:
@@ -271,13 +270,9 @@ class CoordinatorService:
             self.board.hinder("chain", str(error))
 
     def _wants_rounds(self) -> bool:
-        """Return whether there are rounds to run; asked all the time, so worked out once a block."""
         block = self._block_number()
-        if block != self._wanted_at:
-            with self.lock:
-                self._wanted = not self.conductor.is_complete
-            self._wanted_at = block
-        return self._wanted
+        with self.lock:
+            return self.conductor.wants_rounds(block)
 
     def _bond(self, account: Address) -> Wei:
         return self.chain.federation.account(account).bond_wei

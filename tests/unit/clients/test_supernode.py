@@ -86,6 +86,7 @@ def test_children_get_our_programs_and_no_password():
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
         "FEDPROOF_MARK": "participant-1",

@@ -191,6 +191,19 @@ def test_it_ends_when_all_rounds_are_sealed_and_without_a_number_never():
     assert not endless.conductor().beat([]).complete
 
 
+def test_whether_there_are_rounds_to_run_is_worked_out_once_a_block():
+    stage = Stage()
+    stage.ledger.height = 2
+    conductor = stage.conductor()
+    assert conductor.wants_rounds(block=7)
+    stage.ledger.height = 3
+    assert conductor.wants_rounds(block=7)
+    assert not conductor.wants_rounds(block=8)
+    stage.ledger.height = 2  # a round was voided, in a block
+    assert not conductor.wants_rounds(block=8)
+    assert conductor.wants_rounds(block=9)
+
+
 def test_a_round_is_not_closed_before_the_contract_allows_it():
     stage = Stage(ledger=Ledger(time=NOW, tick=4, opened_at=NOW))
     stage.conductor().wait_until_sealable()
