@@ -1,5 +1,6 @@
 """A small federation whose coordinator serves over HTTP: on the embedded chain, or on anvil."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,6 +49,14 @@ POOL = Wei(30 * ETHER)
 UNBONDING_S = 7200
 EXAMPLES = (10, 20, 30)
 USED: Rule = rule(min_contributors=2)
+
+
+def save_key(path: Path, account: LocalAccount, password: str) -> Path:
+    """Write a key file that opens fast: the tests are not about scrypt."""
+    cheap = Account.encrypt(account.key, password, kdf="pbkdf2", iterations=10)
+    path.write_text(json.dumps(cheap))
+    path.chmod(0o600)
+    return path
 
 
 def agreement_of(access: str = "public") -> FederationAgreement:

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from fraud_bench import find_anvil, running_anvil
 from http_asking import Asker
-from http_bench import CONTRIBUTORS, HttpBench, anvil_bench, embedded_bench
+from http_bench import NEWCOMER, HttpBench, anvil_bench, embedded_bench, save_key
 from misbehaving_server import answer, misbehaving
 from tls_files import TlsFiles
 from typer.testing import CliRunner
 
-from clients import account
 from coordinator.core.documents import contributor_entries, contributors_document, encode
 from coordinator.core.errors import ConfigError, LedgerError, StoreError
 from coordinator.http.server import serve_http
@@ -174,20 +173,11 @@ class TestWhereToLook:
             where = at(Asker(handle.url, tls.ca))
             found = verify(*where, status=1)
             assert "401: no-authorization" in found["faults"][0]["detail"]
-            stranger = account.create(tmp_path / "key.json", "pw")
+            save_key(tmp_path / "key.json", NEWCOMER, "pw")
             key = ["--key", tmp_path / "key.json", "--password-file", password]
             found = verify(*where, *key, status=1)
-            assert f"{stranger.address} has no bond" in found["faults"][0]["detail"]
-            transfer = {
-                "to": stranger.address, "value": 3 * 10**18, "gas": 21_000, "chainId": 1337,
-                "nonce": bench.federation.rpc.quantity(
-                    "eth_getTransactionCount", CONTRIBUTORS[0].address, "latest"
-                ),
-                "maxFeePerGas": 3 * 10**9, "maxPriorityFeePerGas": 10**9, "type": 2,
-            }  # fmt: skip
-            raw = CONTRIBUTORS[0].sign_transaction(transfer).raw_transaction
-            bench.federation.rpc.request("eth_sendRawTransaction", "0x" + bytes(raw).hex())
-            bench.federation.join(stranger, bench.federation.terms.min_stake_wei)
+            assert f"{NEWCOMER.address} has no bond" in found["faults"][0]["detail"]
+            bench.federation.join(NEWCOMER, bench.federation.terms.min_stake_wei)
             assert verify(*where, *key)["ok"]
 
     @pytest.fixture
@@ -233,3 +223,18 @@ class TestWhereToLook:
             error = refusal(*at(quiet), "--contract", address)
             assert isinstance(error, LedgerError)
             assert message in str(error)
+
+
+def test_a_watcher_reads_over_https(tmp_path: Path, tls: TlsFiles) -> None:
+    with (
+        embedded_bench(tmp_path, challenge_window_s=600) as bench,
+        serve_http(bench.face(), certfile=tls.certificate, keyfile=tls.key) as handle,
+    ):
+        bench.play()
+        where = at(Asker(handle.url, tls.ca))
+        done = CliRunner().invoke(app, ["watch", *where, "--once", "--dry-run", "--json"])
+        assert done.exit_code == 0, (done.stdout, done.exception)
+        (told,) = [json.loads(line) for line in done.stdout.splitlines()]
+        assert (told["what"], told["round"]) == ("examined", 1)
+        refused = CliRunner().invoke(app, ["watch", *where[:-2], "--once", "--dry-run"])
+        assert "its certificate is not to be trusted" in str(refused.exception)

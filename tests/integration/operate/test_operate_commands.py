@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from fraud_bench import find_anvil, running_anvil
 from http_bench import (
@@ -20,6 +19,7 @@ from http_bench import (
     HttpBench,
     anvil_bench,
     embedded_bench,
+    save_key,
 )
 from misbehaving_server import answer, misbehaving
 from tls_files import TlsFiles, make_tls
@@ -38,14 +38,6 @@ from coordinator.http.snapshot import ServiceSnapshot
 from simulations.cli import app
 
 PASSWORD = "correct horse"
-
-
-def save_key(folder: Path, name: str, account: LocalAccount) -> Path:
-    path = folder / f"{name}.json"
-    cheap = Account.encrypt(account.key, PASSWORD, kdf="pbkdf2", iterations=10)
-    path.write_text(json.dumps(cheap))
-    path.chmod(0o600)
-    return path
 
 
 @dataclass
@@ -94,7 +86,7 @@ class Office:
         (folder / "ca.crt").write_bytes(self.tls.ca.read_bytes())
         people = {"newcomer": NEWCOMER, "first": CONTRIBUTORS[0], "second": CONTRIBUTORS[1]}
         for name, account in people.items():
-            save_key(folder, name, account)
+            save_key(folder / f"{name}.json", account, PASSWORD)
             (folder / f"{name}.toml").write_text(
                 f'name = "{name}"\n'
                 f'[account]\nkey = "{name}.json"\npassword_file = "password"\n'
@@ -102,7 +94,7 @@ class Office:
                 'superlink = "127.0.0.1:9092"\nca = "ca.crt"\n'
                 '[stake]\nbond_wei = "1.5 ether"\n'
             )
-        save_key(folder, "coordinator", COORDINATOR)
+        save_key(folder / "coordinator.json", COORDINATOR, PASSWORD)
         port = self.url.rsplit(":", 1)[1]
         chain = "" if self.rpc.startswith(self.url) else f'rpc = "{self.rpc}"\n'
         (folder / "coordinator.toml").write_text(
