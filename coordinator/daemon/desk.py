@@ -88,6 +88,8 @@ class Desk:
         Told to a ServerApp that attaches: what it needs to know once.
     on_detach
         Called when the ServerApp that holds the lease has gone.
+    complain
+        Told why rounds do not go on, and with an empty text when they do.
     """
 
     def __init__(
@@ -98,9 +100,11 @@ class Desk:
         dimension: int,
         hello: JsonObject,
         on_detach: Callable[[Lease], None] = lambda _lease: None,
+        complain: Callable[[str, str], None] = lambda _what, _why: None,
     ) -> None:
         self._driver, self._conductor, self._lock = driver, conductor, lock
         self._dimension, self._hello, self._on_detach = dimension, hello, on_detach
+        self._complain, self._complaint = complain, ""
         self._token = ""
         self._lease: Lease | None = None
         self._count = 0
@@ -187,16 +191,26 @@ class Desk:
                 self._conductor.wait_until_sealable()  # not under the lock: disputes go on
             with self._lock:
                 self._require_lease(request)
-                return handler(request)
+                reply = handler(request)
         except ContributorError:
             raise
         except FedproofError as error:
-            kind = type(error).__name__
-            _log.error("%s failed: %s", request.call, error, extra=fields(error=kind))
+            self._tell(f"{request.call}: {error}")
             raise
+        else:
+            if request.call in ("open_round", "close_round"):
+                self._tell("")
+            return reply
         finally:
             self._in_call -= 1
             self._last_call = time.monotonic()
+
+    def _tell(self, complaint: str) -> None:
+        """Say what keeps rounds from going on: to the log when it is news, to the board always."""
+        if complaint and complaint != self._complaint:
+            _log.error("%s", complaint)
+        self._complaint = complaint
+        self._complain("rounds", complaint)
 
     def _require_lease(self, request: Request) -> None:
         lease = self._lease

@@ -37,7 +37,8 @@ from coordinator.ports import RoundOutcome
 _HELLO_PATIENCE_S: Final = 60.0
 _EAGER_S: Final = 0.2
 _LONGEST_REST_S: Final = 10.0
-_PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+_PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Between attempts that come to nothing: voiding a round costs gas each time."""
 _COMMITTING: Final = 0.7
 """Share of a sealed round's time in which commitments are waited for: training is in it."""
 _NO_EVALUATION: Final = NodeSampling("evaluate", 0.0, 0, 0, 0.0, 0)
@@ -124,16 +125,18 @@ class RoundLoop:
                 time.sleep(self._rest_s())
 
     def _attempt(self) -> None:
+        """Run one round; after one that came to nothing, the next waits longer and longer."""
         try:
-            self._round()
-            self._failures = 0
-            pause_s = self._settings.pause_s
+            if self._round() == "sealed":
+                self._failures = 0
+                self._not_before = time.monotonic() + self._settings.pause_s
+                return
         except (ChannelError, PhaseError):
             raise
         except FedproofError as error:
-            pause_s = _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
-            self._failures += 1
             _log.warning("the round was interrupted, trying again: %s", error)
+        pause_s = _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
+        self._failures += 1
         self._not_before = time.monotonic() + pause_s
 
     def _rest_s(self) -> float:
@@ -144,7 +147,7 @@ class RoundLoop:
         wait_s = min(self._settings.presence_s, _LONGEST_REST_S)
         return max(_EAGER_S, min(pause_s, wait_s)) if pause_s > 0 else wait_s
 
-    def _round(self) -> None:
+    def _round(self) -> str:
         outcome = self._phases().play(self._grid, self._seconds_left)
         _log.info(
             "round %d is %s: %d accepted, %d refused",
@@ -153,6 +156,7 @@ class RoundLoop:
             len(outcome.accepted),
             len(outcome.refusals),
         )
+        return outcome.status
 
     def _phases(self) -> "ServicePhases":
         sampling = NodeSampling("train", 1.0, 0, 0, 0.0, 0, self._pick)

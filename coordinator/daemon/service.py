@@ -145,6 +145,7 @@ class CoordinatorService:
             plan.agreement.core_manifest.dimension,
             self._hello().as_hello(),
             lambda _lease: self.engine.server_app_left(),
+            self.board.hinder,
         )
         self._socket = socket_path(state, "service")
         processes = FlowerProcesses(

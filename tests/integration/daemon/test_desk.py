@@ -53,6 +53,7 @@ class Office:
     desk: Desk
     server: ChannelServer
     gone: list[Lease]
+    said: list[tuple[str, str]]
     detached: threading.Event
 
     def driver(self, token: str, run_id: int = 1) -> RemoteDriver:
@@ -69,6 +70,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
     ledger = MemoryLedger(root, bonds, domain, Wei(1000), Wei(9000), min_contributors=2)
     bench = Bench(ledger, MemoryStore(), MemoryJournal(), keys)
     conductor, gone, detached = ScriptedConductor(), [], threading.Event()
+    said: list[tuple[str, str]] = []
     service = bench.service(rule())
 
     def left(lease: Lease) -> None:
@@ -76,10 +78,19 @@ def office(tmp_path: Path) -> Iterator[Office]:
         detached.set()
 
     lock = threading.RLock()
-    desk = Desk(service, conductor, lock, MANIFEST.dimension, {"presence_s": 2.0}, left)
+    hello = {"presence_s": 2.0}
+    desk = Desk(
+        service,
+        conductor,
+        lock,
+        MANIFEST.dimension,
+        hello,
+        left,
+        lambda what, why: said.append((what, why)),
+    )
     path = tmp_path / "s.sock"
     with ChannelServer(path, desk.handlers(), desk.limits, desk.disconnected) as server:
-        yield Office(bench, service, conductor, desk, server, gone, detached)
+        yield Office(bench, service, conductor, desk, server, gone, said, detached)
 
 
 def test_a_round_over_the_socket_is_the_round_itself(office: Office):
@@ -203,3 +214,5 @@ def test_a_full_disk_fails_a_call_and_the_round_goes_on(
             driver.submit(*office.bench.signed(client, again, vector(10)))
         outcome = driver.close_round()
     assert (outcome.status, outcome.round_id) == ("sealed", 1)
+    told = [why for what, why in office.said if what == "rounds"]
+    assert told == ["", "close_round: disk full", "", ""]

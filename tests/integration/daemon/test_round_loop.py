@@ -187,6 +187,21 @@ def test_a_node_that_does_not_say_whom_it_speaks_for_is_left_out(make_run: MakeR
     assert run.grid.hellos.count(2) == 1
 
 
+def test_rounds_that_come_to_nothing_wait_longer_and_longer(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(round_loop, "_PAUSES_S", (0.0, 0.0, 600.0))
+    run = make_run(rounds=2)
+    run.grid.conduct.wrong = {2, 3, 4, 5}
+    run.go()
+    run.until(lambda: run.statuses() == ["void"] * 3)
+    beats = len(run.grid.sent)
+    run.until(lambda: run.desk.silent_s < 0.01)  # it rests, and is heard of all the while
+    assert run.statuses() == ["void"] * 3
+    assert len(run.grid.sent) == beats
+    assert run.bench.refusals(3) == {f"node {n}": "empty-reply" for n in (2, 3, 4, 5)}
+
+
 def test_a_full_disk_ends_an_attempt_and_the_round_is_tried_again(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ):
