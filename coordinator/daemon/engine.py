@@ -22,9 +22,9 @@ from coordinator.daemon.nodes import NodeRegistry
 from coordinator.local.logs import fields
 
 _TICK_S: Final = 0.25
-ATTACH_S: Final = 90.0
+ATTACH_S: Final = 180.0
 """A ServerApp that has not attached so long after its run was started never will."""
-SILENCE_S: Final = 60.0
+SILENCE_S: Final = 90.0
 """One that says nothing for so long, outside a call, is stuck."""
 _STEADY_S: Final = 20.0
 _PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
