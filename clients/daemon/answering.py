@@ -18,6 +18,7 @@ from flwr.app import ConfigRecord, Context, Error, Message, MessageType, RecordD
 
 from clients.daemon.contexts import Contexts
 from clients.daemon.history import HistoryLostError
+from clients.daemon.received import ReceivedModels
 from clients.daemon.replies import ReplyStore, StoredReply
 from clients.instruction import InstructionRefusedError, read_instruction
 from clients.journal import FileJournal
@@ -81,6 +82,8 @@ class Answering:
         The participant's own.
     contexts
         The application's context.
+    received
+        Keeps the models that rounds start from, once the chain was found to know them.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Answering:
         guard: ChainGuard,
         limits: DataUse,
         contexts: Contexts,
+        received: ReceivedModels | None = None,
     ) -> None:
         self._participant = participant
         self._app = app
@@ -100,6 +104,7 @@ class Answering:
         self._guard = guard
         self._limits = limits
         self._contexts = contexts
+        self._received = received
         self._sign = VerifiableUpdates(participant)
         self._one = threading.Lock()
         self.progress = Progress()
@@ -173,6 +178,8 @@ class Answering:
         self._replies.put(round_id, base, packed)
         self.progress.trained += 1
         self.progress.answered(round_id)
+        if self._received is not None:
+            self._received.keep(base, instruction.model_bytes)
         _log.info("trained and signed", extra=fields(round=round_id))
         return packed
 

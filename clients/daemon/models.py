@@ -14,6 +14,7 @@ from typing import Any, Final
 from safetensors.numpy import save
 
 from clients.daemon.files import discard_leftovers, write_durably
+from clients.daemon.received import ReceivedModels
 from contracts.reader import FederationReader
 from coordinator.core.fixedpoint import dequantise
 from coordinator.core.manifest import Manifest
@@ -29,11 +30,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelCopies:
-    """Copies of the newest ``keep`` final models in ``folder`` (0 keeps all)."""
+    """Copies of the newest ``keep`` final models in ``folder`` (0 keeps all).
+
+    Those in ``received`` are not fetched from the store.
+    """
 
     folder: Path
     manifest: Manifest
     keep: int
+    received: ReceivedModels | None = None
 
     def prepare(self) -> None:
         """Make the folder and write the manifest.
@@ -73,7 +78,9 @@ class ModelCopies:
         return self.folder / f"round-{round_id}.safetensors"
 
     def _fetch(self, round_id: RoundId, root: bytes, store: ArtifactStore) -> None:
-        vector = store.get_vector(root, self.manifest)
+        vector = self.received.take(root) if self.received is not None else None
+        if vector is None:
+            vector = store.get_vector(root, self.manifest)
         tensors: dict[str, Any] = {**dequantise(vector, self.manifest), VECTOR_TENSOR: vector}
         about = {
             "round": str(round_id),

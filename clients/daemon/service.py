@@ -24,6 +24,7 @@ from clients.daemon.history import BlockHistory
 from clients.daemon.models import ModelCopies
 from clients.daemon.money import Purse
 from clients.daemon.node import SuperNode, SuperNodeError
+from clients.daemon.received import ReceivedModels
 from clients.daemon.replies import ReplyStore
 from clients.daemon.setup import Setup
 from clients.daemon.status import ParticipantStatus, State, child_rows, write_status
@@ -156,6 +157,8 @@ class ParticipantDaemon:
             FilePending(setup.state / "pending"),
             setup.agreement.sealed,
         )
+        manifest = setup.agreement.core_manifest
+        received = ReceivedModels(setup.state / "received", manifest)
         answering = Answering(
             participant,
             self._app,
@@ -164,10 +167,9 @@ class ParticipantDaemon:
             guard,
             settings.limits,
             self._contexts,
+            received,
         )
-        models = ModelCopies(
-            setup.state / "models", setup.agreement.core_manifest, settings.models.keep
-        )
+        models = ModelCopies(setup.state / "models", manifest, settings.models.keep, received)
         models.prepare()
         purse = Purse(
             link.federation,

@@ -17,6 +17,7 @@ from clients.daemon.contexts import Contexts
 from clients.daemon.history import BlockHistory, HistoryLostError
 from clients.daemon.models import ModelCopies
 from clients.daemon.money import BondMissingError, Purse
+from clients.daemon.received import ReceivedModels
 from clients.daemon.replies import ReplyStore
 from clients.daemon.setup import build_app, open_account, read_setup
 from clients.daemon.upkeep import Faults, Upkeep, took_part
@@ -187,6 +188,23 @@ def test_final_models_are_copied_and_follow_from_the_chain(stub, ada, bob):
     everything = ModelCopies(ada.state / "all", manifest, keep=0)
     everything.prepare()
     assert everything.refresh(ada.link.federation, ada.store) == [1, 2, 3, 4]
+
+
+def test_a_final_model_that_was_trained_on_is_not_downloaded(stub, ada, bob):
+    for member in (ada, bob):
+        member.purse().ensure_bond()
+    manifest = ada.setup.agreement.core_manifest
+    ada.answering._received = received = ReceivedModels(ada.state / "received", manifest)
+    outcome = play(stub, ada, bob)
+    play(stub, ada, bob)
+    copies = ModelCopies(ada.state / "models", manifest, 0, received)
+    with pytest.raises(StoreError):
+        copies.refresh(ada.link.federation, HttpStore("http://127.0.0.1:1"))
+    with safe_open(copies.path(RoundId(1)), "np") as file:
+        vector = file.get_tensor("fedproof.vector")
+    assert parameter_root(vector, manifest) == outcome.model_root
+    assert not copies.path(RoundId(2)).exists()
+    assert copies.refresh(ada.link.federation, ada.store) == [2]
 
 
 def test_a_chain_without_a_new_block_is_asked_for_its_head_only(stub, ada, bob, monkeypatch):
