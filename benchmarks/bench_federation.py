@@ -80,7 +80,7 @@ def measured(folder: Path, nodes: int, rounds: int, repeats: int) -> Rivals:
     if nodes < MANY // 2:
         rivals["echo"] = Measured()
         makers["echo"] = partial(PlainFlower, client_app="echo_app")
-    start_s, round_s = 120.0 + 12 * nodes, 60.0 + 8 * nodes
+    start_s, round_s = 300.0 + 12 * nodes, 90.0 + 8 * nodes
     for repeat in range(repeats):
         for name, made in makers.items():
             if name == "echo" and repeat:

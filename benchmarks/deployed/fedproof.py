@@ -9,7 +9,13 @@ from typing import Any
 
 from eth_account import Account
 
-from benchmarks.deployed.deployment import Deployment, free_ports, with_lines, write_data
+from benchmarks.deployed.deployment import (
+    Deployment,
+    free_ports,
+    wait_until_listening,
+    with_lines,
+    write_data,
+)
 from benchmarks.deployed.tally import HOST, Bytes, Tally
 from benchmarks.deployed.timeline import RoundTimes, instant, read_lines, rounds_of
 from clients.founding.found import OwnKey, found
@@ -62,6 +68,7 @@ class Fedproof(Deployment):
         super().__init__(folder, nodes, rounds)
         self._root = folder / "federation"
         http, superlink = free_ports(2)
+        self._superlink = superlink
         self._tally = Tally({"http": http, "flower": superlink})
         names = [f"node{number}" for number in range(nodes)]
         text = FOUNDING.format(
@@ -80,12 +87,13 @@ class Fedproof(Deployment):
             self._equip(name, data, key, password, ports)
 
     def start(self) -> None:
-        """Start everybody at once."""
+        """Start the coordinator, and as soon as its SuperLink listens, all participants."""
         self._tally.__enter__()
         self.began = time.time()
         program = (sys.executable, "-m", "simulations")
         settings = self._root / "coordinator.toml"
         self._run("coordinator", *program, "coordinator", "--config", settings)
+        wait_until_listening(self._superlink)
         for number in range(self.nodes):
             settings = self._place(f"node{number}") / "participant.toml"
             self._run(f"node{number}", *program, "client", "--config", settings)
