@@ -28,6 +28,7 @@ from coordinator.daemon.flower_processes import FlowerProcesses
 from coordinator.daemon.narrator import Narrator
 from coordinator.daemon.plan import ServicePlan
 from coordinator.daemon.renewal import FileWatch
+from coordinator.daemon.room import check_room
 from coordinator.daemon.roster import Roster
 from coordinator.daemon.round_loop import LoopSettings
 from coordinator.daemon.upkeep import Duty, Upkeep
@@ -48,7 +49,7 @@ ROLE: Final = "coordinator"
 _CHILDREN_GRACE_S: Final = 5.0
 _UPKEEP_S: Final = 4.0
 _REGISTRY_EVERY_S: Final = 2.0
-_CERTIFICATES_EVERY_S: Final = 5.0
+_FILES_EVERY_S: Final = 5.0
 _LOOK_EVERY_S: Final = {True: 0.5, False: 2.0}
 """By whether the chain is embedded: another node is not to be asked all the time."""
 _log = logging.getLogger("fedproof.coordinator")
@@ -204,8 +205,6 @@ class CoordinatorService:
         _log.info("the coordinator is stopping")
         self._stack.close()
 
-    # --- parts ---------------------------------------------------------------------------------
-
     def _serve(self) -> HttpHandle:
         section, chain = self.plan.settings.http, self.chain
         face = HttpFace(
@@ -239,7 +238,8 @@ class CoordinatorService:
             Duty("chain", self.duty.step, _LOOK_EVERY_S[self.chain.is_embedded]),
             Duty("status", self._show_presence, 1.0),
             Duty("registry", self.engine.sync_nodes, _REGISTRY_EVERY_S),
-            *(Duty("certificates", watch.step, _CERTIFICATES_EVERY_S) for watch in self._watches()),
+            Duty("disk", lambda: check_room(self.plan.state), _FILES_EVERY_S),
+            *(Duty("certificates", watch.step, _FILES_EVERY_S) for watch in self._watches()),
         ]
 
     def _watches(self) -> list[FileWatch]:
