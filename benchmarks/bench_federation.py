@@ -18,13 +18,14 @@ after the last round. Key files open at once here; scrypt would add a second to 
 
 import argparse
 import statistics
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.deployed.deployment import DeploymentError
+from benchmarks.deployed.deployment import Deployment, DeploymentError
 from benchmarks.deployed.fedproof import Fedproof
 from benchmarks.deployed.measure import Measured, play
 from benchmarks.deployed.plain import PlainFlower
@@ -32,10 +33,10 @@ from benchmarks.deployed.timeline import PHASES
 from benchmarks.harness import available_memory_bytes
 
 FEW, MANY = 4, 32
-ROUNDS = {FEW: 5, MANY: 3}
+ROUNDS = {FEW: 4, MANY: 3}
 REPEATS = {FEW: 2, MANY: 1}
-IDLE_S = 20.0
-_SPARE = 0.85
+IDLE_S = 12.0
+_SPARE = 0.9
 """Of the memory there is, for the processes of a deployment."""
 _PARTS = {
     "participant": ("daemon", "SuperNode", "superexec", "ClientApp"),
@@ -75,23 +76,24 @@ def _parser() -> argparse.ArgumentParser:
 
 def measured(folder: Path, nodes: int, rounds: int, repeats: int) -> Rivals:
     """Play the rivals in turn; only with few participants is there time for all three."""
-    rivals = {"fedproof": Measured(), "plain Flower": Measured()}
-    makers = {"fedproof": Fedproof, "plain Flower": PlainFlower}
+    makers: dict[str, Callable[[Path, int, int], Deployment]] = {
+        "fedproof": Fedproof,
+        "plain Flower": PlainFlower,
+    }
     if nodes < MANY // 2:
-        rivals["echo"] = Measured()
         makers["echo"] = partial(PlainFlower, client_app="echo_app")
-    start_s, round_s = 300.0 + 12 * nodes, 90.0 + 8 * nodes
+    rivals = {name: Measured() for name in makers}
     for repeat in range(repeats):
         for name, made in makers.items():
             if name == "echo" and repeat:
                 continue
-            idle_s = IDLE_S if repeat == 0 and name != "echo" and nodes < MANY // 2 else 0.0
-            place = folder / f"{name.split()[0]}{repeat}"
+            idle_s = IDLE_S if repeat == 0 and "echo" in makers and name != "echo" else 0.0
+            print(f"  {nodes} participants, {name}, run {repeat + 1}", file=sys.stderr, flush=True)
             play(
-                made(place, nodes, rounds),
+                made(folder / f"{name.split()[0]}{repeat}", nodes, rounds),
                 rivals[name],
-                start_s=start_s,
-                round_s=round_s,
+                start_s=300.0 + 12 * nodes,
+                round_s=90.0 + 8 * nodes,
                 idle_s=idle_s,
             )
     return rivals
@@ -100,7 +102,12 @@ def measured(folder: Path, nodes: int, rounds: int, repeats: int) -> Rivals:
 def most_participants(rivals: Rivals) -> int:
     """Return how many participants this machine has memory for, at most :data:`MANY`."""
     room = _SPARE * available_memory_bytes() / 2**20
-    most = min(int((room - one.coordinator_mb()) / one.participant_mb()) for one in rivals.values())
+    fit = []
+    for one in rivals.values():
+        each, coordinator = one.of("participant"), one.of("coordinator")
+        once = coordinator.rss + each.rss - each.private  # what all have in common is there once
+        fit.append(int((room - once) / each.private))
+    most = min(fit)
     if most < FEW:
         raise DeploymentError(f"{room:.0f} MB are free: too little for {FEW} participants")
     return min(MANY, most)
@@ -145,10 +152,7 @@ def _bytes(nodes: int, rivals: Rivals) -> Iterator[Row]:
 
 def _memory(nodes: int, rivals: Rivals) -> Iterator[Row]:
     for whose, parts in _PARTS.items():
-        totals = {
-            "participant": {n: m.participant_mb() for n, m in rivals.items()},
-            "coordinator": {n: m.coordinator_mb() for n, m in rivals.items()},
-        }[whose]
+        totals = {n: m.of(whose).pss for n, m in rivals.items()}
         yield _row(nodes, f"{whose}, all processes, MB", totals)
         for part in parts:
             found = {n: m.memory.get((whose, part)) for n, m in rivals.items()}

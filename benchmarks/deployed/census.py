@@ -28,10 +28,11 @@ Kind = tuple[str, str]
 
 @dataclass(frozen=True)
 class Memory:
-    """``pss`` shares out what several processes have in common; MB."""
+    """``pss`` shares out what several processes have in common, ``private`` leaves it out; MB."""
 
     pss: float
     rss: float
+    private: float
 
 
 def processes(roots: Mapping[str, int]) -> dict[int, Kind]:
@@ -62,7 +63,10 @@ def memory_of(pid: int) -> Memory | None:
             values[name] = int(size) / 1024
     except OSError:
         return None
-    return Memory(values["Pss:"], values["Rss:"]) if "Pss:" in values else None
+    if "Pss:" not in values:
+        return None
+    private = values["Private_Clean:"] + values["Private_Dirty:"]
+    return Memory(values["Pss:"], values["Rss:"], private)
 
 
 def memory(kinds: Mapping[int, Kind]) -> dict[Kind, Memory]:
@@ -124,7 +128,9 @@ def _medians(sizes: Mapping[int, Memory], kinds: Mapping[int, Kind]) -> dict[Kin
 def _median(some: Iterable[Memory]) -> Memory:
     held = list(some)
     return Memory(
-        statistics.median(one.pss for one in held), statistics.median(one.rss for one in held)
+        statistics.median(one.pss for one in held),
+        statistics.median(one.rss for one in held),
+        statistics.median(one.private for one in held),
     )
 
 

@@ -10,7 +10,7 @@ from benchmarks.deployed.deployment import Deployment
 from benchmarks.deployed.tally import Bytes
 from benchmarks.deployed.timeline import latencies, phases
 
-SETTLE_S = 12.0
+SETTLE_S = 8.0
 """From the last round until nothing is left to do: a challenge window, and copies of models."""
 
 
@@ -31,13 +31,12 @@ class Measured:
     memory: dict[Kind, Memory] = field(default_factory=dict)
     idle_cpu: dict[str, float] = field(default_factory=dict)
 
-    def participant_mb(self) -> float:
-        """Return what all processes of one participant take, MB (PSS)."""
-        return sum(m.pss for (whose, _), m in self.memory.items() if whose == "participant")
-
-    def coordinator_mb(self) -> float:
-        """Return what all processes of the coordinator take, MB (PSS)."""
-        return sum(m.pss for (whose, _), m in self.memory.items() if whose == "coordinator")
+    def of(self, whose: str) -> Memory:
+        """Return what all processes of one participant, or of the coordinator, take."""
+        parts = [m for (owner, _), m in self.memory.items() if owner == whose]
+        return Memory(
+            sum(m.pss for m in parts), sum(m.rss for m in parts), sum(m.private for m in parts)
+        )
 
 
 def play(

@@ -55,8 +55,8 @@ class PlainFlower(Deployment):
         """Start the SuperLink, and as soon as it listens, nodes and run."""
         self._tally.__enter__()
         self.began = time.time()
-        tls = ("--ssl-ca-certfile", "ca.crt", "--ssl-certfile", "server.crt")
-        tls += ("--ssl-keyfile", "server.key")
+        tls = ["--ssl-ca-certfile", "ca.crt", "--ssl-certfile", "server.crt"]
+        tls += ["--ssl-keyfile", "server.key"]
         self._run(
             *("coordinator", PROGRAMS / "flower-superlink", "--host", HOST, "--port"),
             *(str(self._port), *tls, "--enable-supernode-auth"),

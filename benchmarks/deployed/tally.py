@@ -9,6 +9,7 @@ import multiprocessing
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from multiprocessing.sharedctypes import SynchronizedArray
 from typing import Any, NamedTuple
 
@@ -75,11 +76,8 @@ async def _serve(sockets: Sequence[socket.socket], targets: Sequence[int], count
     loop = asyncio.get_running_loop()
     raw = counts.get_obj()  # one process writes, and a torn read of 8 aligned bytes cannot be
 
-    def front(index: int) -> "_End":
-        return _End(loop, raw, 2 * index, targets[index])
-
-    for index, one in enumerate(sockets):
-        await loop.create_server(lambda index=index: front(index), sock=one)
+    for index, (one, target) in enumerate(zip(sockets, targets, strict=True)):
+        await loop.create_server(partial(_End, loop, raw, 2 * index, target), sock=one)
     await asyncio.Event().wait()
 
 

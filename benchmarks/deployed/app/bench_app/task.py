@@ -35,4 +35,4 @@ def train(model: nn.Sequential, x: torch.Tensor, y: torch.Tensor) -> float:
         loss = cross_entropy(model(x[start : start + BATCH]), y[start : start + BATCH])
         loss.backward()
         optimizer.step()
-    return float(loss)
+    return loss.item()
