@@ -27,6 +27,7 @@ from clients.daemon.node import SuperNode, SuperNodeError
 from clients.daemon.received import ReceivedModels
 from clients.daemon.replies import ReplyStore
 from clients.daemon.setup import Setup
+from clients.daemon.standstill import Standstill
 from clients.daemon.status import ParticipantStatus, State, child_rows, write_status
 from clients.daemon.upkeep import Faults, Upkeep, took_part
 from clients.daemon.warmup import load_kernels
@@ -90,6 +91,7 @@ class ParticipantDaemon:
         self._journal = FileJournal(setup.state / "journal.jsonl")
         self._faults = Faults()
         self._watchdog = Watchdog()
+        self._standstill = Standstill()
         self._stop = threading.Event()
         self._connected: _Connected | None = None
 
@@ -117,10 +119,12 @@ class ParticipantDaemon:
         limits = FrameLimits(max_header_bytes=1 << 24, max_attachment_bytes=limit)
         with ChannelServer(self._socket, {CALL: self._answer}, limits), Children() as children:
             try:
+                self._standstill.start()
                 load_kernels(self._setup.agreement.core_manifest)
                 self._connect(children)
                 self._serve(children, once=once)
             finally:
+                self._standstill.stop()
                 self._write("stopped", children)
                 children.stop(grace_s=_GRACE_S)
 
@@ -198,11 +202,13 @@ class ParticipantDaemon:
     def _look_at_node(self, children: Children, open_round: RoundId) -> None:
         try:
             uptime_s = self._node.look(children)
-            if self._watchdog.is_stuck(open_round, uptime_s):
-                _log.warning(
-                    "a round is open and the SuperNode passes nothing on: starting it again",
-                    extra=fields(round=open_round, uptime_s=round(uptime_s)),
-                )
+            why = ""
+            if (stood_s := self._standstill.take()) and uptime_s > POLL_S:
+                why = f"this machine, or the daemon, stood still for {stood_s:.0f} s"
+            elif self._watchdog.is_stuck(open_round, uptime_s):
+                why = f"round {open_round} is open and nothing comes from it"
+            if why:
+                _log.warning("starting the SuperNode again: %s", why)
                 self._node.restart(children)
         except SuperNodeError as error:
             self._faults.wrong("supernode", error)
