@@ -76,6 +76,7 @@ class SuperNode:
         self._mark = mark
         self._log = state / "logs" / "supernode.log"
         self._fault = ""
+        self._starts = 0
 
     def start(self, children: Children) -> None:
         """Start it, on its own port or any that is free."""
@@ -119,7 +120,11 @@ class SuperNode:
         status = children.find(NAME)
         if status is None:
             return 0.0
-        if status.state == "running" and status.uptime_s >= _STEADY_S:
+        missed = status.returncode == 0 and status.starts > self._starts  # it ended between looks
+        self._starts = status.starts
+        if missed and status.state == "running":
+            self._fault = why_ended(0, "")
+        elif status.state == "running" and status.uptime_s >= _STEADY_S:
             self._fault = ""
         elif status.returncode is not None and status.state != "running":
             self._fault = why_ended(status.returncode, _tail(self._log))
