@@ -4,7 +4,7 @@ import os
 import statistics
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +88,12 @@ def cpu_seconds(kinds: Mapping[int, Kind]) -> dict[Kind, float]:
 
 
 class Watch:
-    """Looks at processes that do not stay, from a thread; a context manager."""
+    """Looks at processes that do not stay, from a thread; a context manager.
 
-    def __init__(self, roots: Mapping[str, int], every_s: float) -> None:
+    ``roots`` is asked at each look: not all of them may have been started yet.
+    """
+
+    def __init__(self, roots: Callable[[], Mapping[str, int]], every_s: float) -> None:
         self._roots, self._every_s = roots, every_s
         self._largest: dict[int, Memory] = {}
         self._kinds: dict[int, Kind] = {}
@@ -111,7 +114,7 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
-            for pid, kind in processes(self._roots).items():
+            for pid, kind in processes(self._roots()).items():
                 found = memory_of(pid) if kind[1] in PASSING else None
                 before = self._largest.get(pid)
                 if found is not None and (before is None or found.pss > before.pss):

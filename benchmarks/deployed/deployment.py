@@ -41,6 +41,8 @@ class Deployment(ABC):
     """
 
     name: str
+    settle_s = 5.0
+    """From the last round until nothing is left to do."""
 
     def __init__(self, folder: Path, nodes: int, rounds: int) -> None:
         self.folder, self.nodes, self.rounds = folder, nodes, rounds

@@ -42,7 +42,7 @@ rounds = {rounds}
 sealed = {sealed}
 
 [windows]
-challenge_window_s = 5
+challenge_window_s = 30
 unbonding_s = 3600
 answer_s = 60
 
@@ -63,6 +63,8 @@ class Fedproof(Deployment):
     """
 
     name = "fedproof"
+    settle_s = 36.0
+    """Until the last round is final, and participants have their copies of its model."""
 
     def __init__(self, folder: Path, nodes: int, rounds: int, *, sealed: bool = False) -> None:
         super().__init__(folder, nodes, rounds)

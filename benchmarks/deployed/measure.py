@@ -10,9 +10,6 @@ from benchmarks.deployed.deployment import Deployment
 from benchmarks.deployed.tally import Bytes
 from benchmarks.deployed.timeline import latencies, phases
 
-SETTLE_S = 8.0
-"""From the last round until nothing is left to do: a challenge window, and copies of models."""
-
 
 @dataclass
 class Measured:
@@ -53,7 +50,7 @@ def play(
     """
     with deployment:
         deployment.start()
-        with Watch(deployment.roots(), every_s=0.25 + deployment.nodes / 8) as watch:
+        with Watch(deployment.roots, every_s=0.25 + deployment.nodes / 8) as watch:
             deployment.wait_for(1, start_s)
             before = deployment.traffic()
             times = deployment.wait_for(deployment.rounds, round_s * (deployment.rounds - 1))
@@ -65,7 +62,7 @@ def play(
         _count(into, before, after, deployment.nodes * (deployment.rounds - 1))
         into.memory |= memory(processes(deployment.roots())) | watch.result()
         if idle_s:
-            time.sleep(SETTLE_S)
+            time.sleep(deployment.settle_s)
             into.idle_cpu = _idle(deployment, idle_s)
 
 
