@@ -15,6 +15,7 @@ import clients.flower_env  # noqa: F401  (before flwr)
 
 # isort: split
 from eth_account.signers.local import LocalAccount
+from flwr.app import MessageType
 
 from clients.daemon import chain
 from clients.daemon.answering import Answering
@@ -226,8 +227,9 @@ class ParticipantDaemon:
         return False
 
     def _answer(self, request: Request) -> Reply:
-        self._watchdog.heard()
         message = unpack_request(request.args, request.attachments)
+        if message.metadata.message_type.startswith(MessageType.TRAIN):
+            self._watchdog.heard()
         run_config = request.args.get("run_config")
         if self._connected is None:
             raise LedgerError(self._faults.now.get("chain", "the chain was not reached yet"))

@@ -3,7 +3,7 @@
 Flower's SuperNode waits for ever for the rest of a reply whose ClientApp died while it was handing
 it over (machine stopped for a minute, process killed), and takes no message from then on; its
 heartbeats go on, so that to the coordinator it is online. Only the participant can tell: a round
-is open, it is asked nothing, and it was asked things before.
+is open, it is asked nothing, and in earlier rounds it was.
 """
 
 import time
@@ -36,7 +36,10 @@ class Watchdog:
         self._given_up = RoundId(0)
 
     def heard(self) -> None:
-        """Note that a message came; from any thread."""
+        """Note that we were asked to train; from any thread.
+
+        A hello does not count: who comes while a round is under way is asked in the next.
+        """
         self._heard_at = self._monotonic()
 
     def is_stuck(self, open_round: RoundId, uptime_s: float) -> bool:
