@@ -9,6 +9,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+ADMINISTRATIVE = [
+    "admin_addPeer", "admin_datadir", "admin_nodeInfo", "admin_peers", "admin_startHTTP",
+    "admin_stopHTTP", "admin_exportChain", "admin_importChain",
+    "debug_setHead", "debug_traceTransaction", "debug_traceCall", "debug_memStats",
+    "debug_storageRangeAt", "debug_getRawBlock",
+    "personal_newAccount", "personal_unlockAccount", "personal_sendTransaction",
+    "personal_importRawKey", "personal_listAccounts", "personal_sign",
+    "miner_start", "miner_stop", "miner_setEtherbase", "miner_setGasPrice",
+    "eth_sendTransaction", "eth_sign", "eth_signTransaction",
+    "evm_mine", "evm_setNextBlockTimestamp", "evm_increaseTime", "evm_snapshot", "evm_revert",
+    "anvil_setBalance", "anvil_impersonateAccount", "anvil_reset",
+    "hardhat_setBalance", "hardhat_setCode", "hardhat_impersonateAccount",
+    "txpool_content", "txpool_inspect",
+    "engine_newPayloadV4", "engine_forkchoiceUpdatedV3",
+    "clique_propose", "les_addBalance", "parity_setMode", "rpc_modules",
+    "fedproof_mineBatch",
+]  # fmt: skip
+"""Methods of other nodes that hold keys, trace, administer or cheat: none of them is ours."""
+
 
 @dataclass(frozen=True)
 class Said:

@@ -1,0 +1,216 @@
+"""Who does not belong, and who sends too much: refused with a reason, and rounds go on beside it.
+
+One federation of three, and the key of a fourth, who is registered and hostile. Whatever is tried,
+the next round still has all three, and what serves it has not grown.
+"""
+
+import contextlib
+import http.client
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fedproof_command import fedproof
+from hostile_node import HostileNode
+from http_asking import ADMINISTRATIVE, Asker
+from live_federation import PATIENCE_S, Federation, live
+from live_founding import set_lines
+from participant_bench import Daemon
+
+from clients.founding.certificates import KeyAndCertificate, make_server
+from coordinator.core.types import RoundId
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
+HUGE = 3 << 30
+MAX_GROWTH = 200 << 20
+"""Bytes of memory by which a process may have grown, whatever it was sent."""
+TIMES = 1_000
+PARTS = ("coordinator", "superlink", "serverapp")
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    names = ("berlin", "paris", "rome", "mallory")
+    made = live(tmp_path_factory.mktemp("hostile"), duration_s=90, names=names)
+    made.daemons.pop("mallory")
+    with made:
+        made.wait_for_rounds(1)
+        yield made
+
+
+@pytest.fixture
+def mallory(federation: Federation) -> HostileNode:
+    folder = federation.root / "participants" / "mallory"
+    return HostileNode(federation.superlink, folder / "ca.crt", folder / "node.key")
+
+
+@contextlib.contextmanager
+def undisturbed(federation: Federation) -> Iterator[None]:
+    """Let something happen; after it a whole round is played, by all three."""
+    yield
+    reader = federation.reader()
+    number = RoundId(reader.head().last_opened + 1)
+    federation.wait_until(lambda: reader.round(number).sealed_at, f"round {number} is sealed")
+    assert sorted(federation.contributors(number)) == sorted(federation.daemons)
+
+
+def resident(federation: Federation) -> dict[str, int]:
+    """Return the resident bytes of what serves others."""
+    found = federation.processes()
+    return {part: resident_bytes(found[part]) for part in PARTS}
+
+
+def resident_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS"))
+
+
+def stranger(federation: Federation, name: str) -> Path:
+    """Copy mallory's folder, to be changed."""
+    folder = federation.root / "participants" / name
+    shutil.copytree(federation.root / "participants" / "mallory", folder)
+    return folder
+
+
+def superlink_said(federation: Federation) -> str:
+    return (federation.coordinator.state / "logs" / "superlink.log").read_text()
+
+
+def test_administrative_methods_and_wrong_hosts(federation: Federation) -> None:
+    asker = Asker(federation.coordinator.url, federation.root / "tls" / "ca.crt")
+    assert len(set(ADMINISTRATIVE)) >= 40
+    with undisturbed(federation):
+        for method in ADMINISTRATIVE:
+            answer = asker.rpc(method).json
+            assert answer["error"]["code"] == -32601, method
+            assert method in answer["error"]["message"]
+        assert asker.rpc("eth_chainId").json["result"] == "0x539"
+        for host in ("evil.example", f"evil.example:{asker.port}", "0.0.0.0", ""):
+            answer = asker.rpc("eth_chainId", Host=host)
+            assert answer.status == 403, host
+            assert "result" not in answer.json
+        assert asker.ask("/rpc", "POST", b"[" * 100_000, _JSON).json["error"]["code"] == -32700
+        huge = {**_JSON, "Content-Length": str(HUGE)}
+        assert asker.ask("/rpc", "POST", b"{}", huge).status == 413
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def test_a_node_that_is_not_registered(federation: Federation) -> None:
+    folder = stranger(federation, "unknown")
+    for key in ("node.key", "node.key.pub"):
+        (folder / key).unlink()
+    made = fedproof("federation", "node-key", folder / "node.key")
+    assert made.returncode == 0, made.stderr
+    with undisturbed(federation), Daemon(federation.root, "unknown") as unknown:
+        federation.wait_until(
+            lambda: "the SuperLink does not know this node" in unknown.said(),
+            "the participant is told that its node is unknown",
+        )
+        federation.wait_until(
+            lambda: "this node is not registered" in superlink_said(federation),
+            "the coordinator says that a stranger was there",
+        )
+    online = federation.coordinator.status()["contributors"]["online"]
+    assert json.loads((folder / "account.json").read_bytes())["address"].lower() not in [
+        one.lower() for one in online
+    ]
+
+
+def test_plain_text_on_both_ports(federation: Federation) -> None:
+    url = federation.coordinator.url
+    ports = {"http": int(url.rsplit(":", 1)[1]), "flower": int(federation.superlink.split(":")[1])}
+    with undisturbed(federation):
+        for port in ports.values():
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection.request("GET", "/status")
+            with pytest.raises((OSError, http.client.HTTPException)):
+                connection.getresponse()
+            connection.close()
+        folder = stranger(federation, "plain")
+        lines = {"rpc": f'"{url.replace("https", "http")}/rpc"', "ca": '""'}
+        set_lines(folder / "participant.toml", "coordinator", lines)
+        with Daemon(federation.root, "plain") as plain:
+            why = plain.until(lambda s: s["faults"].get("chain"), PATIENCE_S)["faults"]["chain"]
+        print(f"plain: {why}")
+        assert lines["rpc"].strip('"') in why
+        asked = "plain HTTP on the TLS port"
+        assert federation.coordinator.said().count(asked), federation.coordinator.said()[-2000:]
+
+
+@pytest.mark.parametrize("field", ["chain_id", "contract"])
+def test_another_chain_or_contract(federation: Federation, field: str) -> None:
+    folder = stranger(federation, f"wrong-{field.replace('_', '-')}")
+    path = folder / "federation.json"
+    agreement = json.loads(path.read_bytes())
+    found = agreement[field]
+    agreement[field] = 1338 if field == "chain_id" else "0x" + "11" * 20
+    path.write_text(json.dumps(agreement))
+    done = fedproof("client", "--config", folder / "participant.toml")
+    print(done.returncode, done.stderr[-600:])
+    assert done.returncode == 2
+    assert str(agreement[field]) in done.stderr
+    assert "Traceback" not in done.stderr
+    if field == "chain_id":
+        assert str(found) in done.stderr
+
+
+def test_uploads_without_end(federation: Federation, mallory: HostileNode) -> None:
+    before = resident(federation)
+    with undisturbed(federation):
+        for call in ("push-object", "push-messages", "pull-messages"):
+            status, said, sent = mallory.upload(call, HUGE, announced=True)
+            assert (status, sent < 64 << 20) == (413, True), (call, said, sent)
+            status, said, sent = mallory.upload(call, HUGE, announced=False)
+            assert (status in (0, 413), sent < 64 << 20) == (True, True), (call, said, sent)
+        with ThreadPoolExecutor(8) as pool:
+            garbage = bytes(60_000)
+            posts = [pool.submit(mallory.post, "push-messages", garbage) for _ in range(TIMES)]
+            statuses = Counter(post.result()[0] for post in posts)
+        print(f"{TIMES} messages: {dict(statuses)}")
+        assert not statuses[200], statuses
+        idle = [mallory.connect() for _ in range(32)]
+        for connection in idle:  # each holds a call open, and says nothing more
+            connection.putrequest("POST", "/v1/fleet/push-object")
+            for name, value in (*mallory.headers().items(), ("Content-Length", "1000")):
+                connection.putheader(name, value)
+            connection.endheaders()
+    after = resident(federation)
+    growth = {part: after[part] - before[part] for part in PARTS}
+    print(f"grown by MiB: { ({part: value >> 20 for part, value in growth.items()}) }")
+    assert max(growth.values()) < MAX_GROWTH, growth
+    for connection in idle:
+        connection.close()
+
+
+def test_a_certificate_that_expires(federation: Federation) -> None:
+    tls, service = federation.root / "tls", federation.coordinator
+    pair = KeyAndCertificate((tls / "ca.key").read_bytes(), (tls / "ca.crt").read_bytes())
+    ends = datetime.now(UTC) + timedelta(seconds=60)
+    key = (tls / "server.key").read_bytes()
+    short = make_server(pair, ["localhost", "127.0.0.1"], now=ends, days=0, key=key)
+    (tls / "server.crt").write_bytes(short.certificate)
+    assert service.end() == 0
+    service.start()
+    berlin = federation.daemons["berlin"]
+    berlin.until(lambda s: "certificate has expired" in json.dumps(s["faults"]), PATIENCE_S)
+    federation.wait_until(
+        lambda: "our certificate has expired" in service.said(), "the coordinator knows why"
+    )
+    assert service.end() == 0
+    service.start()
+    assert service.process is not None
+    assert service.process.wait(60) == 2
+    assert "expired on" in service.said().splitlines()[-1]
+    done = fedproof("federation", "renew", "--dir", federation.root)
+    assert done.returncode == 0, done.stderr
+    service.start()
+    with undisturbed(federation):
+        service.until(lambda s: len(s["contributors"]["online"]) == 3, PATIENCE_S)
+    federation.verify()
