@@ -537,6 +537,7 @@ def test_refuting_ends_where_closing_begins(court: DisputeWorld) -> None:
     assert closed == CaseClosed(closed.place, case_id, COORDINATOR.address, DEPOSIT)
     assert court.deposits(COORDINATOR) == DEPOSIT
     assert court.reason(STRANGER, early) == "dispute: no such case"
+    assert court.refused(proof) == "dispute: no such column"
     court.check_books()
     # The fraud is not lost: another case, or the direct way.
     assert court.convict(build.challenge_chunk(cheat.round, 0)) == "wrong aggregate"
@@ -669,6 +670,7 @@ def with_rule(round_: DisputedRound, rule: Rule) -> DisputedRound:
         {"chunk_values": 1025},
         {"chunk_values": 0},
         {"version": 2},
+        {"kind": 0},
         {"kind": 4},
         {"dimension": 2**48 + 1},
     ],
@@ -681,6 +683,45 @@ def test_rules_no_contract_can_follow(court: DisputeWorld, changes: dict[str, in
     round_ = with_rule(draft.disputed(), rule)
     call = referee_calls.ask(ask.challenge_column(round_, 0), Wei(DEPOSIT))
     assert court.reason(WATCHER, call) == "dispute: rule not provable"
+    chunk = build.model_chunk(draft.disputed(), CaseKind.NEW_MODEL, 0)
+    assert court.refused(build.challenge_padding(round_, chunk)) == "dispute: rule not provable"
+
+
+def test_an_entry_of_a_void_round_cannot_be_demanded(court: DisputeWorld) -> None:
+    cheat = shifted(court, RULE)
+    column = column_of(cheat.round, CaseKind.AGGREGATE, 0)
+    case_id = cheat.asked(ask.challenge_column(cheat.round, 0), column)
+    court.convict(build.challenge_chunk(cheat.round, 0), STRANGER)
+    demand = referee_calls.demand_entry(case_id, 0, Wei(DEPOSIT))
+    assert court.reason(WATCHER, demand) == "dispute: round not live"
+
+
+def test_a_step_is_of_its_contributor_and_its_chunks(court: DisputeWorld) -> None:
+    cheat = shifted(court, RULE)
+    right = column_of(cheat.round, CaseKind.AGGREGATE, 0)
+    case_id = cheat.asked(ask.challenge_column(cheat.round, 0), right)
+    last = build.prove_last(cheat.round, case_id, 0, proven(right, 4))
+    at = 4  # the base model's chunk
+    base = last.arguments[at]
+    other = (*last.arguments[:at], bytes([base[0] ^ 1]) + base[1:], *last.arguments[at + 1 :])
+    assert court.refused(replace(last, arguments=other)) == "dispute: no such chunk"
+    step = build.prove_step(cheat.round, case_id, 0, 1, proven(right, 1), proven(right, 2))
+    leaf = step.arguments[2]
+    for index in (4, 2**256 - 2):
+        moved = (*step.arguments[:2], (leaf[0], index, *leaf[2:]), *step.arguments[3:])
+        found = court.refused(replace(step, arguments=moved))
+        assert found == "dispute: index out of range" if index > 4 else "dispute: no such entry"
+
+
+def test_a_payment_is_of_the_score_of_its_contributor(court: DisputeWorld) -> None:
+    round_, case_id = honest_case(court, CaseKind.PAYMENTS)
+    court.answer(round_, case_id)
+    column = column_of(round_, CaseKind.PAYMENTS)
+    step = build.prove_payments_step(round_, case_id, 0, proven(column, 0), proven(column, 1))
+    of_another = build.score_and_proof(round_, round_.known_entries[1].leaf.contributor)
+    swapped = (*step.arguments[:3], *of_another, *step.arguments[5:])
+    assert court.refused(replace(step, arguments=swapped)) == "dispute: other contributor"
+    assert court.refused(step) == "dispute: step is right"
 
 
 # --- windows -----------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from coordinator.core.disputes import (
     moves_against,
 )
 from coordinator.core.disputes import record_moves as ask
-from coordinator.core.disputes.moves import rule_words
+from coordinator.core.disputes.moves import challenge_chunk, rule_words, score_and_proof
 from coordinator.core.types import Wei
 
 DEMANDS: dict[str, Callable[[DisputedRound], Question]] = {
@@ -215,6 +215,31 @@ def test_evidence_of_another_kind_is_not_an_answer(court: DisputeWorld) -> None:
     assert court.reason(COORDINATOR, view) == "dispute: not an answer"
 
 
+def test_a_proof_of_fraud_is_not_an_answer(court: DisputeWorld) -> None:
+    draft = court.draft()
+    draft.new_model = draft.new_model + 1
+    round_ = court.commit(draft)
+    case_id = court.ask(DEMANDS["update"](round_))
+    fraud = challenge_chunk(round_, 0)
+    assert court.referee.refusal(fraud) == ""
+    assert court.reason(COORDINATOR, referee_calls.answer(case_id, fraud)) == (
+        "dispute: not an answer"
+    )
+
+
+def test_a_score_is_answered_with_its_own_contributor(court: DisputeWorld) -> None:
+    round_ = court.commit(court.draft())
+    case_id = court.ask(ask.demand_record(round_, CaseKind.SCORE, 1))
+    right = answer_to(round_, court.case(case_id).open_case)
+    assert isinstance(right, Evidence)
+    of_another = score_and_proof(round_, round_.known_entries[0].leaf.contributor)
+    other = replace(right, arguments=(*right.arguments[:3], *of_another))
+    assert court.reason(COORDINATOR, referee_calls.answer(case_id, other)) == (
+        "dispute: other contributor"
+    )
+    court.send(COORDINATOR, referee_calls.answer(case_id, right))
+
+
 # --- what may be asked -------------------------------------------------------------------------
 
 
@@ -261,10 +286,13 @@ def test_chunks_that_cannot_be_demanded(
     assert court.reason(WATCHER, call) == expected
 
 
-def test_chunks_too_large_to_publish_cannot_be_demanded(court: DisputeWorld) -> None:
+@pytest.mark.parametrize("chunk_values", [0, 1025])
+def test_chunks_too_large_to_publish_cannot_be_demanded(
+    court: DisputeWorld, chunk_values: int
+) -> None:
     """An honest coordinator could not answer."""
     draft = court.draft()
-    rule = make_rule(chunk_values=1025)
+    rule = make_rule(chunk_values=chunk_values)
     court.open(replace(draft, rule=rule))
     round_ = draft.disputed()
     court.seal(round_)

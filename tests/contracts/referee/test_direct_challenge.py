@@ -1,6 +1,8 @@
 """One transaction over all contributors: `challenge_chunk` and `challenge_padding`."""
 
+import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from coordinator.core.disputes import (
     Evidence,
     FaultKind,
     find_faults,
+    moves,
     moves_against,
 )
 from coordinator.core.disputes.moves import challenge_chunk, challenge_padding, rule_words
@@ -109,6 +112,41 @@ def test_an_overflow_has_no_right_result(court: DisputeWorld, committed: int) ->
     (fault,) = find_faults(round_)
     assert (fault.kind, fault.place) == (FaultKind.AGGREGATE, 0)
     assert court.convict(challenge_chunk(round_, 0)) == "wrong aggregate"
+
+
+def test_an_overflow_below_has_no_right_result(court: DisputeWorld) -> None:
+    new_model = BASE.copy()
+    new_model[1] = -INT32_MAX - 1
+    low = np.array([0, -INT32_MAX - 1, 0, 0, 0], np.int32)  # from -200
+    round_ = court.commit(court.draft([low], [1], new_model=new_model))
+    assert court.convict(challenge_chunk(round_, 1)) == "wrong aggregate"
+
+
+def test_weights_too_large_aggregate_out_of_range(court: DisputeWorld) -> None:
+    """The leaf is wrong as well; the aggregate is judged by the weight it commits to."""
+    for value, new in ((INT32_MAX, 99), (-INT32_MAX - 1, 100)):
+        snapshot = court.node.snapshot()
+        draft = court.draft(extreme_updates(value), [1], new_model=BASE)
+        draft.change_leaf(0, weight=2**25)
+        draft.new_model = np.array([new, *BASE[1:]], np.int32)
+        round_ = court.commit(draft)
+        assert court.convict(challenge_chunk(round_, 0)) == "wrong aggregate"
+        court.node.revert(snapshot)
+        court.forget()
+
+
+@pytest.mark.parametrize("values", [(-1, -2), (-1, -1, -3), (-5, 2), (1, 2), (-2, -2)])
+@pytest.mark.parametrize("kind", [2, 3])
+def test_means_of_negative_values_round_halves_up(
+    court: DisputeWorld, kind: int, values: tuple[int, ...]
+) -> None:
+    rule = make_rule(kind=kind)
+    draft = court.draft(extreme_updates(*values), [1] * len(values), rule=rule)
+    kept = sorted(values)[(len(values) - 1) // 2 : len(values) // 2 + 1] if kind == 2 else values
+    mean = math.floor(Fraction(sum(kept), len(kept)) + Fraction(1, 2))
+    assert int(draft.new_model[0]) == BASE[0] + mean
+    round_ = court.commit(draft)
+    assert court.refused(challenge_chunk(round_, 0)) == "dispute: chunk is right"
 
 
 def test_a_step_that_overflows_has_no_right_result(court: DisputeWorld) -> None:
@@ -353,6 +391,14 @@ def test_values_behind_the_last_parameter_are_proven(court: DisputeWorld, extra:
     draft.new_model_root, proof = padded_tree(draft.new_model, draft.rule, extra)
     round_ = court.commit(draft)
     assert court.convict(challenge_padding(round_, proof)) == "wrong padding"
+
+
+def test_padding_is_of_the_committed_model(court: DisputeWorld) -> None:
+    round_ = court.commit(court.draft())
+    chunk = moves.model_chunk(round_, CaseKind.NEW_MODEL, 2)
+    other = replace(chunk, chunk=chunk.chunk[:-1] + b"\1")
+    refused = court.refused(moves.challenge_padding(round_, other))
+    assert refused == "dispute: no such chunk"
 
 
 def test_right_padding_is_not_convicted(court: DisputeWorld) -> None:

@@ -399,6 +399,15 @@ def test_a_referee_and_its_examiners_are_of_one_federation(court: DisputeWorld) 
     with pytest.raises(TransactionRevertedError) as caught:
         transactor.send(transactor.prepare(STRANGER, call, None))
     assert caught.value.reason == "referee: other federation"
+    # One of the two is of this federation.
+    deployed = referee_calls.deploy_examiner("aggregate_examiner", other.address)
+    receipt = transactor.send(transactor.prepare(STRANGER, deployed, None))
+    assert receipt.contract_address is not None
+    mixed = (receipt.contract_address, mine.record_examiner)
+    call = referee_calls.deploy_referee(other.address, mixed, Wei(DEPOSIT), ANSWER_S)
+    with pytest.raises(TransactionRevertedError) as caught:
+        transactor.send(transactor.prepare(STRANGER, call, None))
+    assert caught.value.reason == "referee: other federation"
     nobody = referee_calls.deploy_examiner("record_examiner", Address(STRANGER.address))
     with pytest.raises(TransactionRevertedError) as caught:
         transactor.send(transactor.prepare(STRANGER, nobody, None))

@@ -21,6 +21,7 @@ from contracts.records import RoundStatus
 from coordinator.core.abi import address_word, keccak256, uint_word
 from coordinator.core.disputes import DisputedRound, Evidence, FaultKind, find_faults, moves_against
 from coordinator.core.disputes import record_moves as build
+from coordinator.core.disputes.moves import score_and_proof
 from coordinator.core.incentives import split_budget
 from coordinator.core.signing import checksum_address
 from coordinator.core.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei, address_bytes
@@ -219,6 +220,18 @@ def test_right_rewards_are_not_convicted(court: DisputeWorld) -> None:
             assert court.refused(build.challenge_reward(round_, at)) == "dispute: reward is right"
             outsider = build.challenge_outsider(round_, at)
             assert court.refused(outsider) == "dispute: is a member"
+
+
+def test_a_reward_is_judged_by_the_score_of_its_own_contributor(court: DisputeWorld) -> None:
+    round_ = court.commit(court.draft())
+    who = round_.known_entries[0].leaf.contributor
+    at = [leaf.contributor for leaf in round_.known_rewards].index(who)
+    right = build.challenge_reward(round_, at)
+    assert right.function == "challenge_reward"
+    of_another = score_and_proof(round_, round_.known_entries[1].leaf.contributor)
+    other = replace(right, arguments=(*right.arguments[:-2], *of_another))
+    assert court.refused(other) == "dispute: other contributor"
+    assert court.refused(right) == "dispute: reward is right"
 
 
 def test_rewards_start_from_those_before(court: DisputeWorld) -> None:
