@@ -41,8 +41,10 @@ def coordinator(
 
     plan = ServicePlan.read(config)
     asked = threading.Event()
+    signals: list[int] = []
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
         asked.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,7 +59,7 @@ def coordinator(
             _bound_the_end()
             service.stop()
     except FedproofError:
-        if not asked.is_set():
+        if not signals:  # ``asked`` is set by the service's own end as well
             raise
     finally:
         stop_logging()
