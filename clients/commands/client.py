@@ -3,17 +3,23 @@
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from coordinator.cli import INTERRUPTED, app
 
+_STOP_WITHIN_S: Final = 15.0
+"""A coordinator that does not answer must not hold up the end; all that matters is on disk."""
+
 
 @app.command()
 def client(
-    config: Annotated[Path, typer.Option(help="The participant's settings, participant.toml.")],
+    config: Annotated[
+        Path, typer.Option(help="The participant's settings, as 'fedproof federation init' wrote.")
+    ] = Path("participant.toml"),
     once: Annotated[
         bool, typer.Option("--once", help="End once a round with this update in it is sealed.")
     ] = False,
@@ -22,7 +28,7 @@ def client(
 
     Holds the account's key (password from the settings' file, $FEDPROOF_PASSWORD, or a prompt),
     keeps Flower's SuperNode running, and survives whatever goes away: coordinator, network, its
-    own restart. SIGTERM ends it within ten seconds. How it is doing: state/status.json and
+    own restart. SIGTERM ends it within 15 seconds. How it is doing: state/status.json and
     state/logs next to the settings.
 
     Examples:
@@ -53,15 +59,27 @@ def client(
             def end(number: int, _frame: object) -> None:
                 received.append(number)
                 daemon.stop()
+                _bound_the_end(_status(received))
 
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, end)
             daemon.run(once=once)
         finally:
             stop_logging()
-        status = INTERRUPTED if signal.SIGINT in received else 0
+        status = _status(received)
         if daemon.is_training:
             # somebody else's code is at work in a thread: it must not hold up the end
             sys.stdout.flush()
             os._exit(status)
         raise typer.Exit(status)
+
+
+def _status(received: list[int]) -> int:
+    return INTERRUPTED if signal.SIGINT in received else 0
+
+
+def _bound_the_end(status: int) -> None:
+    """See to it that the process ends; the kernel ends its children with it."""
+    timer = threading.Timer(_STOP_WITHIN_S, os._exit, args=[status])
+    timer.daemon = True
+    timer.start()

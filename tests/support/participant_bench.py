@@ -245,12 +245,12 @@ class Daemon:
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
 
-    def end(self, number: int = signal.SIGTERM, timeout_s: float = 30) -> int:
+    def end(self, number: int = signal.SIGTERM, timeout_s: float = 120) -> int:
         assert self.process is not None
         os.kill(self.process.pid, number)
         return self.process.wait(timeout_s)
 
-    def wait(self, timeout_s: float = 90) -> int:
+    def wait(self, timeout_s: float = 240) -> int:
         assert self.process is not None
         return self.process.wait(timeout_s)
 
@@ -264,7 +264,7 @@ class Daemon:
     def said(self) -> str:
         return self.output.read_text()
 
-    def until(self, holds: Callable[[dict[str, Any]], Any], timeout_s: float = 90) -> dict:
+    def until(self, holds: Callable[[dict[str, Any]], Any], timeout_s: float = 240) -> dict:
         """Wait until its status is as wanted."""
         end = time.monotonic() + timeout_s
         while True:
