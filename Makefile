@@ -15,14 +15,15 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 
-.PHONY: run federation test faults fuzz check format bench gas clean help anvil
+.PHONY: run federation test faults fuzz coverage check format bench gas clean help anvil
 
 help:
 	@echo "make run    train the quickstart on the embedded chain, then verify it"
 	@echo "make federation  a coordinator and four hospitals on this machine, live"
 	@echo "make test   formatter, linter, types and all tests"
 	@echo "make faults kill and mislead a federation of real processes, at full length"
-	@echo "make fuzz   the random tests at full length (hours)"
+	@echo "make fuzz   the random tests at full length (an hour)"
+	@echo "make coverage  what the tests reach of the contracts"
 	@echo "make bench  measure, and write benchmarks/RESULTS.md"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -80,6 +81,13 @@ FUZZED := tests/property tests/contracts/test_federation_machine.py \
 	tests/contracts/test_federation_rewards.py tests/contracts/test_federation_evidence.py \
 	tests/chain/test_chain_admission.py tests/unit/core/scoring tests/unit/core/disputes \
 	tests/unit/core/test_wire.py
+
+# Which lines and branches of the contracts their tests reach, on py-evm; half an hour.
+coverage: $(STAMP)
+	rm -rf build/traces
+	FEDPROOF_COVERAGE=build/traces $(BIN)/python -m pytest -n $(JOBS) --timeout 0 \
+		tests/contracts -k "not random_" $(PYTEST_FLAGS)
+	$(BIN)/python -m contracts.coverage build/traces --write docs/coverage.md
 
 format: $(STAMP)
 	$(BIN)/ruff format .
