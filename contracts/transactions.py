@@ -74,7 +74,8 @@ class Transactor:
 
     Nonces are the chain's pending count, or what was prepared here beyond it: so a restarted
     process goes on where the chain is, and so does one whose account somebody used elsewhere (an
-    operator, by hand). An account must not send through two transactors at the same moment. ``max_fee_wei`` fixes the fee cap per gas; without it the cap is twice the head's base
+    operator, by hand). An account must not send through two transactors at the same moment.
+    ``max_fee_wei`` fixes the fee cap per gas; without it the cap is twice the head's base
     fee plus the tip, which leaves room for six full blocks in a row.
     """
 
