@@ -6,6 +6,7 @@ SuperNode. Bonds are the participants' own: nothing here touches them.
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,11 +123,14 @@ class FederationMembers:
             except BaseException:
                 self._withdraw_invitation(invited.name)
                 raise
-            self._write(registry_of([*registry.participants, entry]))
+            people = [*registry.participants, entry]
+            self._write(registry_of(people, registry.removed_keys))
         return entry
 
     def remove(self, name: str) -> RegisteredParticipant:
         """Take a participant out of the registry; its folder and its bond stay.
+
+        Its SuperNode's key is spent: Flower never admits it again.
 
         Raises
         ------
@@ -139,7 +143,9 @@ class FederationMembers:
             if entry is None:
                 known = ", ".join(p.name for p in registry.participants) or "none"
                 raise ConfigError(f"{name}: no such participant; there are: {known}")
-            self._write(registry_of([p for p in registry.participants if p.name != name]))
+            people = [p for p in registry.participants if p.name != name]
+            removed = [entry.node_key] if entry.node_key else []
+            self._write(registry_of(people, [*registry.removed_keys, *removed]))
             self.folder.node_key(name).unlink(missing_ok=True)
         return entry
 
@@ -242,10 +248,15 @@ def checked_name(name: str) -> str:
         ) from error
 
 
-def registry_of(participants: list[RegisteredParticipant]) -> Registry:
-    """Return a registry; raises ``ConfigError`` if somebody is in it twice."""
-    entries = [entry.model_dump() for entry in participants]
-    return validated(Registry, {"participants": entries}, "registry.json")
+def registry_of(
+    participants: list[RegisteredParticipant], removed_keys: Sequence[str] = ()
+) -> Registry:
+    """Return a registry; ``ConfigError`` if somebody is in it twice, or with a removed key."""
+    fields = {
+        "participants": [entry.model_dump() for entry in participants],
+        "removed_keys": list(removed_keys),
+    }
+    return validated(Registry, fields, "registry.json")
 
 
 def _bonds_of(addresses: list[Address], federation: Federation) -> list[Wei]:
@@ -270,5 +281,6 @@ def _check_new(registry: Registry, invited: Invited, folder: FederationFolder) -
                 address=invited.address or placeholder,
                 node_key=invited.node_key,
             ),
-        ]
+        ],
+        registry.removed_keys,
     )

@@ -23,6 +23,7 @@ from flwr.proto.control_pb2 import (
     StopRunRequest,
     UnregisterNodeRequest,
 )
+from flwr.supercore.constant import NodeStatus
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
@@ -112,9 +113,16 @@ class SuperLinkControl:
         self._call("StopRun", StopRunRequest(run_id=run_id))
 
     def nodes(self) -> dict[bytes, int]:
-        """Return the registered nodes: number by public key (PEM)."""
+        """Return the registered nodes: number by public key (PEM).
+
+        Flower lists those that were taken out as well, for good: they are left out here.
+        """
         answer = self._call("ListNodes", ListNodesRequest())
-        return {bytes(node.public_key): int(node.node_id) for node in answer.nodes_info}
+        return {
+            bytes(node.public_key): int(node.node_id)
+            for node in answer.nodes_info
+            if node.status != NodeStatus.UNREGISTERED
+        }
 
     def register_node(self, public_key: bytes, name: str) -> int:
         """Register a node by its public key (PEM); return its number."""

@@ -1,8 +1,9 @@
 """Keeps the SuperLink's list of nodes as the registry file has it: who is not in it is shut out."""
 
+import contextlib
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
-from coordinator.core.errors import ConfigError
+from coordinator.core.errors import ConfigError, FedproofError
 from coordinator.local.logs import fields
 from coordinator.settings.registry import Registry, read_registry
 
@@ -70,21 +71,27 @@ class NodeRegistry:
         ConfigError
             As :meth:`keys`.
         SuperLinkError
-            If the SuperLink does not answer; the rest is done the next time.
+            If the SuperLink does not answer; the rest is done the next time. If it refuses one
+            node, after all the others: nobody is kept out by somebody else's key.
         """
         with self._lock:  # two at once would both register who is missing
             self._sync(directory)
 
     def _sync(self, directory: NodeDirectory) -> None:
         wanted, found = self.keys(), directory.nodes()
+        refused: list[FedproofError] = []
         for key, node_id in found.items():
             if key not in wanted:
-                directory.unregister_node(node_id)
-                _log.info("a node was taken out", extra=fields(node=node_id))
+                with _going_on(refused):
+                    directory.unregister_node(node_id)
+                    _log.info("a node was taken out", extra=fields(node=node_id))
         for key, name in wanted.items():
             if key not in found:
-                node_id = directory.register_node(key, name)
-                _log.info("a node was admitted", extra=fields(node=node_id, participant=name))
+                with _going_on(refused):
+                    node_id = directory.register_node(key, name)
+                    _log.info("a node was admitted", extra=fields(node=node_id, participant=name))
+        if refused:
+            raise refused[0]
 
     def _stamp(self) -> tuple[int, int, int]:
         try:
@@ -92,6 +99,17 @@ class NodeRegistry:
         except OSError as error:
             raise ConfigError(f"{self._path}: {error.strerror or error}") from error
         return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+@contextlib.contextmanager
+def _going_on(refused: list[FedproofError]) -> Iterator[None]:
+    """Keep a refusal for later; where the SuperLink does not answer, the others can wait too."""
+    try:
+        yield
+    except FedproofError as error:
+        if not getattr(error, "answered", False):
+            raise
+        refused.append(error)
 
 
 def keys_of(registry: Registry, source: str) -> dict[bytes, str]:

@@ -32,16 +32,20 @@ class RegisteredParticipant(Section):
 
 
 class Registry(Section):
-    """All participants, in the order in which they were added; nothing in it is there twice."""
+    """All participants, in the order in which they were added; nothing in it is there twice.
+
+    ``removed_keys`` are of nodes that were taken out: Flower never admits such a key again.
+    """
 
     format: Literal["fedproof-registry-1"] = "fedproof-registry-1"
     participants: list[RegisteredParticipant] = Field(default=[])
+    removed_keys: list[NodeKey] = Field(default=[])
 
     @model_validator(mode="wrap")
     @classmethod
     def _unique(cls, raw: Any, handler: ModelWrapValidatorHandler["Registry"]) -> "Registry":
         registry = handler(raw)
-        for fault in _repeats(registry.participants):
+        for fault in (*_repeats(registry.participants), *_returned(registry)):
             raise PydanticCustomError("contradiction", "{fault}", {"fault": fault})
         return registry
 
@@ -73,10 +77,25 @@ def read_registry(path: Path) -> Registry:
     return validated(Registry, raw, str(path))
 
 
+def _bare(node_key: str) -> str:
+    """Return a key without its comment."""
+    return " ".join(node_key.split(" ")[:2])
+
+
+def _returned(registry: Registry) -> Iterator[str]:
+    removed = {_bare(key) for key in registry.removed_keys}
+    for participant in registry.participants:
+        if _bare(participant.node_key) in removed:
+            yield (
+                f"participants: node key of {participant.name} was removed before, and Flower "
+                "never admits it again; it needs a new one (fedproof federation node-key)"
+            )
+
+
 def _repeats(participants: list[RegisteredParticipant]) -> Iterator[str]:
     seen: dict[str, str] = {}
     for participant in participants:
-        key = participant.node_key.split(" ")[1] if participant.node_key else ""
+        key = _bare(participant.node_key)
         unique = {
             f"name {participant.name}": participant.name,
             f"address {participant.address}": participant.address.lower(),

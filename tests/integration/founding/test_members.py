@@ -173,6 +173,21 @@ def test_removed_is_not_admitted_but_keeps_its_money(heart: Path) -> None:
         members.remove("zurich")
 
 
+def test_a_removed_node_comes_back_with_a_new_key_only(heart: Path) -> None:
+    """Flower keeps a key that was taken out for good, and refuses it."""
+    members = FederationMembers(heart)
+    old = members.remove("zurich")
+    members.folder.participant("zurich").rename(heart / "zurich.old")
+    renamed = old.node_key.rsplit(" ", 1)[0] + " renamed"
+    for key in (old.node_key, renamed):
+        with pytest.raises(ConfigError, match="never admits it again; it needs a new one"):
+            members.add(Invited("zurich", old.address, key))
+    added = members.add(Invited("zurich", old.address, make_node_key("new").public))
+    registry = read_registry(members.folder.registry)
+    assert registry.get("zurich") == added
+    assert registry.removed_keys == [old.node_key]
+
+
 def test_list_says_what_it_does_not_know(heart: Path) -> None:
     members = FederationMembers(heart)
     text = members.folder.settings.read_text()

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from coordinator.core.errors import ConfigError
+from coordinator.core.errors import ConfigError, FedproofError
 from coordinator.daemon.nodes import NodeRegistry
 from coordinator.settings.registry import RegisteredParticipant, Registry
 
@@ -64,6 +64,57 @@ def test_nodes_are_admitted_and_shut_out_as_the_file_changes(tmp_path: Path):
     registry.sync(directory)
     assert set(directory.found) == {PEM[1], PEM[2]}
     assert directory.calls == 4
+
+
+class Refused(FedproofError):
+    """As ``SuperLinkError``: whether the SuperLink is there at all."""
+
+    def __init__(self, *, answered: bool) -> None:
+        super().__init__("refused")
+        self.answered = answered
+
+
+def test_who_is_refused_keeps_nobody_else_out(tmp_path: Path):
+    class Choosy(Directory):
+        answers = True
+
+        def register_node(self, public_key: bytes, name: str) -> int:
+            if name == "p0":
+                raise Refused(answered=self.answers)
+            return super().register_node(public_key, name)
+
+        def unregister_node(self, node_id: int) -> None:
+            raise Refused(answered=True)
+
+    path, directory = tmp_path / "registry.json", Choosy()
+    directory.found = {PEM[2]: 7}
+    write(path, 0, 1)
+    registry = NodeRegistry(path)
+    with pytest.raises(Refused):
+        registry.sync(directory)
+    assert set(directory.found) == {PEM[1], PEM[2]}
+    # one that does not answer is not asked about the others
+    silent = Choosy()
+    silent.answers = False
+    with pytest.raises(Refused):
+        NodeRegistry(path).sync(silent)
+    assert silent.found == {}
+
+
+def test_nodes_that_were_taken_out_are_not_taken_out_again(monkeypatch: pytest.MonkeyPatch):
+    """Flower lists them for good, and refuses to take them out twice."""
+    from flwr.proto.control_pb2 import ListNodesResponse
+    from flwr.proto.node_pb2 import NodeInfo
+
+    from coordinator.daemon.control import SuperLinkControl
+
+    rows = [("registered", 1), ("online", 2), ("offline", 3), ("unregistered", 4)]
+    nodes = [NodeInfo(node_id=n, status=status, public_key=bytes([n])) for status, n in rows]
+    control = SuperLinkControl("127.0.0.1:1", None, "secret")
+    answer = ListNodesResponse(nodes_info=nodes)
+    monkeypatch.setattr(control, "_call", lambda name, request: answer)
+    assert control.nodes() == {b"\x01": 1, b"\x02": 2, b"\x03": 3}
+    control.close()
 
 
 def test_a_new_superlink_database_gets_all_of_them(tmp_path: Path):
