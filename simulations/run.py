@@ -5,12 +5,9 @@ ends with the very same roots, down to the block hashes: every step asks chain a
 there and does only what is missing.
 """
 
-import json
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
@@ -23,73 +20,47 @@ from contracts.chain.rpc import Dispatcher
 from contracts.chain.server import serve_in_thread
 from coordinator.adapters.flower_strategy import FedproofStrategy, RoundReport
 from coordinator.adapters.run_folder import FileJournal, RunFolder
-from coordinator.adapters.scorers import scorer_from
 from coordinator.adapters.store import DiskStore
 from coordinator.commands.output import ether
-from coordinator.commands.version import versions
 from coordinator.core import rounds as machine
-from coordinator.core.commitment import canonical_json
-from coordinator.core.errors import ConfigError, TransactionRevertedError
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Address, JsonObject, RoundId, Wei
-from coordinator.ports import Ledger, RoundAnnouncement
-from coordinator.service import RoundService, publish_plan
+from coordinator.core.errors import TransactionRevertedError
+from coordinator.core.types import Address, RoundId, Wei
+from coordinator.ports import RoundAnnouncement
 from coordinator.watch.findings import Notice
 from simulations.bookkeeping import NODE_PREFIX, Bookkeeper, Tester
-from simulations.chain_setup import SimulatedChain, claim_all, finalize_all, open_chain
+from simulations.chain_setup import claim_all, finalize_all
 from simulations.client_app import FACTORY
 from simulations.cohort import CLIENT, cohort_sampler, node_configs, public_updates
 from simulations.convictions import COORDINATOR, coordinator_record
 from simulations.data import load_dataset
-from simulations.dishonest import Attacker, DishonestService, InsistentLedger, WithholdingStore
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.process import PoolGrid
-from simulations.identities import identities_of
 from simulations.models import build_model
 from simulations.plan import Agreement, agree
 from simulations.progress import Listener, Silence
 from simulations.records import (
-    ContributorRecord,
     RoundRecord,
     contributors_json,
     metrics_csv,
-    read_contributors,
-    read_rounds,
 )
 from simulations.report import write_report
+from simulations.run_coordinator import (
+    RunStores,
+    artifact_store,
+    attacker_of,
+    publish,
+    round_service,
+)
+from simulations.run_files import held_folder, run_chain, seconds_on_disk, write_federation
+from simulations.run_result import RunOptions, RunResult, finished
 from simulations.schema import Experiment
 from simulations.spec import SimulationSpec
 from simulations.tower import Watchtower
 
+__all__ = ["RunOptions", "RunResult", "run_experiment"]
+
 _BOND_TOO_LOW = "stake: coordinator bond too low"
 _ROUND_TIMEOUT_S = 86_400.0
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run; nothing here changes a result.
-
-    ``workers`` of ``None`` means all cores. ``fresh`` deletes an earlier run in the folder.
-    ``rpc_port`` serves the chain on loopback while the run lasts (0: any free port), for watchers
-    in other processes: after each round it pauses for ``pace_s`` seconds of wall-clock time.
-    """
-
-    workers: int | None = None
-    data_folder: Path | None = None
-    fresh: bool = False
-    rpc_port: int | None = None
-    pace_s: float = 5.0
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a finished run left behind."""
-
-    folder: RunFolder
-    rounds: list[RoundRecord]
-    contributors: list[ContributorRecord]
-    coordinator: JsonObject
-    resumed_from: int
 
 
 def run_experiment(
@@ -109,9 +80,9 @@ def run_experiment(
     """
     options, listener = options or RunOptions(), listener or Silence()
     folder = RunFolder(out)
-    with _held(folder, experiment, fresh=options.fresh):
+    with held_folder(folder, experiment, fresh=options.fresh):
         if folder.is_complete:
-            return _finished(folder, resumed_from=experiment.rounds)
+            return finished(folder, resumed_from=experiment.rounds)
         dataset = load_dataset(experiment.data, options.data_folder, experiment.seed)
         with ExitStack() as stack:
             agreement = agree(experiment, dataset)
@@ -121,7 +92,7 @@ def run_experiment(
             simulation.conclude()
         write_report(folder)
         folder.write_checksums()
-        return _finished(folder, resumed_from=resumed_from)
+        return finished(folder, resumed_from=resumed_from)
 
 
 class Simulation:
@@ -138,15 +109,23 @@ class Simulation:
     ) -> None:
         self.experiment, self.agreement, self.folder = experiment, agreement, folder
         self.options, self.listener = options, listener
-        self.store = _store(experiment, folder)
+        self.store = artifact_store(experiment, folder)
         self.store.discard_leftovers()  # the folder is locked: nobody else writes
         stack.callback(self.store.close)
-        root = self._publish()
-        self.chain = stack.enter_context(_chain(experiment, folder, root))
+        root = publish(self.store, agreement)
+        self.chain = stack.enter_context(run_chain(experiment, folder, root))
         self.journal = FileJournal(folder.root / "rounds")
         self.attempts = FileJournal(folder.root / "attempts")
         self.nodes = node_configs(experiment)
-        self.service = self._service()
+        self.attacker = attacker_of(experiment, self.chain.identities)
+        self.service = round_service(
+            experiment,
+            agreement,
+            self.chain,
+            RunStores(self.store, self.journal, self.attempts),
+            self.attacker,
+            self._observe,
+        )
         self.tower = self._tower(stack)
         self.service.catch_up()
         self.bookkeeper = self._bookkeeper()
@@ -229,7 +208,7 @@ class Simulation:
         self.folder.write(
             self.folder.root / "contributors.json", contributors_json(people).encode()
         )
-        _write_federation(self.folder, self.chain, complete=True)
+        write_federation(self.folder, self.chain, complete=True)
         self.listener.say("all rounds final, rewards claimed")
 
     # --- what the strategy calls back --------------------------------------------------------
@@ -271,29 +250,6 @@ class Simulation:
 
     # --- set-up ----------------------------------------------------------------------------------
 
-    def _service(self) -> RoundService:
-        """Return the round service, dishonest if the experiment has attacks."""
-        ledger: Ledger = self.chain.ledger
-        scorer = scorer_from(self.agreement.scoring, self.store)
-        rest = (self.store, self.journal, scorer, self.agreement.plan, self._observe)
-        if not self.experiment.coordinator_attacks:
-            return RoundService(ledger, *rest)
-        attacker, account = self._attacker(), self.chain.identities.coordinator
-        ledger = InsistentLedger(
-            self.chain.federation,
-            account,
-            self.chain.ledger,
-            attacker,
-            self.attempts,
-            lambda: self.chain.node.next_timestamp,
-        )
-        return DishonestService(ledger, *rest, attacker=attacker)
-
-    def _attacker(self) -> Attacker:
-        people = self.chain.identities
-        coordinator = Address(people.coordinator.address)
-        return Attacker.of(self.experiment.coordinator_attacks, people.addresses, coordinator)
-
     def _tower(self, stack: ExitStack) -> Watchtower:
         public = DiskStore(self.folder.blobs, read_only=True)
         stack.callback(public.close)
@@ -305,15 +261,7 @@ class Simulation:
             self.listener.say(f"chain     {handle.url}, contract {self.chain.federation.address}")
             pace_s = self.options.pace_s
         section = self.experiment.watcher
-        return Watchtower(self.chain, public, section, self._attacker(), self._say, pace_s)
-
-    def _publish(self) -> bytes:
-        root = publish_plan(self.store, self.agreement.plan, self.agreement.initial_model)
-        for blob in (canonical_json(self.agreement.scoring), *self.agreement.artifacts):
-            self.store.put_bytes(blob)
-        self.store.sync()
-        assert root == parameter_root(self.agreement.initial_model, self.agreement.plan.manifest)
-        return root
+        return Watchtower(self.chain, public, section, self.attacker, self._say, pace_s)
 
     def _bookkeeper(self) -> Bookkeeper:
         experiment, dataset = self.experiment, self.agreement.dataset
@@ -330,7 +278,7 @@ class Simulation:
 
     def _rebuilt_records(self) -> list[RoundRecord]:
         """Return the records of the rounds the ledger has; keep wall times that are on disk."""
-        seconds = _seconds_on_disk(self.folder.root / "metrics.jsonl")
+        seconds = seconds_on_disk(self.folder.root / "metrics.jsonl")
         records = [
             self.bookkeeper.round_record(RoundId(number), seconds.get(number, 0.0))
             for number in range(1, self.completed_rounds + 1)
@@ -343,96 +291,3 @@ class Simulation:
         lines = "".join(record.as_json() + "\n" for record in self.records)
         self.folder.write(self.folder.root / "metrics.jsonl", lines.encode())
         self.folder.write(self.folder.root / "metrics.csv", metrics_csv(self.records).encode())
-
-
-@contextmanager
-def _held(folder: RunFolder, experiment: Experiment, *, fresh: bool) -> Iterator[None]:
-    """Lock the folder and make sure that it is this experiment's."""
-    if fresh and folder.root.exists():
-        _delete_run(folder)
-    if folder.root.is_dir() and not _is_run(folder) and any(folder.root.iterdir()):
-        raise ConfigError(f"--out {folder.root}: is not empty and holds no run; choose another")
-    folder.create()
-    try:
-        config = experiment.canonical_json()
-        if not folder.config.exists():
-            folder.write(folder.config, config)
-            text = json.dumps(versions(), indent=1, sort_keys=True)
-            folder.write(folder.root / "versions.json", text.encode() + b"\n")
-        elif folder.config.read_bytes() != config:
-            raise ConfigError(
-                f"--out {folder.root}: holds a run of another configuration (config.json differs);"
-                " choose another folder, or delete it with --fresh"
-            )
-        yield
-    finally:
-        folder.release()
-
-
-def _is_run(folder: RunFolder) -> bool:
-    return folder.config.is_file() or (folder.root / ".lock").is_file()
-
-
-def _delete_run(folder: RunFolder) -> None:
-    if any(folder.root.iterdir()) and not _is_run(folder):
-        raise ConfigError(
-            f"--fresh: {folder.root} holds no run (no config.json); it is not deleted"
-        )
-    folder.create()  # refuses if another process is at work in it
-    folder.release()
-    shutil.rmtree(folder.root)
-
-
-def _store(experiment: Experiment, folder: RunFolder) -> DiskStore:
-    if any(attack.kind == "withhold" for attack in experiment.coordinator_attacks):
-        return WithholdingStore(folder.blobs, folder.root / "withheld")
-    return DiskStore(folder.blobs)
-
-
-@contextmanager
-def _chain(
-    experiment: Experiment, folder: RunFolder, initial_model_root: bytes
-) -> Iterator[SimulatedChain]:
-    folder.chain.parent.mkdir(exist_ok=True)
-    identities = identities_of(experiment)
-    with open_chain(experiment, identities, folder.chain, initial_model_root) as chain:
-        _write_federation(folder, chain, complete=False)
-        yield chain
-
-
-def _write_federation(folder: RunFolder, chain: SimulatedChain, *, complete: bool) -> None:
-    """Write where the commitments are; the head is for whoever wants to remember a block hash."""
-    document: dict[str, object] = {
-        "chain_id": chain.node.genesis.chain_id,
-        "contract": chain.federation.address,
-        "referee": chain.referee.address,
-        "genesis": json.loads(chain.node.genesis.to_json()),
-    }
-    if complete:
-        head = chain.node.head
-        document |= {"head_block": head.number, "head_hash": "0x" + head.hash.hex()}
-    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
-    folder.write(folder.federation, text.encode())
-
-
-def _seconds_on_disk(path: Path) -> dict[int, float]:
-    """Return the wall times of an interrupted run; its last line may be half written."""
-    found = {}
-    if path.is_file():
-        for line in path.read_text(errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-                found[int(row["round"])] = float(row["seconds"])
-            except (ValueError, KeyError, TypeError):
-                continue
-    return found
-
-
-def _finished(folder: RunFolder, *, resumed_from: int) -> RunResult:
-    return RunResult(
-        folder,
-        read_rounds(folder.root / "metrics.jsonl"),
-        read_contributors(folder.root / "contributors.json"),
-        folder.read_json(folder.root / COORDINATOR),
-        resumed_from,
-    )

@@ -20,7 +20,7 @@ from coordinator.watch.findings import Tell
 from coordinator.watch.rounds import RoundReader
 from coordinator.watch.watcher import Watcher, WatchOptions
 from simulations.chain_setup import SimulatedChain
-from simulations.dishonest import Attacker
+from simulations.dishonest_ports import Attacker
 from simulations.schema import Watcher as WatcherSection
 from simulations.schema.attacks import ShiftAttack
 

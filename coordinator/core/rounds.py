@@ -259,6 +259,7 @@ def transition(state: RoundState, event: Event) -> Step:
 
     Examples
     --------
+    >>> from coordinator.core.types import RoundId
     >>> state, effects = transition(RoundState(RoundId(1), quorum=2), OpenRequested())
     >>> state.phase, effects
     (<Phase.OPENING: 'opening'>, (OpenRound(round_id=1),))

@@ -44,7 +44,8 @@ from coordinator.watch.clock import next_time
 from coordinator.watch.findings import Notice
 from coordinator.watch.watcher import Watcher, WatchOptions
 from simulations.chain_setup import PatientLedger, SimulatedChain, open_chain, terms_of
-from simulations.dishonest import Attacker, DishonestService, InsistentLedger, WithholdingStore
+from simulations.dishonest import DishonestService
+from simulations.dishonest_ports import Attacker, InsistentLedger, WithholdingStore
 from simulations.identities import Identities, identities_of, private_key
 from simulations.schema import Experiment
 from simulations.tower import Watchtower
