@@ -181,7 +181,7 @@ class ModelVerifier:
             if not _knows(facts, model.root, training=training):
                 facts = self._view.refreshed(instruction.round_id)
         except ChainUnavailableError as error:
-            raise InstructionRefusedError("chain-unavailable", str(error)) from error
+            raise InstructionRefusedError(wire.CHAIN_UNAVAILABLE, str(error)) from error
         self._check_facts(instruction, model.root, facts, training=training)
         return model
 

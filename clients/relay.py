@@ -23,8 +23,6 @@ CALL: Final = "message"
 """The daemon's call that answers one Flower message."""
 SOCKET_SETTING: Final = "fedproof-socket"
 """Key of the node configuration that says where the daemon listens."""
-AWAY: Final = "daemon-away"
-"""Code of the error reply when no daemon answers."""
 MAX_METADATA_TEXT: Final = 1_000
 
 

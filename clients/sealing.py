@@ -163,7 +163,7 @@ class CommitmentsVerifier:
             facts = self._view.round(round_id)
             return facts if any(facts.commitments_root) else self._view.refreshed(round_id)
         except ChainUnavailableError as error:
-            raise InstructionRefusedError("chain-unavailable", str(error)) from error
+            raise InstructionRefusedError(wire.CHAIN_UNAVAILABLE, str(error)) from error
 
     def _read(self, query: RevealQuery, root: bytes) -> Mapping[Address, bytes]:
         if self._last is not None and self._last[:2] == (query.commitments, root):

@@ -16,9 +16,9 @@ import clients.flower_env  # noqa: F401  (before flwr)
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
-from clients.relay import AWAY, CALL, SOCKET_SETTING, pack_request, unpack_reply
+from clients.relay import CALL, SOCKET_SETTING, pack_request, unpack_reply
 from coordinator.core.errors import FedproofError
-from coordinator.core.wire import CLIENT_REFUSAL_PREFIX
+from coordinator.core.wire import AWAY, CLIENT_REFUSAL_PREFIX
 from coordinator.local.channel import ChannelClient
 from coordinator.local.frames import ChannelClosedError, FrameLimits
 

@@ -126,7 +126,7 @@ class Answering:
         except (InstructionRefusedError, ContributorError, HistoryLostError) as error:
             return self._refusal(message, error.code, error)
         except ChainUnavailableError as error:
-            return self._refusal(message, "chain-unavailable", error)
+            return self._refusal(message, wire.CHAIN_UNAVAILABLE, error)
         except FedproofError as error:
             return self._refusal(message, "client-failure", error)
         except Exception as error:  # the application is somebody else's code

@@ -82,6 +82,10 @@ MAX_METRICS: Final = 64
 
 CLIENT_REFUSAL_PREFIX: Final = "fedproof/"
 """A client that declines answers with an error whose reason is ``fedproof/CODE: detail``."""
+AWAY: Final = "daemon-away"
+"""Code of a refusal in a daemon's name, while it is not there."""
+CHAIN_UNAVAILABLE: Final = "chain-unavailable"
+"""Code of a refusal by a client whose chain node does not answer."""
 
 FLOWER_ENVIRONMENT: Final[Mapping[str, str]] = {
     "FLWR_TELEMETRY_ENABLED": "0",

@@ -102,9 +102,12 @@ class RoundConductor:
                 extra=fields(online=len(found.present), needed=self._pace.min_online),
             )
         self.is_waiting = False
-        if self._service.state.phase in _COLLECTING:
-            left = self._service.state.deadline - self._ledger.now() - self._pace.seal_margin_s
-            return Beat(False, sorted(found.present), found.strangers, max(0.0, float(left)))
+        state = self._service.state
+        if state.phase in _COLLECTING:
+            left = float(state.deadline - self._ledger.now() - self._pace.seal_margin_s)
+            came = state.commitments if state.phase is Phase.GATHERING else state.accepted
+            missing = max(0, state.quorum - len(came))
+            return Beat(False, sorted(found.present), found.strangers, max(0.0, left), missing)
         if self.is_complete:
             return Beat(complete=True)
         enough = len(found.present) >= self._pace.min_online

@@ -45,12 +45,15 @@ class Beat:
         Connected nodes that have not said yet whom they speak for.
     seconds_left
         Until the open round must be closed, by the chain's clock; 0 where none is open.
+    missing
+        How many contributors the open round lacks; it would be void with fewer.
     """
 
     complete: bool
     cohort: Sequence[int] = ()
     strangers: Sequence[int] = ()
     seconds_left: float = 0.0
+    missing: int = 0
 
 
 class Conductor(Protocol):
@@ -226,6 +229,7 @@ class Desk:
                 "cohort": list(beat.cohort),
                 "strangers": list(beat.strangers),
                 "seconds_left": float(beat.seconds_left),
+                "missing": beat.missing,
             }
         )
 

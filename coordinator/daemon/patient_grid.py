@@ -3,27 +3,35 @@
 Flower's own ``send_and_receive`` returns when the last node has answered, sleeps three seconds at
 a time, and holds every reply at once. Here replies are handed on one by one, and the chain's clock
 says when the waiting is over. A reply that comes too late is fetched all the same, so that it does
-not lie in the SuperLink for ever, and dropped.
+not lie in the SuperLink for ever, and dropped. Who could not answer for a reason that passes (a
+daemon or a SuperNode that is being started again) is asked again while the round has too few.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Final
 
 import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 
 # isort: split
 from flwr.app import Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
+from coordinator.core import wire
 from coordinator.daemon.fetching import Fetcher, fetcher_for
 from coordinator.local.logs import fields
 
 _POLL_S: Final = 0.2
 _LATE_EVERY_S: Final = 5.0
+_AGAIN_EVERY_S: Final = 3.0
+_PASSING_CODES: Final = frozenset({ErrorCode.NODE_UNAVAILABLE, ErrorCode.CLIENT_APP_CRASHED})
+_PASSING_REASONS: Final = tuple(
+    f"{wire.CLIENT_REFUSAL_PREFIX}{code}: " for code in (wire.AWAY, wire.CHAIN_UNAVAILABLE)
+)
 _log = logging.getLogger(__name__)
 
 
@@ -38,12 +46,19 @@ class PatientGrid(Grid):
         How much longer to wait for replies; asked about once a second.
     fetcher
         Gets what has come.
+    enough
+        Whether the round has as many as it needs: nobody is asked again then. As of the last
+        call of ``seconds_left``.
     """
 
     def __init__(
-        self, inner: Grid, seconds_left: Callable[[], float], fetcher: Fetcher | None = None
+        self,
+        inner: Grid,
+        seconds_left: Callable[[], float],
+        fetcher: Fetcher | None = None,
+        enough: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._inner, self._seconds_left = inner, seconds_left
+        self._inner, self._seconds_left, self._enough = inner, seconds_left, enough
         self._fetcher = fetcher or fetcher_for(inner)
         self._late: dict[str, int] = {}
         self._late_at = 0.0
@@ -55,29 +70,43 @@ class PatientGrid(Grid):
         """Send messages, and yield the replies as they come.
 
         They are sent when the first reply is asked for. Ends when all have answered, when
-        ``timeout`` seconds have passed, or when ``seconds_left`` says so.
+        ``timeout`` seconds have passed, or when ``seconds_left`` says so. An error that passes is
+        yielded only when the node will not be asked again.
         """
-        sent = list(messages)
-        waiting = self._push(sent)
+        asking, first = _Asking(), list(messages)
+        asking.sent(first, self._push(first))
         end = time.monotonic() + timeout if timeout is not None else float("inf")
         asked = 0.0
         try:
-            while waiting:
+            while asking.waiting or asking.failed:
                 found = False
-                for reply in self._fetcher.fetch(list(waiting)):
+                for reply in self._fetcher.fetch(list(asking.waiting)):
                     found = True
-                    waiting.pop(reply.metadata.reply_to_message_id, None)
-                    yield reply
+                    if asking.take(reply):
+                        yield reply
                 now = time.monotonic()
-                if now - asked >= 1.0:
+                if now - asked >= 1.0 or not asking.waiting:
                     asked, end = now, min(end, now + self._seconds_left())
-                if now >= end:
-                    return
+                if now >= end or (not asking.waiting and self._enough()):
+                    break
                 if not found:
+                    self._ask_again(asking)
                     self.drop_late()
                     time.sleep(_POLL_S)
+            yield from asking.failed.values()
         finally:
-            self._late.update(waiting)
+            self._late.update(asking.nodes())
+
+    def _ask_again(self, asking: "_Asking") -> None:
+        """Send to those that failed and are connected again, if the round needs them."""
+        if not asking.failed or self._enough() or time.monotonic() < asking.again_at:
+            return
+        asking.again_at = time.monotonic() + _AGAIN_EVERY_S
+        connected = set(self._inner.get_node_ids())
+        messages = asking.again(connected)
+        asking.sent(messages, self._push(messages))
+        for message in messages:
+            _log.info("asked again", extra=fields(node=message.metadata.dst_node_id))
 
     def drop_late(self) -> None:
         """Fetch and forget replies to messages whose time is up; now and then, not each time."""
@@ -89,16 +118,9 @@ class PatientGrid(Grid):
             if reply.has_content():
                 _log.info("a reply came too late", extra=fields(node=node))
 
-    def _push(self, messages: Sequence[Message]) -> dict[str, int]:
-        """Send messages; return the nodes by the number of the message to each."""
-        if not messages:
-            return {}
-        pushed = list(self._inner.push_messages(messages))
-        return {
-            message_id: message.metadata.dst_node_id
-            for message_id, message in zip(pushed, messages, strict=False)
-            if message_id
-        }
+    def _push(self, messages: Sequence[Message]) -> Sequence[str]:
+        """Send messages; return their numbers, empty where the grid did not take one."""
+        return list(self._inner.push_messages(messages)) if messages else ()
 
     # --- the rest is Flower's ------------------------------------------------------------------
 
@@ -137,3 +159,61 @@ class PatientGrid(Grid):
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Fetch replies."""
         return self._inner.pull_messages(message_ids)
+
+
+class _Asking:
+    """Who was asked and has not answered (``waiting``), or failed for the time being."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, Message] = {}
+        self.failed: dict[int, Message] = {}
+        self.again_at = 0.0
+        self._messages: dict[int, Message] = {}
+
+    def sent(self, messages: Iterable[Message], numbers: Sequence[str]) -> None:
+        """Note what was sent."""
+        for number, message in zip(numbers, messages, strict=False):
+            if number:
+                self.waiting[number] = message
+                self._messages.setdefault(message.metadata.dst_node_id, message)
+
+    def again(self, connected: Set[int]) -> list[Message]:
+        """Return messages for nodes that failed and are connected; they have not failed any more.
+
+        What they are asked is the same; Flower wants a message of its own for it.
+        """
+        messages = []
+        for node in sorted(connected & self.failed.keys()):
+            del self.failed[node]
+            first = self._messages[node]
+            kind, group = first.metadata.message_type, first.metadata.group_id
+            messages.append(Message(first.content, node, kind, group_id=group))
+        return messages
+
+    def take(self, reply: Message) -> bool:
+        """Take a reply; return whether it is an answer, and no failure that passes.
+
+        Whatever message it answers, it then says that it answers the first to that node.
+        """
+        answered = self.waiting.pop(reply.metadata.reply_to_message_id, None)
+        if answered is None:
+            return True  # to be refused by whoever reads it
+        node = answered.metadata.dst_node_id
+        first = self._messages[node].metadata.message_id
+        vars(reply.metadata)["_reply_to_message_id"] = first
+        if passes(reply):
+            self.failed[node] = reply
+            return False
+        return True
+
+    def nodes(self) -> dict[str, int]:
+        """Return the nodes that are waited for, by the number of the message."""
+        return {number: message.metadata.dst_node_id for number, message in self.waiting.items()}
+
+
+def passes(reply: Message) -> bool:
+    """Return whether a reply is an error whose cause goes away by itself."""
+    if not reply.has_error():
+        return False
+    reason = reply.error.reason or ""
+    return reply.error.code in _PASSING_CODES or reason.startswith(_PASSING_REASONS)

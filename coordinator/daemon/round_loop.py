@@ -95,7 +95,8 @@ class RoundLoop:
         self._settings = LoopSettings.from_hello(driver.hello)
         self._inner = grid
         fetcher = fetcher_for(grid)
-        self._grid = PatientGrid(grid, self._seconds_left, fetcher)
+        self._missing = 0
+        self._grid = PatientGrid(grid, self._seconds_left, fetcher, lambda: self._missing == 0)
         self._cohort: list[int] = []
         self._hellos = Hellos(driver, grid, fetcher)
         self._failures = 0
@@ -183,6 +184,7 @@ class RoundLoop:
         beat = self._driver.beat(self._nodes())
         self._hellos.ask(beat["strangers"])  # who comes now takes part in the next round
         self._hellos.take()
+        self._missing = int(beat["missing"])
         return float(beat["seconds_left"])
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from flower_bench import DOMAIN, FlowerBench, LocalGrid, local_apps, signer
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 
 from coordinator.core import wire
 from coordinator.core.types import Presence
@@ -15,12 +16,13 @@ class Conduct:
     """How nodes behave.
 
     ``silent`` ones say whom they speak for and nothing else, ``mute`` ones not even that, and
-    ``wrong`` ones answer without content.
+    ``wrong`` ones answer without content, and ``failing`` ones with this error, once.
     """
 
     silent: set[int] = field(default_factory=set)
     mute: set[int] = field(default_factory=set)
     wrong: set[int] = field(default_factory=set)
+    failing: dict[int, Error] = field(default_factory=dict)
 
 
 class MailboxGrid(LocalGrid):
@@ -70,6 +72,11 @@ class MailboxGrid(LocalGrid):
             return self._hello(message, node)
         if node in self.conduct.wrong:
             return Message(RecordDict(), reply_to=message)
+        if node in self.conduct.failing:
+            error = self.conduct.failing.pop(node)
+            if error.code == ErrorCode.NODE_UNAVAILABLE:
+                self.offline.add(node)
+            return Message(error, reply_to=message)
         return self.answer(message)
 
     def _hello(self, message: Message, node: int) -> Message:

@@ -26,7 +26,7 @@ PARTS = ("coordinator", "superlink", "superexec", "serverapp", "daemon", "supern
 SEED = 20
 OWN_S = 30.0
 """No part may take longer to be back by itself. What Flower adds is measured beside it."""
-DURATION_S = 180
+DURATION_S = 300
 """A round outlasts any one kill, so that not one of them is lost to its deadline."""
 LONGEST_DELAY_S = 8.0
 

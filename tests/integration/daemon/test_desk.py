@@ -151,6 +151,7 @@ def test_beats_and_greetings_reach_the_conductor(office: Office):
             "cohort": [7, 9],
             "strangers": [],
             "seconds_left": 0.0,
+            "missing": 0,
         }
         said = Signed(Address("0xmember"), Presence(2**63, 10), b"\1" * 65)
         driver.greet(said)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flower_bench import DOMAIN, INITIAL, MANIFEST, FlowerBench, make_bench, signer
-from flwr.app import Message
+from flwr.app import Error, Message
+from flwr.common.constant import ErrorCode
 from mailbox_grid import MailboxGrid
 
 from coordinator.core.errors import StoreError
@@ -74,6 +75,7 @@ MakeRun = Callable[..., Run]
 def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRun]:
     monkeypatch.setattr(patient_grid, "_POLL_S", 0.01)
     monkeypatch.setattr(patient_grid, "_LATE_EVERY_S", 0.0)
+    monkeypatch.setattr(patient_grid, "_AGAIN_EVERY_S", 0.01)
     monkeypatch.setattr(round_loop, "_EAGER_S", 0.01)
     monkeypatch.setattr(round_loop, "_PAUSES_S", (0.01,))
     servers = []
@@ -147,6 +149,60 @@ def test_a_silent_node_costs_the_round_its_time_and_nothing_else(make_run: MakeR
     assert run.statuses() == ["final"]
     assert run.bench.ledger.rounds[1].n == 3
     assert run.bench.refusals(1) == {"node 3": "no-reply"}
+
+
+AWAY = Error(6, "fedproof/daemon-away: nobody listens")
+UNAVAILABLE = Error(ErrorCode.NODE_UNAVAILABLE, "no heartbeat")
+CRASHED = Error(ErrorCode.CLIENT_APP_CRASHED, "it crashed")
+
+
+def trains_of(run: Run, node: int) -> int:
+    return sum(m.metadata.dst_node_id == node and _trains(m) for m in run.grid.sent)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_who_failed_for_a_while_is_asked_again_where_the_round_lacks_contributors(
+    make_run: MakeRun, sealed: bool
+):
+    run = make_run(rounds=1, sealed=sealed)
+    run.grid.conduct.failing = {2: AWAY, 3: AWAY, 4: CRASHED}
+    run.go().end()
+    assert run.statuses() == ["final"]
+    assert run.bench.ledger.rounds[1].n == 4
+    assert run.bench.refusals(1) == {}
+    assert [trains_of(run, node) for node in (2, 3, 4, 5)] == [2, 2, 2, 1]
+
+
+def test_who_failed_and_is_not_connected_is_waited_for(make_run: MakeRun):
+    run = make_run(rounds=1)
+    run.grid.conduct.failing = {2: UNAVAILABLE, 3: UNAVAILABLE, 4: UNAVAILABLE}
+    run.go()
+    run.until(lambda: run.grid.offline == {2, 3, 4})
+    run.until(lambda: len(run.bench.service.state.accepted) == 1)
+    assert trains_of(run, 2) == 1
+    run.grid.offline = {3, 4}
+    run.end()
+    assert run.bench.ledger.rounds[1].n == 2
+    assert run.bench.refusals(1) == {"node 3": "client-error", "node 4": "client-error"}
+
+
+def test_nobody_is_asked_again_where_the_round_has_enough(make_run: MakeRun):
+    run = make_run(rounds=1)
+    run.grid.conduct.failing = {2: AWAY}
+    run.go().end()
+    assert run.bench.ledger.rounds[1].n == 3
+    assert run.bench.refusals(1) == {"node 2": "daemon-away"}
+    assert trains_of(run, 2) == 1
+
+
+def test_a_refusal_is_final_also_where_the_round_lacks_contributors(make_run: MakeRun):
+    run = make_run(rounds=1)
+    refusal = Error(6, "fedproof/limit-reached: enough for today")
+    run.grid.conduct.failing = {2: refusal, 3: refusal, 4: refusal}
+    run.go()
+    run.until(lambda: run.statuses() == ["void", "final"])
+    run.end()
+    assert run.bench.refusals(1) == dict.fromkeys(["node 2", "node 3", "node 4"], "limit-reached")
 
 
 def test_a_late_reply_is_fetched_and_dropped(make_run: MakeRun):
