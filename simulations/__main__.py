@@ -1,6 +1,16 @@
-"""``python -m simulations`` is the ``fedproof`` command, where no script is installed."""
+"""``python -m simulations`` is the ``fedproof`` command, where no script is installed.
 
-from simulations.cli import main
+The command's modules are imported when it runs, not with this module: worker processes import
+whatever module their parent was started as, and need none of them.
+"""
+
+
+def main() -> None:
+    """Run the command."""
+    from simulations.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

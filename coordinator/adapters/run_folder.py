@@ -36,6 +36,7 @@ from coordinator.core.errors import (
 from coordinator.core.types import JsonObject, RoundId
 
 CHECKSUMS = "SHA256SUMS"
+_TEMPORARY = ".tmp-"
 _IGNORED = (CHECKSUMS, ".lock", "report.md")
 _VIEWS = "plots"
 
@@ -79,7 +80,7 @@ class RunFolder:
         return (self.root / CHECKSUMS).is_file()
 
     def create(self) -> None:
-        """Make the folder and take its lock.
+        """Make the folder, take its lock, and remove what a killed process left half written.
 
         Raises
         ------
@@ -100,6 +101,8 @@ class RunFolder:
                 "another --out"
             ) from error
         self._lock = lock
+        for leftover in self.root.rglob(f"{_TEMPORARY}*"):
+            leftover.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Give the lock back."""
@@ -208,7 +211,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     StoreError
         If the disk refuses.
     """
-    temporary = path.with_name(f".tmp-{path.name}")
+    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:

@@ -17,7 +17,7 @@ from coordinator.core.parameter_tree import parameter_root
 def warm_up() -> bytes:
     """Run one tiny model through what the signing mod does; return its root."""
     torch.set_num_threads(1)
-    torch.nn.Linear(2, 2, device="meta").to_empty(device="cpu")
+    torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1)  # imports hundreds of modules
     fresh = {"w": np.zeros(300, np.float32)}
     received = {"w": np.frombuffer(bytes(1200), np.float32)}  # read-only, as from the wire
     manifest = Manifest.of(fresh)

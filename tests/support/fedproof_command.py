@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+from warm_command import WarmProcess
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "simulations"]
@@ -50,34 +53,58 @@ def environment() -> dict[str, str]:
 
 
 def fedproof(
-    *arguments: str | Path, timeout: float = 240, cwd: Path | None = None, stdin: str = ""
+    *arguments: str | Path,
+    timeout: float = 240,
+    cwd: Path | None = None,
+    stdin: str = "",
+    fresh: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end and return it with its output."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        env=environment(),
-        cwd=cwd,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    """Run a command to its end and return it with its output.
+
+    ``fresh`` in a new interpreter, as from a shell; otherwise forked from one that has imported
+    everything already, which takes seconds each time.
+    """
+    command = [*map(str, arguments)]
+    with (
+        tempfile.TemporaryFile("w+") as given,
+        tempfile.TemporaryFile("w+") as out,
+        tempfile.TemporaryFile("w+") as errors,
+    ):
+        given.write(stdin)
+        given.seek(0)
+        stdio = (given.fileno(), out.fileno(), errors.fileno())
+        process: subprocess.Popen[bytes] | WarmProcess
+        if fresh:
+            process = subprocess.Popen(
+                [*COMMAND, *command],
+                env=environment(),
+                cwd=cwd,
+                stdin=given,
+                stdout=out,
+                stderr=errors,
+            )
+        else:
+            process = WarmProcess(command, environment(), cwd, stdio, session=False)
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            raise
+        out.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(
+            ["fedproof", *command], status, out.read(), errors.read()
+        )
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
+def start(*arguments: str | Path) -> WarmProcess:
     """Start a command in a process group of its own."""
-    return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with open(os.devnull, "r+b") as nowhere:
+        stdio = (nowhere.fileno(),) * 3
+        return WarmProcess([*map(str, arguments)], environment(), None, stdio, session=True)
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> None:
+def kill_group(process: WarmProcess) -> None:
     """Kill what is left of a process group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -9,6 +9,7 @@ from fedproof_command import fedproof, write_tiny
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
-    done = fedproof("simulate", write_tiny(folder), "--out", folder / "run", "--workers", "1")
+    command = ("simulate", write_tiny(folder), "--out", folder / "run", "--workers", "1")
+    done = fedproof(*command, fresh=True)
     assert done.returncode == 0, done.stderr
     return folder / "run"

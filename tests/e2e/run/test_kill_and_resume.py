@@ -4,15 +4,16 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from fedproof_command import fedproof, kill_group, start, write_tiny
+from warm_command import WarmProcess
 
-KILLS = 20
-KILLS_SEALED = 5
+KILLS, PARTS = 20, 5
+"""Kills in all, in so many parts: each is a test of its own, so that they run side by side."""
+KILLS_SEALED = 4
 SEED = 20261123
 
 
@@ -40,18 +41,31 @@ def workers_of(process_id: int) -> list[int]:
     return found
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["open", "sealed"])
+def undisturbed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, object]]:
+    """Return an experiment, and how it ends if nothing happens to it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    config = write_tiny(folder, sealed=request.param)
+    done = fedproof("simulate", config, "--out", folder / "run", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    return config, outcome(folder / "run")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("sealed", "wanted"), [(False, KILLS), (True, KILLS_SEALED)])
-def test_kills_end_in_the_very_same_blocks(tmp_path: Path, sealed: bool, wanted: int) -> None:
+@pytest.mark.parametrize(
+    ("undisturbed", "wanted", "part"),
+    [*((False, KILLS // PARTS, part) for part in range(PARTS)), (True, KILLS_SEALED, PARTS)],
+    indirect=["undisturbed"],
+)
+def test_kills_end_in_the_very_same_blocks(
+    tmp_path: Path, undisturbed: tuple[Path, dict[str, object]], wanted: int, part: int
+) -> None:
     """Sealed rounds have one phase more to die in: between commitments on chain and updates."""
-    config = write_tiny(tmp_path, sealed=sealed)
-    undisturbed = tmp_path / "undisturbed"
-    done = fedproof("simulate", config, "--out", undisturbed, "--workers", "1")
-    assert done.returncode == 0, done.stderr
-    expected = outcome(undisturbed)
-
-    chance = random.Random(SEED)
+    config, expected = undisturbed
+    chance = random.Random(SEED + part)
     kills, attempt, phases = 0, 0, []
     while kills < wanted:
         run = tmp_path / f"disturbed-{attempt}"
@@ -76,7 +90,7 @@ def test_kills_end_in_the_very_same_blocks(tmp_path: Path, sealed: bool, wanted:
     print(f"killed {kills} times, with so many rounds recorded: {phases}")
 
 
-def _killed_at_random(process: subprocess.Popen[bytes], run: Path, chance: random.Random) -> bool:
+def _killed_at_random(process: WarmProcess, run: Path, chance: random.Random) -> bool:
     """Wait for the run to touch its folder, then for a random instant; kill if still alive."""
     started = time.time()
     watched = (run / "chain" / "chain.sqlite-wal", run / "config.json")

@@ -68,7 +68,7 @@ def test_rounds_by_processes_paid_copied_and_stopped(stub: CoordinatorStub, root
         ada.until(lambda _status: model.exists())
         address = ada.until(lambda s: s["trained"] == 2)["address"]
         bob.until(lambda s: s["last_round"] == 2)
-        assert stub.federation.account(address).claimed_wei == 10**18
+        ada.until(lambda _status: stub.federation.account(address).claimed_wei == 10**18)
         assert [ada.end(), bob.end(signal.SIGINT)] == [0, 130]
         assert ada.status()["state"] == "stopped"
         mark = mark_of(ada.state, "participant")

@@ -1,0 +1,51 @@
+"""A run's folder: held by one process, whole, and its files as they were written."""
+
+from pathlib import Path
+
+import pytest
+
+from coordinator.adapters.run_folder import CHECKSUMS, RunFolder
+from coordinator.core.errors import StoreError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    found = RunFolder(tmp_path / "run")
+    found.create()
+    return found
+
+
+def test_what_a_killed_process_left_half_written_is_not_part_of_the_run(folder: RunFolder):
+    folder.write(folder.config, b"{}")
+    folder.release()
+    half_written = (folder.root / f".tmp-{CHECKSUMS}", folder.blobs / "ab" / ".tmp-abcd.json")
+    for path in half_written:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    folder.create()
+    folder.write_checksums()
+    assert list(folder.check_checksums()) == []
+    assert not any(path.exists() for path in half_written)
+    assert folder.config.read_bytes() == b"{}"
+
+
+def test_changed_missing_and_added_files_are_named(folder: RunFolder):
+    for name in ("one", "two"):
+        folder.write(folder.root / name, name.encode())
+    folder.write_checksums()
+    assert list(folder.check_checksums()) == []
+    (folder.root / "one").unlink()
+    (folder.root / "two").write_bytes(b"twp")
+    (folder.root / "three").write_bytes(b"")
+    found = dict(folder.check_checksums())
+    assert found["one"] == "missing"
+    assert found["two"].startswith("SHA-256 is ")
+    assert found["three"] == f"not listed in {CHECKSUMS}"
+    assert len(found) == 3
+
+
+def test_a_second_process_is_kept_out(folder: RunFolder):
+    with pytest.raises(StoreError, match="is in use by another process"):
+        RunFolder(folder.root).create()
+    folder.release()
+    RunFolder(folder.root).create()
