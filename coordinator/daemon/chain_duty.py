@@ -49,6 +49,7 @@ class ChainDuty:
         self._longest_s = max(_SHORTEST_S, min(_LONGEST_S, answer_s / _ANSWERS))
         self._seen = -1
         self._next = 0.0
+        self._final = -1
 
     def step(self) -> None:
         """Do what there is to do.
@@ -65,12 +66,21 @@ class ChainDuty:
         with self._lock:
             self._answer()
             self._rounds.finalize_ready()
+            self._tell_final()
             waiting = self._rounds.next_to_finalize()
             wait_s = self._longest_s
             if waiting is not None:
                 wait_s = min(wait_s, waiting.finalizable_at - self._ledger.now())
         self._next = time.monotonic() + max(_SHORTEST_S, wait_s)
         self._seen = head  # blocks of our own are looked at once more: harmless, and misses none
+
+    def _tell_final(self) -> None:
+        """Log every round that has become final since the first look, whoever made it so."""
+        newest = self._ledger.head().last_final
+        height = self._ledger.round(newest).height if newest else 0
+        for final in range(self._final + 1 if self._final >= 0 else height + 1, height + 1):
+            _log.info("round final", extra=fields(round=self._ledger.round_at_height(final)))
+        self._final = height
 
     def _answer(self) -> None:
         for given in self._responder.step():

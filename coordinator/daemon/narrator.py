@@ -19,7 +19,6 @@ _LINES: Final[dict[type[Any], tuple[int, str]]] = {
     machine.Equivocated: (logging.WARNING, "two updates of one contributor"),
     machine.RoundSealed: (logging.INFO, "round sealed"),
     machine.RoundSettled: (logging.INFO, "round settled"),
-    machine.RoundFinalized: (logging.INFO, "round final"),
     machine.RoundVoided: (logging.WARNING, "round void"),
 }
 

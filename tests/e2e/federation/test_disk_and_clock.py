@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from live_federation import PATIENCE_S, Federation, live
+from live_federation import FULL, PATIENCE_S, Federation, live
 from participant_bench import Daemon
 from preloading import clock_off, compile_faults, sync_fault
 
@@ -23,7 +23,7 @@ from coordinator.core.types import RoundId
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 SIZE = 96 << 20
 HOUR_S = 3_600
-SYNC_FAULTS = 4
+SYNC_FAULTS = 4 if FULL else 2
 SEED = 5
 
 

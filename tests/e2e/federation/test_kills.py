@@ -1,6 +1,6 @@
 """``kill -9`` of any process at any instant: every round is sealed once, and nothing is taken back.
 
-``FEDPROOF_FAULTS=full`` (``make faults``) is 20 kills in 30 rounds; otherwise 5 in 6. What was
+``FEDPROOF_FAULTS=full`` (``make faults``) is 20 kills in 30 rounds; otherwise 5 in 5. What was
 killed when, and how long each part took to be back, is printed and lies in the test's folder.
 """
 
@@ -21,7 +21,7 @@ from contracts.records import RoundStatus
 from coordinator.core.types import RoundId
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7_200 if FULL else 1_800)]
-ROUNDS, KILLS = (30, 20) if FULL else (6, 5)
+ROUNDS, KILLS = (30, 20) if FULL else (5, 5)
 PARTS = ("coordinator", "superlink", "superexec", "serverapp", "daemon", "supernode")
 SEED = 20
 OWN_S = 30.0

@@ -9,6 +9,7 @@ import pytest
 from federation_bench import Coordinator, found_federation, participants
 from fedproof_command import fedproof
 from flower_deployment import free_port
+from live_federation import FULL
 
 from coordinator.daemon.whereabouts import service_file
 
@@ -25,7 +26,7 @@ def ended_in_time(coordinator: Coordinator) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("sealed", [False, True] if FULL else [False])
 def test_rounds_an_end_and_a_new_beginning(tmp_path: Path, sealed: bool):
     root = found_federation(tmp_path, NAMES, rounds=2, sealed=sealed, tls=not sealed)
     with Coordinator(root) as coordinator, participants(root, NAMES):

@@ -80,6 +80,8 @@ class Chain:
     head: int = 1
     now: float = 1_000.0
     finalizable_at: int | None = None
+    final: list[int] = field(default_factory=list)
+    """Round numbers by height."""
     done: list[str] = field(default_factory=list)
     broken: bool = False
 
@@ -100,7 +102,12 @@ class Chain:
         return None if at is None else SimpleNamespace(finalizable_at=at)
 
     def duty(self, answer_s: int = 1_800) -> ChainDuty:
-        ledger = SimpleNamespace(now=lambda: int(self.now))
+        ledger = SimpleNamespace(
+            now=lambda: int(self.now),
+            head=lambda: SimpleNamespace(last_final=self.final[-1] if self.final else 0),
+            round=lambda round_id: SimpleNamespace(height=self.final.index(round_id) + 1),
+            round_at_height=lambda height: self.final[height - 1],
+        )
         lock = threading.RLock()
         return ChainDuty(self, self, ledger, lambda: self.head, answer_s, lock)
 
@@ -220,3 +227,22 @@ def test_renewed_files_are_told_once_and_only_when_they_are_whole(tmp_path: Path
     with pytest.raises(ConfigError, match=r"s\.crt: No such file"):
         watch.step()
     FileWatch([], lambda: told.append("never")).step()
+
+
+def test_every_round_that_becomes_final_is_told_once(
+    clock: SimpleNamespace, caplog: pytest.LogCaptureFixture
+):
+    chain = Chain(final=[1, 2])
+    duty = chain.duty()
+
+    def told(head: int) -> list[str]:
+        caplog.clear()
+        with caplog.at_level("INFO", "fedproof.coordinator"):
+            chain.head = head
+            duty.step()
+        return [f"{one.message} {one.__dict__['fedproof_fields']}" for one in caplog.records]
+
+    assert told(1) == []  # final before this service was there
+    chain.final = [1, 2, 4, 5]
+    assert told(2) == ["round final {'round': 4}", "round final {'round': 5}"]
+    assert told(3) == []
