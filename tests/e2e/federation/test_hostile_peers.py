@@ -232,7 +232,16 @@ def test_a_certificate_that_expires(federation: Federation) -> None:
     assert "expired on" in service.said().splitlines()[-1]
     done = fedproof("federation", "renew", "--dir", federation.root)
     assert done.returncode == 0, done.stderr
+    height = federation.height()
     service.start()
-    with undisturbed(federation):
-        service.until(lambda s: len(s["contributors"]["online"]) == 3, PATIENCE_S)
+    service.until(lambda s: s["chain"], PATIENCE_S)
+    federation.wait_until(lambda: everybody_since(federation, height), "a round has all three")
     federation.verify()
+
+
+def everybody_since(federation: Federation, height: int) -> bool:
+    """Whether the newest round is above a height and has everybody in it."""
+    head = federation.reader().head()
+    if head.height <= height:
+        return False
+    return sorted(federation.contributors(head.head_round)) == sorted(federation.daemons)

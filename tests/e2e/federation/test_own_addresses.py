@@ -1,5 +1,6 @@
 """A coordinator and two participants that reach each other over a network only, not loopback."""
 
+import contextlib
 import os
 import subprocess
 from contextlib import ExitStack
@@ -46,7 +47,10 @@ def final_rounds(federation: Federation) -> int:
 
 def peers(pid: int) -> set[str]:
     """Return the addresses a process is connected to, as the kernel has them."""
-    links = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.exists()}
+    links = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            links.add(os.readlink(link))
     inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
     found = set()
     for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
