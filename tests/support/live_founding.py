@@ -76,7 +76,7 @@ class Shape:
     host: str = "127.0.0.1"
     host_names: Sequence[str] = ("localhost", "127.0.0.1")
     pause_s: float | None = None
-    """Between two rounds; by itself 3 s where they have no end, so that others can work too."""
+    """Between two rounds; by itself 5 s where they have no end, so that others can work too."""
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Of coordinator.toml: lines to put into a section, by section and key."""
 
@@ -100,7 +100,7 @@ def found_live(folder: Path, shape: Shape) -> Path:
         shutil.copy(folder / "accounts" / f"{name}.password", place / "password.txt")
         set_lines(place / "participant.toml", "account", {"password_file": '"password.txt"'})
         write_patients(place / "data.csv", number, len(shape.names))
-    pause_s = (0.0 if shape.rounds else 3.0) if shape.pause_s is None else shape.pause_s
+    pause_s = (0.0 if shape.rounds else 5.0) if shape.pause_s is None else shape.pause_s
     lines = {"round": {"presence_s": "0.5", "pause_s": str(pause_s)}}
     for section, values in {**lines, **shape.settings}.items():
         set_lines(root / "coordinator.toml", section, {**lines.get(section, {}), **values})

@@ -71,6 +71,7 @@ def test_every_machine_has_its_own_address(tmp_path: Path, monkeypatch: pytest.M
             host=office,
             host_names=(office,),
             rounds=ROUNDS,
+            sealed=True,
             duration_s=200,
         )
         stack.callback(federation.__exit__)

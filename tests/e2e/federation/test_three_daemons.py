@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from fedproof_command import COMMAND, environment, kill_group
+from live_federation import FULL
 from participant_bench import Daemon, found_bench
 from safetensors import safe_open
 
@@ -62,6 +63,7 @@ def wait(holds: Callable[[], object], root: Path, daemons: list[Daemon]) -> None
         time.sleep(0.3)
 
 
+@pytest.mark.skipif(not FULL, reason="at full length: make faults")
 def test_three_sealed_rounds_with_a_participant_killed_after_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
