@@ -80,7 +80,9 @@ def run_blocks(blocks: list[Block], folder: Path, timeout_s: float) -> tuple[int
 
 def masked(line: str) -> str:
     """Return a line without what no two runs have in common."""
-    line = re.sub(r"^(rounds|service|head)  .*", r"\1 <as it stands>", line)
+    line = re.sub(
+        r"^(rounds|service|head|wallet|unclaimed|claimed)  .*", r"\1 <as it stands>", line
+    )
     line = re.sub(r"\b(sealed|settled|final)\b", "<status>", line)
     line = re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{12,64}\b", "<hex>", line)
     line = re.sub(r"\d+(?:[.,:]\d+)*", "#", line)
