@@ -24,6 +24,8 @@ from coordinator.core.errors import LedgerError
 SUPPORTED_TYPES: Final = (0, 1, 2)
 MAX_INITCODE_BYTES: Final = 49_152
 """EIP-3860."""
+_ACCESS_LIST: Final = {1: 7, 2: 8}
+"""Which field of a typed transaction it is (EIP-2930, EIP-1559)."""
 _HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 _MAX_NONCE: Final = (1 << 64) - 2
 _MAX_WORD: Final = (1 << 256) - 1
@@ -155,9 +157,21 @@ def _decode(raw: bytes, refuse: _Refusal) -> SignedTransactionAPI:
         OverflowError,
     ) as failed:
         raise refuse("malformed", f"not a signed transaction: {failed}") from failed
-    if transaction.encode() != raw:
+    if transaction.encode() != raw or not _is_flat(raw):
         raise refuse("malformed", "not in canonical RLP")
     return transaction
+
+
+def _is_flat(raw: bytes) -> bool:
+    """Return whether every field is bytes, but for the access list.
+
+    The decoder takes an empty list for the integer 0, and keeps the bytes it was given: the same
+    signature would hold for two transactions of different hashes.
+    """
+    typed = raw[0] < 0xC0
+    fields = rlp.decode(raw[1:] if typed else raw)
+    lists = [index for index, field in enumerate(fields) if not isinstance(field, bytes)]
+    return lists == ([_ACCESS_LIST[raw[0]]] if typed else [])
 
 
 def _check_chain(transaction: SignedTransactionAPI, chain_id: int, refuse: _Refusal) -> None:

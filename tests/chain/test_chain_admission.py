@@ -74,6 +74,22 @@ class TestForm:
         assert decoded.encode() == bytes(raw)
         assert decoded.sender.hex() != account.address[2:].lower()
 
+    @pytest.mark.parametrize("kind", [0, 1, 2])
+    def test_a_list_in_place_of_a_number_is_no_other_form_of_it(self, kind):
+        """py-evm takes an empty list for 0: a second transaction would have the same signature."""
+        account = Account.from_key(b"\x01" * 32)
+        fields = {"to": account.address, "value": 0, "gas": 21_000, "nonce": 0, "chainId": 1337}
+        price = {"maxFeePerGas": 9, "maxPriorityFeePerGas": 0} if kind == 2 else {"gasPrice": 9}
+        more = {"accessList": []} if kind == 1 else {}
+        raw = bytes(account.sign_transaction({**fields, **price, **more}).raw_transaction)
+        prefix, form = (raw[:1], rlp.decode(raw[1:])) if kind else (b"", rlp.decode(raw))
+        assert decode_transaction(prefix + rlp.encode(form), chain_id=1337).encode() == raw
+        zeros = [index for index, field in enumerate(form) if field == b""]
+        assert len(zeros) >= 3
+        for index in zeros:
+            changed = [[] if at == index else field for at, field in enumerate(form)]
+            assert code_of(prefix + rlp.encode(changed)) == "malformed"
+
     @given(raw=st.binary(max_size=300))
     @settings(max_examples=examples(300), deadline=None)
     def test_random_bytes_are_refused_by_name(self, raw):
