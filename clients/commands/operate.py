@@ -7,14 +7,17 @@ account is bonded and unbonded by the same commands.
 from typing import Annotated, Any
 
 import typer
+from eth_account.signers.local import LocalAccount
 
 from clients.commands.desk import AsJson, Desk, at_a_desk
 from clients.commands.telling import amount, duration, moment, report, say
 from clients.commands.transacting import amount_of, send
+from clients.commands.waiting import Wait, wait_until
 from clients.daemon.earnings import Earnings, earnings
 from contracts import calls
 from contracts.calls import Call
 from contracts.records import AccountState
+from contracts.transactions import Receipt
 from coordinator.cli import app
 from coordinator.commands.output import console, print_json
 from coordinator.core.errors import (
@@ -26,6 +29,7 @@ from coordinator.core.errors import (
 from coordinator.core.types import Address, Wei
 
 _BAD_PROOF = "claim: bad proof"
+_STILL_LIVE = "round: still live"
 
 
 @app.command()
@@ -76,11 +80,12 @@ def join(
 
 @app.command()
 @at_a_desk
-def leave(desk: Desk, as_json: AsJson = False) -> None:
+def leave(desk: Desk, wait: Wait = False, as_json: AsJson = False) -> None:
     """Start unbonding the whole bond; it can still be slashed until it is withdrawn.
 
     The account takes no part in rounds that open from then on. fedproof balance says when the
-    money is free; fedproof withdraw takes it out.
+    money is free; fedproof withdraw takes it out. The coordinator can leave when every round is
+    final or void: --wait waits for that.
 
     Example: [bold]fedproof leave --config participant.toml[/bold]
 
@@ -90,8 +95,10 @@ def leave(desk: Desk, as_json: AsJson = False) -> None:
     address = Address(account.address)
     if not desk.federation.account(address).bond_wei:
         raise LedgerError(f"{address} has no bond: there is nothing to take out")
-    is_boss = address == desk.federation.terms.coordinator
-    receipt = send(desk, account, calls.unbond_coordinator() if is_boss else calls.leave())
+    if address == desk.federation.terms.coordinator:
+        receipt = _leave_coordinating(desk, account, wait)
+    else:
+        receipt = send(desk, account, calls.leave())
     state = desk.federation.account(address)
     text = f"unbonding {amount(state.unbonding_wei)}, free from {moment(state.matures_at)}"
     facts = {
@@ -102,10 +109,31 @@ def leave(desk: Desk, as_json: AsJson = False) -> None:
     report(as_json, receipt, text, facts)
 
 
+def _leave_coordinating(desk: Desk, account: LocalAccount, wait: bool) -> Receipt:
+    while True:
+        try:
+            return send(desk, account, calls.unbond_coordinator())
+        except TransactionRevertedError as error:
+            if not wait or error.reason != _STILL_LIVE:
+                raise
+        wait_until(lambda: _live_rounds(desk))
+
+
+def _live_rounds(desk: Desk) -> str | None:
+    head = desk.federation.head()
+    if head.open_round:
+        return f"round {head.open_round} is open"
+    if head.height != head.final_height:
+        return f"round {head.head_round} is not final yet"
+    return None
+
+
 @app.command()
 @at_a_desk
-def withdraw(desk: Desk, as_json: AsJson = False) -> None:
+def withdraw(desk: Desk, wait: Wait = False, as_json: AsJson = False) -> None:
     """Take out what is unbonded and free; else, bounties for proven offences.
+
+    With --wait, waits until what is unbonding is free.
 
     Example: [bold]fedproof withdraw --config participant.toml[/bold]
 
@@ -113,6 +141,8 @@ def withdraw(desk: Desk, as_json: AsJson = False) -> None:
     """
     account = desk.unlock()
     address = Address(account.address)
+    if wait:
+        wait_until(lambda: _unfree(address, desk))
     state, now = desk.federation.account(address), desk.now()
     call, wei, what = _withdrawal(address, state, now)
     receipt = send(desk, account, call)
@@ -126,12 +156,21 @@ def _withdrawal(address: Address, state: AccountState, now: int) -> tuple[Call, 
     if state.credit_wei:
         return calls.collect(), state.credit_wei, "bounties"
     if state.unbonding_wei:
-        raise LedgerError(
-            f"{address}: {amount(state.unbonding_wei)} are unbonding until "
-            f"{moment(state.matures_at)}, another {duration(state.matures_at - now)}"
-        )
+        left = duration(state.matures_at - now)
+        raise LedgerError(f"{_until_free(address, state)}, another {left}")
     hint = f"; {amount(state.bond_wei)} are bonded (fedproof leave)" if state.bond_wei else ""
     raise LedgerError(f"{address} has nothing unbonding{hint}")
+
+
+def _unfree(address: Address, desk: Desk) -> str | None:
+    state = desk.federation.account(address)
+    return _until_free(address, state) if state.matures_at > desk.now() else None
+
+
+def _until_free(address: Address, state: AccountState) -> str:
+    return (
+        f"{address}: {amount(state.unbonding_wei)} are unbonding until {moment(state.matures_at)}"
+    )
 
 
 @app.command()

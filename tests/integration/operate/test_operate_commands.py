@@ -1,7 +1,7 @@
 """The operator's commands against both kinds of chain, from configuration and from options."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,10 @@ from misbehaving_server import answer, misbehaving
 from tls_files import TlsFiles, make_tls
 from typer.testing import CliRunner
 
+from clients.commands.desk import Desk
 from coordinator.core.errors import (
     BlobCorruptError,
+    ChainUnavailableError,
     ConfigError,
     EquivocationError,
     KeyFileError,
@@ -201,6 +203,52 @@ def test_the_coordinators_bond_and_pool(office: Office) -> None:
     office.bench.pass_time(UNBONDING_S)
     assert office.run("withdraw", *at)["withdrawn_wei"] == str(6 * ETHER)
     assert office.run("status", *at)["coordinator_bond_wei"] == "0"
+
+
+class Patience:
+    """In place of ``time.sleep``: what happens while a command waits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *events: Callable[[], object]) -> None:
+        self.left = list(events)
+        monkeypatch.setattr("clients.commands.waiting.time.sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.left.pop(0)()
+
+
+def test_a_command_waits_until_the_contract_takes_what_it_sends(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The coordinator's leave for its rounds, withdraw for the unbonding period."""
+    bench, at = office.bench, office.at("coordinator")
+    bench.begin()
+    assert "still live" in str(office.refusal("leave", *at))
+    patience = Patience(monkeypatch, lambda: None, bench.service.close_round)
+    done = CliRunner().invoke(app, ["leave", *at, "--wait", "--json"])
+    assert done.exit_code == 0, done.exception
+    assert json.loads(done.stdout)["unbonding_wei"] == str(5 * ETHER)
+    assert done.stderr.splitlines() == ["waiting: round 1 is open"]
+    assert patience.left == []
+
+    down = ChainUnavailableError("no node at all")
+    now, answers = Desk.now, [down]
+
+    def answer_or_fail(self: Desk) -> int:
+        if answers:
+            raise answers.pop()
+        return now(self)
+
+    monkeypatch.setattr(Desk, "now", answer_or_fail)
+    patience = Patience(monkeypatch, lambda: None, lambda: bench.pass_time(UNBONDING_S))
+    done = CliRunner().invoke(app, ["withdraw", *at, "--wait", "--json"])
+    assert done.exit_code == 0, done.exception
+    assert json.loads(done.stdout)["withdrawn_wei"] == str(5 * ETHER)
+    first, second = done.stderr.splitlines()
+    assert first == "waiting: no node at all"
+    assert "5 ETH (5000000000000000000 wei) are unbonding until" in second
+    assert patience.left == []
+    assert "has nothing unbonding" in str(office.refusal("withdraw", *at, "--wait"))
 
 
 def test_bounties_are_taken_out_too(office: Office) -> None:
