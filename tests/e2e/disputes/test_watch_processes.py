@@ -17,11 +17,12 @@ coordinator_minimum_wei = "8 ether"
 coordinator_slash_bps = 2_000
 """
 GUILTY = 2
-SHORT = ["--set", "rounds=3"]
+ROUNDS = 4
+SHORT = ["--set", f"rounds={ROUNDS}"]
 
 
-def attack(kind: str, more: str = "") -> str:
-    return f'{MONEY}\n[[coordinator_attacks]]\nround = {GUILTY}\nkind = "{kind}"\n{more}\n'
+def attack(kind: str, more: str = "", round_id: int = GUILTY) -> str:
+    return f'[[coordinator_attacks]]\nround = {round_id}\nkind = "{kind}"\n{more}\n'
 
 
 @contextmanager
@@ -68,13 +69,13 @@ class Stage:
         self.address = str(json.loads(made.stdout)["address"])
 
     def simulate(self, extra: str) -> Any:
-        config = write_tiny(self.folder, extra)
+        config = write_tiny(self.folder, MONEY + extra)
         served = [
             *SHORT,
             "--serve-rpc",
             "0",
             "--pace",
-            "3",
+            "4",
             "--set",
             f"watcher.address={self.address}",
         ]
@@ -120,16 +121,21 @@ def test_a_watcher_in_another_process_ends_the_attack_with_the_roots_of_an_hones
     assert (row["round"], row["offence"]) == (GUILTY, "wrong aggregate")
     assert (row["slashed_wei"], row["bond_after_wei"]) == (str(2 * 10**18), str(8 * 10**18))
 
-    config = write_tiny(tmp_path, attack("abandon"))
+    attacked = roots_of(stage.run)
+    void = [number for number, root in attacked.items() if not root]
+    # A round that was open on top of the guilty one falls with it: on a slow machine there is one.
+    assert void == list(range(GUILTY, GUILTY + len(void)))
+    assert attacked[ROUNDS]
+    config = write_tiny(tmp_path, MONEY + "".join(attack("abandon", "", one) for one in void))
     honest = tmp_path / "honest"
     assert fedproof("simulate", config, "--out", honest, "--workers", "1", *SHORT).returncode == 0
-    rounds = [
-        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        for run in (stage.run, honest)
-    ]
-    roots = [[(r["model_root"], r["contributors_root"]) for r in run] for run in rounds]
-    assert roots[0] == roots[1]
-    assert [bool(model) for model, _ in roots[0]] == [True, False, True]
+    assert attacked == roots_of(honest)
+
+
+def roots_of(run: Path) -> dict[int, str]:
+    """Roots of each round's new model and contributors; nothing for a void round."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {row["round"]: row["model_root"] + row["contributors_root"] for row in rows}
 
 
 @pytest.mark.slow
