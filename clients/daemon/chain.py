@@ -15,10 +15,16 @@ from contracts.artifacts import load_artifact
 from contracts.federation import Federation
 from contracts.http_provider import web3_at
 from contracts.reader import FederationReader
+from contracts.records import Terms
 from contracts.rpc import Rpc, rpc_of
 from contracts.transactions import Transactor
-from coordinator.core.errors import ConfigError, LedgerError
-from coordinator.core.types import RoundId
+from coordinator.core.errors import (
+    ChainUnavailableError,
+    ConfigError,
+    LedgerError,
+    TransactionRevertedError,
+)
+from coordinator.core.types import Address, RoundId
 from coordinator.settings.agreement import FederationAgreement
 
 RPC_TIMEOUT_S = 15.0
@@ -83,16 +89,7 @@ def check_federation(rpc: Rpc, agreement: FederationAgreement) -> None:
     code = rpc.request("eth_getCode", address, "latest")
     if code == "0x":
         raise NotDeployedError(f"{rpc.where}: there is no contract at {address} (yet)")
-    reader = FederationReader(rpc, address)
-    try:
-        terms = reader.terms
-        creation = load_artifact("federation").creation_code([terms.to_abi()])
-        # the constructor's result is the code it would put there, with these terms in it
-        expected = rpc.request("eth_call", {"data": "0x" + creation.hex()}, "latest")
-    except (LedgerError, ValueError) as error:
-        raise WrongFederationError(
-            f"{rpc.where}: the contract at {address} is no federation: {error}"
-        ) from error
+    terms, expected = _terms_and_code(rpc, address)
     if code != expected:
         raise WrongFederationError(
             f"{rpc.where}: the contract at {address} is not the federation this version ships"
@@ -107,6 +104,27 @@ def check_federation(rpc: Rpc, agreement: FederationAgreement) -> None:
                 f"{rpc.where}: the contract at {address} was deployed for {what} {found}, "
                 f"federation.json gives {agreed}"
             )
+
+
+def _terms_and_code(rpc: Rpc, address: Address) -> tuple[Terms, str]:
+    """Return a contract's terms, and the code that a federation with these terms has."""
+    reader = FederationReader(rpc, address)
+    try:
+        terms = reader.terms
+        creation = load_artifact("federation").creation_code([terms.to_abi()])
+    except ChainUnavailableError:
+        raise  # it said nothing of the contract: asked again, not given up on
+    except (LedgerError, ValueError) as error:
+        raise _no_federation(rpc, address, error) from error
+    try:
+        # the constructor's result is the code it would put there, with these terms in it
+        return terms, rpc.request("eth_call", {"data": "0x" + creation.hex()}, "latest")
+    except TransactionRevertedError as error:
+        raise _no_federation(rpc, address, error) from error
+
+
+def _no_federation(rpc: Rpc, address: Address, error: Exception) -> WrongFederationError:
+    return WrongFederationError(f"{rpc.where}: the contract at {address} is no federation: {error}")
 
 
 class HistoryGuard:

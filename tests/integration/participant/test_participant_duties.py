@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from participant_bench import message, train_message, write_data
 from safetensors import safe_open
+from web3.providers import BaseProvider
 
 from clients.daemon import chain
 from clients.daemon.answering import Answering
@@ -25,9 +26,10 @@ from clients.journal import FileJournal
 from clients.mods import Participant
 from clients.relay import unpack_reply
 from clients.signer import KeySigner
+from contracts.rpc import Rpc
 from coordinator.adapters.http_store import HttpStore
 from coordinator.core import wire
-from coordinator.core.errors import ChainUnavailableError, ConfigError, StoreError
+from coordinator.core.errors import ChainUnavailableError, ConfigError, LedgerError, StoreError
 from coordinator.core.fixedpoint import dequantise
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.statements import check_presence
@@ -426,6 +428,39 @@ def test_nobody_there(stub):
     stub.http.stop()
     with pytest.raises(ChainUnavailableError):
         chain.connect(f"http://127.0.0.1:{stub.settings.http.port}/rpc", None, stub.agreement)
+
+
+class GoesAway(BaseProvider):
+    """A node that answers so many requests."""
+
+    def __init__(self, inner, answers, error=None):
+        self.inner, self.answers, self.error = inner, answers, error
+
+    def make_request(self, method, params):
+        if not self.answers:
+            if self.error is None:
+                raise ConnectionRefusedError("connection refused")
+            return {"jsonrpc": "2.0", "id": 1, "error": self.error}
+        self.answers -= 1
+        return self.inner.make_request(method, params)
+
+
+ASKED = 5
+"""What the check asks: chain, code, code, terms, the code there should be."""
+
+
+@pytest.mark.parametrize("answers", range(ASKED))
+def test_a_node_that_goes_away_is_no_wrong_federation(stub, answers):
+    inner = stub.federation.rpc.provider
+    with pytest.raises(ChainUnavailableError, match="connection refused"):
+        chain.check_federation(Rpc(GoesAway(inner, answers)), stub.agreement)
+    chain.check_federation(Rpc(GoesAway(inner, ASKED)), stub.agreement)
+
+
+def test_a_node_that_will_not_run_the_constructor_is_no_wrong_federation(stub):
+    busy = GoesAway(stub.federation.rpc.provider, ASKED - 1, {"code": -32005, "message": "busy"})
+    with pytest.raises(LedgerError, match="eth_call refused: busy"):
+        chain.check_federation(Rpc(busy), stub.agreement)
 
 
 # --- settings --------------------------------------------------------------------------------
