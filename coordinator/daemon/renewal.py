@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from coordinator.core.errors import ConfigError
+from coordinator.core.errors import ConfigError, FedproofError
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -16,12 +16,13 @@ class FileWatch:
     files
         They belong together: a key, its certificate, an authority.
     changed
-        Called once for each change.
+        Called once for each change; if it fails, at every step until it does not.
     """
 
     def __init__(self, files: Sequence[Path], changed: Callable[[], None]) -> None:
         self._files, self._changed = list(files), changed
         self._known = self._seen = self._stamp() if files else ()
+        self._failed: FedproofError | None = None
 
     def step(self) -> None:
         """Look; what differs from what is known, and is as it was at the last step, is told.
@@ -31,13 +32,24 @@ class FileWatch:
         ConfigError
             If a file is missing.
         FedproofError
-            Whatever ``changed`` raises; it is called again when the files change again.
+            Whatever ``changed`` raised last, until it has worked or the files are as before.
         """
         now = self._stamp()
         settled, self._seen = now == self._seen, now
-        if settled and now != self._known:
-            self._known = now
+        if settled:
+            self._failed = None
+            if now != self._known:
+                self._tell(now)
+        elif self._failed is not None:
+            raise self._failed
+
+    def _tell(self, now: Stamp) -> None:
+        try:
             self._changed()
+        except FedproofError as error:
+            self._failed = error
+            raise
+        self._known = now
 
     def _stamp(self) -> Stamp:
         return tuple(_stamp_of(file) for file in self._files)

@@ -239,16 +239,17 @@ class CoordinatorService:
             Duty("status", self._show_presence, 1.0),
             Duty("registry", self.engine.sync_nodes, _REGISTRY_EVERY_S),
             Duty("disk", lambda: check_room(self.plan.state), _FILES_EVERY_S),
-            *(Duty("certificates", watch.step, _FILES_EVERY_S) for watch in self._watches()),
+            *(Duty(name, watch.step, _FILES_EVERY_S) for name, watch in self._watches().items()),
         ]
 
-    def _watches(self) -> list[FileWatch]:
+    def _watches(self) -> dict[str, FileWatch]:
+        """Return who looks after certificates, by the name under which each complains."""
         web, plan = self.plan.settings.http, self.plan
         pair = [f for f in (plan.path(web.certificate), plan.path(web.key)) if f is not None]
-        return [
-            FileWatch(pair, lambda: self._http.renew_certificate(*pair)),
-            FileWatch(self._flower.files, self.engine.renew),
-        ]
+        return {
+            "http certificate": FileWatch(pair, lambda: self._http.renew_certificate(*pair)),
+            "superlink certificate": FileWatch(self._flower.files, self.engine.renew),
+        }
 
     def _block_number(self) -> int:
         node = self.chain.node

@@ -33,10 +33,18 @@ class Upkeep:
     ----------
     complain
         Told of a duty's failure, and with an empty text of its next success.
+
+    Raises
+    ------
+    ValueError
+        If two duties have one name: each would take back what the other complained of.
     """
 
     def __init__(self, duties: Sequence[Duty], complain: Callable[[str, str], None]) -> None:
         self._duties, self._complain = list(duties), complain
+        names = [duty.name for duty in self._duties]
+        if len(set(names)) < len(names):
+            raise ValueError(f"duties {sorted(names)}: expected a name of its own for each")
         self._failing: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fedproof-upkeep", daemon=True)

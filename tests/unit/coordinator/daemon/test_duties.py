@@ -229,6 +229,36 @@ def test_renewed_files_are_told_once_and_only_when_they_are_whole(tmp_path: Path
     FileWatch([], lambda: told.append("never")).step()
 
 
+def test_a_renewal_that_fails_stays_a_fault_until_it_works(tmp_path: Path):
+    certificate = tmp_path / "s.crt"
+    certificate.write_text("good")
+    used: list[str] = []
+
+    def use() -> None:
+        if (text := certificate.read_text()) == "bad":
+            raise ConfigError("cannot be used")
+        used.append(text)
+
+    watch, complaints = FileWatch([certificate], use), Complaints()
+    kept = Upkeep([duty := Duty("http certificate", watch.step, 5.0)], complaints)
+    certificate.write_text("bad")
+    for _ in range(4):
+        kept._do(duty)
+    assert complaints.heard == [("http certificate", "cannot be used")] * 3
+    certificate.write_text("better")
+    kept._do(duty)  # still changing: nothing says that it works
+    assert complaints.heard[-1] == ("http certificate", "cannot be used")
+    kept._do(duty)
+    kept._do(duty)
+    assert (complaints.heard[-1], used) == (("http certificate", ""), ["better"])
+
+
+def test_two_duties_of_one_name_are_refused():
+    duties = [Duty("certificates", lambda: None, 1.0) for _ in range(2)]
+    with pytest.raises(ValueError, match="expected a name of its own"):
+        Upkeep(duties, Complaints())
+
+
 def test_every_round_that_becomes_final_is_told_once(
     clock: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ):
