@@ -1,56 +1,94 @@
 """A run's folder: whose it is, who holds it, where its chain is, what was on disk."""
 
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from coordinator.adapters.run_folder import RunFolder
+from coordinator.adapters.run_folder import LOCK, RunFolder
 from coordinator.commands.version import versions
 from coordinator.core.canonical import parse_json
-from coordinator.core.errors import ConfigError, VerificationError
+from coordinator.core.errors import ConfigError, StoreError, VerificationError
 from simulations.chain_setup import SimulatedChain, open_chain
 from simulations.identities import identities_of
 from simulations.schema import Experiment
 
+_CONFIG = "config.json"
+_FORMAT = "fedproof-experiment-"
+
 
 @contextmanager
 def held_folder(folder: RunFolder, experiment: Experiment, *, fresh: bool) -> Iterator[None]:
-    """Lock the folder and make sure that it is this experiment's."""
-    if fresh and folder.root.exists():
-        _delete_run(folder)
-    if folder.root.is_dir() and not _is_run(folder) and any(folder.root.iterdir()):
-        raise ConfigError(f"--out {folder.root}: is not empty and holds no run; choose another")
-    folder.create()
+    """Lock the folder and make sure that it is this experiment's.
+
+    Nothing is deleted in a folder that is not recognised as a run's: neither an earlier run
+    (``fresh``) nor what a killed process left half written.
+    """
+    _check_is_run(folder, fresh=fresh)
+    folder.create()  # refuses if another process is at work in it
     try:
+        if fresh:
+            folder.clear()
+        folder.discard_leftovers()
         config = experiment.canonical_json()
         if not folder.config.exists():
             folder.write(folder.config, config)
-            text = json.dumps(versions(), indent=1, sort_keys=True)
-            folder.write(folder.root / "versions.json", text.encode() + b"\n")
         elif folder.config.read_bytes() != config:
             raise ConfigError(
                 f"--out {folder.root}: holds a run of another configuration (config.json differs);"
                 " choose another folder, or delete it with --fresh"
             )
+        told = folder.root / "versions.json"
+        if not told.exists():
+            text = json.dumps(versions(), indent=1, sort_keys=True)
+            folder.write(told, text.encode() + b"\n")
         yield
     finally:
         folder.release()
 
 
-def _is_run(folder: RunFolder) -> bool:
-    return folder.config.is_file() or (folder.root / ".lock").is_file()
-
-
-def _delete_run(folder: RunFolder) -> None:
-    if any(folder.root.iterdir()) and not _is_run(folder):
+def _check_is_run(folder: RunFolder, *, fresh: bool) -> None:
+    """Refuse a folder with contents that are not a run's; with ``fresh``, not a run's alone."""
+    names = folder.names()
+    if names and not _is_run(folder, names):
+        found = "config.json of something else" if folder.config.exists() else "no config.json"
+        if fresh:
+            raise ConfigError(f"--fresh: {folder.root} holds no run ({found}); it is not deleted")
         raise ConfigError(
-            f"--fresh: {folder.root} holds no run (no config.json); it is not deleted"
+            f"--out {folder.root}: is not empty and holds no run ({found}); choose another"
         )
-    folder.create()  # refuses if another process is at work in it
-    folder.release()
-    shutil.rmtree(folder.root)
+    foreign = folder.foreign()
+    if fresh and foreign:
+        raise ConfigError(
+            f"--fresh: {folder.root} holds more than a run: {', '.join(foreign[:5])}"
+            f"{', ...' if foreign[5:] else ''}; nothing is deleted; move that away first"
+        )
+
+
+def _is_run(folder: RunFolder, names: Sequence[str]) -> bool:
+    """Whether the folder has an experiment's config, or is where one was about to be written.
+
+    A process killed before that leaves no more than the lock, which is empty, and a part of the
+    config under its temporary name.
+    """
+    if _CONFIG in names:
+        return _is_experiment(folder.config)
+    begun = {*names} <= {LOCK, f".tmp-{_CONFIG}"}
+    lock = folder.root / LOCK
+    return begun and lock.is_file() and lock.stat().st_size == 0
+
+
+def _is_experiment(path: Path) -> bool:
+    """Whether a file is a resolved experiment of this version or of another."""
+    try:
+        value = parse_json(path.read_bytes(), str(path))
+    except IsADirectoryError:
+        return False
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    except VerificationError:
+        return False
+    return isinstance(value, dict) and str(value.get("format")).startswith(_FORMAT)
 
 
 @contextmanager

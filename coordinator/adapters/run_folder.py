@@ -6,8 +6,10 @@
 ``versions.json``       versions of Python and of the packages that matter
 ``chain/``              the embedded chain's store
 ``blobs/``              the artifact store
-``rounds/``             the coordinator's notes of each round
+``rounds/ attempts/``   the coordinator's notes of each round, and what it tried in vain
+``pending/``            what was signed and not revealed yet, while the run goes on
 ``metrics.jsonl .csv``  one line a round
+``*.json``              ``contributors`` and ``coordinator``: what became of them
 ``plots/ report.md``    for people
 ``SHA256SUMS``          digest of every file but report and plots, written when complete
 ======================  =====================================================================
@@ -21,6 +23,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -36,8 +39,25 @@ from coordinator.core.errors import (
 from coordinator.core.types import JsonObject, RoundId
 
 CHECKSUMS = "SHA256SUMS"
+LOCK = ".lock"
+FILES = (
+    CHECKSUMS,
+    "config.json",
+    "contributors.json",
+    "coordinator.json",
+    "federation.json",
+    "metrics.csv",
+    "metrics.jsonl",
+    "report.md",
+    "versions.json",
+)
+FOLDERS = ("attempts", "blobs", "chain", "pending", "plots", "rounds")
+"""All that a run ever puts into its folder, beside the lock: nothing else in it is deleted."""
+
+_CONFIG = "config.json"
 _TEMPORARY = ".tmp-"
-_IGNORED = (CHECKSUMS, ".lock", "report.md")
+_TEMPORARIES = tuple(_TEMPORARY + name for name in FILES)
+_IGNORED = (CHECKSUMS, LOCK, "report.md")
 _VIEWS = "plots"
 
 
@@ -52,7 +72,7 @@ class RunFolder:
     @property
     def config(self) -> Path:
         """Path of the resolved config."""
-        return self.root / "config.json"
+        return self.root / _CONFIG
 
     @property
     def federation(self) -> Path:
@@ -80,7 +100,7 @@ class RunFolder:
         return (self.root / CHECKSUMS).is_file()
 
     def create(self) -> None:
-        """Make the folder, take its lock, and remove what a killed process left half written.
+        """Make the folder and take its lock; what lies in it stays.
 
         Raises
         ------
@@ -89,7 +109,7 @@ class RunFolder:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = open(self.root / ".lock", "w")  # noqa: SIM115 - held until release
+            lock = open(self.root / LOCK, "w")  # noqa: SIM115 - held until release
         except OSError as error:
             raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
         try:
@@ -101,8 +121,54 @@ class RunFolder:
                 "another --out"
             ) from error
         self._lock = lock
-        for leftover in self.root.rglob(f"{_TEMPORARY}*"):
-            leftover.unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """Return what lies in the folder, sorted; nothing if there is no folder.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be listed.
+        """
+        try:
+            return sorted(os.listdir(self.root))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
+
+    def foreign(self) -> list[str]:
+        """Return the names of what lies in the folder and no run puts there."""
+        return sorted({*self.names()} - {LOCK, *FILES, *FOLDERS, *_TEMPORARIES})
+
+    def discard_leftovers(self) -> None:
+        """Remove what a killed process left half written; only in a run's folder, and locked."""
+        inside = (p for name in FOLDERS for p in (self.root / name).rglob(f"{_TEMPORARY}*"))
+        for leftover in (*(self.root / name for name in _TEMPORARIES), *inside):
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete all that a run puts into its folder, but the lock; only while it is locked.
+
+        The checksums go first and the config last: killed in between, what is left is a run still,
+        and no finished one.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
+        """
+        between = [n for n in (*FOLDERS, *FILES, *_TEMPORARIES) if n not in (CHECKSUMS, _CONFIG)]
+        for name in (CHECKSUMS, *between, _CONFIG):
+            path = self.root / name
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(f"cannot delete {path}: {error.strerror or error}") from error
 
     def release(self) -> None:
         """Give the lock back."""

@@ -24,7 +24,7 @@ from coordinator.core.types import Address
 from coordinator.settings.participant import load_participant
 from simulations.hospitals.daemons import Daemons, daemon_environment
 from simulations.hospitals.data import HospitalData, load_hospitals
-from simulations.hospitals.founding import Ports, found_hospitals
+from simulations.hospitals.founding import FOUNDING, Ports, found_hospitals, holds_demonstration
 from simulations.hospitals.screen import LiveScreen
 from simulations.hospitals.view import FederationView
 
@@ -158,14 +158,18 @@ class _Show:
 
 
 def _make_room(out: Path, *, fresh: bool) -> None:
+    """Delete an earlier demonstration; its file last, so that a part of one is still one."""
     if not out.exists() or not any(out.iterdir()):
         return
-    ours = (out / "federation.toml").is_file() and (out / "coordinator").is_dir()
-    if not ours:
+    if not holds_demonstration(out):
         raise ConfigError(f"--out {out}: is not empty and holds no demonstration; choose another")
     if not fresh:
         raise ConfigError(f"--out {out}: holds an earlier demonstration; --fresh deletes it first")
-    shutil.rmtree(out)
+    for path in sorted(out.iterdir(), key=lambda entry: entry.name == FOUNDING):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _tell_founded(screen: LiveScreen, data: HospitalData, founded: Founded) -> None:

@@ -2,13 +2,19 @@
 
 import json
 import socket
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from clients.founding.found import Founded, found
+from coordinator.adapters.run_folder import write_atomically
 from simulations.hospitals.data import HospitalData
 
 HOST = "127.0.0.1"
+FOUNDING = "federation.toml"
+_MARK = "# fedproof hospitals: "
+_COORDINATOR = "coordinator"
+_PARTS = (FOUNDING, _COORDINATOR, f".{_COORDINATOR}.unfinished", "logs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ def founding_file(data: HospitalData, rounds: int, ports: Ports, rpc: str = "") 
     )
     people = "".join(f'\n[[participants]]\nname = "{one.name}"\n' for one in data.hospitals)
     return f"""\
-# {data.title}
+{_MARK}{data.title}
 name = "hospitals"
 seed = 3
 
@@ -95,6 +101,17 @@ superlink_port = {ports.superlink}
 {people}"""
 
 
+def holds_demonstration(folder: Path) -> bool:
+    """Whether all that lies in a folder is what a demonstration, whole or not, puts there."""
+    try:
+        text = (folder / FOUNDING).read_text(encoding="utf-8")
+        people = tomllib.loads(text).get("participants", [])
+        names = {*_PARTS, *(str(one["name"]) for one in people)}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        return False
+    return text.startswith(_MARK) and all(path.name in names for path in folder.iterdir())
+
+
 def found_hospitals(
     data: HospitalData, folder: Path, rounds: int, ports: Ports, rpc: str = ""
 ) -> Founded:
@@ -106,9 +123,9 @@ def found_hospitals(
         As :func:`clients.founding.found.found`.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    config = folder / "federation.toml"
-    config.write_text(founding_file(data, rounds, ports, rpc), encoding="utf-8")
-    founded = found(config, folder / "coordinator")
+    config = folder / FOUNDING
+    write_atomically(config, founding_file(data, rounds, ports, rpc).encode())
+    founded = found(config, folder / _COORDINATOR)
     for one in data.hospitals:
         place = folder / one.name
         founded.folder.participant(one.name).rename(place)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from fedproof_command import COMMAND, ROOT, environment, fedproof, start, write_tiny
 
+from coordinator.adapters.run_folder import RunFolder
+
 COMMANDS = [
     ["simulate"],
     ["verify"],
@@ -144,6 +146,11 @@ def test_another_configuration_does_not_mix_into_a_run(finished_run: Path, tmp_p
     refused(
         "simulate", config, "--seed", "9", "--out", copy, status=2, says=["another configuration"]
     )
+    (copy / "thesis.tex").write_text("years of work")
+    refused("simulate", config, "--out", copy, "--fresh", status=2, says=["thesis.tex"])
+    assert (copy / "SHA256SUMS").exists()
+    (copy / "thesis.tex").unlink()
+    assert RunFolder(copy).foreign() == []
     again = fedproof("simulate", config, "--out", copy, "--json")
     assert again.returncode == 0, again.stderr  # the same one is finished: nothing to do
     assert json.loads(again.stdout)["resumed_from"] == 4

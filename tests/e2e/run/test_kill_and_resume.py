@@ -11,6 +11,8 @@ import pytest
 from fedproof_command import fedproof, kill_group, start, write_tiny
 from warm_command import WarmProcess
 
+from coordinator.adapters.run_folder import RunFolder
+
 KILLS, PARTS = 20, 5
 """Kills in all, in so many parts: each is a test of its own, so that they run side by side."""
 KILLS_SEALED = 4
@@ -82,6 +84,7 @@ def test_kills_end_in_the_very_same_blocks(
                 assert _gone(workers_of(process.pid)), "workers outlive a killed simulation"
             finally:
                 kill_group(process)
+        assert RunFolder(run).foreign() == [], "--fresh would not take this for a run"
         resumed = fedproof("simulate", config, "--out", run, "--workers", "1", "--resume")
         assert resumed.returncode == 0, resumed.stderr
         assert outcome(run) == expected

@@ -23,10 +23,32 @@ def test_what_a_killed_process_left_half_written_is_not_part_of_the_run(folder: 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
     folder.create()
+    folder.discard_leftovers()
     folder.write_checksums()
     assert list(folder.check_checksums()) == []
     assert not any(path.exists() for path in half_written)
     assert folder.config.read_bytes() == b"{}"
+
+
+def test_leftovers_elsewhere_are_somebody_elses(folder: RunFolder):
+    others = (folder.root / ".tmp-thesis.tex", folder.root / "mine" / f".tmp-{CHECKSUMS}")
+    for path in others:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"years of work")
+    folder.discard_leftovers()
+    folder.clear()
+    assert [path.read_bytes() for path in others] == [b"years of work"] * 2
+    assert folder.foreign() == [".tmp-thesis.tex", "mine"]
+
+
+def test_clearing_follows_no_link(folder: RunFolder, tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "photo").write_bytes(b"precious")
+    folder.blobs.symlink_to(tmp_path / "disk")
+    folder.write(folder.config, b"{}")
+    folder.clear()
+    assert folder.names() == [".lock"]
+    assert (tmp_path / "disk" / "photo").read_bytes() == b"precious"
 
 
 def test_changed_missing_and_added_files_are_named(folder: RunFolder):

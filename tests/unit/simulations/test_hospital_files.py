@@ -15,7 +15,7 @@ from coordinator.settings.participant import CsvData
 from simulations.data.heart_disease import encode, read_hospital
 from simulations.hospitals.data import HospitalData, data_folder, load_hospitals
 from simulations.hospitals.demo import Demonstration, run_demonstration
-from simulations.hospitals.founding import Ports, founding_file
+from simulations.hospitals.founding import Ports, founding_file, holds_demonstration
 
 DATA = Path(os.environ.get("FEDPROOF_DATA", Path(__file__).parents[4] / "shared" / "data"))
 needs_data = pytest.mark.skipif(
@@ -95,3 +95,22 @@ def test_a_wrong_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not empty and holds no demonstration"):
         run_demonstration(Demonstration(tmp_path / "mine", fresh=True), Console())
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+
+def test_only_what_a_demonstration_made_is_taken_for_one(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    founding = tmp_path / "federation.toml"
+    founding.write_text(founding_file(load_hospitals(None), 7, Ports(1, 2)))
+    assert holds_demonstration(tmp_path)  # killed before anything else was there
+    for name in ("coordinator", "north", "logs", ".coordinator.unfinished"):
+        (tmp_path / name).mkdir()
+    assert holds_demonstration(tmp_path)
+    (tmp_path / "thesis.txt").write_text("precious")
+    assert not holds_demonstration(tmp_path)
+    (tmp_path / "thesis.txt").unlink()
+    # an organisation's own federation: the same names, the keys of its accounts within
+    founding.write_text('name = "hospitals"\n[[participants]]\nname = "north"\n')
+    with pytest.raises(ConfigError, match="is not empty and holds no demonstration"):
+        run_demonstration(Demonstration(tmp_path, fresh=True), Console())
+    assert (tmp_path / "coordinator").is_dir()
