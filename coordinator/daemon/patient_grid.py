@@ -2,14 +2,16 @@
 
 Flower's own ``send_and_receive`` returns when the last node has answered, sleeps three seconds at
 a time, and holds every reply at once. Here replies are handed on one by one, and the chain's clock
-says when the waiting is over. A reply that comes too late is fetched all the same, so that it does
-not lie in the SuperLink for ever, and dropped. Who could not answer for a reason that passes (a
-daemon or a SuperNode that is being started again) is asked again while the round has too few.
+says when the waiting is over. A reply that comes too late is taken off the SuperLink all the same,
+so that it does not lie there for ever, and thrown away. Who could not answer for a reason that
+passes (a daemon or a SuperNode that is being started again) is asked again while the round has too
+few.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import islice
 from typing import Final
 
 import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
@@ -27,6 +29,7 @@ from coordinator.local.logs import fields
 
 _POLL_S: Final = 0.2
 _LATE_EVERY_S: Final = 5.0
+_LATE_AT_ONCE: Final = 256
 _AGAIN_EVERY_S: Final = 3.0
 _PASSING_CODES: Final = frozenset({ErrorCode.NODE_UNAVAILABLE, ErrorCode.CLIENT_APP_CRASHED})
 _PASSING_REASONS: Final = tuple(
@@ -95,7 +98,7 @@ class PatientGrid(Grid):
                     time.sleep(_POLL_S)
             yield from asking.failed.values()
         finally:
-            self._late.update(asking.nodes())
+            self.give_up(asking.nodes())
 
     def _ask_again(self, asking: "_Asking") -> None:
         """Send to those that failed and are connected again, if the round needs them."""
@@ -108,14 +111,23 @@ class PatientGrid(Grid):
         for message in messages:
             _log.info("asked again", extra=fields(node=message.metadata.dst_node_id))
 
+    def give_up(self, messages: Mapping[str, int]) -> None:
+        """Wait for these messages' replies no more; ``messages`` gives the node of each."""
+        self._fetcher.forget(list(messages))
+        self._late.update(messages)
+
     def drop_late(self) -> None:
-        """Fetch and forget replies to messages whose time is up; now and then, not each time."""
+        """Take replies off the grid that are not waited for; now and then, not each time."""
         if not self._late or time.monotonic() < self._late_at:
             return
         self._late_at = time.monotonic() + _LATE_EVERY_S
-        for reply in self._fetcher.fetch(list(self._late)):
-            node = self._late.pop(reply.metadata.reply_to_message_id, None)
-            if reply.has_content():
+        some = list(islice(self._late, _LATE_AT_ONCE))
+        dropped = self._fetcher.drop(some)
+        for number in some:
+            node = self._late.pop(number)
+            if number not in dropped:
+                self._late[number] = node  # behind those that were not asked about now
+            elif dropped[number]:
                 _log.info("a reply came too late", extra=fields(node=node))
 
     def _push(self, messages: Sequence[Message]) -> Sequence[str]:

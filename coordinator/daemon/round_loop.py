@@ -15,26 +15,24 @@ import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 
 # isort: split
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
 from coordinator.adapters.flower_metrics import weighted_means
 from coordinator.adapters.flower_phases import PhaseSettings, RoundPhases
 from coordinator.adapters.flower_records import ModelLayout
-from coordinator.adapters.flower_replies import Addressed, check_reply
 from coordinator.adapters.flower_sampling import NodeSampling
-from coordinator.adapters.flower_statements import read_presence
 from coordinator.core import wire
-from coordinator.core.errors import ContributorError, FedproofError, PhaseError
+from coordinator.core.errors import FedproofError, PhaseError
 from coordinator.core.manifest import Manifest
 from coordinator.core.types import JsonObject, RoundId
-from coordinator.daemon.fetching import Fetcher, fetcher_for
+from coordinator.daemon.fetching import fetcher_for
+from coordinator.daemon.hellos import Hellos
 from coordinator.daemon.patient_grid import PatientGrid
 from coordinator.daemon.remote_driver import RemoteDriver
 from coordinator.local.frames import ChannelError
 from coordinator.ports import RoundOutcome
 
-_HELLO_PATIENCE_S: Final = 60.0
 _EAGER_S: Final = 0.2
 _LONGEST_REST_S: Final = 10.0
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -98,7 +96,7 @@ class RoundLoop:
         self._missing = 0
         self._grid = PatientGrid(grid, self._seconds_left, fetcher, lambda: self._missing == 0)
         self._cohort: list[int] = []
-        self._hellos = Hellos(driver, grid, fetcher)
+        self._hellos = Hellos(driver, grid, fetcher, self._grid.give_up)
         self._failures = 0
         self._not_before = 0.0
 
@@ -225,65 +223,3 @@ def layout_of(manifest: Manifest) -> ModelLayout:
         for spec in manifest.tensors
     }
     return ModelLayout(tuple(floats), {}, floats)
-
-
-class Hellos:
-    """Asks nodes whom they speak for, without waiting for any of them.
-
-    Parameters
-    ----------
-    driver
-        Judges the answers.
-    fetcher
-        Gets them.
-    """
-
-    def __init__(self, driver: RemoteDriver, grid: Grid, fetcher: Fetcher) -> None:
-        self._driver, self._grid, self._fetcher = driver, grid, fetcher
-        self._asked: dict[str, Message] = {}
-        self._until: dict[int, float] = {}
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a node may still answer."""
-        return bool(self._asked)
-
-    def ask(self, nodes: Sequence[int]) -> None:
-        """Ask nodes that have not been asked within the last minute."""
-        now = time.monotonic()
-        self._until = {n: t for n, t in self._until.items() if t > now}
-        new = [n for n in nodes if n not in self._until]
-        if not new:
-            return
-        content = RecordDict({wire.HELLO: ConfigRecord({"version": wire.WIRE_VERSION})})
-        messages = [Message(content, n, MessageType.QUERY, group_id="hello") for n in new]
-        pushed = list(self._grid.push_messages(messages))
-        for message_id, message in zip(pushed, messages, strict=False):
-            self._until[message.metadata.dst_node_id] = now + _HELLO_PATIENCE_S
-            if message_id:
-                self._asked[message_id] = message
-
-    def take(self) -> None:
-        """Hand on what has come."""
-        if not self._asked:
-            return
-        addressed = Addressed.of(self._asked.values(), MessageType.QUERY)
-        for reply in self._fetcher.fetch(list(self._asked)):
-            asked = self._asked.pop(reply.metadata.reply_to_message_id, None)
-            if asked is None:
-                continue
-            node = asked.metadata.dst_node_id
-            try:
-                content = check_reply(reply, addressed)
-                self._driver.greet(read_presence(content, node))
-                self._until.pop(node, None)
-            except ContributorError as error:
-                _log.warning("node %d: %s", node, error)
-        self._give_up_old()
-
-    def _give_up_old(self) -> None:
-        self._asked = {
-            message_id: message
-            for message_id, message in self._asked.items()
-            if message.metadata.dst_node_id in self._until
-        }

@@ -1,5 +1,6 @@
 """Replies fetched object by object: none waited for, none trusted, none lost."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,10 @@ from flwr.supercore.inflatable.inflatable_object import (
 
 from coordinator.adapters.flower_replies import Addressed, check_reply
 from coordinator.core.errors import ContributorError
+from coordinator.daemon import hellos
 from coordinator.daemon.fetching import ObjectwiseReplies
+from coordinator.daemon.hellos import AGAIN_S, PATIENCE_S, Hellos
+from coordinator.daemon.patient_grid import PatientGrid
 from simulations.engines.process_identity import identify_process
 
 
@@ -154,3 +158,120 @@ def test_one_that_says_it_answers_another_message_is_refused():
     link.announced["m2"] = (proto, tree)
     (reply,) = replies.fetch(["m2"])
     assert code_of(reply, "m2") == "unreadable"
+
+
+def kept_bytes(replies: ObjectwiseReplies) -> int:
+    return sum(len(c) for one in replies._announced.values() for c in (one.contents or {}).values())
+
+
+def test_one_that_is_too_large_is_an_error_reply_before_all_of_it_is_fetched():
+    link = SuperLink()
+    replies = ObjectwiseReplies(link)
+    names = link.announce("m1", 2.5)
+    link.upload(*names[:-1])
+    first = len(link.waiting[names[0]])
+    assert list(replies.fetch(["m1"], first)) != []
+    assert link.pulls == 2
+    link.announce("m2", 3.5)
+    link.upload()
+    (reply,) = replies.fetch(["m2"], 100)
+    assert code_of(reply, "m2") == "too-large"
+    assert re.search(r"\d+ bytes or more, at most 100", reply.error.reason)
+    assert len(link.confirmed) == 2  # the SuperLink need not keep them either
+    assert replies._announced == {}
+    link.announce("m3", 4.5)
+    link.upload()
+    (reply,) = replies.fetch(["m3"], 10_000)
+    assert not reply.has_error()
+
+
+def test_of_one_that_is_forgotten_nothing_is_kept_and_its_upload_is_not_cut_short():
+    link = SuperLink()
+    replies = ObjectwiseReplies(link)
+    names = link.announce("m1", 2.5)
+    link.upload(*names[:-1])
+    assert list(replies.fetch(["m1"])) == []
+    assert kept_bytes(replies) > 0
+    replies.forget(["m1", "m9"])
+    assert kept_bytes(replies) == 0
+    assert replies.drop(["m1", "m9"]) == {}
+    assert link.confirmed == []
+    link.upload()
+    assert replies.drop(["m1", "m9"]) == {"m1": True}
+    assert len(link.confirmed) == 1
+    assert replies._announced == {}
+
+
+def test_one_that_is_forgotten_and_never_uploaded_is_dropped_when_its_upload_expired():
+    link = SuperLink()
+    replies = ObjectwiseReplies(link)
+    link.announce("m1", 2.5)
+    assert replies.drop(["m1"]) == {}
+    link.objects.clear()
+    assert replies.drop(["m1"]) == {"m1": True}
+    assert replies._announced == {}
+
+
+class Stranger:
+    """A registered node that answers every hello with all but the last object of a model."""
+
+    def __init__(self, link: SuperLink) -> None:
+        self.link, self.asked = link, 0
+
+    def push_messages(self, messages):
+        for message in messages:
+            self.asked += 1
+            number = f"h{self.asked}"
+            vars(message.metadata)["_message_id"] = number
+            names = self.link.announce(number, float(self.asked))
+            self.link.upload(*names[:-1])
+            yield number
+
+
+def test_a_node_that_never_greets_costs_no_memory_however_often_it_is_asked(monkeypatch):
+    link, clock, given_up = SuperLink(), SimpleNamespace(now=0.0), {}
+    monkeypatch.setattr(hellos, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    replies = ObjectwiseReplies(link)
+
+    def give_up(messages):
+        replies.forget(list(messages))
+        given_up.update(messages)
+
+    asking = Hellos(None, stranger := Stranger(link), replies, give_up)
+    kept = []
+    for _ in range(30):
+        asking.ask([5])
+        asking.take()
+        kept.append(sum(bool(one.contents) for one in replies._announced.values()))
+        clock.now += AGAIN_S
+    assert stranger.asked == 30
+    assert max(kept) == kept[-1] == 1 + PATIENCE_S // AGAIN_S
+    assert given_up == {f"h{n}": 5 for n in range(1, 31 - kept[-1])}
+    link.objects.clear()  # the SuperLink gives an upload up after three minutes
+    assert replies.drop(list(given_up)) == dict.fromkeys(given_up, True)
+    asking.take()
+    assert (replies._announced, asking.waiting) == ({}, False)
+
+
+def test_a_hello_answered_with_a_model_is_refused(monkeypatch, caplog):
+    link = SuperLink()
+    replies = ObjectwiseReplies(link)
+    monkeypatch.setattr(hellos, "ANSWER_BYTES", 50)
+    asking = Hellos(None, Stranger(link), replies, lambda messages: None)
+    asking.ask([5])
+    asking.take()
+    assert "node 5: reply: too-large: " in caplog.text
+    assert (replies._announced, asking.waiting) == ({}, False)
+
+
+def test_of_an_update_that_is_not_whole_when_its_round_ends_nothing_is_kept():
+    link = SuperLink()
+    replies, node = ObjectwiseReplies(link), Stranger(link)
+    grid = PatientGrid(node, lambda: 0.0, replies)
+    assert list(grid.send_and_receive([Message(RecordDict(), 5, "train")])) == []
+    assert node.asked == 1
+    assert list(replies._announced) == ["h1"]
+    assert kept_bytes(replies) == 0
+    link.upload()
+    grid.drop_late()
+    assert (replies._announced, len(link.confirmed)) == ({}, 1)
