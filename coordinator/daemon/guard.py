@@ -37,7 +37,7 @@ _RUNTIME: Final = "/v1/runtime/"
 _CONTROL: Final = "/v1/control/"
 _PUSH_OBJECT: Final = "/v1/fleet/push-object"
 _PUSH_MESSAGES: Final = "/v1/fleet/push-messages"
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 ARRAY_CHUNK_BYTES: Final = 5 << 20
 """What Flower cuts arrays into (``FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE``)."""
 
@@ -109,7 +109,7 @@ class Guard:
         self._app = app
         self._limits = limits
         self._secret = control_secret.encode()
-        self._local = _LOOPBACK | own_hosts
+        self._local = LOOPBACK | own_hosts
         self._is_known_node = is_known_node
         self._count_objects = count_objects
         self._turns: dict[bytes, _Turns] = defaultdict(lambda: _Turns(limits.calls_at_once))

@@ -1,18 +1,19 @@
 """Flower's SuperLink with our guard before it: ``python -m coordinator.daemon.superlink FILE ...``.
 
 ``FILE`` holds the guard's settings as JSON; what follows are ``flower-superlink``'s own arguments.
-Flower's application is untouched: it is wrapped where it is handed to the HTTP server, whose own
-limits are set there too.
+Flower's application is untouched: it is wrapped where it is handed to the HTTP server. That is the
+one of the coordinator's HTTP port, so that nobody can hold its connections for nothing.
 """
 
 import ipaddress
 import json
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 
@@ -24,16 +25,28 @@ from flwr.superlink.routers.fleet import node_auth
 from google.protobuf.message import DecodeError
 from starlette.concurrency import run_in_threadpool
 
-from coordinator.daemon.guard import NODE_KEY_HEADER, App, Guard, GuardLimits
+from coordinator.core.errors import ConfigError
+from coordinator.daemon.guard import LOOPBACK, NODE_KEY_HEADER, App, Guard, GuardLimits
 from coordinator.daemon.node_headers import is_signed
+from coordinator.http.limits import HttpLimits
+from coordinator.http.listener import FairListener
+from coordinator.http.protocol import guarded_protocol
 from coordinator.http.tls import LoggedHandshake
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIApplication
 
 CLOCK_TOLERANCE_S: Final = 7_200
 """How far a node's clock may be off. What Flower's nodes sign is a time and nothing else, inside
 TLS, so a longer window opens nothing; with Flower's five minutes a clock an hour off locks out."""
 _STOP_S: Final = 3
-_KEEP_ALIVE_S: Final = 120
-_CONNECTIONS: Final = 2_000
+LIMITS: Final = HttpLimits(
+    connections_per_client=128,  # some SuperNodes behind one address, a dozen connections each
+    connections=2_000,
+    header_s=30.0,
+    write_s=600.0,  # an object of 5 MiB is one answer: also over a line of 100 kbit/s
+    keep_alive_s=120,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +83,66 @@ class _Server:
 
     def run(self, app: Any, host: str, port: int, **options: Any) -> None:
         """Serve Flower's application behind the guard."""
-        kept = {k: options[k] for k in ("log_config", "ssl_keyfile", "ssl_certfile")}
-        config = uvicorn.Config(
-            guarded(app, self._settings, host),
-            host=host,
-            port=port,
-            **kept,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            ws="none",
-            limit_concurrency=_CONNECTIONS,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_STOP_S,
-        )
-        config.load()
-        if config.ssl is not None:
-            config.ssl.sslobject_class = LoggedHandshake
-        server = uvicorn.Server(config)
-        server.run()
+        tls = {k: options[k] for k in ("log_config", "ssl_keyfile", "ssl_certfile")}
+        try:
+            listener = fair_listener(host, port, LIMITS)
+        except ConfigError as error:
+            raise SystemExit(str(error)) from error
+        server = server_of(guarded(app, self._settings, host), LIMITS, **tls)
+        server.run([listener])
         if not server.started:
             raise SystemExit(1)
+
+
+def fair_listener(host: str, port: int, limits: HttpLimits) -> FairListener:
+    """Return a socket of which each address but this host's own has a share.
+
+    It is bound and does not listen: that is left to the server, so that whoever can connect knows
+    that the SuperLink has started.
+
+    Raises
+    ------
+    ConfigError
+        If the port is taken, or the address is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConfigError(f"{host}:{port}: cannot listen there: {error.strerror}") from error
+    return FairListener(bound, limits, LOOPBACK | own_hosts(host))
+
+
+def server_of(app: App, limits: HttpLimits, **options: Any) -> uvicorn.Server:
+    """Return a server that waits for nobody longer than the limits say.
+
+    It has no limit of its own for all connections together, which would be one for our own
+    ServerApp too: the listener bounds those of others.
+    """
+    config = uvicorn.Config(
+        cast("ASGIApplication", app),
+        **options,
+        loop="asyncio",  # the listener is in Python
+        http=guarded_protocol(limits),
+        ws="none",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=limits.keep_alive_s,
+        timeout_graceful_shutdown=_STOP_S,
+    )
+    config.load()
+    if config.ssl is not None:
+        config.ssl.sslobject_class = LoggedHandshake
+    return uvicorn.Server(config)
+
+
+def own_hosts(host: str) -> frozenset[str]:
+    """Return the addresses under which this host's own processes come, besides loopback."""
+    return frozenset() if ipaddress.ip_address(host).is_unspecified else frozenset({host})
 
 
 def guarded(app: Any, settings: GuardFile, host: str) -> Guard:
@@ -100,7 +152,7 @@ def guarded(app: Any, settings: GuardFile, host: str) -> Guard:
         served,
         GuardLimits.of_model(settings.vector_bytes),
         settings.control_secret,
-        frozenset() if ipaddress.ip_address(host).is_unspecified else frozenset({host}),
+        own_hosts(host),
         _registered(app) if settings.registered_only else None,
         count_objects,
     )

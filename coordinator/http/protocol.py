@@ -1,53 +1,40 @@
 """HTTP/1.1 connections that cannot be kept busy for free.
 
 uvicorn bounds idle time between requests only. Here headers must arrive in time, an answer must
-be taken in time, a body that nobody reads ends the connection, and one address may hold only so
-many of them.
+be taken in time, and a body that nobody reads ends the connection. How many connections one address
+may hold is the listener's to say (``listener``).
 """
 
 import asyncio
 import logging
-from collections import Counter
 from typing import Any, ClassVar, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from coordinator.http.limits import HttpLimits
+from coordinator.http.listener import Seldom
 
 _LOGGER = logging.getLogger(__name__)
 
 
 class GuardedProtocol(H11Protocol):
-    """One connection; made by :func:`guarded_protocol`, which fills in limits and counts."""
+    """One connection; made by :func:`guarded_protocol`, which fills in the limits."""
 
     limits: ClassVar[HttpLimits]
-    open_connections: ClassVar[Counter[str]]
+    seldom: ClassVar[Seldom]
 
     _header_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
-    _counted = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, unless its address has too many already."""
+        """Take the connection."""
         super().connection_made(transport)
-        peer = self.client[0] if self.client else "unknown"
-        if self.open_connections[peer] >= self.limits.connections_per_client:
-            _LOGGER.warning("%s: more than %d connections", peer, self.open_connections[peer])
-            transport.abort()
-            return
-        self._counted = peer
-        self.open_connections[peer] += 1
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timers()
-        if self._counted:
-            self.open_connections[self._counted] -= 1
-            if not self.open_connections[self._counted]:
-                del self.open_connections[self._counted]
-            self._counted = ""
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -94,7 +81,9 @@ class GuardedProtocol(H11Protocol):
             self._header_timer = self.loop.call_later(wait_s, self._late, "sending headers")
 
     def _late(self, what: str) -> None:
-        _LOGGER.warning("%s: too slow in %s; closed", self._counted, what)
+        peer = self.client[0] if self.client else "unknown"
+        if self.seldom.is_news(peer, what):
+            _LOGGER.warning("%s: too slow in %s; closed", peer, what)
         self.transport.abort()
 
     def _stop_timers(self) -> None:
@@ -105,6 +94,6 @@ class GuardedProtocol(H11Protocol):
 
 
 def guarded_protocol(limits: HttpLimits) -> type[GuardedProtocol]:
-    """Return the protocol class of one server, with its own count of connections."""
-    fields: dict[str, Any] = {"limits": limits, "open_connections": Counter()}
+    """Return the protocol class of one server."""
+    fields: dict[str, Any] = {"limits": limits, "seldom": Seldom()}
     return cast("type[GuardedProtocol]", type("Guarded", (GuardedProtocol,), fields))

@@ -12,6 +12,7 @@ from contracts.chain.serving import STOP_S, ServerHandle, is_loopback, listen, u
 from coordinator.core.errors import ConfigError
 from coordinator.http.app import make_app
 from coordinator.http.face import HttpFace
+from coordinator.http.listener import FairListener
 from coordinator.http.protocol import guarded_protocol
 from coordinator.http.tls import certificate_end, load_certificate, server_context
 
@@ -79,8 +80,8 @@ def serve_http(
     own = [] if host in _ANY else [f"[{host}]" if ":" in host else host]
     face = replace(face, allowed_hosts=[*face.allowed_hosts, *own])
     app = make_app(face, certificate_end_s=end_s)
-    listener = listen(host, port)
     limits = face.limits
+    listener = FairListener(listen(host, port), limits)
     config = uvicorn.Config(
         app,
         loop="asyncio",

@@ -1,0 +1,140 @@
+"""A listening socket of which one address can take only a share.
+
+Connections are counted when they are accepted: before TLS, whose handshake a stranger may leave
+unfinished for a minute, and before any limit of the HTTP server.
+"""
+
+import ipaddress
+import logging
+import resource
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from coordinator.http.limits import HttpLimits
+
+QUIET_S: Final = 10.0
+"""How long the same is not said again of the same address."""
+_MOST_PEERS: Final = 256
+_OWN_FILES: Final = 512
+"""Open files that a service needs besides its connections."""
+_LOGGER = logging.getLogger(__name__)
+
+
+class Seldom:
+    """Says of each peer, once in a while, what may be said; of too many peers nothing.
+
+    Parameters
+    ----------
+    monotonic
+        A clock in seconds that never goes back.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._quiet_until: dict[tuple[str, str], float] = {}
+
+    def is_news(self, peer: str, what: str) -> bool:
+        """Return whether to say this now: whoever may connect could fill the disk with it."""
+        now = self._monotonic()
+        if self._quiet_until.get((peer, what), 0.0) > now:
+            return False
+        self._quiet_until = {key: t for key, t in self._quiet_until.items() if t > now}
+        if len(self._quiet_until) >= _MOST_PEERS:
+            return False
+        self._quiet_until[peer, what] = now + QUIET_S
+        return True
+
+
+class FairListener(socket.socket):
+    """A listening socket that closes at once what is more than an address's share.
+
+    For asyncio, which accepts by :meth:`accept`.
+
+    Parameters
+    ----------
+    listening
+        Taken over.
+    limits
+        ``connections_per_client`` and ``connections``.
+    own
+        Addresses that are neither counted nor refused.
+    """
+
+    def __init__(
+        self, listening: socket.socket, limits: HttpLimits, own: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(fileno=listening.detach())
+        self._limits, self._own = limits, own
+        self._most = room_for(limits.connections)
+        self._open: Counter[str] = Counter()
+        self._seldom = Seldom()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take the next connection.
+
+        Raises
+        ------
+        ConnectionAbortedError
+            If it was one too many, and is closed.
+        """
+        taken, address = super().accept()
+        peer = _plain(str(address[0]))
+        if peer in self._own:
+            return taken, address
+        most = self._limits.connections_per_client
+        if self._open[peer] >= most:
+            self._refuse(taken, peer, f"more than {most} connections")
+        if self._open.total() >= self._most:
+            self._refuse(taken, peer, f"{self._most} connections are open")
+        return _Counted(taken, peer, self._open), address
+
+    def _refuse(self, taken: socket.socket, peer: str, why: str) -> None:
+        taken.close()
+        if not self._open[peer]:
+            del self._open[peer]
+        if self._seldom.is_news(peer, why):
+            _LOGGER.warning("%s: refused: %s", peer, why)
+        raise ConnectionAbortedError(why)
+
+
+class _Counted(socket.socket):
+    """A connection that counts until it is closed."""
+
+    def __init__(self, taken: socket.socket, peer: str, count: Counter[str]) -> None:
+        super().__init__(fileno=taken.detach())
+        self._peer, self._count = peer, count
+        count[peer] += 1
+        self._counts = True
+
+    def close(self) -> None:
+        """Close it."""
+        if self._counts:
+            self._counts = False
+            self._count[self._peer] -= 1
+            if not self._count[self._peer]:
+                del self._count[self._peer]
+        super().close()
+
+
+def room_for(connections: int) -> int:
+    """Let this process open so many connections if the system permits; return how many it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    return max(soft - _OWN_FILES, soft // 2)
+
+
+def _plain(address: str) -> str:
+    """Return an IPv4 address that an IPv6 socket shows as its own kind as what it is."""
+    try:
+        mapped = ipaddress.IPv6Address(address).ipv4_mapped
+    except ValueError:
+        return address
+    return str(mapped or address)
