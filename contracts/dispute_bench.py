@@ -177,7 +177,7 @@ class DisputeBench:
         scores = [ScoreLeaf(RoundId(1), e.leaf.contributor, e.leaf.examples) for e in entries]
         total_score = sum(leaf.score for leaf in scores)
         names = [Address(a.address) for a in (*self._members, self._idle)]
-        rewards = [RewardLeaf(who, Wei(1)) for who in sorted(names, key=address_bytes)]
+        rewards = [RewardLeaf(who, Wei(1)) for who in names]
         idle = [leaf.contributor for leaf in rewards].index(names[-1])
         self.places |= {"idle reward": idle, "reward": 1 if idle == 0 else 0}
         self.places["outsider"] = len(rewards)

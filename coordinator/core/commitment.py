@@ -169,12 +169,15 @@ def scores_tree(leaves: Sequence[ScoreLeaf]) -> StandardTree:
 def rewards_tree(leaves: Sequence[RewardLeaf]) -> StandardTree:
     """Return the tree over what every member has earned; without members its root is zero.
 
+    The leaves are in order of joining: the contract knows a member's place in that order, and so
+    the depth that its leaf must have.
+
     Raises
     ------
     VerificationError
-        If the leaves are not in order of address without repeats.
+        If a member is there twice.
     """
-    _check_order("rewards", [leaf.contributor for leaf in leaves])
+    _check_once([leaf.contributor for leaf in leaves])
     return StandardTree([reward_leaf_hash(leaf) for leaf in leaves])
 
 
@@ -257,6 +260,15 @@ def metrics_hash(metrics: Mapping[str, Any]) -> bytes:
         raise MalformedUpdateError(
             f"metrics: {error}", code="bad-metrics", expected="canonical JSON"
         ) from error
+
+
+def _check_once(members: Sequence[Address]) -> None:
+    seen: set[bytes] = set()
+    for member in members:
+        word = address_word(member, "member")
+        if word in seen:
+            raise VerificationError(f"rewards tree: {member} appears twice, expected once")
+        seen.add(word)
 
 
 def _check_order(tree: str, addresses: Iterable[Address]) -> None:

@@ -145,7 +145,7 @@ def score_leaves(document: JsonObject) -> list[ScoreLeaf]:
 
 
 def rewards_document(leaves: Sequence[RewardLeaf]) -> JsonObject:
-    """Return the document of cumulative rewards, in order of address."""
+    """Return the document of cumulative rewards, in order of joining."""
     return {"rewards": [[leaf.contributor, str(leaf.cumulative_wei)] for leaf in leaves]}
 
 

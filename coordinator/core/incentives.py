@@ -6,10 +6,9 @@ Every division rounds down and the rest has a named destination. Not handled: ho
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from coordinator.core.errors import AggregationError
-from coordinator.core.types import Address, RewardLeaf, Wei, address_bytes
+from coordinator.core.types import Address, RewardLeaf, Wei
 
 BPS_TOTAL = 10_000
 """Basis points of a whole."""
@@ -83,18 +82,18 @@ def accumulate(
     previous
         Cumulative wei of the round below; an address that joined since is absent.
     members
-        Everyone registered when the round opened, in ascending order of address.
+        Everyone registered when the round opened, in order of joining.
     shares
         This round's shares; an address without one earned nothing.
 
     Returns
     -------
-    One leaf for each member, in order of address.
+    One leaf for each member, in order of joining.
 
     Raises
     ------
     AggregationError
-        If the members are out of order or repeated, someone who is owed is not a member, or an
+        If a member is repeated, someone who is owed is not a member, or an
         amount is negative or no integer.
 
     Examples
@@ -103,13 +102,9 @@ def accumulate(
     >>> [leaf.cumulative_wei for leaf in accumulate({a: Wei(5)}, [a, b], {b: Wei(3), a: Wei(1)})]
     [6, 3]
     """
-    for earlier, later in pairwise(members):
-        if address_bytes(earlier) >= address_bytes(later):
-            raise AggregationError(
-                f"rewards: member {later} comes after {earlier}, "
-                "expected each member once, in ascending order"
-            )
     known = set(members)
+    if len(known) != len(members):
+        raise AggregationError("rewards: a member appears twice, expected each once")
     for place, amounts in (("previous rewards", previous), ("shares", shares)):
         for address, amount in amounts.items():
             _check_amount(f"{place} of {address}", amount)

@@ -79,6 +79,17 @@ class StandardTree:
         return tuple(siblings)
 
 
+def depth_of(index: int, size: int) -> int:
+    """Return how many siblings leaf ``index`` of ``size`` has.
+
+    Examples
+    --------
+    >>> [depth_of(i, 5) for i in range(5)]
+    [3, 3, 2, 2, 2]
+    """
+    return (2 * size - 1 - index).bit_length() - 1
+
+
 def root_from_proof(leaf: bytes, proof: Sequence[bytes]) -> bytes:
     """Return the root that a leaf hash and its siblings lead to.
 

@@ -7,7 +7,7 @@ from coordinator.core.documents import name_of, rewards_document, scores_documen
 from coordinator.core.errors import TransactionRevertedError
 from coordinator.core.incentives import accumulate, split_budget
 from coordinator.core.round_result import RoundInput, score_leaves_of
-from coordinator.core.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei, address_bytes
+from coordinator.core.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei
 from coordinator.ports import ArtifactStore, ChainRound, Ledger, Scorer
 from coordinator.service.archive import RoundArchive
 from coordinator.service.plan import FederationPlan
@@ -15,7 +15,7 @@ from coordinator.service.plan import FederationPlan
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What settles a round: scores and cumulative rewards in order of address, and the payment."""
+    """What settles a round: scores by address, cumulative rewards by joining, and the payment."""
 
     scores: list[ScoreLeaf]
     rewards: list[RewardLeaf]
@@ -96,7 +96,7 @@ class Settler:
         split = split_budget(
             chain_round.budget_wei, {leaf.contributor: leaf.score for leaf in leaves}
         )
-        members = sorted(self._ledger.members(chain_round.member_count), key=address_bytes)
+        members = self._ledger.members(chain_round.member_count)
         rewards = accumulate(self._earned_before(chain_round.parent), members, split.shares)
         return Settlement(leaves, rewards, split.paid_wei)
 

@@ -9,7 +9,7 @@ from coordinator.core.documents import score_leaves as read_score_leaves
 from coordinator.core.errors import FedproofError, StoreError
 from coordinator.core.incentives import accumulate, split_budget
 from coordinator.core.round_result import PreviousRound, RoundInput, score_leaves_of
-from coordinator.core.types import Address, Int32Vector, Rule, Wei, address_bytes
+from coordinator.core.types import Address, Int32Vector, Rule, Wei
 from coordinator.ports import ArtifactStore, ChainRound, Ledger, Scorer
 
 ScorerFor = Callable[[Rule], Scorer]
@@ -68,7 +68,7 @@ class SettlementAuditor:
         cumulative = {} if not found.parent else (below.cumulative if below else None)
         if cumulative is None:
             return self.cumulative(found)
-        members = sorted(self._ledger.members(found.member_count), key=address_bytes)
+        members = self._ledger.members(found.member_count)
         rewards = accumulate(cumulative, members, shares.shares)
         root = rewards_tree(rewards).root
         if root != found.rewards_root:

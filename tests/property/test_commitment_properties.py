@@ -23,7 +23,7 @@ from coordinator.core.parameter_tree import (
     verify_chunk,
 )
 from coordinator.core.signing import checksum_address, sign_update, verify_signature
-from coordinator.core.standard_tree import verify
+from coordinator.core.standard_tree import depth_of, verify
 from coordinator.core.types import (
     ContributorLeaf,
     RewardLeaf,
@@ -136,12 +136,20 @@ def test_contributors_tree(drawn, data):
             verify(tree.root, forged, tree.proof(i))
 
 
+@given(st.integers(1, 10_000))
+def test_the_places_of_all_members_leave_no_room_for_another_leaf(members):
+    """Kraft's sum is one: no leaf can be added to a binary tree with leaves that deep."""
+    deepest = depth_of(0, members)
+    assert sum(2 ** (deepest - depth_of(i, members)) for i in range(members)) == 2**deepest
+
+
 @given(st.dictionaries(addresses, st.integers(0, 2**256 - 1), min_size=1, max_size=20))
 def test_rewards_tree(amounts):
-    leaves = [RewardLeaf(who, amounts[who]) for who in sorted(amounts, key=address_bytes)]
+    leaves = [RewardLeaf(who, amounts[who]) for who in amounts]
     tree = rewards_tree(leaves)
     for index, leaf in enumerate(leaves):
         verify(tree.root, reward_leaf_hash(leaf), tree.proof(index))
+        assert len(tree.proof(index)) == depth_of(index, len(leaves))
         other = reward_leaf_hash(replace(leaf, cumulative_wei=leaf.cumulative_wei ^ 1))
         with pytest.raises(VerificationError):
             verify(tree.root, other, tree.proof(index))

@@ -17,7 +17,7 @@ from coordinator.core.incentives import accumulate, slash_amount, split_budget
 from coordinator.core.manifest import Manifest, TensorSpec
 from coordinator.core.norms import squared_norm
 from coordinator.core.signing import checksum_address
-from coordinator.core.types import WEIGHT_TOTAL, address_bytes
+from coordinator.core.types import WEIGHT_TOTAL
 from coordinator.core.weights import apportion
 
 int32s = st.integers(-(2**31), 2**31 - 1)
@@ -123,7 +123,7 @@ def test_a_budget_is_paid_out_exactly_and_never_exceeded(budget, scores):
 
 @given(st.dictionaries(addresses, st.tuples(wei, wei), max_size=20))
 def test_accumulated_rewards_keep_every_wei(amounts):
-    members = sorted(amounts, key=address_bytes)
+    members = list(amounts)
     earned = {who: amounts[who][0] for who in members}
     shares = {who: amounts[who][1] for who in members}
     leaves = accumulate(earned, members, shares)

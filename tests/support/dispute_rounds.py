@@ -212,7 +212,6 @@ def honest_draft(
     ]
     split = split_budget(Wei(budget), {leaf.contributor: leaf.score for leaf in scores})
     previous = {leaf.contributor: leaf.cumulative_wei for leaf in parent_rewards}
-    ordered = sorted(everyone, key=address_bytes)
     total_examples, total_stake = totals(entries, rule)
     return Draft(
         number=number,
@@ -229,7 +228,7 @@ def honest_draft(
         budget=budget,
         scores=scores,
         total_score=sum(leaf.score for leaf in scores),
-        rewards=accumulate(previous, ordered, split.shares),
+        rewards=accumulate(previous, everyone, split.shares),
         paid=split.paid_wei,
         parent_member_count=len(parent_members),
         parent_rewards=list(parent_rewards),

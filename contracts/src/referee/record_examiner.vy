@@ -710,10 +710,32 @@ def answer_reward(
     id: uint256, cumulative: uint256, proof: DynArray[bytes32, merkle.MAX_DEPTH]
 ) -> facts.Verdict:
     """
-    @notice The demanded rewards of a member.
-    @dev Anyone, through the referee's answer. Reverts as any wrong proof.
+    @notice The demanded rewards of a member, in the member's place in the tree.
+    @dev Anyone, through the referee's answer. With one leaf for each member, as deep as its place
+         says, a tree has no room for another (Kraft's inequality): answers to all leave none that
+         nobody has seen. Reverts "dispute: wrong place", or as any wrong proof.
     """
     case: facts.Case = facts._case(id, facts.REWARD)
     account: address = staticcall facts.FEDERATION.member(case.index)
     self._require_reward(case.round, account, cumulative, proof)
+    opening: rounds.Opening = staticcall facts.FEDERATION.opening(case.round)
+    depth: uint256 = self._depth(case.index - 1, opening.member_count)
+    assert len(proof) == depth, "dispute: wrong place"
     return facts._answer(id)
+
+
+@internal
+@pure
+def _depth(place: uint256, size: uint256) -> uint256:
+    """
+    @dev How many siblings a leaf has in OpenZeppelin's layout: leaf i of n is node 2n - 2 - i, the
+         parent of node i is (i - 1) // 2, and the root is node 0. Counted from 1 here.
+    """
+    node: uint256 = 2 * size - 1 - place
+    depth: uint256 = 0
+    for _: uint256 in range(merkle.MAX_DEPTH):
+        if node <= 1:
+            break
+        node //= 2
+        depth += 1
+    return depth

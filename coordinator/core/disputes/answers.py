@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from coordinator.core.disputes import moves
 from coordinator.core.disputes.columns import Column, payments_column, totals_column
 from coordinator.core.disputes.moves import Evidence, leaf_words, rule_words, score_and_proof
+from coordinator.core.disputes.places import reward_positions
 from coordinator.core.disputes.records import CaseKind, DisputedRound
 from coordinator.core.types import RoundId
 
@@ -95,7 +96,8 @@ def _data(round_: DisputedRound, case: OpenCase) -> Evidence:
 
 
 def _reward(round_: DisputedRound, case: OpenCase) -> Evidence:
-    member = round_.members[case.index - 1]
-    at = moves.position_of(round_.known_rewards, member)
+    at = reward_positions(round_).get(case.index)
+    if at is None:
+        raise ValueError(f"member {case.index} has no leaf in its place")
     cumulative = round_.known_rewards[at].cumulative_wei
     return Evidence("answer_reward", (case.case_id, cumulative, round_.rewards_tree.proof(at)))

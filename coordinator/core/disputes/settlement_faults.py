@@ -6,6 +6,7 @@ from itertools import combinations
 
 from coordinator.core.disputes.columns import share_of
 from coordinator.core.disputes.fault import EXAMPLES_SCORING, Fault, FaultKind
+from coordinator.core.disputes.places import reward_positions
 from coordinator.core.disputes.records import DisputedRound
 from coordinator.core.rules import capped_examples
 from coordinator.core.types import Address, ScoreLeaf
@@ -114,10 +115,10 @@ def reward_faults(round_: DisputedRound) -> Iterator[Fault]:
         if expected is not None and leaf.cumulative_wei != expected:
             detail = f"{leaf.contributor} has {leaf.cumulative_wei} wei, expected {expected}"
             yield Fault(FaultKind.REWARD, detail, at)
-    present = {leaf.contributor for leaf in leaves}
+    placed = reward_positions(round_)
     for number, member in enumerate(round_.members[: round_.committed.member_count], 1):
-        if member not in present:
-            yield Fault(FaultKind.REWARD_WITHHELD, f"{member} has no leaf", number)
+        if number not in placed:
+            yield Fault(FaultKind.REWARD_WITHHELD, f"{member} has no leaf in its place", number)
 
 
 def expected_reward(round_: DisputedRound, index: "_ByAccount", account: Address) -> int | None:

@@ -16,6 +16,7 @@ from dispute_world import (
 )
 
 from contracts import referee_calls
+from contracts.calls import Call
 from contracts.records import RoundStatus
 from contracts.referee import CaseState
 from contracts.referee_events import Answered, CaseClosed
@@ -31,7 +32,8 @@ from coordinator.core.disputes import (
 )
 from coordinator.core.disputes import record_moves as ask
 from coordinator.core.disputes.moves import challenge_chunk, rule_words, score_and_proof
-from coordinator.core.types import Wei
+from coordinator.core.errors import TransactionRevertedError
+from coordinator.core.types import Address, RewardLeaf, Wei
 
 DEMANDS: dict[str, Callable[[DisputedRound], Question]] = {
     "rule": lambda r: ask.demand_record(r, CaseKind.RULE),
@@ -84,6 +86,41 @@ def test_silence_is_withholding(court: DisputeWorld, name: str) -> None:
     late = referee_calls.answer(case_id, evidence)
     assert court.reason(COORDINATOR, late) == "dispute: nothing to answer"
     court.check_books()
+
+
+def accepts(court: DisputeWorld, call: Call) -> bool:
+    """Send an answer with a member's leaf; whether its place is the member's."""
+    try:
+        court.send(COORDINATOR, call)
+    except TransactionRevertedError as error:
+        if error.reason != "dispute: wrong place":
+            raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_a_reward_that_nobody_was_told_of_leaves_a_member_without_a_place(
+    court: DisputeWorld, place: int
+) -> None:
+    """Withheld off chain, all true leaves answered on chain: that cannot be done (invariant D9)."""
+    draft = court.draft()
+    draft.rewards.insert(place, RewardLeaf(Address(STRANGER.address), Wei(700)))
+    round_ = court.commit(draft)
+    unplaced = 0
+    for number, member in enumerate(round_.members, 1):
+        case_id = court.ask(ask.demand_record(round_, CaseKind.REWARD, number))
+        at = [leaf.contributor for leaf in round_.known_rewards].index(member)
+        wei = round_.known_rewards[at].cumulative_wei
+        answer = Evidence("answer_reward", (case_id, wei, round_.rewards_tree.proof(at)))
+        unplaced += not accepts(court, referee_calls.answer(case_id, answer))
+    assert unplaced > 0
+    faults = [fault for fault in find_faults(round_) if fault.kind is FaultKind.REWARD_WITHHELD]
+    assert len(faults) == unplaced
+    first = case_id - len(round_.members)
+    court.wait_until(court.case(case_id).due)
+    court.send(WATCHER, referee_calls.timeout(first + faults[0].place))
+    assert court.federation.status(1) == RoundStatus.VOID
 
 
 def test_an_answer_in_the_last_second(court: DisputeWorld) -> None:
