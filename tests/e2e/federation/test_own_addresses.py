@@ -46,14 +46,16 @@ def final_rounds(federation: Federation) -> int:
 
 
 def peers(pid: int) -> set[str]:
-    """Return the addresses a process is connected to, as the kernel has them."""
-    links = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            links.add(os.readlink(link))
+    """Return the addresses a process has connections to; none of one that has ended."""
+    links, table = set(), ""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                links.add(os.readlink(link))
+        table = Path(f"/proc/{pid}/net/tcp").read_text()
     inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
     found = set()
-    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+    for line in table.splitlines()[1:]:
         fields = line.split()
         if fields[9] in inodes and fields[3] == "01":
             raw = bytes.fromhex(fields[2].split(":")[0])[::-1]
