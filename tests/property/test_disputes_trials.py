@@ -1,7 +1,7 @@
 """Random rounds before the deployed bytecode: honest ones never convicted, altered ones always.
 
-These are invariants D7 and D8. A few hundred cases here; ``FEDPROOF_FUZZ=1`` runs 100,000 attempts on honest rounds and 100,000
-altered rounds, in shares for parallel workers (``docs/disputes.md`` has the result).
+These are invariants D7 and D8. A few hundred cases here; ``FEDPROOF_FUZZ=1`` runs 100,000 attempts
+on honest rounds and 100,000 altered rounds, in shares (``docs/disputes.md`` has the result).
 """
 
 import os
