@@ -20,7 +20,7 @@ from contracts.federation import Federation
 from contracts.http_provider import web3_at
 from contracts.rpc import rpc_of
 from coordinator.adapters.http_store import HttpStore, Reader, open_store
-from coordinator.adapters.reach import address_from, reach
+from coordinator.adapters.reach import address_from, is_same_server, reach
 from coordinator.core.errors import ConfigError
 from coordinator.core.types import Address, Wei
 from coordinator.ports import ArtifactStore
@@ -49,14 +49,21 @@ PasswordFile = Annotated[
 Store = Annotated[str | None, typer.Option(help="The coordinator's URL, or a folder of artifacts.")]
 Ca = Annotated[
     Path | None,
-    typer.Option(help="Certificates (PEM) of the only authorities to trust, for both URLs."),
+    typer.Option(
+        help="Certificates (PEM) of the only authorities to trust, for both URLs; default: what "
+        "the configuration gives for each, the system's for another node."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a federation is, and whose account acts; what is not known is ``None``."""
+    """Where a federation is, and whose account acts; what is not known is ``None``.
+
+    ``ca`` is the only authority to trust at ``store``, ``rpc_ca`` that at ``rpc``; without, the
+    system's are.
+    """
 
     rpc: str | None = None
     contract: str | None = None
@@ -64,6 +71,7 @@ class Place:
     password_file: Path | None = None
     store: str | None = None
     ca: Path | None = None
+    rpc_ca: Path | None = None
     agreement: FederationAgreement | None = None
     bond_wei: Wei = Wei(0)
 
@@ -128,15 +136,25 @@ def sit_down(config: Path | None, **options: Any) -> Desk:
         If the node does not answer, or has another chain or contract.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    place = replace(_configured(config, given), **given)
+    configured = _configured(config, given)
+    place = replace(configured, **given, rpc_ca=_rpc_ca(configured, given))
     if place.rpc is None:
         raise ConfigError("no node: give --rpc URL, or --config participant.toml")
-    w3 = web3_at(place.rpc, ca_file=place.ca)
+    w3 = web3_at(place.rpc, ca_file=place.rpc_ca)
     if place.agreement is not None and "contract" not in given:
         check_federation(rpc_of(w3), place.agreement)
     federation = Federation(w3, _contract(place))
     _ = federation.terms  # raises if it is another contract
     return Desk(place, federation)
+
+
+def _rpc_ca(configured: Place, given: dict[str, Any]) -> Path | None:
+    """Return the authority for the node; the coordinator's vouches for no other server."""
+    if "ca" in given:
+        return Path(given["ca"])
+    rpc = given.get("rpc", configured.rpc)
+    known = ((configured.rpc, configured.rpc_ca), (configured.store, configured.ca))
+    return next((ca for url, ca in known if url and rpc and is_same_server(url, rpc)), None)
 
 
 def _contract(place: Place) -> Address:
@@ -161,12 +179,14 @@ def _configured(config: Path | None, given: dict[str, Any]) -> Place:
 
 def _participants_place(config: Path) -> Place:
     settings, home = load_participant(config), config.parent
-    agreement = read_agreement(home / settings.federation)
+    reached = settings.coordinator
+    ca = home / reached.ca if reached.ca else None
     return Place(
-        rpc=settings.coordinator.rpc,
-        store=settings.coordinator.store,
-        ca=home / settings.coordinator.ca if settings.coordinator.ca else None,
-        agreement=agreement,
+        rpc=reached.rpc,
+        store=reached.store,
+        ca=ca,
+        rpc_ca=ca if is_same_server(reached.rpc, reached.store) else None,
+        agreement=read_agreement(home / settings.federation),
         bond_wei=Wei(settings.stake.bond_wei),
         **_key_files(settings.account, home),
     )
@@ -177,11 +197,13 @@ def _coordinators_place(config: Path) -> Place:
     scheme = "https" if settings.http.certificate else "http"
     host = "localhost" if settings.http.host in ("0.0.0.0", "::") else settings.http.host
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http.port}"
-    ca = settings.flower.ca or settings.chain.ca
+    chain = settings.chain
+    ca, chain_ca = (home / name if name else None for name in (settings.flower.ca, chain.ca))
     return Place(
-        rpc=settings.chain.rpc or f"{url}/rpc",
+        rpc=chain.rpc or f"{url}/rpc",
         store=url,
-        ca=home / ca if ca else None,
+        ca=ca,
+        rpc_ca=chain_ca if chain.rpc else ca,
         agreement=read_agreement(home / settings.federation),
         **_key_files(settings.account, home),
     )

@@ -3,7 +3,6 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import clients.flower_env  # noqa: F401  (before flwr)
 
@@ -15,6 +14,7 @@ from clients.daemon.limits import check_agreement
 from clients.data.function import resolve
 from clients.data.load import load_data
 from clients.mods import ClientAppCallable
+from coordinator.adapters.reach import is_same_server
 from coordinator.core.errors import ConfigError
 from coordinator.core.types import Address
 from coordinator.settings.agreement import FederationAgreement, read_agreement
@@ -45,8 +45,7 @@ class Setup:
     def rpc_ca(self) -> Path | None:
         """The authority of the chain's node: the same, unless it is not the coordinator's node."""
         reach = self.settings.coordinator
-        same = urlsplit(reach.rpc).netloc == urlsplit(reach.store).netloc
-        return self.ca if same else None
+        return self.ca if is_same_server(reach.rpc, reach.store) else None
 
 
 def read_setup(config: Path) -> Setup:

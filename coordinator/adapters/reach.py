@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from web3 import Web3
 
@@ -97,6 +98,11 @@ def address_from(text: str, what: str = "--contract") -> Address:
     if len(raw) != 20 or not text.startswith("0x"):
         raise ConfigError(f"{what} {text!r}: expected 0x and 40 hexadecimal digits")
     return checksum_address(raw)
+
+
+def is_same_server(url: str, other: str) -> bool:
+    """Return whether two URLs name one host and port, so that one authority vouches for both."""
+    return urlsplit(url).netloc.lower() == urlsplit(other).netloc.lower()
 
 
 def _file_of(opened: HttpStore | DiskStore, store: str | Path) -> bytes | None:

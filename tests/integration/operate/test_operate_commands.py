@@ -192,6 +192,51 @@ def test_a_participants_life(office: Office) -> None:
     assert "has nothing unbonding" in str(office.refusal("withdraw", *at))
 
 
+@pytest.fixture(scope="module")
+def elsewhere(desk: Office) -> Iterator[tuple[str, TlsFiles]]:
+    """The same chain at a node whose certificate is under another authority."""
+    other = make_tls(desk.folder / "elsewhere", authority="another authority")
+    face = desk.bench.face()
+    with serve_http(face, certfile=other.certificate, keyfile=other.key) as handle:
+        yield f"{handle.url}/rpc", other
+
+
+def changed(desk: Office, name: str, *changes: tuple[str, str]) -> list[str]:
+    text = (desk.folder / f"{name}.toml").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (desk.folder / "changed.toml").write_text(text)
+    return ["--config", str(desk.folder / "changed.toml")]
+
+
+def test_the_coordinators_authority_vouches_for_no_other_node(
+    desk: Office, elsewhere: tuple[str, TlsFiles], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rpc, other = elsewhere
+    at = changed(desk, "first", (desk.rpc, rpc))
+    assert "certificate" in str(desk.refusal("balance", *at))
+    monkeypatch.setenv("SSL_CERT_FILE", str(other.ca))  # what the system trusts
+    earned = desk.run("balance", *desk.at("first"))
+    assert int(earned["unclaimed_wei"]) > 0
+    assert desk.run("balance", *at) == earned
+    assert desk.run("balance", *desk.at("first"), "--rpc", rpc) == earned
+    refused = desk.refusal("balance", *desk.at("first"), "--rpc", rpc, "--ca", str(desk.tls.ca))
+    assert "certificate" in str(refused)
+
+
+def test_a_coordinator_on_another_chain_has_an_authority_for_each(
+    desk: Office, elsewhere: tuple[str, TlsFiles]
+) -> None:
+    rpc, other = elsewhere
+    section = f'[chain]\nrpc = "{rpc}"\nca = "{other.ca}"\n'
+    at = changed(desk, "coordinator", ("[chain]\n", section))
+    who = ["--key", str(desk.folder / "first.json")]
+    assert desk.run("balance", *at, *who) == desk.run("balance", *desk.at("coordinator"), *who)
+    back = desk.run("balance", *at, *who, "--rpc", desk.rpc)
+    assert back == desk.run("balance", *desk.at("coordinator"), *who)
+
+
 def test_the_coordinators_bond_and_pool(office: Office) -> None:
     at = office.at("coordinator")
     funded = office.run("fund", "2 ether", *at)
