@@ -43,13 +43,15 @@ from coordinator.http.snapshot import ServiceSnapshot
 Result = TypeVar("Result")
 
 
-def make_app(face: HttpFace, *, certificate_end_s: float | None = None) -> ASGIApp:
+def make_app(
+    face: HttpFace, *, certificate_end_s: Callable[[], float | None] = lambda: None
+) -> ASGIApp:
     """Return the application.
 
     Parameters
     ----------
     certificate_end_s
-        Unix time at which the TLS certificate ends, for the metrics.
+        Returns the Unix time at which the TLS certificate in use ends, for the metrics.
 
     Raises
     ------
@@ -125,7 +127,7 @@ class _Limiter:
 class _Pages:
     """The small pages."""
 
-    def __init__(self, face: HttpFace, certificate_end_s: float | None) -> None:
+    def __init__(self, face: HttpFace, certificate_end_s: Callable[[], float | None]) -> None:
         self._face = face
         self._certificate_end_s = certificate_end_s
         self._lookout = ChainLookout(face.federation)
@@ -170,7 +172,7 @@ class _Pages:
 
     def _metrics(self) -> str:
         (snapshot, facts), _ = self._readiness()
-        return metrics_page(snapshot, facts, self._face.telemetry, self._certificate_end_s)
+        return metrics_page(snapshot, facts, self._face.telemetry, self._certificate_end_s())
 
     def _status(self) -> dict[str, Any]:
         (snapshot, facts), reasons = self._readiness()

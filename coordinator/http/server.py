@@ -1,8 +1,9 @@
 """The application on a port: in a thread, over TLS wherever it is not loopback."""
 
 import logging
+import socket
 import ssl
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,14 +22,26 @@ _ANY: Final = ("0.0.0.0", "::")
 _MAX_HEADER_BYTES: Final = 16 * 1024
 
 
+@dataclass
+class CertificateEnd:
+    """Unix time at which the certificate in use ends, ``None`` without TLS."""
+
+    at_s: float | None = None
+
+
 class HttpHandle(ServerHandle):
     """A running server; ``url`` says where, ``stop`` ends it."""
 
     def __init__(
-        self, server: uvicorn.Server, url: str, listener: "object", context: ssl.SSLContext | None
+        self,
+        server: uvicorn.Server,
+        url: str,
+        listener: socket.socket,
+        context: ssl.SSLContext | None,
+        ends: CertificateEnd,
     ) -> None:
-        super().__init__(server, listener, url, thread_name=_THREAD)  # type: ignore[arg-type]
-        self._context = context
+        super().__init__(server, listener, url, thread_name=_THREAD)
+        self._context, self._ends = context, ends
 
     def renew_certificate(self, certfile: Path, keyfile: Path) -> None:
         """Use another certificate for connections from now on; those that are open stay.
@@ -40,8 +53,9 @@ class HttpHandle(ServerHandle):
         """
         if self._context is None:
             raise ConfigError(f"{self.url} is served without TLS: there is nothing to renew")
-        certificate_end(certfile)
+        end_s = certificate_end(certfile).timestamp()
         load_certificate(self._context, certfile, keyfile)
+        self._ends.at_s = end_s
 
 
 def serve_http(
@@ -67,9 +81,10 @@ def serve_http(
         If the address is not loopback and there is no certificate, the certificate cannot be
         used, or the port is taken.
     """
-    context, end_s = None, None
+    context, ends = None, CertificateEnd()
     if certfile is not None and keyfile is not None:
-        context, end_s = server_context(certfile, keyfile), certificate_end(certfile).timestamp()
+        context = server_context(certfile, keyfile)
+        ends.at_s = certificate_end(certfile).timestamp()
     elif certfile is not None or keyfile is not None:
         raise ConfigError("http.certificate and http.key belong together: one of them is missing")
     elif not is_loopback(host):
@@ -79,7 +94,7 @@ def serve_http(
         )
     own = [] if host in _ANY else [f"[{host}]" if ":" in host else host]
     face = replace(face, allowed_hosts=[*face.allowed_hosts, *own])
-    app = make_app(face, certificate_end_s=end_s)
+    app = make_app(face, certificate_end_s=lambda: ends.at_s)
     limits = face.limits
     listener = FairListener(listen(host, port), limits)
     config = uvicorn.Config(
@@ -102,4 +117,4 @@ def serve_http(
         ssl_context_factory=None if context is None else lambda *_: context,
     )
     url = url_of(listener, host, "http" if context is None else "https")
-    return HttpHandle(uvicorn.Server(config), url, listener, context)
+    return HttpHandle(uvicorn.Server(config), url, listener, context, ends)

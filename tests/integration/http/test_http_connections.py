@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from http_asking import Asker
 from http_bench import HttpBench
 from tls_files import TlsFiles, make_tls
@@ -38,6 +39,18 @@ def ended(connection: socket.socket) -> bool:
     except ConnectionError:
         pass
     return True
+
+
+def end_shown(asker: Asker) -> float:
+    """Return what the metrics say of the certificate."""
+    lines = asker.ask("/metrics").data.decode().splitlines()
+    (line,) = (one for one in lines if one.startswith("fedproof_certificate_end_seconds "))
+    return float(line.split()[1])
+
+
+def end_of(files: TlsFiles) -> float:
+    found = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    return found.not_valid_after_utc.timestamp()
 
 
 @pytest.fixture(autouse=True)
@@ -133,13 +146,18 @@ class TestTls:
     def test_a_renewed_certificate_is_used_without_a_restart(
         self, quiet_bench: HttpBench, tls: TlsFiles, tmp_path: Path
     ) -> None:
-        renewed, old = make_tls(tmp_path / "new"), make_tls(tmp_path / "old", days=(-9, -1))
+        renewed, old = (
+            make_tls(tmp_path / "new", days=(-1, 80)),
+            make_tls(tmp_path / "old", days=(-9, -1)),
+        )
         with serve_http(quiet_bench.face(), certfile=tls.certificate, keyfile=tls.key) as handle:
-            assert Asker(handle.url, tls.ca).ask("/healthz").status == 200
-            with pytest.raises(ConfigError, match="expired"):
-                handle.renew_certificate(old.certificate, old.key)
+            assert end_shown(Asker(handle.url, tls.ca)) == end_of(tls)
+            for unusable in ((old.certificate, old.key), (renewed.certificate, old.key)):
+                with pytest.raises(ConfigError, match=r"expired|cannot be used"):
+                    handle.renew_certificate(*unusable)
+            assert end_shown(Asker(handle.url, tls.ca)) == end_of(tls)
             handle.renew_certificate(renewed.certificate, renewed.key)
-            assert Asker(handle.url, renewed.ca).ask("/healthz").status == 200
+            assert end_shown(Asker(handle.url, renewed.ca)) == end_of(renewed)
             with pytest.raises(ssl.SSLCertVerificationError):
                 Asker(handle.url, tls.ca).ask("/healthz")
         with (
