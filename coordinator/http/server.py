@@ -54,6 +54,8 @@ class HttpHandle(ServerHandle):
         if self._context is None:
             raise ConfigError(f"{self.url} is served without TLS: there is nothing to renew")
         end_s = certificate_end(certfile).timestamp()
+        # A context that was given files that do not belong together can serve nobody any more.
+        load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certfile, keyfile)
         load_certificate(self._context, certfile, keyfile)
         self._ends.at_s = end_s
 
