@@ -23,14 +23,10 @@ DIMENSION = 10_000_000
 REPEATS = 7
 
 
-def _median_s(work: Callable[[], object], repeats: int) -> float:
-    work()  # compiles, and touches the memory once
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def hashlib_root(vector: np.ndarray[Any, np.dtype[np.int32]], manifest: Manifest) -> bytes:
@@ -76,9 +72,15 @@ def run(dimension: int = DIMENSION, repeats: int = REPEATS) -> list[dict[str, An
         ("whole commit", 1, lambda: commit(1)),
         ("whole commit", threads, lambda: commit(threads)),
     ]
+    times: dict[int, list[float]] = {place: [] for place in range(len(steps))}
+    for _, _, work in steps:
+        work()  # compiles, and touches the memory once
+    for _ in range(repeats):  # interleaved, so that a slow moment falls on all of them
+        for place, (_, _, work) in enumerate(steps):
+            times[place].append(_seconds(work))
     rows = []
-    for step, count, work in steps:
-        seconds = _median_s(work, repeats)
+    for place, (step, count, _) in enumerate(steps):
+        seconds = statistics.median(times[place])
         rate = 4 * dimension / seconds / 1e9
         rows.append({"step": step, "threads": count, "ms": 1e3 * seconds, "gb_per_s": rate})
     return rows
