@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -47,6 +48,7 @@ def coordinator(
         signals.append(number)
         asked.set()
 
+    _bound_the_end(asked)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     start_logging(plan.state / "logs" / "coordinator.jsonl", level=plan.settings.log.level)
@@ -56,7 +58,6 @@ def coordinator(
             service.start()
             asked.wait()
         finally:
-            _bound_the_end()
             service.stop()
     except FedproofError:
         if not signals:  # ``asked`` is set by the service's own end as well
@@ -65,8 +66,16 @@ def coordinator(
         stop_logging()
 
 
-def _bound_the_end() -> None:
-    """See to it that the process ends: all that matters is durable at any instant."""
-    timer = threading.Timer(_STOP_WITHIN_S, os._exit, args=[_STUCK])
-    timer.daemon = True
-    timer.start()
+def _bound_the_end(asked: threading.Event) -> None:
+    """See to it that the process ends in time once it is asked to, whatever it is at by then.
+
+    That may be its start: a deployment waits for receipts as long as the chain takes. All that
+    matters is durable at any instant.
+    """
+
+    def wait() -> None:
+        asked.wait()
+        time.sleep(_STOP_WITHIN_S)
+        os._exit(_STUCK)
+
+    threading.Thread(target=wait, name="fedproof-end", daemon=True).start()
