@@ -4,8 +4,11 @@ The same calls that ``flwr run`` and ``flwr supernode register`` make, without a
 and with the secret that our guard asks for. Not handled: when to call (``engine``, ``nodes``).
 """
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -150,3 +153,52 @@ class SuperLinkControl:
             raise SuperLinkError(
                 f"SuperLink {self._address}: {name}: {type(failed).__name__}: {failed}"
             ) from failed
+
+
+class ControlSlot:
+    """Lends one connection to several threads; it is closed when nobody is in a call with it.
+
+    Parameters
+    ----------
+    connect
+        Makes a connection, at the first call and at the first after :meth:`let_go`.
+    """
+
+    def __init__(self, connect: Callable[[], SuperLinkControl]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._lent: _Lent | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._lent is not None
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[SuperLinkControl]:
+        """Lend it, for as long as it is needed."""
+        with self._lock:
+            lent = self._lent = self._lent or _Lent(self._connect())
+            lent.users += 1
+        try:
+            yield lent.control
+        finally:
+            with self._lock:
+                lent.users -= 1
+                over = not lent.users and lent is not self._lent
+            if over:
+                lent.control.close()
+
+    def let_go(self) -> None:
+        """Close it, or have it closed by whoever is in a call with it last."""
+        with self._lock:
+            lent, self._lent = self._lent, None
+            over = lent is not None and not lent.users
+        if lent is not None and over:
+            lent.control.close()
+
+
+@dataclass
+class _Lent:
+    control: SuperLinkControl
+    users: int = 0

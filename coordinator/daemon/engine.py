@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from coordinator.core.errors import FedproofError
-from coordinator.daemon.control import SuperLinkControl, SuperLinkError
+from coordinator.daemon.control import ControlSlot, SuperLinkControl, SuperLinkError
 from coordinator.daemon.desk import Desk
 from coordinator.daemon.flower_processes import EXECUTOR, SUPERLINK, FlowerProcesses
 from coordinator.daemon.nodes import NodeRegistry
@@ -62,8 +62,8 @@ class Engine:
     ) -> None:
         self._processes, self._desk = processes, desk
         self._wanted, self._complain = wanted, complain
-        self._connect = connect or control_of
-        self._control: SuperLinkControl | None = None
+        make = connect or control_of
+        self._control = ControlSlot(lambda: make(processes))
         self._nodes = NodeRegistry(processes.settings.registry)
         self._run_id: int | None = None
         self._run_started = 0.0
@@ -84,8 +84,7 @@ class Engine:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(within_s)
-        if self._control is not None:
-            self._control.close()
+        self._control.let_go()
 
     def server_app_left(self) -> None:
         """Look at once: the ServerApp has gone."""
@@ -94,16 +93,18 @@ class Engine:
     def sync_nodes(self) -> None:
         """Bring the SuperLink's nodes in line with the registry, where nodes are registered."""
         registered = self._processes.settings.ca is not None
-        if registered and self._control is not None and self._processes.is_up():
-            self._nodes.sync(self._control)
+        if registered and self._control.is_open and self._processes.is_up():
+            with self._control.use() as control:
+                self._nodes.sync(control)
 
     def renew(self) -> None:
-        """Use the certificates that are in the files now; the next run follows in seconds."""
-        old, self._control = self._control, None
+        """Use the certificates that are in the files now; the next run follows in seconds.
+
+        From any thread: a call that is under way ends as it can, and its connection with it.
+        """
+        self._control.let_go()
         for name in (SUPERLINK, EXECUTOR):
             self._processes.restart(name, "its certificate was renewed")
-        if old is not None:
-            old.close()
 
     @property
     def run_id(self) -> int | None:
@@ -142,8 +143,10 @@ class Engine:
             if self._clean:
                 self._complain("flower", "the SuperLink is not up")
             return
-        control = self._control or self._connect(self._processes)
-        self._control = control
+        with self._control.use() as control:
+            self._look_after(control)
+
+    def _look_after(self, control: SuperLinkControl) -> None:
         if not self._clean:
             self._stop_runs(control)
             self.sync_nodes()

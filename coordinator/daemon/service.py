@@ -243,7 +243,6 @@ class CoordinatorService:
         ]
 
     def _watches(self) -> dict[str, FileWatch]:
-        """Return who looks after certificates, by the name under which each complains."""
         web, plan = self.plan.settings.http, self.plan
         pair = [f for f in (plan.path(web.certificate), plan.path(web.key)) if f is not None]
         return {

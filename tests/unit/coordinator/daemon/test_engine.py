@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,6 +47,10 @@ class Control:
     tokens: list[str] = field(default_factory=list)
     deaf: bool = False
     answers: bool = False
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def unfinished_runs(self) -> list[int]:
         return [run for run in self.runs if run not in self.stopped]
@@ -270,3 +275,59 @@ def test_a_database_no_superlink_comes_up_with_is_put_aside_once(
     assert not processes.is_up()
     assert not database.exists()
     assert (tmp_path / "f" / "flower.db.aside").read_text() == "damaged"
+
+
+def test_a_renewal_during_a_call_closes_the_connection_after_it_and_for_good(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    stage = Stage(monkeypatch)
+    made: list[Control] = []
+
+    class Renewing(Control):
+        """In whose first call certificates are renewed, by the upkeep's thread."""
+
+        def unfinished_runs(self) -> list[int]:
+            if len(made) == 1:
+                renewing = threading.Thread(target=stage.engine.renew)
+                renewing.start()
+                renewing.join(20)
+            assert not self.closed
+            return super().unfinished_runs()
+
+    def connect(_processes: Processes) -> Control:
+        made.append(Renewing())
+        return made[-1]
+
+    stage.engine = Engine(
+        stage.processes, stage.desk, lambda: stage.wanted, stage.said.__setitem__, connect
+    )
+    stage.look()
+    assert [one.closed for one in made] == [True]
+    assert stage.processes.restarted == ["superlink", "superexec"]
+    stage.desk.attach()
+    stage.look()
+    stage.desk.lease = None
+    stage.look()
+    assert [one.closed for one in made] == [True, False]
+    assert stage.said == {"flower": ""}
+    stage.engine.stop(0.0)
+    assert [one.closed for one in made] == [True, True]
+
+
+def test_nodes_are_synced_while_a_renewal_closes_nothing_under_them(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    stage = Stage(monkeypatch)
+    stage.processes.settings.ca = Path("/ca")
+    seen: list[bool] = []
+
+    def sync(control: Control) -> None:
+        stage.engine.renew()
+        seen.append(control.closed)
+
+    stage.engine._nodes = SimpleNamespace(sync=lambda control: None)
+    stage.look()
+    stage.engine._nodes = SimpleNamespace(sync=sync)
+    stage.engine.sync_nodes()
+    assert seen == [False]
+    assert stage.control.closed
