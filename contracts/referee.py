@@ -265,6 +265,16 @@ class Referee(RefereeReader):
         """Sign, send and wait."""
         return self.transactor.send(self.prepare(account, call))
 
+    def transact_each(
+        self, account: LocalAccount, calls: Sequence[Call]
+    ) -> list[Receipt | LedgerError]:
+        """Sign and send calls with consecutive nonces, then wait; return what became of each.
+
+        See :meth:`contracts.transactions.Transactor.send_each`.
+        """
+        signed = self.transactor.prepare_all([(account, call) for call in calls], self.address)
+        return self.transactor.send_each(signed)
+
     def convict(self, account: LocalAccount, evidence: Evidence) -> Receipt:
         """Prove fraud; anyone may."""
         return self.transact(account, referee_calls.convict(evidence))
@@ -284,9 +294,7 @@ class Referee(RefereeReader):
         self, account: LocalAccount, case_id: int, answer: ColumnAnswer | Evidence
     ) -> Receipt:
         """Answer a case; a column's root only the coordinator."""
-        if isinstance(answer, ColumnAnswer):
-            return self.transact(account, referee_calls.answer_column(answer))
-        return self.transact(account, referee_calls.answer(case_id, answer))
+        return self.transact(account, referee_calls.reply(case_id, answer))
 
     def timeout(self, account: LocalAccount, case_id: int) -> Receipt:
         """Convict over a case that was not answered in time; anyone may."""

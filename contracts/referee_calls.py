@@ -96,6 +96,11 @@ def answer(case_id: int, evidence: Evidence) -> Call:
     return _call("answer", arguments, ANSWER_GAS, label=f"answer {case_id}")
 
 
+def reply(case_id: int, given: ColumnAnswer | Evidence) -> Call:
+    """Answer a case with whichever it asks for."""
+    return answer_column(given) if isinstance(given, ColumnAnswer) else answer(case_id, given)
+
+
 def timeout(case_id: int) -> Call:
     """Convict over a case that was not answered in time."""
     return _call("timeout", (case_id,), END_GAS, label=f"timeout {case_id}")

@@ -5,8 +5,9 @@ prepared first and mined together. Not handled: replacing a transaction that is 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from eth_account.signers.local import LocalAccount
@@ -190,20 +191,70 @@ class Transactor:
             self.forget_nonces()
             raise
 
+    def send_each(self, batch: Sequence[SignedCall]) -> list[Receipt | LedgerError]:
+        """Send transactions in order, then wait for all; return what became of each.
+
+        None waits for another's receipt, so as many as fit are mined in one block. One that
+        reverted does not hide what became of the others; where the node refuses one, those after
+        it are not sent either: their nonces would leave a gap.
+
+        Raises
+        ------
+        ChainUnavailableError
+            If the node does not answer, or does not mine them in time; some may be mined.
+        """
+        try:
+            if (node := self.rpc.embedded_node) is not None:
+                mined, refused = self._mined(node, batch, None)
+                taken = [signed for signed in batch if signed.hash in mined]
+                read = [partial(_embedded_receipt, mined[one.hash], one) for one in taken]
+            else:
+                taken, refused = self._accepted(batch)
+                read = [partial(self._finished, signed) for signed in taken]
+            found = {one.hash: _outcome(get) for one, get in zip(taken, read, strict=True)}
+        except (LedgerError, StoreError):
+            self.forget_nonces()
+            raise
+        if refused is None:
+            return [found[signed.hash] for signed in batch]
+        self.forget_nonces()
+        return [found.get(signed.hash, refused) for signed in batch]
+
+    def _accepted(self, batch: Sequence[SignedCall]) -> tuple[list[SignedCall], LedgerError | None]:
+        """Hand transactions to the node; return those it took, and why it refused the next."""
+        for count, signed in enumerate(batch):
+            try:
+                self.rpc.request("eth_sendRawTransaction", *hex_bytes([signed.raw]))
+            except ChainUnavailableError:
+                raise
+            except LedgerError as refused:
+                return list(batch[:count]), refused
+        return list(batch), None
+
     def _mine(
         self, node: "EmbeddedNode", batch: Sequence[SignedCall], timestamp: int | None
     ) -> list[Receipt]:
+        mined, refused = self._mined(node, batch, timestamp)
+        if refused is not None:
+            raise refused
+        return [_embedded_receipt(mined[signed.hash], signed) for signed in batch]
+
+    def _mined(
+        self, node: "EmbeddedNode", batch: Sequence[SignedCall], timestamp: int | None
+    ) -> "tuple[dict[bytes, TxReceipt], LedgerError | None]":
+        """Mine transactions in as few blocks as they fit in, up to the first that is refused."""
         mined: dict[bytes, TxReceipt] = {}
-        waiting = list(batch)
-        while waiting:
+        waiting, refused = list(batch), None
+        while waiting and refused is None:
             block = node.mine([signed.raw for signed in waiting], timestamp=timestamp)
             timestamp = None
             mined.update((receipt.transaction_hash, receipt) for receipt in block.receipts)
             for bad in block.refused:
                 if bad.code not in _NEXT_BLOCK or not block.receipts:
-                    raise LedgerError(f"{waiting[bad.index].call.label}: {bad.message}")
+                    label = waiting[bad.index].call.label
+                    refused = refused or LedgerError(f"{label}: {bad.message}")
             waiting = [waiting[bad.index] for bad in block.refused]
-        return [_embedded_receipt(mined[signed.hash], signed) for signed in batch]
+        return mined, refused
 
     def _finished(self, signed: SignedCall) -> Receipt:
         receipt = self._wait(signed)
@@ -249,6 +300,13 @@ class Transactor:
             except TransactionRevertedError as reverted:
                 return reverted.reason
         return ""
+
+
+def _outcome(receipt: Callable[[], Receipt]) -> Receipt | LedgerError:
+    try:
+        return receipt()
+    except TransactionRevertedError as reverted:
+        return reverted
 
 
 def _receipt(receipt: dict[str, Any], signed: SignedCall) -> Receipt:

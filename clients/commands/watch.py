@@ -21,8 +21,9 @@ from clients.commands.connection import (
 )
 from coordinator.cli import app
 from coordinator.commands.output import console, print_json_line
-from coordinator.core.errors import ChainUnavailableError
-from coordinator.watch.findings import Notice, ether
+from coordinator.core.errors import LedgerError
+from coordinator.watch.findings import Notice, Tell, ether
+from coordinator.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS
 from coordinator.watch.watcher import Watcher, WatchOptions
 
 
@@ -44,10 +45,21 @@ def watch(
     ] = False,
     chunks: Annotated[
         int, typer.Option(min=1, help="Chunks of a withheld vector to demand, a deposit each.")
-    ] = 8,
+    ] = DEFAULT_CHUNKS,
+    records: Annotated[
+        int, typer.Option(min=1, help="Records of a withheld document to demand, a deposit each.")
+    ] = DEFAULT_RECORDS,
+    store_patience: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Seconds of chain time a store may not answer before that counts as withholding; "
+            "at most, and by default, a quarter of the challenge window.",
+        ),
+    ] = None,
     poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 2.0,
     patience: Annotated[
-        float, typer.Option(min=0.0, help="Seconds to wait for a node that does not answer.")
+        float, typer.Option(min=0.0, help="Seconds to wait for a node that gives no answer.")
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +76,8 @@ def watch(
 
       [bold]fedproof watch --rpc https://h:8700/rpc --store https://h:8700 --ca ca.crt --once[/bold]
 
-    Exit status: 0; 1 if --once leaves a provable fault standing; 2 bad options; 5 chain; 7 key.
+    Exit status: 0; 1 if --once leaves a provable fault standing; 2 bad options; 5 chain;
+    6 if --once finds a store that does not answer; 7 key.
     """
     account = signer(key, password_file, dry_run=dry_run)
     at = connect(rpc, store, contract, ca, account)
@@ -75,14 +88,14 @@ def watch(
         else:
             console.print(str(notice), markup=False, soft_wrap=True)
 
-    options = WatchOptions(lag, interactive, chunks)
+    options = WatchOptions(lag, interactive, chunks, records, store_patience)
     watcher = Watcher(at.federation, at.referee, at.store, account, tell, options)
     if not as_json:
         console.print(_introduction(at, account), soft_wrap=True)
     if once:
         _look_once(watcher)
         return
-    _follow(watcher, poll, patience)
+    _follow(watcher, tell, poll, patience)
 
 
 def _introduction(at: Connection, account: LocalAccount | None) -> str:
@@ -103,16 +116,27 @@ def _look_once(watcher: Watcher) -> None:
         continue
     if any(watcher.standing.values()):
         raise typer.Exit(1)
+    for away in watcher.unread.values():
+        raise away
 
 
-def _follow(watcher: Watcher, poll_s: float, patience_s: float) -> None:
-    """Look again and again; a node that is away for longer than ``patience_s`` ends it."""
-    last_answer = time.monotonic()
+def _follow(watcher: Watcher, tell: Tell, poll_s: float, patience_s: float) -> None:
+    """Look again and again, whatever the node says; end where it says nothing else.
+
+    Raises
+    ------
+    LedgerError
+        If for ``patience_s`` no look came to its end.
+    """
+    last_look, told = time.monotonic(), ""
     while True:
         try:
             watcher.step()
-            last_answer = time.monotonic()
-        except ChainUnavailableError:
-            if time.monotonic() - last_answer >= patience_s:
+            last_look, told = time.monotonic(), ""
+        except LedgerError as failed:
+            if time.monotonic() - last_look >= patience_s:
                 raise
+            if str(failed) != told:
+                told = str(failed)
+                tell(Notice("unreachable", 0, told))
         time.sleep(poll_s)

@@ -102,7 +102,7 @@ class CaseBook:
 def next_step(
     case: CaseRecord,
     status: RoundStatus,
-    round_: DisputedRound,
+    round_: DisputedRound | None,
     known: Mapping[int, ProvenEntry],
     now: int,
 ) -> NextStep:
@@ -112,6 +112,8 @@ def next_step(
     ----------
     status
         Of the round, as the contract sees it.
+    round_
+        Needed only where a column was answered and can still be refuted.
     known
         Entries of the answered column that have been published, by index.
     now
@@ -123,6 +125,8 @@ def next_step(
         return End("timeout") if now >= case.due else Wait(case.due)
     if now >= case.due:
         return End("close")
+    if round_ is None:
+        return Wait(case.due)
     try:
         return _refutation(case, round_, known)
     except ValueError:  # a part of the round is not to be had any more

@@ -17,6 +17,8 @@ Verb = Literal[
     "closed",
     "collected",
     "gave up",
+    "not sent",
+    "unreachable",
 ]
 
 

@@ -1,30 +1,22 @@
-"""Fetches a sealed round as a dispute needs it: commitments from the chain, the rest from a store.
+"""Reads a sealed round as a dispute needs it: commitments from the chain, the rest from a store.
 
 Whatever is missing or does not hash to its commitment counts as not got. Not handled: judging
 (``core.disputes``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Final
 
 from contracts.reader import FederationReader
 from contracts.records import RoundState
 from coordinator.core.disputes import Commitments, DisputedRound
-from coordinator.core.documents import (
-    ContributorEntry,
-    contributor_entries,
-    reward_leaves,
-    rule_from,
-    score_leaves,
-)
-from coordinator.core.errors import FedproofError
+from coordinator.core.documents import ContributorEntry
 from coordinator.core.manifest import Manifest
-from coordinator.core.types import Int32Vector, RewardLeaf, RoundId, Rule, ScoreLeaf
+from coordinator.core.types import Int32Vector, RoundId
 from coordinator.ports import ArtifactStore
 from coordinator.watch.published import PublishedData
-
-_T = TypeVar("_T")
+from coordinator.watch.shelf import Shelf
 
 _READERS: Final = 4
 
@@ -48,20 +40,32 @@ class RoundReader:
         self._store = store
         self._published = published
 
-    def read(self, round_id: RoundId) -> DisputedRound:
+    def read(self, round_id: RoundId, *, without_store: bool = False) -> DisputedRound:
         """Return a sealed round with all that was published of it.
+
+        Parameters
+        ----------
+        without_store
+            Count what the store cannot give as not published, even where it does not answer.
 
         Raises
         ------
         ChainUnavailableError
-            If the node does not answer. A missing or damaged artifact raises nothing.
+            If the node does not answer.
+        StoreError
+            If the store does not answer. A missing or damaged artifact raises nothing.
         """
         state = self._federation.round(round_id)
         parent = self._federation.round(state.parent) if state.parent else None
-        rule = self._rule(state.rule_hash)
-        manifest = self._manifest(rule)
-        entries = self._entries(state)
-        settled = state.settled_at > 0
+        shelf = Shelf(self._store, self._published, without_store)
+        rule = shelf.rule(state.rule_hash)
+        manifest = shelf.manifest(rule)
+        contributors = shelf.contributors(state)
+        entries = contributors.entries if contributors else None
+        is_settled = state.settled_at > 0
+        scores = shelf.scores(state) if is_settled else None
+        rewards = shelf.rewards(state) if is_settled else None
+        before = shelf.rewards(parent) if parent else None
         return DisputedRound(
             committed=commitments_of(state, parent),
             domain=self._federation.domain,
@@ -70,60 +74,44 @@ class RoundReader:
             bonds=self._federation.stakes_at(round_id),
             rule=rule,
             entries=entries,
-            updates=self._updates(entries, manifest),
-            base_model=self._vector(state.model_root, manifest),
-            new_model=self._vector(state.new_model_root, manifest),
-            scores=self._scores(state) if settled else None,
-            rewards=self._rewards(state.rewards_root) if settled else None,
-            parent_rewards=self._rewards(parent.rewards_root) if parent else None,
+            updates=_updates(shelf, entries, manifest),
+            base_model=shelf.vector(state.model_root, manifest),
+            new_model=shelf.vector(state.new_model_root, manifest),
+            scores=scores.records if scores else None,
+            rewards=rewards.records if rewards else None,
+            parent_rewards=before.records if before else None,
+            leaf_proofs=contributors.proofs if contributors else None,
+            score_proofs=scores.proofs if scores else None,
+            reward_proofs=rewards.proofs if rewards else None,
+            parent_reward_proofs=before.proofs if before else None,
+            metrics_hashes=contributors.metrics_hashes if contributors else None,
         )
 
-    def _rule(self, root: bytes) -> Rule | None:
-        found = _got(lambda: rule_from(self._store.get_document("rule", root)))
-        if found is None and self._published is not None:
-            found = self._published.rule(root)
-        return found
 
-    def _manifest(self, rule: Rule | None) -> Manifest | None:
-        if rule is None:
-            return None
-        return _got(lambda: Manifest.from_json(self._store.get_bytes(rule.manifest_hash)))
-
-    def _entries(self, state: RoundState) -> list[ContributorEntry] | None:
-        root = state.contributors_root
-        return _got(lambda: contributor_entries(self._store.get_document("contributors", root)))
-
-    def _scores(self, state: RoundState) -> list[ScoreLeaf] | None:
-        root = state.scores_root
-        return _got(lambda: score_leaves(self._store.get_document("scores", root)))
-
-    def _rewards(self, root: bytes) -> list[RewardLeaf] | None:
-        return _got(lambda: reward_leaves(self._store.get_document("rewards", root)))
-
-    def _updates(
-        self, entries: Sequence[ContributorEntry] | None, manifest: Manifest | None
-    ) -> list[Int32Vector | None] | None:
-        if entries is None:
-            return None
-        with ThreadPoolExecutor(_READERS, thread_name_prefix="fedproof-watch") as pool:
-            roots = [entry.leaf.update_root for entry in entries]
-            return list(pool.map(lambda root: self._vector(root, manifest), roots))
-
-    def _vector(self, root: bytes, manifest: Manifest | None) -> Int32Vector | None:
-        if manifest is None:
-            return None
-        found = _got(lambda: self._store.get_vector(root, manifest))
-        if found is None and self._published is not None:
-            found = self._published.vector(root, manifest)
-        return found
+def is_complete(round_: DisputedRound) -> bool:
+    """Whether nothing of a round is missing that could be had."""
+    updates = round_.updates or [None]
+    needed: list[object] = [
+        round_.rule,
+        round_.entries,
+        round_.base_model,
+        round_.new_model,
+        *updates,
+    ]
+    if round_.committed.settled:
+        needed += [round_.scores, round_.rewards]
+        needed += [round_.parent_rewards] if round_.committed.parent_member_count else []
+    return all(part is not None for part in needed)
 
 
-def _got(read: Callable[[], _T]) -> _T | None:
-    """Return what can be read, ``None`` for what is missing or not what it should be."""
-    try:
-        return read()
-    except FedproofError:  # a blob that is missing or corrupt, or a manifest that is none
+def _updates(
+    shelf: Shelf, entries: Sequence[ContributorEntry] | None, manifest: Manifest | None
+) -> list[Int32Vector | None] | None:
+    if entries is None:
         return None
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="fedproof-watch") as pool:
+        roots = [entry.leaf.update_root for entry in entries]
+        return list(pool.map(lambda root: shelf.vector(root, manifest), roots))
 
 
 def commitments_of(state: RoundState, parent: RoundState | None) -> Commitments:

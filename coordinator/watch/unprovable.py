@@ -7,7 +7,20 @@ the evaluation set; ``fedproof verify`` re-executes them.
 from collections.abc import Iterator
 
 from coordinator.core.disputes import DisputedRound
+from coordinator.core.disputes.fault import EXAMPLES_SCORING
 from coordinator.core.norms import squared_norm
+from coordinator.core.types import Rule
+
+
+def unprovable_parts(rule: Rule) -> Iterator[str]:
+    """Yield a line for each part of a rule that no contract can judge."""
+    limits = [
+        (rule.server_momentum_q16, "aggregates under server momentum"),
+        (rule.scoring_hash != EXAMPLES_SCORING, "scores by another rule than examples"),
+    ]
+    for applies, what in limits:
+        if applies:
+            yield f"{what} cannot be proven on chain; fedproof verify re-executes them"
 
 
 def norms_above_bound(round_: DisputedRound) -> Iterator[str]:

@@ -83,6 +83,18 @@ class Commitments:
     parent_rewards_root: bytes = bytes(32)
 
 
+@dataclass(frozen=True, slots=True)
+class ShownTree:
+    """A tree of which leaves were shown one by one, each with its proof: only the root is known."""
+
+    root: bytes
+    proofs: Sequence[Proof]
+
+    def proof(self, index: int) -> Proof:
+        """Return the siblings of the leaf at a position of the shown ones."""
+        return self.proofs[index]
+
+
 @dataclass(frozen=True)
 class DisputedRound:
     """A round with everything there is to judge it by.
@@ -103,6 +115,10 @@ class DisputedRound:
         One a contributor, in leaf order; ``None`` in place of one that could not be got.
     leaf_proofs
         Inclusion proofs of the contributors by index, where their tree has not the standard shape.
+    score_proofs, reward_proofs, parent_reward_proofs
+        The same of scores and rewards, in the order of what is published of them.
+    metrics_hashes
+        What contributors signed beside their updates, in leaf order, where only the hash is known.
     """
 
     committed: Commitments
@@ -119,6 +135,10 @@ class DisputedRound:
     rewards: Sequence[RewardLeaf] | None = None
     parent_rewards: Sequence[RewardLeaf] | None = None
     leaf_proofs: Mapping[int, Proof] | None = None
+    score_proofs: Sequence[Proof] | None = None
+    reward_proofs: Sequence[Proof] | None = None
+    parent_reward_proofs: Sequence[Proof] | None = None
+    metrics_hashes: Sequence[bytes] | None = None
 
     # Parts that must be there for what is asked ----------------------------------------------
 
@@ -172,18 +192,24 @@ class DisputedRound:
         return StandardTree(hashes)
 
     @cached_property
-    def scores_tree(self) -> StandardTree:
+    def scores_tree(self) -> StandardTree | ShownTree:
         """The tree over the published scores."""
+        if self.score_proofs is not None:
+            return ShownTree(self.committed.scores_root, self.score_proofs)
         return StandardTree([score_leaf_hash(leaf) for leaf in self.known_scores])
 
     @cached_property
-    def rewards_tree(self) -> StandardTree:
+    def rewards_tree(self) -> StandardTree | ShownTree:
         """The tree over the published rewards."""
+        if self.reward_proofs is not None:
+            return ShownTree(self.committed.rewards_root, self.reward_proofs)
         return StandardTree([reward_leaf_hash(leaf) for leaf in self.known_rewards])
 
     @cached_property
-    def parent_rewards_tree(self) -> StandardTree:
+    def parent_rewards_tree(self) -> StandardTree | ShownTree:
         """The tree over the parent's published rewards."""
+        if self.parent_reward_proofs is not None:
+            return ShownTree(self.committed.parent_rewards_root, self.parent_reward_proofs)
         leaves = _known(self.parent_rewards, "parent's rewards")
         return StandardTree([reward_leaf_hash(leaf) for leaf in leaves])
 
@@ -205,6 +231,8 @@ class DisputedRound:
 
     def metrics_hash(self, position: int) -> bytes:
         """Return what a contributor signed beside its update."""
+        if self.metrics_hashes is not None:
+            return self.metrics_hashes[position]
         return metrics_hash(self.known_entries[position].metrics)
 
     @cached_property

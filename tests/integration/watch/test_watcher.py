@@ -18,6 +18,7 @@ from coordinator.core.errors import ConfigError, TransactionRevertedError
 from coordinator.core.types import Address, RoundId
 from coordinator.service import publish_plan
 from coordinator.watch.rounds import RoundReader
+from coordinator.watch.watcher import Watcher
 from simulations.tower import DishonestReply
 
 Make = Callable[..., FraudBench]
@@ -227,8 +228,8 @@ def test_a_dry_run_reports_price_and_bounty_and_sends_nothing(make_bench: Make) 
     bench = make_bench(SHIFT)
     guilty_round(bench)
     height = bench.chain.node.head_number
-    watcher = bench.watcher()
-    watcher._account = None  # as --dry-run makes it
+    chain = bench.chain
+    watcher = Watcher(chain.federation, chain.referee, bench.public, None, bench.notices.append)
     for _ in range(3):
         assert not watcher.step()
     assert bench.chain.node.head_number == height
