@@ -169,7 +169,7 @@ def renew(
     """Renew the server's certificate with the federation's own authority.
 
     Participants need nothing new, but for a new authority: then each needs the new tls/ca.crt as
-    its ca.crt. The service takes it up when it is started again.
+    its ca.crt. A service that runs takes it up by itself, within seconds.
 
     Example: [bold]fedproof federation renew --dir heart[/bold]
 
