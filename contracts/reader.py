@@ -36,12 +36,17 @@ class FederationReader:
     Raises
     ------
     LedgerError
-        If there is no contract at the address.
+        If it is no address, or there is no contract at it.
     """
 
     def __init__(self, rpc: Rpc, address: Address) -> None:
         self.rpc = rpc
-        self.address = Address(to_checksum_address(address))
+        try:
+            self.address = Address(to_checksum_address(address))
+        except (TypeError, ValueError) as error:
+            raise LedgerError(
+                f"contract {address!r}: expected an address, 0x and 40 hexadecimal digits"
+            ) from error
         self._functions = load_artifact("federation").functions
         if rpc.request("eth_getCode", self.address, "latest") == "0x":
             raise LedgerError(f"{rpc.where}: there is no contract at {self.address}")

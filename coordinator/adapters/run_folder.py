@@ -20,7 +20,6 @@ are views, drawn again from the rest at any time.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from coordinator.adapters import checksums
 from coordinator.adapters.store import flush_folder
 from coordinator.core.canonical import parse_json
 from coordinator.core.errors import (
@@ -182,7 +182,9 @@ class RunFolder:
         Raises
         ------
         ConfigError
-            If the file is missing, unreadable or not a JSON object.
+            If the file is missing or not a JSON object.
+        StoreError
+            If it cannot be read.
         """
         try:
             value: Any = parse_json(path.read_bytes(), str(path))
@@ -191,7 +193,7 @@ class RunFolder:
                 f"{path}: missing; expected a run folder written by 'fedproof simulate'"
             ) from error
         except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror or error}") from error
+            raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
         except VerificationError as error:
             raise ConfigError(str(error)) from error
         if not isinstance(value, dict):
@@ -210,37 +212,30 @@ class RunFolder:
             if path.is_file() and path.name not in _IGNORED and path.parent.name != _VIEWS:
                 yield path
 
+    def check_readable(self) -> None:
+        """Open every file that the checksums cover.
+
+        Raises
+        ------
+        StoreError
+            Naming the first that cannot be read: then nobody knows whether it is sound.
+        """
+        for path in self.files():
+            checksums.require_readable(path)
+
     def write_checksums(self) -> None:
         """Write ``SHA256SUMS`` in the form that ``sha256sum -c`` reads."""
-        lines = [f"{digest_of(p)}  {p.relative_to(self.root).as_posix()}\n" for p in self.files()]
-        self.write(self.root / CHECKSUMS, "".join(lines).encode())
+        self.write(self.root / CHECKSUMS, checksums.text_of(self.root, self.files()))
 
     def check_checksums(self) -> Iterator[tuple[str, str]]:
-        """Yield ``(file, what is wrong)`` for every file that is not as it was written."""
-        try:
-            text = (self.root / CHECKSUMS).read_bytes().decode("ascii")
-        except FileNotFoundError:
-            yield CHECKSUMS, "missing: the run is not complete, or the file was removed"
-            return
-        except (OSError, UnicodeDecodeError) as error:
-            yield CHECKSUMS, f"unreadable: {error}"
-            return
-        listed = set()
-        for number, line in enumerate(text.splitlines(), 1):
-            digest, separator, name = line.partition("  ")
-            if not separator or len(digest) != 64:
-                yield CHECKSUMS, f"line {number} is not '<sha256>  <file>'"
-                continue
-            listed.add(name)
-            path = self.root / name
-            if not path.is_file():
-                yield name, "missing"
-            elif (found := digest_of(path)) != digest:
-                yield name, f"SHA-256 is {found}, expected {digest}"
-        for path in self.files():
-            name = path.relative_to(self.root).as_posix()
-            if name not in listed:
-                yield name, f"not listed in {CHECKSUMS}"
+        """Yield ``(file, what is wrong)`` for every file that is not as it was written.
+
+        Raises
+        ------
+        StoreError
+            If a file is there and cannot be read.
+        """
+        return checksums.check(self.root, self.root / CHECKSUMS, self.files())
 
 
 class FileJournal:
@@ -289,9 +284,3 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

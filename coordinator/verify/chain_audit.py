@@ -18,12 +18,13 @@ from contracts.federation import Federation
 from contracts.records import Terms
 from coordinator.adapters.ledger import ChainLedger
 from coordinator.adapters.run_folder import RunFolder
-from coordinator.core.errors import FedproofError
+from coordinator.core.errors import FedproofError, LedgerError
 from coordinator.core.types import Address, JsonObject
 from coordinator.verify.contract_audit import check_contracts
 from coordinator.verify.findings import Findings
 
 ARTIFACT = "chain/chain.sqlite"
+COORDINATES = "federation.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +45,40 @@ def audit_chain(folder: RunFolder, findings: Findings) -> AuditedChain | None:
         contract = Address(coordinates["contract"])
     except (FedproofError, KeyError, TypeError, ValueError) as error:
         rule = "the run must say where its chain's commitments are"
-        findings.fault(None, "federation.json", rule, f"{type(error).__name__}: {error}")
+        findings.fault(None, COORDINATES, rule, f"{type(error).__name__}: {error}")
         return None
     try:
-        replayed = replay(folder.chain, genesis)
-        dispatcher = Dispatcher(replayed.node, dev=False)
-        federation = Federation(Web3(EmbeddedProvider(dispatcher)), contract)
-        terms = federation.terms
+        replayed = replay(folder.chain)
     except FedproofError as error:
         findings.fault(None, ARTIFACT, "every block must re-execute to its own hash", str(error))
         return None
+    try:
+        dispatcher = Dispatcher(replayed.node, dev=False)
+        federation = Federation(Web3(EmbeddedProvider(dispatcher)), contract)
+        terms = federation.terms
+    except LedgerError as error:  # the blocks are sound: whoever says where to look is wrong
+        findings.fault(None, COORDINATES, "it must name the federation's contract", str(error))
+        return None
     findings.facts |= {
-        "contract": contract,
-        "chain_id": genesis.chain_id,
+        "contract": federation.address,
+        "chain_id": replayed.node.genesis.chain_id,
         "head_block": replayed.head_number,
         "head_hash": "0x" + replayed.head_hash.hex(),
         "transactions": replayed.transactions,
     }
     chain = AuditedChain(replayed.node, federation, ChainLedger(federation), terms)
+    _check_genesis(genesis, replayed.node.genesis, findings)
     _check_head(coordinates, findings)
     check_contracts(federation, findings, replayed.head_number)
     return chain
+
+
+def _check_genesis(recorded: GenesisConfig, found: GenesisConfig, findings: Findings) -> None:
+    """Check what the chain was started with; apart from its blocks, which may be sound."""
+    if (difference := recorded.first_difference(found)) is not None:
+        name, said, is_ = difference
+        rule = "the chain must start from the genesis it records"
+        findings.fault(None, COORDINATES, rule, f"{name}: it says {said!r}, the chain has {is_!r}")
 
 
 def _check_head(coordinates: JsonObject, findings: Findings) -> None:

@@ -33,13 +33,17 @@ def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = Fal
     Raises
     ------
     ConfigError
-        If ``root`` is no folder one can read. Everything else becomes a fault.
+        If ``root`` is no folder one can read.
+    StoreError
+        If a file in it is there and cannot be read. Everything else becomes a fault.
     """
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
         raise ConfigError(f"{root}: not a readable folder; expected a run folder")
     folder = RunFolder(root, read_only=True)
     findings = Findings()
-    if not partial:
+    if partial:
+        folder.check_readable()
+    else:
         for name, wrong in folder.check_checksums():
             rule = "every file must be as the finished run left it"
             findings.fault(_round_of(name), name, rule, wrong)

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from fedproof_command import fedproof
 
+from contracts.chain.replica import ReplayResult, replay
+from coordinator.adapters.run_folder import RunFolder
+from coordinator.verify import chain_audit
 from coordinator.verify.findings import Findings
 from coordinator.verify.run_audit import verify_run
 
@@ -18,6 +21,20 @@ SEED = 7
 @pytest.fixture
 def run(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Execute the blocks of a chain file once for as long as not a byte of it changes."""
+    held: list[tuple[bytes, ReplayResult]] = []
+
+    def replay_once(path: Path) -> ReplayResult:
+        data = path.read_bytes()
+        if not held or held[0][0] != data:
+            held[:] = [(data, replay(path))]
+        return held[0][1]
+
+    monkeypatch.setattr(chain_audit, "replay", replay_once)
 
 
 def flip(path: Path, position: int) -> None:
@@ -58,7 +75,7 @@ def blobs(run: Path, suffix: str) -> list[Path]:
         (".bin", "must be in the store"),
     ],
 )
-def test_one_byte_of_any_blob(run: Path, suffix: str, artifact: str) -> None:
+def test_one_byte_of_any_blob(run: Path, quick: None, suffix: str, artifact: str) -> None:
     chance = random.Random(SEED)
     for path in chance.sample(blobs(run, suffix), min(3, len(blobs(run, suffix)))):
         original = path.read_bytes()
@@ -72,22 +89,92 @@ def test_one_byte_of_any_blob(run: Path, suffix: str, artifact: str) -> None:
     assert verify_run(run).ok
 
 
-def test_one_byte_of_any_file_is_named_by_the_checksums(run: Path) -> None:
-    chance = random.Random(SEED)
-    covered = [p for p in run.rglob("*") if p.is_file() and p.parent.name != "plots"]
-    covered = [p for p in covered if p.name not in ("report.md", ".lock", "SHA256SUMS")]
-    listed = (run / "SHA256SUMS").read_text()
-    for path in covered:
-        name = path.relative_to(run).as_posix()
-        assert name in listed
-    for path in chance.sample(covered, 12):
-        original = path.read_bytes()
-        flip(path, chance.randrange(len(original)))
-        findings = verify_run(run)
-        name = path.relative_to(run).as_posix()
-        assert name in [fault.artifact for fault in findings.faults]
-        path.write_bytes(original)
+def covered(run: Path) -> list[str]:
+    """Every file but the views and the lock, as SHA256SUMS must list them."""
+    found = [p for p in run.rglob("*") if p.is_file() and p.parent.name != "plots"]
+    names = {p.relative_to(run).as_posix() for p in found}
+    return sorted(names - {"report.md", ".lock", "SHA256SUMS"})
+
+
+def groups(names: list[str]) -> dict[str, list[str]]:
+    """Files that are read alone, each; blobs of a kind, and what is only hashed, at once."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        kind = name.split(".", 1)[1] if name.startswith("blobs/") else "hashed only"
+        alone = name in ("config.json", "federation.json", "chain/chain.sqlite")
+        found.setdefault(name if alone else kind, []).append(name)
+    return found
+
+
+def test_one_byte_of_every_file_is_named(run: Path, quick: None) -> None:
+    """Whatever the bytes become, the audit goes on to its end and names each file."""
+    chance, names = random.Random(SEED), covered(run)
+    listed = [line.split("  ")[1] for line in (run / "SHA256SUMS").read_text().splitlines()]
+    assert listed == names
+    original = {name: (run / name).read_bytes() for name in names}
+    for group in groups(names).values():
+        for place in (0.0, 0.5, 1.0, *(chance.random() for _ in range(2))):
+            for name in group:
+                changed = bytearray(original[name])
+                changed[round(place * (len(changed) - 1))] ^= chance.randrange(1, 256)
+                (run / name).write_bytes(changed)
+            findings = verify_run(run)
+            missed = {*group} - {fault.artifact for fault in findings.faults}
+            assert not missed, (place, missed)
+        for name in group:
+            (run / name).write_bytes(original[name])
     assert verify_run(run).ok
+
+
+def test_one_byte_of_the_checksums_is_found(run: Path) -> None:
+    """Also one that other readers take for a line break: nothing is forgiven."""
+    chance, folder = random.Random(SEED), RunFolder(run, read_only=True)
+    path, original = run / "SHA256SUMS", (run / "SHA256SUMS").read_bytes()
+    ends = [i for i, byte in enumerate(original) if byte == ord("\n")]
+    for position in {*chance.sample(range(len(original)), 20), 0, ends[0], ends[-1]}:
+        for value in (*b"\v\f\r\x1c\x1d\x1e\0\xff", *b" 0a", original[position] ^ 1):
+            if value == original[position]:
+                continue
+            changed = bytearray(original)
+            changed[position] = value
+            path.write_bytes(changed)
+            assert list(folder.check_checksums()), (position, value)
+    path.write_bytes(original)
+    assert list(folder.check_checksums()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ('"contract": "0x', '"contract": "0y', "it must name the federation's contract"),
+        ('"contract": "0x', '"contract": "0x0', "it must name the federation's contract"),
+        ('"contract": "', '"contract": 7, "was": "', "it must name the federation's contract"),
+        ('"contract"', '"contrast"', "the run must say where its chain's commitments are"),
+        ('"timestamp": 1', '"timestamp": 2', "the chain must start from the genesis it records"),
+        ('"gas_limit": ', '"gas_limit": -', "the run must say where its chain's commitments are"),
+    ],
+)
+def test_wrong_coordinates_are_not_blamed_on_the_chain(
+    run: Path, quick: None, old: str, new: str, rule: str
+) -> None:
+    path = run / "federation.json"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    findings = without_checksums(run)
+    assert [(f.artifact, f.rule) for f in findings.faults] == [("federation.json", rule)]
+
+
+def test_every_digit_of_the_contracts_address_counts(run: Path, quick: None) -> None:
+    path = run / "federation.json"
+    text = path.read_text()
+    start = text.index('"contract": "0x') + len('"contract": "0x')
+    for position in range(start, start + 40):
+        other = "1" if text[position] == "0" else "0"
+        path.write_text(text[:position] + other + text[position + 1 :])
+        (fault,) = without_checksums(run).faults
+        assert fault.artifact == "federation.json"
+        assert "there is no contract at 0x" in fault.detail
 
 
 def test_every_region_of_the_chain_file(run: Path) -> None:
