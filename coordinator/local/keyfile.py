@@ -9,6 +9,7 @@ import getpass
 import json
 import os
 import stat
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +138,12 @@ def password_from(password_file: Path | None, *, confirm: bool) -> str:
     if PASSWORD_VARIABLE in os.environ:
         return os.environ[PASSWORD_VARIABLE]
     try:
-        password = getpass.getpass("Password: ")
-        if confirm and getpass.getpass("Again: ") != password:
-            raise KeyFileError("the two passwords differ")
-    except EOFError as error:
+        with warnings.catch_warnings():  # where it would be seen, nobody is asked for it
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            password = getpass.getpass("Password: ")
+            if confirm and getpass.getpass("Again: ") != password:
+                raise KeyFileError("the two passwords differ")
+    except (EOFError, getpass.GetPassWarning) as error:
         raise KeyFileError(
             f"no password: give --password-file, set {PASSWORD_VARIABLE}, or run in a terminal"
         ) from error

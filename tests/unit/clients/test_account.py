@@ -1,8 +1,10 @@
 """Key files: written once, private, and never opened with the wrong password."""
 
+import getpass
 import json
 import os
 import stat
+import warnings
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,11 @@ def test_the_password_is_asked_for_where_nothing_gives_it(monkeypatch: pytest.Mo
     def nobody(_prompt: str) -> str:
         raise EOFError
 
-    monkeypatch.setattr("getpass.getpass", nobody)
-    with pytest.raises(KeyFileError, match="no password: give --password-file, set FEDPROOF_PASS"):
-        account.password_from(None, confirm=False)
+    def seen_by_all(_prompt: str) -> str:
+        warnings.warn("Can not control echo", getpass.GetPassWarning, stacklevel=2)
+        return "echoed"
+
+    for answer in (nobody, seen_by_all):
+        monkeypatch.setattr("getpass.getpass", answer)
+        with pytest.raises(KeyFileError, match="no password: give --password-file, set FEDPROOF_"):
+            account.password_from(None, confirm=False)
