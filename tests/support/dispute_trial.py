@@ -1,7 +1,7 @@
 """Rounds judged by the deployed bytecode without mining: calls one after another, on revm.
 
 A transaction in a block of the embedded chain takes a hundred times as long. Time stands still in
-a trial; what depends on it is tested on the chain.
+a trial but to let a question go unanswered; what else depends on it is tested on the chain.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,17 @@ from random import Random
 
 import numpy as np
 from dispute_rounds import Draft, layout_of
-from dispute_world import COORDINATOR, DEPOSIT, WATCHER, DisputeWorld, terms
+from dispute_world import BOND_BPS, COORDINATOR, DEPOSIT, WATCHER, DisputeWorld, terms
 from revm_chain import RevmNode
 
 from contracts import calls, referee_calls
 from contracts.calls import Call
+from contracts.records import RoundStatus
 from coordinator.core.commitment import rule_hash
 from coordinator.core.disputes import Column, DisputedRound, Evidence, Question
 from coordinator.core.disputes.answers import ColumnAnswer
 from coordinator.core.errors import TransactionRevertedError
+from coordinator.core.incentives import slash_amount
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.types import Address, RoundId, Rule, Wei
 
@@ -101,6 +103,41 @@ class Trial:
             except TransactionRevertedError as refused:
                 return refused.reason or "no reason"
         return ""
+
+    def convict(self, evidence: Evidence) -> None:
+        """Send evidence that must convict."""
+        self._convicted_by(referee_calls.convict(evidence))
+
+    def convict_by_silence(self, case_id: int) -> None:
+        """Let the time to answer pass and end a case, which must convict."""
+        case = self.world.referee.case(case_id)
+        assert case is not None
+        self.node.mine(case.due)
+        self._convicted_by(referee_calls.timeout(case_id))
+
+    def _convicted_by(self, call: Call) -> None:
+        """Send a call; the head round must be void, the bond cut, and the watcher paid for it."""
+        world = self.world
+        guilty, bond, bounty = world.federation.head().head_round, world.bond, self._bounty
+        cut = slash_amount(Wei(bond), BOND_BPS)
+        assert cut.bounty_wei > 0
+        self.send(Address(WATCHER.address), call)
+        assert world.federation.status(guilty) is RoundStatus.VOID
+        assert world.bond == bond - cut.taken_wei
+        assert self._bounty == bounty + cut.bounty_wei
+
+    @property
+    def _bounty(self) -> int:
+        return self.world.bounty(WATCHER)
+
+    def is_refused(self, case_id: int, answer: ColumnAnswer | Evidence) -> bool:
+        """Whether the contract refuses an answer."""
+        with self.undone():
+            try:
+                self.send(Address(COORDINATOR.address), referee_calls.reply(case_id, answer))
+            except TransactionRevertedError:
+                return True
+        return False
 
     def ask(self, question: Question) -> int:
         """Open a case and return its number."""
