@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from coordinator.adapters.small_files import unwritable
 from simulations.records import ContributorRecord, RoundRecord
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
@@ -20,7 +21,13 @@ _MOST_BARS = 60
 
 
 def draw_accuracy(rounds: Sequence[RoundRecord], title: str, path: Path) -> None:
-    """Plot test accuracy and loss against the round number; void rounds are marked."""
+    """Plot test accuracy and loss against the round number; void rounds are marked.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written.
+    """
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.subplots()
     tested = [r for r in rounds if r.test_accuracy is not None]
@@ -44,7 +51,13 @@ def draw_accuracy(rounds: Sequence[RoundRecord], title: str, path: Path) -> None
 
 
 def draw_money(people: Sequence[ContributorRecord], title: str, path: Path) -> None:
-    """Plot each contributor's bond and what it earned, in ether; slashed bonds stand out."""
+    """Plot each contributor's bond and what it earned, in ether; slashed bonds stand out.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written.
+    """
     shown = people[:_MOST_BARS]
     figure = Figure(figsize=(8.5, max(3.0, 0.32 * len(shown) + 1.6)), layout="constrained")
     stakes, rewards = figure.subplots(1, 2, sharey=True)
@@ -84,5 +97,8 @@ def _bars(
 
 def _save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=_DPI)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=_DPI)
+    except OSError as error:
+        raise unwritable(path, error) from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coordinator.adapters.small_files import unreadable
 from coordinator.core.canonical import parse_json
 from coordinator.core.errors import ConfigError, VerificationError
 
@@ -83,6 +84,8 @@ def read_rounds(path: Path) -> list[RoundRecord]:
     ------
     ConfigError
         Naming the file and the line that is not a round record.
+    StoreError
+        If the file cannot be read.
     """
     records = []
     for number, line in enumerate(_text(path).splitlines(), 1):
@@ -100,6 +103,8 @@ def read_contributors(path: Path) -> list[ContributorRecord]:
     ------
     ConfigError
         If the file is missing or not a list of contributor records.
+    StoreError
+        If it cannot be read.
     """
     try:
         rows: Any = parse_json(_text(path).encode(), path.name)
@@ -120,5 +125,7 @@ def _text(path: Path) -> str:
         raise ConfigError(
             f"{path}: missing; expected a run folder written by 'fedproof simulate'"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: {error}") from error

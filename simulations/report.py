@@ -33,7 +33,7 @@ def write_report(folder: RunFolder, out: Path | None = None) -> Path:
     ConfigError
         If the folder does not hold a finished run.
     StoreError
-        If the report cannot be written.
+        If a file of it cannot be read, or the report cannot be written.
     """
     target = out or folder.root
     config = folder.read_json(folder.config)

@@ -20,6 +20,7 @@ from contracts.chain.rpc import Dispatcher
 from contracts.chain.server import serve_in_thread
 from coordinator.adapters.flower_strategy import FedproofStrategy, RoundReport
 from coordinator.adapters.run_folder import FileJournal, RunFolder
+from coordinator.adapters.small_files import append
 from coordinator.adapters.store import DiskStore
 from coordinator.commands.output import ether
 from coordinator.core import rounds as machine
@@ -230,8 +231,8 @@ class Simulation:
         record = self.bookkeeper.round_record(report.outcome.round_id, now - self._clock)
         self._clock = now
         self.records.append(record)
-        with open(self.folder.root / "metrics.jsonl", "a") as file:
-            file.write(record.as_json() + "\n")
+        line = record.as_json() + "\n"
+        append(self.folder.root / "metrics.jsonl", line.encode())
         self.listener.round_ends(record)
 
     def _settle_disputes(self) -> None:

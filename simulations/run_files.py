@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coordinator.adapters.run_folder import LOCK, RunFolder
+from coordinator.adapters.small_files import read_file
 from coordinator.commands.version import versions
 from coordinator.core.canonical import parse_json
-from coordinator.core.errors import ConfigError, StoreError, VerificationError
+from coordinator.core.errors import ConfigError, VerificationError
 from simulations.chain_setup import SimulatedChain, open_chain
 from simulations.identities import identities_of
 from simulations.schema import Experiment
@@ -33,7 +34,7 @@ def held_folder(folder: RunFolder, experiment: Experiment, *, fresh: bool) -> It
         config = experiment.canonical_json()
         if not folder.config.exists():
             folder.write(folder.config, config)
-        elif folder.config.read_bytes() != config:
+        elif read_file(folder.config) != config:
             raise ConfigError(
                 f"--out {folder.root}: holds a run of another configuration (config.json differs);"
                 " choose another folder, or delete it with --fresh"
@@ -80,12 +81,10 @@ def _is_run(folder: RunFolder, names: Sequence[str]) -> bool:
 
 def _is_experiment(path: Path) -> bool:
     """Whether a file is a resolved experiment of this version or of another."""
-    try:
-        value = parse_json(path.read_bytes(), str(path))
-    except IsADirectoryError:
+    if not path.is_file():
         return False
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        value = parse_json(read_file(path), str(path))
     except VerificationError:
         return False
     return isinstance(value, dict) and str(value.get("format")).startswith(_FORMAT)
@@ -122,7 +121,7 @@ def seconds_on_disk(path: Path) -> dict[int, float]:
     """Return the wall times of an interrupted run; its last line may be half written."""
     found = {}
     if path.is_file():
-        for line in path.read_text(errors="replace").splitlines():
+        for line in read_file(path).decode(errors="replace").splitlines():
             try:
                 row = parse_json(line.encode(), path.name)
                 found[int(row["round"])] = float(row["seconds"])

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from coordinator.core.errors import StoreError
+from coordinator.adapters.small_files import read_file, unreadable
 
 
 def text_of(root: Path, files: Iterable[Path]) -> bytes:
@@ -34,7 +34,7 @@ def check(root: Path, sums: Path, files: Iterable[Path]) -> Iterator[tuple[str, 
         yield sums.name, "missing: the run is not complete, or the file was removed"
         return
     try:
-        text = _read(sums).decode("ascii")
+        text = read_file(sums).decode("ascii")
     except UnicodeDecodeError as error:
         yield sums.name, f"unreadable: {error}"
         return
@@ -69,7 +69,7 @@ def digest_of(path: Path) -> str:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def require_readable(path: Path) -> None:
@@ -84,22 +84,11 @@ def require_readable(path: Path) -> None:
         with open(path, "rb"):
             pass
     except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError as error:  # its folder is closed to us, or no file can have such a name
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"cannot read {path}: {error.strerror or error}")
+        raise unreadable(path, error) from error

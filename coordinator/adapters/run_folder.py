@@ -19,6 +19,7 @@ of the database file, metrics); everything else is bound by the chain itself. Re
 are views, drawn again from the rest at any time.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -282,5 +283,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.rename(temporary, path)
         flush_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
