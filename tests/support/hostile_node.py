@@ -54,12 +54,8 @@ class HostileNode:
         finally:
             connection.close()
 
-    def upload(
-        self, call: str, size: int, *, announced: bool, most: int | None = None
-    ) -> tuple[int, str, int]:
+    def upload(self, call: str, size: int, *, announced: bool) -> tuple[int, str, int]:
         """Upload zeros without looking up; return status, what was said, and bytes written.
-
-        ``most`` ends it after so many bytes, whatever size was announced.
 
         ``announced`` says the size first; otherwise it comes in chunks without a size, for as
         long as they are taken. Status 0 is a connection that was ended on us.
@@ -74,7 +70,7 @@ class HostileNode:
                 connection.putheader(name, value)
             connection.endheaders()
             try:
-                for piece in _pieces(size if most is None else min(size, most)):
+                for piece in _pieces(size):
                     framed = piece if announced else b"%x\r\n%b\r\n" % (len(piece), piece)
                     connection.send(framed)
                     sent += len(piece)
