@@ -91,8 +91,8 @@ def test_a_payment_cannot_be_taken_twice_by_reentry(world: World, function: str)
 def test_nothing_can_be_called_during_a_payment(world: World, function: str, inner: str) -> None:
     attacker = Payee(world, "reentrant")
     call, amount = attacker.due(function)
-    # Even calls that anyone may make are refused: `fund` without ether would be refused anyway,
-    # so what shows here is that no state changes; the attempts are all counted as failed.
+    # Some of these would be refused anyway, for want of ether or of the role; that the lock alone
+    # refuses the others, and these with both, is in test_federation_reentry_roles.
     data = MATRIX[inner][0].data
     world.invoke(STRANGER, "reentrant", attacker.address, "arm", world.federation.address, data)
     head = world.federation.head()

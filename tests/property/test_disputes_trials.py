@@ -133,14 +133,21 @@ def test_no_attempt_convicts_over_an_honest_round(trials: list[Trial], share: in
 # --- altered rounds -------------------------------------------------------------------------------
 
 
-def answered_falsely(
-    rng: Random, trial: Trial, round_: DisputedRound, question: Question, kind: CaseKind, place: int
+def answered(
+    rng: Random,
+    trial: Trial,
+    round_: DisputedRound,
+    question: Question,
+    kind: CaseKind,
+    place: int,
+    *,
+    lies: bool,
 ) -> Evidence:
     """Ask for a column, answer with one false entry or none; return the proof that remains."""
     case_id = trial.ask(question)
     right = column_of(round_, kind, place)
     at = rng.randrange(len(right.entries))
-    false = trial.falsified(rng, right, at) if rng.random() < 0.7 else right
+    false = trial.falsified(rng, right, at) if lies else right
     trial.answer(case_id, false)
 
     def entry(index: int) -> ProvenEntry:
@@ -177,17 +184,18 @@ COLUMNS = {
 def convict(
     rng: Random, trial: Trial, round_: DisputedRound, fault: Fault, move: Evidence | Question
 ) -> None:
-    """Carry a move through to the conviction it leads to."""
+    """Carry a move through to the conviction it leads to, whatever the coordinator answers."""
     if isinstance(move, Evidence):
         trial.convict(move)
-    elif fault.kind in COLUMNS and rng.random() < 0.9:
-        kind = COLUMNS[fault.kind]
-        trial.convict(answered_falsely(rng, trial, round_, move, kind, fault.place))
-    else:
-        case_id = trial.ask(move)
-        if fault.kind not in COLUMNS:
-            assert cannot_answer(trial, round_, case_id)
-        trial.convict_by_silence(case_id)
+        return
+    kind = COLUMNS.get(fault.kind)
+    for lies in () if kind is None else (True, False):
+        with trial.undone():
+            trial.convict(answered(rng, trial, round_, move, kind, fault.place, lies=lies))
+    case_id = trial.ask(move)
+    if kind is None:
+        assert cannot_answer(trial, round_, case_id)
+    trial.convict_by_silence(case_id)
 
 
 def cannot_answer(trial: Trial, round_: DisputedRound, case_id: int) -> bool:

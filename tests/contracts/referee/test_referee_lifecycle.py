@@ -290,7 +290,10 @@ class Attacker:
 
 
 def test_no_function_can_be_re_entered(court: DisputeWorld) -> None:
-    """While deposits are paid out, calls that would succeed on their own are refused."""
+    """While deposits are paid out, calls that would succeed on their own are refused.
+
+    ``answer_column`` is not among them: the coordinator here is no contract.
+    """
     round_ = court.commit(wrong(court.draft()))
     attacker = Attacker(court)
     attacker.execute(referee_calls.ask(ask.challenge_totals(round_), Wei(DEPOSIT)))
@@ -300,27 +303,41 @@ def test_no_function_can_be_re_entered(court: DisputeWorld) -> None:
     second = court.draft(number=2)
     second.change_leaf(0, stake_wei=1)
     again = court.commit(second)
+    attacker.execute(referee_calls.ask(ask.challenge_totals(again), Wei(DEPOSIT)))
+    column = court.referee.case_count()
+    court.answer(again, column)
     silent = court.ask(ask.challenge_totals(again))
     asked = court.ask(ask.demand_record(again, CaseKind.RULE))
-    court.wait_until(court.case(silent).due)
+    court.wait_until(court.case(column).due - 5)
     rule = Evidence("answer_rule", (asked, build.rule_words(again.known_rule)))
     held = court.held
+    questions = {
+        "challenge_column": ask.challenge_column(again, 0),
+        "challenge_totals": ask.challenge_totals(again),
+        "challenge_payments": ask.challenge_payments(again),
+        "demand_record": ask.demand_record(again, CaseKind.SCORE, 1),
+        "demand_chunk": ask.demand_chunk(again, CaseKind.NEW_MODEL, 0),
+    }
     payloads = {
         "close": referee_calls.close(spare),
-        "timeout": referee_calls.timeout(silent),
         "convict": referee_calls.convict(ask.challenge_leaf(again, 0)),
         "answer": referee_calls.answer(asked, rule),
+        "demand_entry": referee_calls.demand_entry(column, 1, Wei(DEPOSIT)),
         "collect": referee_calls.collect(),
+        **{name: referee_calls.ask(q, Wei(DEPOSIT)) for name, q in questions.items()},
+        "timeout": referee_calls.timeout(silent),
     }
     for name, call in payloads.items():
         snapshot = court.node.snapshot()
+        if name == "timeout":
+            court.wait_until(court.case(silent).due)
         if name != "collect":
             # On its own it succeeds.
             inner = court.node.snapshot()
-            court.send(STRANGER, call)
+            attacker.execute(call)
             court.node.revert(inner)
             court.forget()
-        attacker.do("arm", court.referee.address, call.data)
+        attacker.do("arm_with", court.referee.address, call.data, value=call.value_wei)
         attacker.execute(referee_calls.collect())
         assert (attacker.count("attempts"), attacker.count("successes")) == (1, 0), name
         assert court.held == held - DEPOSIT

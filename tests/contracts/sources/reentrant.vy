@@ -5,6 +5,7 @@
 
 target: address
 payload: Bytes[2048]
+amount: uint256
 attempts: public(uint256)
 successes: public(uint256)
 
@@ -25,6 +26,18 @@ def arm(target: address, data: Bytes[2048]):
     """
     self.target = target
     self.payload = data
+    self.amount = 0
+
+
+@external
+@payable
+def arm_with(target: address, data: Bytes[2048]):
+    """
+    @notice The same, with the ether sent now.
+    """
+    self.target = target
+    self.payload = data
+    self.amount = msg.value
 
 
 @external
@@ -32,5 +45,5 @@ def arm(target: address, data: Bytes[2048]):
 def __default__():
     if self.target != empty(address):
         self.attempts += 1
-        if raw_call(self.target, self.payload, revert_on_failure=False):
+        if raw_call(self.target, self.payload, value=self.amount, revert_on_failure=False):
             self.successes += 1
