@@ -7,11 +7,20 @@ Properties have the usual number of examples, or 10,000 with ``FEDPROOF_FUZZ=1``
 import os
 from pathlib import Path
 
+import pytest
 from histories import examples
 from hypothesis import settings
+from real_data import real_data_folder
 
 settings.register_profile("fedproof", max_examples=examples(100))
 settings.load_profile("fedproof")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with fashion-mnist/ and heart-disease/."""
+    return real_data_folder()
+
 
 TRACES = os.environ.get("FEDPROOF_COVERAGE")
 if TRACES:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from anvil import running_anvil
 from event_replay import assert_events_rebuild
 from federation_world import (
     BUDGET,
@@ -21,7 +22,7 @@ from federation_world import (
     rewards_proof,
     seal_call,
 )
-from remote_world import RemoteWorld, find_anvil, give_ether_on_anvil, running_anvil
+from remote_world import RemoteWorld, give_ether_on_anvil
 from web3 import Web3
 
 from contracts import calls
@@ -50,10 +51,7 @@ def anywhere(request: pytest.FixtureRequest) -> Iterator[World]:
         ):
             yield RemoteWorld.connect(Web3(Web3.HTTPProvider(server.url)))
     else:
-        binary = find_anvil()
-        if binary is None:
-            pytest.skip("anvil is not installed: npm ci, or set FEDPROOF_ANVIL")
-        with running_anvil(binary) as url:
+        with running_anvil() as url:
             w3 = Web3(Web3.HTTPProvider(url))
             give_ether_on_anvil(w3)
             yield RemoteWorld.connect(w3)

@@ -1,11 +1,5 @@
 """A federation of five with hand-made updates, a dishonest coordinator and a watcher."""
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,12 +12,11 @@ from web3 import Web3
 from contracts import calls
 from contracts.federation import Federation
 from contracts.referee import Referee
-from contracts.rpc import Rpc, rpc_of
+from contracts.rpc import rpc_of
 from coordinator.adapters.run_folder import FileJournal
 from coordinator.adapters.scorers import RuleScorer, scoring_digest, scoring_document
 from coordinator.adapters.store import DiskStore
 from coordinator.core.commitment import canonical_json, metrics_hash, sealed_commitment
-from coordinator.core.errors import ChainUnavailableError
 from coordinator.core.manifest import Manifest, TensorSpec
 from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.screening import UpdateLimits
@@ -105,37 +98,6 @@ def update_of(round_id: int, client: int) -> Int32Vector:
 
 
 # --- chains -------------------------------------------------------------------------------------
-
-
-def find_anvil() -> str | None:
-    named = os.environ.get("FEDPROOF_ANVIL")
-    installed = Path(__file__).parents[2] / "node_modules" / ".bin" / "anvil"
-    return shutil.which(named or str(installed))
-
-
-@contextmanager
-def running_anvil(binary: str) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [binary, "--host", "127.0.0.1", "--port", str(port), "--chain-id", "1337"]
-    command += ["--hardfork", "prague", "--enable-tx-gas-limit", "--accounts", "1", "--silent"]
-    process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        rpc, end = Rpc(Web3.HTTPProvider(url)), time.monotonic() + 60
-        while True:
-            try:
-                rpc.request("eth_chainId")
-                break
-            except ChainUnavailableError:
-                if process.poll() is not None or time.monotonic() > end:
-                    raise
-                time.sleep(0.05)
-        yield url
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)  # npm's launcher is another process than anvil
-        process.wait(timeout=20)
 
 
 @dataclass

@@ -1,10 +1,10 @@
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from fraud_bench import FraudBench, experiment, find_anvil, fraud_bench, running_anvil
+from anvil import running_anvil
+from fraud_bench import FraudBench, experiment, fraud_bench
 
 
 @pytest.fixture(params=["embedded", "anvil"])
@@ -15,19 +15,10 @@ def make_bench(
     with ExitStack() as stack:
         url = ""
         if request.param == "anvil":
-            url = stack.enter_context(running_anvil(_anvil()))
+            url = stack.enter_context(running_anvil())
 
         def make(*attacks: dict, **sections: dict) -> FraudBench:
             used = experiment(*attacks, **sections)
             return stack.enter_context(fraud_bench(used, tmp_path / "run", url))
 
         yield make
-
-
-def _anvil() -> str:
-    binary = find_anvil()
-    if binary is None:
-        if os.environ.get("FEDPROOF_REQUIRE_ANVIL") == "1":
-            pytest.fail("FEDPROOF_REQUIRE_ANVIL=1, but there is no anvil; run npm ci")
-        pytest.skip("no anvil: run npm ci, or set FEDPROOF_ANVIL")
-    return binary

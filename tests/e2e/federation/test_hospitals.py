@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from anvil import running_anvil
 from fedproof_command import fedproof
-from fraud_bench import find_anvil, running_anvil
 from web3 import Web3
 
 from contracts.federation import Federation
@@ -62,12 +62,8 @@ def test_the_demonstration_runs_verifies_pays_and_leaves_nothing(tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_one_line_moves_the_federation_to_another_chain(tmp_path: Path) -> None:
-    binary = find_anvil()
-    if binary is None:
-        assert os.environ.get("FEDPROOF_REQUIRE_ANVIL") != "1", "there is no anvil; run npm ci"
-        pytest.skip("no anvil: run npm ci, or set FEDPROOF_ANVIL")
     data = load_hospitals(None)
-    with running_anvil(binary) as url:
+    with running_anvil() as url:
         founded = found_hospitals(data, tmp_path / "demo", 2, Ports.free(), url)
         # init said who needs how much; here everybody gets it
         assert "found 0 wei" in founded.waiting_for

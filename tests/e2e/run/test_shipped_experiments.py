@@ -1,17 +1,10 @@
 """The shipped experiments do what their comments promise, shortened where that changes nothing."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
-from fedproof_command import ROOT, fedproof
-
-DATA = Path(os.environ.get("FEDPROOF_DATA", ROOT.parent / "shared" / "data"))
-needs_data = pytest.mark.skipif(
-    not (DATA / "heart-disease").is_dir(),
-    reason=f"no data folder at {DATA}: set FEDPROOF_DATA to one with heart-disease/",
-)
+from fedproof_command import fedproof
 
 
 def simulate(tmp_path: Path, name: str, *options: str) -> tuple[Path, dict[str, object]]:
@@ -37,9 +30,8 @@ def test_free_riders_earn_nothing_and_the_equivocator_loses_its_bond(tmp_path: P
 
 
 @pytest.mark.slow
-@needs_data
-def test_the_four_hospitals_train_one_model(tmp_path: Path) -> None:
-    out, answer = simulate(tmp_path, "heart_disease", "--data", str(DATA))
+def test_the_four_hospitals_train_one_model(tmp_path: Path, real_data: Path) -> None:
+    out, answer = simulate(tmp_path, "heart_disease", "--data", str(real_data))
     people = json.loads((out / "contributors.json").read_text())
     assert {p["label"] for p in people} == {"cleveland", "hungarian", "switzerland", "va"}
     assert float(str(answer["test_accuracy"])) > 0.78
@@ -47,8 +39,7 @@ def test_the_four_hospitals_train_one_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@needs_data
-def test_fashion_mnist_learns(tmp_path: Path) -> None:
+def test_fashion_mnist_learns(tmp_path: Path, real_data: Path) -> None:
     small = ["--set", "rounds=3", "--set", "data.max_train=6000", "--set", "data.max_test=1000"]
-    _, answer = simulate(tmp_path, "fashion_mnist", "--data", str(DATA), *small)
+    _, answer = simulate(tmp_path, "fashion_mnist", "--data", str(real_data), *small)
     assert float(str(answer["test_accuracy"])) > 0.5

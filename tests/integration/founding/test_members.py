@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from anvil import running_anvil
 from eth_account import Account
 from fedproof_command import fedproof
-from fraud_bench import find_anvil, running_anvil
 from web3 import Web3
 
 from clients.founding.certificates import end_of, make_node_key, names_of
@@ -288,10 +288,7 @@ def test_the_commands_speak_to_people_and_to_scripts(tmp_path: Path) -> None:
 
 
 def test_on_another_chain_init_says_who_needs_how_much(tmp_path: Path) -> None:
-    binary = find_anvil()
-    if binary is None:
-        pytest.skip("no anvil: run npm ci, or set FEDPROOF_ANVIL")
-    with running_anvil(binary) as url:
+    with running_anvil() as url:
         config = tmp_path / "federation.toml"
         config.write_text(
             f'name = "out"\n[input]\nshape = [3]\nclasses = 2\n[chain]\nrpc = "{url}"\n'

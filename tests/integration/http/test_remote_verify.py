@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fraud_bench import find_anvil, running_anvil
+from anvil import running_anvil
 from http_asking import Asker
 from http_bench import NEWCOMER, HttpBench, anvil_bench, embedded_bench, save_key
 from misbehaving_server import answer, misbehaving
@@ -61,10 +61,7 @@ def test_everything_holds_on_the_embedded_chain(asker: Asker, bench: HttpBench) 
 
 
 def test_everything_holds_on_anvil(tmp_path: Path, tls: TlsFiles) -> None:
-    binary = find_anvil()
-    if binary is None:
-        pytest.skip("no anvil: npm ci, or FEDPROOF_ANVIL")
-    with running_anvil(binary) as url, anvil_bench(url, tmp_path) as bench:
+    with running_anvil() as url, anvil_bench(url, tmp_path) as bench:
         bench.play()
         bench.play()
         bench.begin()

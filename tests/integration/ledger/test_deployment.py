@@ -1,13 +1,12 @@
 """A federation is deployed in seven steps, on any node, whatever interrupts them."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from anvil import running_anvil
 from eth_account import Account
-from fraud_bench import find_anvil, running_anvil
 from web3 import Web3
 
 from contracts.artifacts import load_artifact
@@ -204,11 +203,7 @@ def test_another_key_another_chain_other_terms_are_refused(node: EmbeddedNode) -
 
 
 def test_on_anvil_also_when_a_step_is_still_waiting() -> None:
-    binary = find_anvil()
-    if binary is None:
-        assert os.environ.get("FEDPROOF_REQUIRE_ANVIL") != "1", "there is no anvil; run npm ci"
-        pytest.skip("no anvil: run npm ci, or set FEDPROOF_ANVIL")
-    with running_anvil(binary) as url:
+    with running_anvil() as url:
         w3 = Web3(Web3.HTTPProvider(url))
         rpc = rpc_of(w3)
         with pytest.raises(LedgerError, match=f"{BOSS.address} needs .* found 0 wei"):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anvil import running_anvil
 from eth_account.signers.local import LocalAccount
-from fraud_bench import find_anvil, running_anvil
 from http_bench import (
     CONTRIBUTORS,
     COORDINATOR,
@@ -112,10 +112,7 @@ def office_of(stack: ExitStack, folder: Path, kind: str) -> Office:
     tls = make_tls(folder / "tls")
     rpc = ""
     if kind == "anvil":
-        binary = find_anvil()
-        if binary is None:
-            pytest.skip("no anvil: npm ci, or FEDPROOF_ANVIL")
-        rpc = stack.enter_context(running_anvil(binary))
+        rpc = stack.enter_context(running_anvil())
         bench = stack.enter_context(anvil_bench(rpc, folder))
     else:
         bench = stack.enter_context(embedded_bench(folder))

@@ -1,6 +1,5 @@
-"""Fixtures of the experiment tests: config files, and the data folder where there is one."""
+"""Fixtures of the experiment tests: config files."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,17 +7,6 @@ import pytest
 
 from simulations.load import load_experiment
 from simulations.schema import Experiment
-
-NEARBY = Path(__file__).parents[4] / "shared" / "data"
-
-
-@pytest.fixture
-def data_folder() -> Path:
-    """The folder with fashion-mnist/ and heart-disease/; skips, saying why, where it is absent."""
-    folder = Path(os.environ.get("FEDPROOF_DATA", "") or NEARBY)
-    if not (folder / "heart-disease").is_dir():
-        pytest.skip(f"no real data: {folder}/heart-disease is missing (set FEDPROOF_DATA)")
-    return folder
 
 
 @pytest.fixture

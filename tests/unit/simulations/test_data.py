@@ -170,8 +170,8 @@ def test_the_environment_is_the_last_resort(monkeypatch, tmp_path):
     assert len(load_dataset(named, None, 1).train_y) == 6
 
 
-def test_real_heart_disease(data_folder: Path):
-    data = load_dataset(HeartDiseaseData(), data_folder, 3)
+def test_real_heart_disease(real_data: Path):
+    data = load_dataset(HeartDiseaseData(), real_data, 3)
     assert len(data.train_y) + len(data.test_y) == 920
     assert data.site_names == ("cleveland", "hungarian", "switzerland", "va")
     counts = np.bincount(np.concatenate([data.sites, data.test_sites]))
@@ -182,10 +182,10 @@ def test_real_heart_disease(data_folder: Path):
     assert np.isfinite(data.train_x).all()
 
 
-def test_real_fashion_mnist(data_folder: Path):
-    data = load_dataset(FashionMnistData(max_train=500, max_test=200), data_folder, 3)
+def test_real_fashion_mnist(real_data: Path):
+    data = load_dataset(FashionMnistData(max_train=500, max_test=200), real_data, 3)
     assert data.train_x.shape == (500, 1, 28, 28)
     assert data.test_x.shape == (200, 1, 28, 28)
     assert abs(float(data.train_x.mean())) < 0.05
-    full = load_dataset(FashionMnistData(max_test=10), data_folder, 3)
+    full = load_dataset(FashionMnistData(max_test=10), real_data, 3)
     assert np.bincount(full.train_y).tolist() == [6000] * 10

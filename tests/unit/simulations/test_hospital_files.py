@@ -1,6 +1,5 @@
 """The demonstration's files: what a hospital loads is what the simulator would have made of it."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,6 @@ from simulations.hospitals.data import HospitalData, data_folder, load_hospitals
 from simulations.hospitals.demo import Demonstration, run_demonstration
 from simulations.hospitals.founding import Ports, founding_file, holds_demonstration
 
-DATA = Path(os.environ.get("FEDPROOF_DATA", Path(__file__).parents[4] / "shared" / "data"))
-needs_data = pytest.mark.skipif(
-    not (DATA / "heart-disease").is_dir(),
-    reason=f"no data folder at {DATA}: set FEDPROOF_DATA to one with heart-disease/",
-)
-
 
 def loaded(data: HospitalData, index: int, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """What the participant's daemon makes of the CSV file."""
@@ -33,9 +26,10 @@ def loaded(data: HospitalData, index: int, folder: Path) -> tuple[np.ndarray, np
     return found.x, found.y
 
 
-@needs_data
-def test_a_csv_file_says_the_same_as_the_simulators_encoding(tmp_path: Path) -> None:
-    data = load_hospitals(DATA)
+def test_a_csv_file_says_the_same_as_the_simulators_encoding(
+    real_data: Path, tmp_path: Path
+) -> None:
+    data = load_hospitals(real_data)
     assert [one.name for one in data.hospitals] == [
         "cleveland",
         "budapest",
@@ -46,7 +40,7 @@ def test_a_csv_file_says_the_same_as_the_simulators_encoding(tmp_path: Path) -> 
     sites = ("cleveland", "hungarian", "switzerland", "va")
     for index, site in enumerate(sites):
         one = data.hospitals[index]
-        table = read_hospital(DATA / "heart-disease" / f"processed.{site}.data")
+        table = read_hospital(real_data / "heart-disease" / f"processed.{site}.data")
         x, y = loaded(data, index, tmp_path)
         everything = {row.tobytes() for row in encode(table)}
         assert {row.tobytes() for row in x} <= everything

@@ -50,5 +50,5 @@ def test_digits_are_read(name):
     assert accuracy(name) > 0.92
 
 
-def test_the_hospitals_reach_what_pooled_regression_does(data_folder):
-    assert 0.79 < accuracy("heart_disease", data_folder) < 0.88
+def test_the_hospitals_reach_what_pooled_regression_does(real_data):
+    assert 0.79 < accuracy("heart_disease", real_data) < 0.88

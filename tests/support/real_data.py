@@ -1,0 +1,25 @@
+"""The data sets that are not bundled: where they are, and what becomes of tests without them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+NAMED = "FEDPROOF_DATA"
+REQUIRED = "FEDPROOF_REQUIRE_DATA"
+NEARBY = Path(__file__).parents[3] / "shared" / "data"
+
+
+def real_data_folder() -> Path:
+    """``FEDPROOF_DATA``, else ``shared/data`` beside the repository: has ``heart-disease/``.
+
+    Where there is none the test is skipped, saying so, or fails if ``FEDPROOF_REQUIRE_DATA`` is
+    set.
+    """
+    folder = Path(os.environ.get(NAMED) or NEARBY)
+    if (folder / "heart-disease").is_dir():
+        return folder
+    why = f"no real data: {folder}/heart-disease is missing (set {NAMED})"
+    if os.environ.get(REQUIRED):
+        pytest.fail(f"{REQUIRED} is set, but {why}")
+    pytest.skip(why)
