@@ -267,7 +267,10 @@ class RoundJournal(Protocol):
         """Write a round's entry, replacing an earlier one atomically."""
 
     def get(self, round_id: RoundId) -> JsonObject:
-        """Return a round's entry; raises ``BlobMissingError`` if there is none."""
+        """Return a round's entry; raises ``BlobMissingError`` if there is none.
+
+        There may be none of a void round: see :mod:`coordinator.service.effects`.
+        """
 
 
 class Scorer(Protocol):

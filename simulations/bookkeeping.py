@@ -14,6 +14,7 @@ from torch import nn
 from clients.training import evaluate
 from contracts.events import Slashed
 from coordinator.core.documents import ContributorEntry, contributor_entries, reward_leaves
+from coordinator.core.errors import BlobMissingError
 from coordinator.core.fixedpoint import dequantise
 from coordinator.core.manifest import Manifest
 from coordinator.core.rules import capped_examples
@@ -74,7 +75,7 @@ class Bookkeeper:
     def round_record(self, round_id: RoundId, seconds: float) -> RoundRecord:
         """Return the record of a decided round."""
         found = self._chain.ledger.round(round_id)
-        notes = self._notes(round_id)
+        notes = self._notes(round_id, found.status)
         refusals = Counter(row["code"] for row in notes["refusals"])
         sealed = found.status in _SEALED
         entries = self._entries(found) if sealed else []
@@ -107,7 +108,7 @@ class Bookkeeper:
             if record.contributors_root:
                 entries = self._entries(self._chain.ledger.round(round_id))
                 accepted.update(entry.leaf.contributor for entry in entries)
-            for row in self._notes(round_id)["refusals"]:
+            for row in self._notes(round_id, record.status)["refusals"]:
                 client = self._client_of(str(row["sender"]))
                 if client is not None:
                     refusals.setdefault(client, Counter())[str(row["code"])] += 1
@@ -146,8 +147,18 @@ class Bookkeeper:
         document = self._store.get_document("contributors", found.contributors_root)
         return contributor_entries(document)
 
-    def _notes(self, round_id: RoundId) -> JsonObject:
-        return self._journal.get(round_id)
+    def _notes(self, round_id: RoundId, status: str) -> JsonObject:
+        """Return the coordinator's notes of a decided round.
+
+        Of a void round there may be none: a fraud was proven, and the coordinator killed before it
+        knew. Then the chain's reason is the only one.
+        """
+        try:
+            return self._journal.get(round_id)
+        except BlobMissingError:
+            if status != "void":
+                raise
+            return {"reason": "", "refusals": []}
 
     def _void_reason(self, found: ChainRound, notes: JsonObject) -> str:
         """Return the coordinator's own reason, in full; or what it was convicted for."""

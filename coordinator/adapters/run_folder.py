@@ -29,9 +29,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from coordinator.adapters import checksums
+from coordinator.adapters.small_files import read_file
 from coordinator.adapters.store import flush_folder
 from coordinator.core.canonical import parse_json
 from coordinator.core.errors import (
+    BlobCorruptError,
     BlobMissingError,
     ConfigError,
     StoreError,
@@ -251,14 +253,22 @@ class FileJournal:
         write_atomically(self._path(round_id), data)
 
     def get(self, round_id: RoundId) -> JsonObject:
-        """Return a round's entry."""
+        """Return a round's entry.
+
+        Raises
+        ------
+        BlobMissingError, BlobCorruptError
+            If there is none; if it is no JSON object.
+        """
         path = self._path(round_id)
+        if not path.exists():
+            raise BlobMissingError(f"{path}: missing")
         try:
-            value: Any = parse_json(path.read_bytes(), str(path))
-        except (OSError, VerificationError) as error:
-            raise BlobMissingError(f"{path}: no readable journal entry: {error}") from error
+            value: Any = parse_json(read_file(path), str(path))
+        except VerificationError as error:
+            raise BlobCorruptError(str(error)) from error
         if not isinstance(value, dict):
-            raise BlobMissingError(f"{path}: expected a JSON object")
+            raise BlobCorruptError(f"{path}: expected a JSON object")
         return value
 
     def _path(self, round_id: RoundId) -> Path:

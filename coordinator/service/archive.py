@@ -6,6 +6,7 @@ The service keeps nothing that is not here: after a crash a new one reads the sa
 from collections.abc import Mapping, Sequence
 
 from coordinator.core.documents import ContributorEntry, contributor_entries, reward_leaves
+from coordinator.core.errors import BlobMissingError
 from coordinator.core.round_events import UpdateRefused
 from coordinator.core.round_result import PreviousRound, RoundInput
 from coordinator.core.sealed import read_commitments
@@ -64,6 +65,14 @@ class RoundArchive:
         """Return the refusals noted for a round so far."""
         notes = self._journal.get(round_id)["refusals"]
         return [UpdateRefused(n["sender"], n["code"], n["message"]) for n in notes]
+
+    def note_void(self, round_id: RoundId, reason: str) -> None:
+        """Note that a round of an earlier process is void; what was refused in it stays noted."""
+        try:
+            refusals = self.refusals(round_id)
+        except BlobMissingError:  # killed before it noted anything
+            refusals = []
+        self.note(round_id, "void", refusals, reason=reason)
 
     def note(
         self,

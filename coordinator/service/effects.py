@@ -253,6 +253,7 @@ class RoundEffects:
         self._apply(machine.RoundSealed())
 
     def _void(self, reason: str) -> None:
+        """Note it, then do it: a round that is void on the ledger is never looked at again."""
         state = self._state
         self._archive.note(state.round_id, "void", state.refusals, reason=state.void_reason)
         self._store.sync()
@@ -260,7 +261,11 @@ class RoundEffects:
         self._apply(machine.RoundVoided(reason))
 
     def _give_up_if_void(self) -> bool:
-        """Record that a fraud proven in this round, or in one below it, has made it void."""
+        """Record that a fraud proven in this round, or in one below it, has made it void.
+
+        Whoever proved it did not wait for our note: killed before it, there is none, and what the
+        ledger says of the round is all that is known.
+        """
         round_id = self._state.round_id
         if self._ledger.round(round_id).status != "void":
             return False
@@ -273,6 +278,7 @@ class RoundEffects:
         """Record that the round is void, or that its deadline has come and makes it so."""
         found = self._ledger.round(self._state.round_id)
         if found.status == "open" and self._ledger.now() >= found.deadline:
+            self._archive.note(found.round_id, "void", self._state.refusals, reason=LATE)
             self._ledger.void_round(found.round_id, LATE)
         return self._give_up_if_void()
 

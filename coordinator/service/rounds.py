@@ -51,6 +51,7 @@ class RoundService(RoundEffects):
         last = self._ledger.round(head.last_opened)
         resumed = last.status == "open"
         if resumed and self._ledger.now() >= last.deadline:
+            self._archive.note_void(last.round_id, LATE)  # first: see RoundEffects._void
             self._ledger.void_round(last.round_id, LATE)
             resumed = False
         round_id = RoundId(head.last_opened if resumed else head.last_opened + 1)

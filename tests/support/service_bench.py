@@ -76,6 +76,7 @@ class Bench:
         plan = FederationPlan(MANIFEST, used, 3600, limits, sealed=sealed)
         publish_plan(self.store, plan, INITIAL)
         self.store.put_bytes(canonical_json(SCORING))
+        self.store.sync()  # another service's store may be about to write the very same file
         return RoundService(self.ledger, self.store, self.journal, RuleScorer("examples"), plan)
 
     def signed(

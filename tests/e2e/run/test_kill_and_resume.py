@@ -129,3 +129,22 @@ def _gone(process_ids: list[int]) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+@pytest.mark.slow
+def test_a_void_round_without_a_note_does_not_end_the_run(tmp_path: Path) -> None:
+    """As when it is killed between a proven fraud and its own note of it."""
+    run = tmp_path / "run"
+    command = ("simulate", "attack_shift", "--set", "rounds=3", "--out", run, "--workers", "1")
+    done = fedproof(*command)
+    assert done.returncode == 0, done.stderr
+    expected = outcome(run)
+    for name in ("SHA256SUMS", "rounds/000003.json"):
+        (run / name).unlink()
+    resumed = fedproof(*command, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert outcome(run) == expected
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[2])
+    assert (last["status"], last["reason"]) == ("void", "wrong aggregate")
+    verified = fedproof("verify", run)
+    assert verified.returncode == 0, verified.stdout
