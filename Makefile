@@ -66,9 +66,11 @@ test: check anvil
 	wait $$beside; waiting=$$?; cat build/federation.log; \
 	test $$computing -eq 0 && test $$waiting -eq 0
 
-# Faults at full length: 20 kills in 30 rounds. docs/faults.md has what came of it.
+# Faults at full length: 20 kills in 30 rounds, and every shipped attack. docs/faults.md has what
+# came of it.
 faults: $(STAMP) anvil
-	FEDPROOF_FAULTS=full $(BIN)/python -m pytest --timeout 0 -rP $(WAITING) $(PYTEST_FLAGS)
+	FEDPROOF_FAULTS=full $(BIN)/python -m pytest --timeout 0 -rP $(WAITING) \
+		tests/e2e/disputes/test_shipped_attacks.py $(PYTEST_FLAGS)
 
 # 375 random histories of 500 calls for each machine, 10,000 examples of each property, 100,000
 # attempts on honest rounds and 100,000 altered rounds: docs/disputes.md has what came of it.
