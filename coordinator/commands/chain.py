@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordinator.cli import chain_app
-from coordinator.commands.output import console, ether, print_json
+from coordinator.commands.output import console, ether, print_json, print_json_line
 from coordinator.core.errors import ConfigError
 from coordinator.core.types import Address, Wei
 
@@ -37,6 +37,9 @@ def serve(
     dev: Annotated[
         bool, typer.Option("--dev", help="Add evm_* and fedproof_* development methods.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, on one line, when it is up.")
+    ] = False,
 ) -> None:
     """Serve an embedded chain over HTTP JSON-RPC on loopback, until Ctrl-C or SIGTERM.
 
@@ -44,7 +47,7 @@ def serve(
 
       [bold]fedproof chain serve chain.sqlite --account 0x7E5F...95Bdf[/bold]
 
-      [bold]fedproof chain serve --port 0 --dev[/bold]
+      [bold]fedproof chain serve --port 0 --dev --json[/bold]
 
     Exit status: 0; 2 if the port is taken or an address is malformed; 5 if the chain is in use.
     """
@@ -64,6 +67,10 @@ def serve(
         )
 
     def ready(url: str, node: EmbeddedNode) -> None:
+        if as_json:
+            facts = {"url": url, "chain_id": node.genesis.chain_id, "block": node.head_number}
+            print_json_line(facts | {"file": None if path is None else str(path)})
+            return
         console.print(f"chain {node.genesis.chain_id} at {url}, block {node.head_number}")
         console.print(f"file  {path or '(in memory: gone when this ends)'}")
 
@@ -78,7 +85,8 @@ def serve(
         allowed_hosts=allow_host or (),
         on_ready=ready,
     )
-    console.print("stopped; every block is on disk" if path else "stopped")
+    if not as_json:
+        console.print("stopped; every block is on disk" if path else "stopped")
 
 
 @chain_app.command()

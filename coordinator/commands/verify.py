@@ -67,7 +67,8 @@ def verify(
       [bold]fedproof verify --rpc https://host:8700/rpc --store https://host:8700 --ca ca.crt[/bold]
 
     Exit status: 0 if all of it holds; 1 if anything does not; 2 if there is no such folder, or
-    bad options; 5 if the node does not answer; 6 if the store does not; 7 bad key.
+    bad options; 5 if the node does not answer; 6 if the store does not, or a file cannot be read;
+    7 bad key.
     """
     if (run is None) == (rpc is None):
         raise ConfigError("give either a run's folder, or --rpc URL and --store URL")

@@ -26,6 +26,8 @@ def version(
     """Print the versions of Fedproof and of what it stands on.
 
     Example: [bold]fedproof version --json[/bold]
+
+    Exit status: 0.
     """
     if as_json:
         print_json(versions())

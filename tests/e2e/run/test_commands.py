@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from fedproof_command import COMMAND, ROOT, environment, fedproof, start, write_tiny
+from web3 import Web3
 
+from contracts.rpc import rpc_of
 from coordinator.adapters.run_folder import RunFolder
+from simulations.load import shipped_experiments
 
 COMMANDS = [
     ["simulate"],
@@ -57,9 +60,8 @@ def refused(*arguments: str | Path, status: int, says: list[str], stdin: str = "
 def test_help_has_an_example_and_the_reference_names_the_command(command: list[str]) -> None:
     done = fedproof(*command, "--help")
     assert done.returncode == 0
-    if command != ["version"]:
-        assert "Example" in done.stdout
-        assert "Exit status" in done.stdout
+    assert "Example" in done.stdout
+    assert "Exit status" in done.stdout
     assert f"fedproof {' '.join(command)}" in (ROOT / "docs" / "commands.md").read_text()
 
 
@@ -69,6 +71,11 @@ def test_the_commands_are_the_documented_ones() -> None:
         assert f" {command[0]} " in listed, command
     assert fedproof("nonsense").returncode == 2
     assert fedproof("simulate", "--nonsense").returncode == 2
+
+
+def test_the_reference_names_every_shipped_experiment() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text()
+    assert [name for name in shipped_experiments() if f"`{name}`" not in text] == []
 
 
 def test_the_operators_commands_name_what_is_wrong(tmp_path: Path) -> None:
@@ -162,6 +169,25 @@ def test_an_occupied_port_is_named() -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         refused("chain", "serve", "--port", port, status=2, says=[f"127.0.0.1:{port}"])
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["file", "memory"])
+def test_a_chain_says_in_json_where_it_is(tmp_path: Path, kept: bool) -> None:
+    path = tmp_path / "chain.sqlite"
+    command = [*COMMAND, "chain", "serve", *([str(path)] if kept else []), "--port", "0", "--json"]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.readline())
+        url = said.pop("url")
+        assert said == {"chain_id": 1337, "block": 0, "file": str(path) if kept else None}
+        assert rpc_of(Web3(Web3.HTTPProvider(url))).quantity("eth_blockNumber") == 0
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+        assert process.stdout.read() == ""
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_wrong_password_and_an_open_key_are_refused(tmp_path: Path) -> None:
