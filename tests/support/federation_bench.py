@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fedproof_command import COMMAND, environment, kill_group
+from fedproof_command import Process, environment, kill_group, start_service
 
 from coordinator.daemon.service import ROLE
 from coordinator.daemon.whereabouts import service_file
@@ -72,20 +72,15 @@ class Coordinator:
     def __init__(self, root: Path) -> None:
         self.root, self.state = root, root / "state"
         self.output = root / "coordinator.txt"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
+        self.wrapper: list[str] = []
         self.starts = 0
 
     def start(self, **env: str) -> "Coordinator":
         service_file(self.state).unlink(missing_ok=True)
-        with self.output.open("ab") as output:
-            self.process = subprocess.Popen(
-                [*COMMAND, "coordinator", "--config", str(self.root / "coordinator.toml")],
-                env={**environment(), **env},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        config = self.root / "coordinator.toml"
+        command = ["coordinator", "--config", config]
+        self.process = start_service(*command, output=self.output, env=env, wrapper=self.wrapper)
         self.starts += 1
         return self
 

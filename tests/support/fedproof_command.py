@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from warm_command import WarmProcess
 
+Process = subprocess.Popen[bytes] | WarmProcess
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "simulations"]
 
@@ -73,7 +75,7 @@ def fedproof(
         given.write(stdin)
         given.seek(0)
         stdio = (given.fileno(), out.fileno(), errors.fileno())
-        process: subprocess.Popen[bytes] | WarmProcess
+        process: Process
         if fresh:
             process = subprocess.Popen(
                 [*COMMAND, *command],
@@ -104,7 +106,35 @@ def start(*arguments: str | Path) -> WarmProcess:
         return WarmProcess([*map(str, arguments)], environment(), None, stdio, session=True)
 
 
-def kill_group(process: WarmProcess) -> None:
+def start_service(
+    *arguments: str | Path,
+    output: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str],
+    wrapper: Sequence[str] = (),
+) -> Process:
+    """Start a command that stays, in a session of its own; both its outputs go to a file.
+
+    With an environment of its own, or inside another command (``strace``), it is a new
+    interpreter: what loads it and who reads its environment must find it there.
+    """
+    command = [*map(str, arguments)]
+    with output.open("ab") as file, open(os.devnull, "rb") as nothing:
+        stdio = (nothing.fileno(), file.fileno(), file.fileno())
+        if not env and not wrapper:
+            return WarmProcess(command, environment(), cwd, stdio, session=True)
+        return subprocess.Popen(
+            [*wrapper, *COMMAND, *command],
+            cwd=cwd,
+            env={**environment(), **env},
+            stdin=nothing,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+
+
+def kill_group(process: Process) -> None:
     """Kill what is left of a process group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -7,7 +7,6 @@ daemons over their own sockets, as the thin ClientApp does.
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from eth_account import Account
 import clients.flower_env  # noqa: F401
 
 # isort: split
-from fedproof_command import COMMAND, environment, kill_group
+from fedproof_command import Process, kill_group, start_service
 from flower_deployment import free_port
 from flwr.app import ConfigRecord, Context, Message, Metadata, RecordDict
 
@@ -217,19 +216,14 @@ class Daemon:
         self.socket = socket_path(self.state, "participant")
         self._options, self._env = options, env or {}
         self.output = self.folder / "output.txt"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
+        self.wrapper: list[str] = []
 
     def start(self) -> "Daemon":
-        with self.output.open("ab") as output:
-            self.process = subprocess.Popen(
-                [*COMMAND, "client", "--config", "participant.toml", *self._options],
-                cwd=self.folder,
-                env={**environment(), **self._env},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        command = ["client", "--config", "participant.toml", *self._options]
+        self.process = start_service(
+            *command, output=self.output, cwd=self.folder, env=self._env, wrapper=self.wrapper
+        )
         return self
 
     def __enter__(self) -> "Daemon":

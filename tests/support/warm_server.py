@@ -10,6 +10,7 @@ Started by ``warm_command`` with a Unix socket as descriptor 0.
 
 import atexit
 import contextlib
+import importlib
 import json
 import os
 import selectors
@@ -34,6 +35,8 @@ def run_command(request: dict[str, Any], stdio: Sequence[int]) -> int:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    for module in ("coordinator.adapters.flower_env", "clients.flower_env"):
+        importlib.reload(sys.modules[module])  # they put settings into the environment
     command = sys.modules["simulations.__main__"]
     sys.modules["__main__"] = command
     sys.argv = ["fedproof", *request["arguments"]]

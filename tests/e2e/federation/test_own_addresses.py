@@ -6,11 +6,8 @@ import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
-import federation_bench
-import fedproof_command
-import participant_bench
 import pytest
-from fedproof_command import environment
+from fedproof_command import COMMAND, environment
 from live_federation import PATIENCE_S, Federation, live
 from network_namespaces import Network, NetworkError, network
 
@@ -30,13 +27,12 @@ def built(stack: ExitStack) -> Network:
         pytest.skip(f"no network namespaces on this machine: {refused}")
 
 
-def start(federation: Federation, where: Network, patch: pytest.MonkeyPatch) -> None:
+def start(federation: Federation, where: Network) -> None:
     """Start everybody on a machine of its own."""
-    command = fedproof_command.COMMAND
-    patch.setattr(federation_bench, "COMMAND", [*where.inside("office"), *command])
+    federation.coordinator.wrapper = where.inside("office")
     federation.coordinator.start()
     for name, daemon in federation.daemons.items():
-        patch.setattr(participant_bench, "COMMAND", [*where.inside(name), *command])
+        daemon.wrapper = where.inside(name)
         daemon.start()
 
 
@@ -63,7 +59,7 @@ def peers(pid: int) -> set[str]:
     return found
 
 
-def test_every_machine_has_its_own_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_machine_has_its_own_address(tmp_path: Path) -> None:
     with ExitStack() as stack:
         where = built(stack)
         office = where.address("office")
@@ -77,7 +73,7 @@ def test_every_machine_has_its_own_address(tmp_path: Path, monkeypatch: pytest.M
             duration_s=200,
         )
         stack.callback(federation.__exit__)
-        start(federation, where, monkeypatch)
+        start(federation, where)
         seen: set[str] = set()
 
         def done() -> bool:
@@ -90,7 +86,7 @@ def test_every_machine_has_its_own_address(tmp_path: Path, monkeypatch: pytest.M
 
         federation.wait_until(done, f"{ROUNDS} rounds are final", PATIENCE_S)
         url = f"https://{office}:{federation.coordinator.url.rsplit(':', 1)[1]}"
-        command = [*where.inside("south"), *fedproof_command.COMMAND, "verify"]
+        command = [*where.inside("south"), *COMMAND, "verify"]
         command += ["--rpc", f"{url}/rpc", "--store", url, "--ca", "ca.crt"]
         folder = federation.root / "participants" / "south"
         verified = subprocess.run(

@@ -8,9 +8,6 @@ import os
 import shutil
 from pathlib import Path
 
-import federation_bench
-import fedproof_command
-import participant_bench
 import pytest
 from eth_account import Account
 from live_federation import PATIENCE_S, Federation, live
@@ -49,9 +46,7 @@ def set_by_variable(federation: Federation, name: str) -> None:
     federation.daemons[name] = Daemon(federation.root, name, env=environment)
 
 
-def test_three_rounds_stay_on_loopback_and_keep_their_secrets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_three_rounds_stay_on_loopback_and_keep_their_secrets(tmp_path: Path) -> None:
     strace = shutil.which("strace")
     if strace is None:
         if os.environ.get(NEEDS_STRACE):
@@ -62,9 +57,8 @@ def test_three_rounds_stay_on_loopback_and_keep_their_secrets(
     traces = tmp_path / "traces"
     traces.mkdir()
     prefix = [strace, "-D", "-f", "-ff", "--seccomp-bpf", "-qq", "-v", "-s", "4096", "-e", TRACED]
-    traced = [*prefix, "-o", str(traces / "trace"), *fedproof_command.COMMAND]
-    for module in (participant_bench, federation_bench):
-        monkeypatch.setattr(module, "COMMAND", traced)
+    for one in (federation.coordinator, *federation.daemons.values()):
+        one.wrapper = [*prefix, "-o", str(traces / "trace")]
     with federation:
         federation.wait_for_rounds(ROUNDS, PATIENCE_S)
         running = {p: Path(f"/proc/{pid}") for p, pid in federation.processes().items()}

@@ -238,5 +238,5 @@ def test_a_simulation_deploys_the_very_blocks_it_always_did() -> None:
         found = chain.federation.block()
         plan = deployment_of(experiment, chain.identities, bytes(range(32)))
         assert chain.federation.terms == plan.terms
-    recorded = "08efcc36c7842af689e0e595f55e14970d077d8b4ef760efd5dfed4f7fdcc916"
+    recorded = "aa51a9e3d47be46094574dfe4fe100b755c2be61f97e5197a8ade8030ec7d99a"
     assert (found.number, found.hash.hex()) == (8, recorded)
