@@ -6,17 +6,20 @@ prepared first and mined together. Not handled: replacing a transaction that is 
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from eth_account.signers.local import LocalAccount
-from eth_utils.address import to_checksum_address
 
 from contracts.calls import Call
-from contracts.events import FederationEvent, LogPlace, decode_event, decode_log
-from contracts.referee_events import decode_referee_event, decode_referee_log
-from contracts.rpc import Rpc, hex_bytes, revert_reason
+from contracts.receipts import (
+    Receipt,
+    SignedCall,
+    embedded_receipt,
+    receipt_of,
+    reverted_error,
+)
+from contracts.rpc import Rpc, hex_bytes
 from coordinator.core.errors import (
     ChainUnavailableError,
     LedgerError,
@@ -24,6 +27,8 @@ from coordinator.core.errors import (
     TransactionRevertedError,
 )
 from coordinator.core.types import Address, Wei
+
+__all__ = ["PRIORITY_FEE_WEI", "Receipt", "SignedCall", "Transactor"]
 
 PRIORITY_FEE_WEI: Final = Wei(1_000_000_000)
 _NEXT_BLOCK: Final = ("block-full", "nonce-too-high")
@@ -35,39 +40,6 @@ _POLL_LONGEST_S: Final = 1.0
 if TYPE_CHECKING:
     from contracts.chain.node import EmbeddedNode
     from contracts.chain.records import TxReceipt
-
-
-@dataclass(frozen=True, slots=True)
-class SignedCall:
-    """A signed transaction, ready to be sent by anyone. ``hash`` is known before it is."""
-
-    raw: bytes
-    hash: bytes
-    sender: Address
-    nonce: int
-    to: Address | None
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A mined transaction that succeeded, with its contract's events in it.
-
-    ``gas_price_wei`` is what was paid per gas; ``contract_address`` is set for a deployment.
-    """
-
-    transaction_hash: bytes
-    block_number: int
-    block_hash: bytes
-    gas_used: int
-    gas_price_wei: Wei
-    contract_address: Address | None
-    events: tuple[FederationEvent, ...]
-
-    @property
-    def fee_wei(self) -> Wei:
-        """What the sender paid for gas."""
-        return Wei(self.gas_used * self.gas_price_wei)
 
 
 class Transactor:
@@ -207,7 +179,7 @@ class Transactor:
             if (node := self.rpc.embedded_node) is not None:
                 mined, refused = self._mined(node, batch, None)
                 taken = [signed for signed in batch if signed.hash in mined]
-                read = [partial(_embedded_receipt, mined[one.hash], one) for one in taken]
+                read = [partial(embedded_receipt, mined[one.hash], one) for one in taken]
             else:
                 taken, refused = self._accepted(batch)
                 read = [partial(self._finished, signed) for signed in taken]
@@ -237,7 +209,7 @@ class Transactor:
         mined, refused = self._mined(node, batch, timestamp)
         if refused is not None:
             raise refused
-        return [_embedded_receipt(mined[signed.hash], signed) for signed in batch]
+        return [embedded_receipt(mined[signed.hash], signed) for signed in batch]
 
     def _mined(
         self, node: "EmbeddedNode", batch: Sequence[SignedCall], timestamp: int | None
@@ -259,9 +231,9 @@ class Transactor:
     def _finished(self, signed: SignedCall) -> Receipt:
         receipt = self._wait(signed)
         if int(receipt["status"], 16) == 1:
-            return _receipt(receipt, signed)
+            return receipt_of(receipt, signed)
         block = int(receipt["blockNumber"], 16)
-        raise _reverted(signed, block, self._why(signed, block, int(receipt["gasUsed"], 16)))
+        raise reverted_error(signed, block, self._why(signed, block, int(receipt["gasUsed"], 16)))
 
     def _wait(self, signed: SignedCall) -> dict[str, Any]:
         end = time.monotonic() + self._receipt_timeout_s
@@ -307,59 +279,3 @@ def _outcome(receipt: Callable[[], Receipt]) -> Receipt | LedgerError:
         return receipt()
     except TransactionRevertedError as reverted:
         return reverted
-
-
-def _receipt(receipt: dict[str, Any], signed: SignedCall) -> Receipt:
-    created = receipt.get("contractAddress")
-    emitter = (signed.to or created or "").lower()
-    decode = decode_referee_log if signed.call.contract == "referee" else decode_log
-    logs = [log for log in receipt["logs"] if log["address"].lower() == emitter]
-    return Receipt(
-        transaction_hash=bytes.fromhex(receipt["transactionHash"][2:]),
-        block_number=int(receipt["blockNumber"], 16),
-        block_hash=bytes.fromhex(receipt["blockHash"][2:]),
-        gas_used=int(receipt["gasUsed"], 16),
-        gas_price_wei=Wei(int(receipt["effectiveGasPrice"], 16)),
-        contract_address=Address(to_checksum_address(created)) if created else None,
-        events=tuple(decode(log) for log in logs),
-    )
-
-
-def _embedded_receipt(receipt: "TxReceipt", signed: SignedCall) -> Receipt:
-    if not receipt.is_success:
-        # "execution reverted" is the node's word; what follows it, if anything, the contract's.
-        reason = revert_reason(receipt.revert_data) or receipt.failure
-        reason = reason.removeprefix("execution reverted")
-        raise _reverted(signed, receipt.block_number, reason)
-    emitter = signed.to or receipt.contract_address
-    decode = decode_referee_event if signed.call.contract == "referee" else decode_event
-    events = [
-        decode(
-            log.topics,
-            log.data,
-            LogPlace(
-                block_number=receipt.block_number,
-                transaction_hash=receipt.transaction_hash,
-                log_index=log.index,
-            ),
-        )
-        for log in receipt.logs
-        if log.address == emitter
-    ]
-    return Receipt(
-        transaction_hash=receipt.transaction_hash,
-        block_number=receipt.block_number,
-        block_hash=receipt.block_hash,
-        gas_used=receipt.gas_used,
-        gas_price_wei=Wei(receipt.effective_gas_price),
-        contract_address=receipt.contract_address,
-        events=tuple(events),
-    )
-
-
-def _reverted(signed: SignedCall, block: int, reason: str) -> TransactionRevertedError:
-    return TransactionRevertedError(
-        f"{signed.call.label} by {signed.sender} reverted in block {block}:"
-        f" {reason or 'no reason given'}",
-        reason=reason,
-    )

@@ -9,10 +9,17 @@ from contracts import referee_calls
 from contracts.chain.provider import EmbeddedProvider
 from contracts.referee import CaseRecord
 from contracts.rpc import Rpc
+from contracts.transactions import Receipt
 from coordinator.answer import responder as responding
 from coordinator.answer.responder import BATCH, Responder, honest_reply
-from coordinator.core.disputes import CaseKind, DisputedRound, Question, record_moves
-from coordinator.core.errors import LedgerError
+from coordinator.core.disputes import (
+    CaseKind,
+    DisputedRound,
+    Question,
+    answer_to,
+    record_moves,
+)
+from coordinator.core.errors import LedgerError, TransactionRevertedError
 from coordinator.core.types import RoundId
 from coordinator.watch.rounds import RoundReader
 
@@ -140,36 +147,75 @@ def test_closed_cases_are_forgotten_but_not_at_once(
     assert asked == [3, 4, 7, 8]  # the columns, which may be asked for entries
 
 
-def test_answers_on_another_node_wait_for_no_receipt(make_bench: Make) -> None:
-    """The node is reached by JSON-RPC alone, and mines when it is told to."""
-    bench = make_bench()
-    bench.play(watched=False)
+class HeldBack(Rpc):
+    """A node elsewhere: takes transactions, and mines them when a first receipt is asked for.
+
+    The one of number ``refuses`` it does not take.
+    """
+
+    embedded_node = None
+
+    def __init__(self, bench: FraudBench, refuses: int = -1) -> None:
+        super().__init__(EmbeddedProvider(bench.chain.dispatcher))
+        self._node, self._refuses = bench.chain.node, refuses
+        self._offered = 0
+        self._taken: list[bytes] = []
+
+    def request(self, method: str, *params: object) -> object:
+        if method == "eth_sendRawTransaction":
+            self._offered += 1
+            if self._offered - 1 == self._refuses:
+                raise LedgerError("node: eth_sendRawTransaction refused: txpool is full")
+            self._taken.append(bytes.fromhex(str(params[0])[2:]))
+            return "0x" + bytes(32).hex()
+        if method == "eth_getTransactionReceipt" and self._taken:
+            self._node.mine(self._taken)
+            self._taken = []
+        return super().request(method, *params)
+
+
+def test_answers_on_another_node_wait_for_no_receipt(
+    bench: FraudBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask_together(bench, 6)
     chain = bench.chain
-    sent: list[str] = []
-
-    class HeldBack(Rpc):
-        """Takes transactions, and mines them all when the first receipt is asked for."""
-
-        embedded_node = None
-
-        def request(self, method: str, *params: object) -> object:
-            if method == "eth_sendRawTransaction":
-                sent.append(str(params[0]))
-                return "0x" + "00" * 32
-            if method == "eth_getTransactionReceipt" and sent:
-                chain.node.mine([bytes.fromhex(raw[2:]) for raw in sent])
-                sent.clear()
-            return super().request(method, *params)
-
-    monkeyed = chain.federation.transactor
-    original, monkeyed.rpc = monkeyed.rpc, HeldBack(EmbeddedProvider(chain.dispatcher))
-    try:
-        before = chain.node.head_number
-        assert len(responder(bench).step()) == 6
-    finally:
-        monkeyed.rpc = original
+    monkeypatch.setattr(chain.federation.transactor, "rpc", HeldBack(bench))
+    before = chain.node.head_number
+    assert len(responder(bench).step()) == 6
     assert chain.node.head_number == before + 1
+
+
+def test_each_of_a_batch_has_an_outcome_of_its_own(
+    bench: FraudBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that reverts hides none, in this process and elsewhere; after a refused one none goes."""
+    ask_together(bench, 4)
+    referee, coordinator = bench.chain.referee, bench.chain.identities.coordinator
+    round_ = RoundReader(bench.chain.federation, bench.public).read(RoundId(1))
+
+    def answers(*cases: int) -> list[Receipt | LedgerError]:
+        right = [(number, referee.case(number)) for number in cases]
+        calls = [
+            referee_calls.timeout(number)
+            if case is None
+            else referee_calls.reply(number, answer_to(round_, case.open_case))
+            for number, case in right
+        ]
+        return referee.transact_each(coordinator, calls)
+
+    first, reverted, second = answers(1, 99, 2)
+    assert isinstance(first, Receipt)
+    assert isinstance(second, Receipt)
+    assert isinstance(reverted, TransactionRevertedError)
+    assert reverted.reason == "dispute: nothing to answer"
+    monkeypatch.setattr(referee.transactor, "rpc", HeldBack(bench, refuses=2))
+    reverted, third, refused, unsent = answers(99, 3, 4, 4)
+    assert isinstance(reverted, TransactionRevertedError)
+    assert isinstance(third, Receipt)
+    assert refused is unsent
+    assert "txpool is full" in str(refused)
+    monkeypatch.undo()
+    assert [given.case_id for given in responder(bench).step()] == [4]  # nonces go on
 
 
 def test_what_the_node_refuses_is_raised_after_what_it_took(
