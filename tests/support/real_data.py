@@ -16,10 +16,20 @@ def real_data_folder() -> Path:
     Where there is none the test is skipped, saying so, or fails if ``FEDPROOF_REQUIRE_DATA`` is
     set.
     """
-    folder = Path(os.environ.get(NAMED) or NEARBY)
-    if (folder / "heart-disease").is_dir():
+    folder = real_data_if_any()
+    if folder is not None:
         return folder
-    why = f"no real data: {folder}/heart-disease is missing (set {NAMED})"
+    why = f"no real data: {_named()}/heart-disease is missing (set {NAMED})"
     if os.environ.get(REQUIRED):
         pytest.fail(f"{REQUIRED} is set, but {why}")
     pytest.skip(why)
+
+
+def real_data_if_any() -> Path | None:
+    """Return the same folder, ``None`` where there is none."""
+    folder = _named()
+    return folder if (folder / "heart-disease").is_dir() else None
+
+
+def _named() -> Path:
+    return Path(os.environ.get(NAMED) or NEARBY)
