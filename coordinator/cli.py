@@ -67,7 +67,7 @@ def _status(application: typer.Typer) -> int:
         return INTERRUPTED
     except SystemExit as ended:
         # click ends with 1 on any broken pipe; for `verify` that would mean tampering
-        if isinstance(pipe := ended.__context__, BrokenPipeError):
+        if ended.code and isinstance(pipe := ended.__context__, BrokenPipeError):
             return _reader_gone() if _nobody_reads() else _defect(pipe)
         raise
     except OSError as error:

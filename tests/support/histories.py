@@ -18,7 +18,7 @@ FUZZ = os.environ.get("FEDPROOF_FUZZ") == "1"
 SEED = int(os.environ.get("FEDPROOF_SEED", "0"))
 SHARDS = 8 if FUZZ else 1
 HISTORIES, CALLS = (375, 500) if FUZZ else (40, 150)
-EMBEDDED_HISTORIES, EMBEDDED_CALLS = 4, 30
+EMBEDDED_HISTORIES, EMBEDDED_CALLS = 2, 30
 
 
 def share(shard: int) -> int:

@@ -52,7 +52,7 @@ def test_three_rounds_stay_on_loopback_and_keep_their_secrets(tmp_path: Path) ->
         if os.environ.get(NEEDS_STRACE):
             pytest.fail(f"{NEEDS_STRACE} is set, but strace is not installed")
         pytest.skip("strace is not installed: connections cannot be traced")
-    federation = live(tmp_path, rounds=ROUNDS, duration_s=240, min_contributors=3)
+    federation = live(tmp_path, names=("berlin", "rome"), rounds=ROUNDS, duration_s=240)
     set_by_variable(federation, "rome")
     traces = tmp_path / "traces"
     traces.mkdir()
@@ -80,7 +80,7 @@ def check_connections(found: dict[int, str], programs: list[str]) -> None:
     names = {Path(line.split('"')[1]).name for line in programs}
     print(f"{len(found)} processes and threads traced; programs: {sorted(names)}")
     # one ClientApp a message at least: hello and training, of three participants
-    assert len([p for p in programs if "flwr-clientapp" in p]) >= 3 * ROUNDS
+    assert len([p for p in programs if "flwr-clientapp" in p]) >= 2 * ROUNDS
     assert not names & {"uv", "pip", "pip3", "curl", "wget"}
 
 
