@@ -11,7 +11,7 @@ from fraud_bench import ETHER, GUILTY, FraudBench
 
 from coordinator.adapters.store import DiskStore
 from coordinator.answer.responder import Responder
-from coordinator.core.types import RoundId, Wei
+from coordinator.core.types import Address, RewardLeaf, RoundId, Wei
 from coordinator.service import Settlement
 from coordinator.watch.rounds import RoundReader
 from coordinator.watch.watcher import Watcher
@@ -23,6 +23,7 @@ Forge = Callable[[Settlement], Settlement]
 SHIFT = {"kind": "shift_parameter", "parameter": 11}
 PAY_SELF = {"kind": "pay_self"}
 DEPOSIT = 10**16
+THIEF = Address("0x" + "11" * 20)
 
 
 def settle_falsely(bench: FraudBench, forge: Forge) -> None:
@@ -46,6 +47,11 @@ def shift_payment(settlement: Settlement) -> Settlement:
 def shuffle_scores(settlement: Settlement) -> Settlement:
     """The scores in another order: the same leaves in a tree that no honest coordinator makes."""
     return replace(shift_payment(settlement), scores=settlement.scores[::-1])
+
+
+def hide_reward(settlement: Settlement) -> Settlement:
+    """One more leaf, of somebody who is no member."""
+    return replace(settlement, rewards=[*settlement.rewards, RewardLeaf(THIEF, Wei(ETHER))])
 
 
 def withheld(bench: FraudBench, root: str, suffix: str, aside: Path) -> Responder:
@@ -98,6 +104,25 @@ def test_a_false_round_behind_a_withheld_document_is_convicted(
     assert offence in bench.reason(GUILTY)
     assert bench.bond_wei == 8 * ETHER
     assert bench.said("gave up") == []
+
+
+def test_a_reward_that_nobody_is_told_of_leaves_a_question_unanswered(
+    make_bench: Make, tmp_path: Path
+) -> None:
+    """All true leaves could be shown, were there not a place that one of them lacks."""
+    bench = make_bench()
+    settle_falsely(bench, hide_reward)
+    hidden = withheld(bench, "rewards_root", "rewards.json", tmp_path / "aside")
+    watcher = bench.watcher()
+    fought_out(watcher, hidden)
+    assert len(bench.said("asked")) == 5
+    assert bench.statuses() == ["settled", "settled"]
+    while (due := watcher.next_deadline()) is not None and bench.statuses()[1] != "void":
+        bench.chain.wait_until(due)
+        fought_out(watcher, hidden)
+    assert bench.statuses() == ["settled", "void"]
+    assert bench.reason(GUILTY) == "withheld data"
+    assert bench.bond_wei == 8 * ETHER
 
 
 def test_records_are_paid_for_no_further_than_agreed(make_bench: Make, tmp_path: Path) -> None:
