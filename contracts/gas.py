@@ -226,13 +226,21 @@ def render(others: Mapping[str, int], rounds: Mapping[int, Mapping[str, int]]) -
     for name, title in titles.items():
         cells = " | ".join(f"{rounds[size][name]:,}" for size in sizes)
         lines.append(f"| {title} | {cells} |")
-    lines += ["", "## Every other call", "", "| call | gas | limit sent |", "|---|--:|--:|"]
+    lines += [
+        "",
+        "## Every other call",
+        "",
+        "| call | gas | limit sent |",
+        "|---|--:|--:|",
+    ]
     for name, gas in sorted(others.items()):
         lines.append(_row(name, gas))
     lines += [
         "",
         "`claim` pays per proof; the limits sent with each transaction are fixed",
-        "(`contracts/calls.py`), and what is not used is not paid.",
+        "(`contracts/calls.py`), and what is not used is not paid. `hold_round` and",
+        "`convict_coordinator` take calls of the referee only: their gas is in that of its own",
+        "calls ([disputes.md](disputes.md)).",
     ]
     return "\n".join(lines) + "\n"
 
