@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from coordinator.http.listener import Seldom
+
 QUIET_S: Final = 30.0
 """How long the same is not said again of the same peer."""
-_MOST_PEERS: Final = 256
 _log = logging.getLogger(__name__)
 
 
@@ -22,8 +23,7 @@ class Complaints:
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._quiet_until: dict[tuple[str, str], float] = {}
+        self._seldom = Seldom(monotonic, QUIET_S)
 
     def say(self, peer: str, key: bytes, path: str, reason: str) -> None:
         """Log that a call was refused.
@@ -37,12 +37,7 @@ class Complaints:
         path, reason
             What was called, and why that was refused.
         """
-        now = self._monotonic()
-        if self._quiet_until.get((peer, reason), 0.0) > now:
+        if not self._seldom.is_news(peer, reason):
             return
-        self._quiet_until = {k: t for k, t in self._quiet_until.items() if t > now}
-        if len(self._quiet_until) >= _MOST_PEERS:
-            return  # somebody changes addresses: it was said often enough
-        self._quiet_until[peer, reason] = now + QUIET_S
         node = f"key {hashlib.sha256(key).hexdigest()[:16]}" if key else "no key"
         _log.warning("refused %s of %s (%s): %s", path.rsplit("/", 1)[-1], peer, node, reason)

@@ -30,10 +30,14 @@ class Seldom:
     ----------
     monotonic
         A clock in seconds that never goes back.
+    quiet_s
+        How long the same is not said again of the same peer.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, quiet_s: float = QUIET_S
+    ) -> None:
+        self._monotonic, self._quiet_s = monotonic, quiet_s
         self._quiet_until: dict[tuple[str, str], float] = {}
 
     def is_news(self, peer: str, what: str) -> bool:
@@ -44,7 +48,7 @@ class Seldom:
         self._quiet_until = {key: t for key, t in self._quiet_until.items() if t > now}
         if len(self._quiet_until) >= _MOST_PEERS:
             return False
-        self._quiet_until[peer, what] = now + QUIET_S
+        self._quiet_until[peer, what] = now + self._quiet_s
         return True
 
 
