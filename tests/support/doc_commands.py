@@ -60,7 +60,7 @@ def run_blocks(blocks: list[Block], folder: Path, timeout_s: float) -> tuple[int
         shell = subprocess.Popen(
             ["sh", folder / ".script.sh"],
             cwd=folder,
-            env=_environment(folder),
+            env=environment_of(folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -114,7 +114,7 @@ def missing_lines(block: Block, found: str) -> list[str]:
     ]
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment_of(folder: Path) -> dict[str, str]:
     """Return an environment with ``fedproof`` in the path, and no settings of ours."""
     programs = folder / ".bin"
     programs.mkdir(exist_ok=True)

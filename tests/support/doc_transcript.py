@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from doc_commands import _environment
+from doc_commands import environment_of
 
 _BLOCK = re.compile(r"^```\n(\$ .*?)^```\n", re.DOTALL | re.MULTILINE)
 _MARK = "@@@ command"
@@ -45,7 +45,7 @@ def run_all(commands: list[str], folder: Path) -> list[str]:
     shell = subprocess.run(
         ["bash", folder / ".script.sh"],
         cwd=folder,
-        env=_environment(folder),
+        env=environment_of(folder),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
