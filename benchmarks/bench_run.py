@@ -44,7 +44,7 @@ from simulations.schema import Experiment
 
 CLIENTS = 100
 ROUNDS = 3
-REPEATS = 3  # of (ROUNDS - 1) counted rounds each: the median is of 6
+REPEATS = 5  # of (ROUNDS - 1) counted rounds each: the median is of 10
 
 EXPERIMENT = {
     "name": "bench",
