@@ -9,9 +9,9 @@ any more, nothing is kept.
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 
@@ -26,10 +26,13 @@ from flwr.supercore.constant import SYSTEM_MESSAGE_TYPE
 from flwr.supercore.date import now
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.retry.retry_invoker import RetryState
 from flwr.superlink.grid import HttpGrid
 
 from coordinator.core.wire import CLIENT_REFUSAL_PREFIX
 
+NOT_UPLOADED: Final = "not-uploaded"
+"""Code of a reply that was announced, and whose content the SuperLink has not, and will not get."""
 _State = Literal["waiting", "lost", "too-large", "whole"]
 _log = logging.getLogger(__name__)
 
@@ -147,7 +150,7 @@ class ObjectwiseReplies:
         if state == "waiting":
             return None
         if state == "lost":
-            return self._error(reply_to, "not-uploaded", f"object {announced.missing[0][:16]}")
+            return self._error(reply_to, NOT_UPLOADED, f"object {announced.missing[0][:16]}")
         self._confirm(announced.message_id)
         if state == "too-large":
             detail = f"{announced.size} bytes or more, at most {most_bytes}"
@@ -218,3 +221,24 @@ class ObjectwiseReplies:
 def fetcher_for(grid: Grid) -> Fetcher:
     """Return what fetches a grid's replies best."""
     return ObjectwiseReplies(grid) if isinstance(grid, HttpGrid) else WholeReplies(grid)
+
+
+def reconnections_of(grid: Grid) -> Callable[[], int]:
+    """Return what tells how often the connection to a grid's SuperLink was lost and is back.
+
+    Flower's client tries again by itself and says so to nobody; what it calls then is below its
+    public interface, as above.
+    """
+    count = 0
+    if isinstance(grid, HttpGrid):
+        invoker = grid._retry_invoker
+        before = invoker.on_success
+
+        def on_success(state: RetryState) -> None:
+            nonlocal count
+            count += state.tries > 1
+            if before is not None:
+                before(state)
+
+        invoker.on_success = on_success
+    return lambda: count

@@ -4,8 +4,13 @@ Flower's own ``send_and_receive`` returns when the last node has answered, sleep
 a time, and holds every reply at once. Here replies are handed on one by one, and the chain's clock
 says when the waiting is over. A reply that comes too late is taken off the SuperLink all the same,
 so that it does not lie there for ever, and thrown away. Who could not answer for a reason that
-passes (a daemon or a SuperNode that is being started again) is asked again while the round has too
-few.
+passes (a daemon, a SuperNode or the SuperLink that is being started again) is asked again while the
+round has too few.
+
+A SuperLink that is killed takes what is on its way with it, for it notes a message as delivered
+before it hands it over: an instruction that no node ever sees, or a reply that is gone when it is
+asked for. So whoever had not answered by then is asked again too, and so is a node whose message
+the SuperLink did not take. Whoever is asked twice answers the same twice.
 """
 
 import logging
@@ -24,16 +29,25 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
 from coordinator.core import wire
-from coordinator.daemon.fetching import Fetcher, fetcher_for
+from coordinator.daemon.fetching import NOT_UPLOADED, Fetcher, fetcher_for
 from coordinator.local.logs import fields
 
 _POLL_S: Final = 0.2
 _LATE_EVERY_S: Final = 5.0
 _LATE_AT_ONCE: Final = 256
 _AGAIN_EVERY_S: Final = 3.0
-_PASSING_CODES: Final = frozenset({ErrorCode.NODE_UNAVAILABLE, ErrorCode.CLIENT_APP_CRASHED})
+_PASSING_CODES: Final = frozenset(
+    {
+        ErrorCode.NODE_UNAVAILABLE,
+        ErrorCode.CLIENT_APP_CRASHED,
+        ErrorCode.MESSAGE_UNAVAILABLE,
+        ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
+    }
+)
+"""Of what the SuperLink says itself; a reason with a prefix of ours is judged by its own code."""
 _PASSING_REASONS: Final = tuple(
-    f"{wire.CLIENT_REFUSAL_PREFIX}{code}: " for code in (wire.AWAY, wire.CHAIN_UNAVAILABLE)
+    f"{wire.CLIENT_REFUSAL_PREFIX}{code}: "
+    for code in (wire.AWAY, wire.CHAIN_UNAVAILABLE, NOT_UPLOADED)
 )
 _log = logging.getLogger(__name__)
 
@@ -50,8 +64,10 @@ class PatientGrid(Grid):
     fetcher
         Gets what has come.
     enough
-        Whether the round has as many as it needs: nobody is asked again then. As of the last
-        call of ``seconds_left``.
+        Whether the round has as many as it needs: who failed is not asked again then. As of the
+        last call of ``seconds_left``.
+    reconnections
+        How often the connection to the SuperLink was lost and is there again.
     """
 
     def __init__(
@@ -60,8 +76,10 @@ class PatientGrid(Grid):
         seconds_left: Callable[[], float],
         fetcher: Fetcher | None = None,
         enough: Callable[[], bool] = lambda: True,
+        reconnections: Callable[[], int] = lambda: 0,
     ) -> None:
         self._inner, self._seconds_left, self._enough = inner, seconds_left, enough
+        self._reconnections = reconnections
         self._fetcher = fetcher or fetcher_for(inner)
         self._late: dict[str, int] = {}
         self._late_at = 0.0
@@ -78,6 +96,7 @@ class PatientGrid(Grid):
         """
         asking, first = _Asking(), list(messages)
         asking.sent(first, self._push(first))
+        asking.reconnections = self._reconnections()
         end = time.monotonic() + timeout if timeout is not None else float("inf")
         asked = 0.0
         try:
@@ -85,7 +104,7 @@ class PatientGrid(Grid):
                 found = False
                 for reply in self._fetcher.fetch(list(asking.waiting)):
                     found = True
-                    if asking.take(reply):
+                    if self._is_answer(asking, reply):
                         yield reply
                 now = time.monotonic()
                 if now - asked >= 1.0 or not asking.waiting:
@@ -93,20 +112,44 @@ class PatientGrid(Grid):
                 if now >= end or (not asking.waiting and self._enough()):
                     break
                 if not found:
+                    self._repeat_what_may_be_lost(asking)
                     self._ask_again(asking)
                     self.drop_late()
                     time.sleep(_POLL_S)
-            yield from asking.failed.values()
+            yield from filter(None, asking.failed.values())
         finally:
             self.give_up(asking.nodes())
+
+    def _is_answer(self, asking: "_Asking", reply: Message) -> bool:
+        """Take a reply; return whether it is to be handed on.
+
+        The second to the same node is not: both may have been there when it was asked for them.
+        """
+        if self._late.pop(reply.metadata.reply_to_message_id, None) is not None:
+            return False
+        is_answer, others = asking.take(reply)
+        self.give_up(others)
+        return is_answer
 
     def _ask_again(self, asking: "_Asking") -> None:
         """Send to those that failed and are connected again, if the round needs them."""
         if not asking.failed or self._enough() or time.monotonic() < asking.again_at:
             return
         asking.again_at = time.monotonic() + _AGAIN_EVERY_S
-        connected = set(self._inner.get_node_ids())
-        messages = asking.again(connected)
+        self._repeat(asking, set(self._inner.get_node_ids()) & asking.failed.keys())
+
+    def _repeat_what_may_be_lost(self, asking: "_Asking") -> None:
+        """After the SuperLink was away, send once more to all who have not answered.
+
+        The reply to either message will do.
+        """
+        if asking.reconnections == (now := self._reconnections()):
+            return
+        asking.reconnections = now
+        self._repeat(asking, set(asking.nodes().values()))
+
+    def _repeat(self, asking: "_Asking", nodes: Set[int]) -> None:
+        messages = asking.again(nodes)
         asking.sent(messages, self._push(messages))
         for message in messages:
             _log.info("asked again", extra=fields(node=message.metadata.dst_node_id))
@@ -132,7 +175,11 @@ class PatientGrid(Grid):
 
     def _push(self, messages: Sequence[Message]) -> Sequence[str]:
         """Send messages; return their numbers, empty where the grid did not take one."""
-        return list(self._inner.push_messages(messages)) if messages else ()
+        numbers = list(self._inner.push_messages(messages)) if messages else []
+        numbers += [""] * (len(messages) - len(numbers))
+        if refused := numbers.count(""):
+            _log.warning("the SuperLink did not take %d of %d messages", refused, len(messages))
+        return numbers
 
     # --- the rest is Flower's ------------------------------------------------------------------
 
@@ -174,49 +221,61 @@ class PatientGrid(Grid):
 
 
 class _Asking:
-    """Who was asked and has not answered (``waiting``), or failed for the time being."""
+    """Who was asked and has not answered (``waiting``), or failed for the time being.
+
+    ``failed`` gives the error of each such node, ``None`` where it was never reached.
+    """
 
     def __init__(self) -> None:
         self.waiting: dict[str, Message] = {}
-        self.failed: dict[int, Message] = {}
+        self.failed: dict[int, Message | None] = {}
         self.again_at = 0.0
+        self.reconnections = 0
         self._messages: dict[int, Message] = {}
 
     def sent(self, messages: Iterable[Message], numbers: Sequence[str]) -> None:
         """Note what was sent."""
-        for number, message in zip(numbers, messages, strict=False):
+        for number, message in zip(numbers, messages, strict=True):
+            node = message.metadata.dst_node_id
+            self._messages.setdefault(node, message)
             if number:
                 self.waiting[number] = message
-                self._messages.setdefault(message.metadata.dst_node_id, message)
+            elif node not in self.nodes().values():
+                self.failed[node] = None
 
-    def again(self, connected: Set[int]) -> list[Message]:
-        """Return messages for nodes that failed and are connected; they have not failed any more.
+    def again(self, nodes: Set[int]) -> list[Message]:
+        """Return messages for these nodes, which have not failed any more.
 
         What they are asked is the same; Flower wants a message of its own for it.
         """
         messages = []
-        for node in sorted(connected & self.failed.keys()):
-            del self.failed[node]
+        for node in sorted(nodes):
+            self.failed.pop(node, None)
             first = self._messages[node]
             kind, group = first.metadata.message_type, first.metadata.group_id
             messages.append(Message(first.content, node, kind, group_id=group))
         return messages
 
-    def take(self, reply: Message) -> bool:
-        """Take a reply; return whether it is an answer, and no failure that passes.
+    def take(self, reply: Message) -> tuple[bool, dict[str, int]]:
+        """Take a reply; return whether it is an answer, and what need not be waited for any more.
 
-        Whatever message it answers, it then says that it answers the first to that node.
+        It is none if it is a failure that passes, or if the same was asked twice and the other
+        message may still be answered. Whatever message it answers, it then says that it answers the
+        first to that node.
         """
         answered = self.waiting.pop(reply.metadata.reply_to_message_id, None)
         if answered is None:
-            return True  # to be refused by whoever reads it
+            return True, {}  # to be refused by whoever reads it
         node = answered.metadata.dst_node_id
-        first = self._messages[node].metadata.message_id
-        vars(reply.metadata)["_reply_to_message_id"] = first
+        others = {number: n for number, n in self.nodes().items() if n == node}
+        vars(reply.metadata)["_reply_to_message_id"] = self._messages[node].metadata.message_id
         if passes(reply):
-            self.failed[node] = reply
-            return False
-        return True
+            if not others:
+                self.failed[node] = reply
+            return False, {}
+        for number in others:
+            del self.waiting[number]
+        return True, others
 
     def nodes(self) -> dict[str, int]:
         """Return the nodes that are waited for, by the number of the message."""
@@ -228,4 +287,6 @@ def passes(reply: Message) -> bool:
     if not reply.has_error():
         return False
     reason = reply.error.reason or ""
-    return reply.error.code in _PASSING_CODES or reason.startswith(_PASSING_REASONS)
+    if reason.startswith(wire.CLIENT_REFUSAL_PREFIX):
+        return reason.startswith(_PASSING_REASONS)
+    return reply.error.code in _PASSING_CODES

@@ -26,7 +26,7 @@ from coordinator.core import wire
 from coordinator.core.errors import FedproofError, PhaseError
 from coordinator.core.manifest import Manifest
 from coordinator.core.types import JsonObject, RoundId
-from coordinator.daemon.fetching import fetcher_for
+from coordinator.daemon.fetching import fetcher_for, reconnections_of
 from coordinator.daemon.hellos import Hellos
 from coordinator.daemon.patient_grid import PatientGrid
 from coordinator.daemon.remote_driver import RemoteDriver
@@ -94,7 +94,13 @@ class RoundLoop:
         self._inner = grid
         fetcher = fetcher_for(grid)
         self._missing = 0
-        self._grid = PatientGrid(grid, self._seconds_left, fetcher, lambda: self._missing == 0)
+        self._grid = PatientGrid(
+            grid,
+            self._seconds_left,
+            fetcher,
+            lambda: self._missing == 0,
+            reconnections_of(grid),
+        )
         self._cohort: list[int] = []
         self._hellos = Hellos(driver, grid, fetcher, self._grid.give_up)
         self._failures = 0

@@ -26,13 +26,19 @@ class Conduct:
 
 
 class MailboxGrid(LocalGrid):
-    """Nodes that answer hellos with their account, and everything else with their app."""
+    """Nodes that answer hellos with their account, and everything else with their app.
+
+    ``untaken`` says how many messages to a node, but for hellos, are not taken; ``reconnections``
+    is what ``fetching.reconnections_of`` would say.
+    """
 
     def __init__(self, bench: FlowerBench, clients: int = 4) -> None:
         super().__init__(local_apps(bench, clients))
         self._bench = bench
         self.conduct = Conduct()
         self.offline: set[int] = set()
+        self.untaken: dict[int, int] = {}
+        self.reconnections = 0
         self.box: dict[str, Message] = {}
         self.pulled: list[str] = []
         self.hellos: list[int] = []
@@ -46,9 +52,19 @@ class MailboxGrid(LocalGrid):
             number = f"m{len(self.sent)}"
             vars(message.metadata)["_message_id"] = number
             self.sent.append(message)
-            self.box[number] = message
-            ids.append(number)
+            if self._takes(message):
+                self.box[number] = message
+                ids.append(number)
+            else:
+                ids.append("")
         return ids
+
+    def _takes(self, message: Message) -> bool:
+        node = message.metadata.dst_node_id
+        if wire.HELLO in message.content.config_records or not self.untaken.get(node):
+            return True
+        self.untaken[node] -= 1
+        return False
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         replies = []

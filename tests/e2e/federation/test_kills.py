@@ -160,6 +160,9 @@ def check_history(federation: Federation) -> None:
     reader = federation.reader()
     head = reader.head()
     live_rounds = [int(reader.round_at_height(height + 1)) for height in range(head.height)]
-    assert live_rounds == [*range(1, ROUNDS + 1)]
+    journal = federation.root / "state" / "rounds"
+    void = {*range(1, head.last_opened + 1)} - {*live_rounds}
+    told = [(journal / f"{number:06}.json").read_text() for number in sorted(void)]
+    assert live_rounds == [*range(1, ROUNDS + 1)], f"void: {told}\n{federation.story()}"
     assert head.last_opened == ROUNDS
     assert {reader.status(RoundId(r)) for r in live_rounds} == {RoundStatus.FINAL}

@@ -77,6 +77,7 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRu
     monkeypatch.setattr(patient_grid, "_LATE_EVERY_S", 0.0)
     monkeypatch.setattr(patient_grid, "_AGAIN_EVERY_S", 0.01)
     monkeypatch.setattr(round_loop, "_EAGER_S", 0.01)
+    monkeypatch.setattr(round_loop, "reconnections_of", lambda grid: lambda: grid.reconnections)
     monkeypatch.setattr(round_loop, "_PAUSES_S", (0.01,))
     servers = []
 
@@ -154,10 +155,71 @@ def test_a_silent_node_costs_the_round_its_time_and_nothing_else(make_run: MakeR
 AWAY = Error(6, "fedproof/daemon-away: nobody listens")
 UNAVAILABLE = Error(ErrorCode.NODE_UNAVAILABLE, "no heartbeat")
 CRASHED = Error(ErrorCode.CLIENT_APP_CRASHED, "it crashed")
+GONE = Error(ErrorCode.MESSAGE_UNAVAILABLE, "not in the database")
+NOT_UPLOADED = Error(ErrorCode.MESSAGE_UNAVAILABLE, "fedproof/not-uploaded: object 0123")
+TOO_LARGE = Error(ErrorCode.MESSAGE_UNAVAILABLE, "fedproof/too-large: 9 bytes")
 
 
 def trains_of(run: Run, node: int) -> int:
     return sum(m.metadata.dst_node_id == node and _trains(m) for m in run.grid.sent)
+
+
+def test_replies_that_a_killed_superlink_took_with_it_are_asked_for_again(make_run: MakeRun):
+    run = make_run(rounds=1)
+    run.grid.conduct.failing = {2: GONE, 3: NOT_UPLOADED, 4: GONE}
+    run.go().end()
+    assert run.statuses() == ["final"]
+    assert run.bench.ledger.rounds[1].n == 4
+    assert [trains_of(run, node) for node in (2, 3, 4, 5)] == [2, 2, 2, 1]
+
+
+def test_what_we_refuse_ourselves_is_not_asked_for_again(make_run: MakeRun):
+    run = make_run(rounds=1)
+    run.grid.conduct.failing = {2: TOO_LARGE, 3: TOO_LARGE, 4: TOO_LARGE}
+    run.go()
+    run.until(lambda: run.statuses() == ["void", "final"])
+    run.end()
+    assert run.bench.refusals(1) == dict.fromkeys(["node 2", "node 3", "node 4"], "too-large")
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_messages_that_the_superlink_does_not_take_are_sent_again(make_run: MakeRun, sealed: bool):
+    run = make_run(rounds=1, sealed=sealed)
+    run.grid.untaken = {2: 2, 3: 2, 4: 2, 5: 2}
+    run.go().end()
+    assert run.statuses() == ["final"]
+    assert run.bench.ledger.rounds[1].n == 4
+    assert run.bench.refusals(1) == {}
+
+
+def test_who_cannot_be_reached_till_the_end_has_not_answered(make_run: MakeRun):
+    run = make_run(rounds=1)
+    run.grid.untaken = {5: 1_000_000}
+    run.go().end()
+    assert run.statuses() == ["final"]
+    assert run.bench.ledger.rounds[1].n == 3
+    assert run.bench.refusals(1) == {"node 5": "no-reply"}
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_after_the_superlink_was_away_all_are_asked_again_who_have_not_answered(
+    make_run: MakeRun, sealed: bool
+):
+    run = make_run(rounds=1, sealed=sealed)
+    run.grid.conduct.silent = {3, 4}
+    run.go()
+    run.until(lambda: {3, 4} <= {m.metadata.dst_node_id for m in run.grid.sent if _trains(m)})
+    run.until(lambda: trains_of(run, 5) and trains_of(run, 2))
+    lost = [m for m in run.grid.sent if m.metadata.dst_node_id == 4 and _trains(m)]
+    run.grid.box = {n: m for n, m in run.grid.box.items() if m not in lost}
+    run.grid.reconnections += 1
+    run.until(lambda: trains_of(run, 4) == 2)
+    run.grid.conduct.silent = set()
+    run.end()
+    assert run.statuses() == ["final"]
+    assert run.bench.ledger.rounds[1].n == 4
+    assert run.bench.refusals(1) == {}
+    assert [trains_of(run, node) for node in (3, 4)] == [2, 2]
 
 
 @pytest.mark.parametrize("sealed", [False, True])
