@@ -10,25 +10,22 @@ is sent into memory before it looks who sent it. So, outermost:
 * control (starting runs, registering nodes): from this host, with the service's secret;
 * anything else: there is no such thing.
 
-A node's reply is bounded in all: one reply an instruction (Flower's own rule), a number of objects
-in it, bytes in each. Not handled: TLS (uvicorn), and what a reply means (the round service).
+What a node pushes is its own reply to an instruction, one each (``allowance``), and bounded: a
+number of objects, bytes in each. Flower checks who calls, not whose message it is that the call
+carries: without this a node could give others instructions in the SuperLink's name, as many as it
+likes. Not handled: TLS (uvicorn), and what a reply means (the round service).
 """
 
 import asyncio
 import hmac
-import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from coordinator.daemon.allowance import Allowances
+from coordinator.daemon.bodies import App, Message, Receive, Scope, Send, answer, read_body, replay
 from coordinator.daemon.complaints import Complaints
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CONTROL_HEADER: Final = "fedproof-control"
 NODE_KEY_HEADER: Final = b"flwr-public-key"
@@ -37,6 +34,7 @@ _RUNTIME: Final = "/v1/runtime/"
 _CONTROL: Final = "/v1/control/"
 _PUSH_OBJECT: Final = "/v1/fleet/push-object"
 _PUSH_MESSAGES: Final = "/v1/fleet/push-messages"
+_PULL_MESSAGES: Final = "/v1/fleet/pull-messages"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 ARRAY_CHUNK_BYTES: Final = 5 << 20
 """What Flower cuts arrays into (``FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE``)."""
@@ -81,6 +79,41 @@ class GuardLimits:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What a ``push-messages`` body holds.
+
+    Attributes
+    ----------
+    objects
+        How many it announces.
+    digest
+        Of the reply, the same whenever it is sent again.
+    fault
+        Why it is not one reply of the node that calls; empty if it is.
+    """
+
+    objects: int
+    digest: bytes
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetWire:
+    """What the guard has to know of the bodies of calls.
+
+    Attributes
+    ----------
+    push
+        Reads a ``push-messages`` body; ``None`` for what is no such body, which Flower refuses.
+    instructions
+        Counts the instructions in an answer to ``pull-messages``.
+    """
+
+    push: Callable[[bytes], Push | None]
+    instructions: Callable[[bytes], int]
+
+
 class Guard:
     """An ASGI application around the SuperLink's.
 
@@ -90,11 +123,11 @@ class Guard:
         What the service proves itself with.
     own_hosts
         Addresses of this host besides loopback, as a peer's address shows them.
-    is_known_node
-        Says from a request's headers (lower-case names) whether it comes from a registered node,
-        without its body; ``None`` where any node may take part.
-    count_objects
-        Returns how many objects a ``push-messages`` body announces.
+    registered_key
+        Returns from a request's headers (lower-case names), without its body, the key of the
+        registered node it comes from, or nothing; ``None`` where any node may take part.
+    wire
+        Reads bodies.
     """
 
     def __init__(
@@ -103,15 +136,16 @@ class Guard:
         limits: GuardLimits,
         control_secret: str,
         own_hosts: frozenset[str],
-        is_known_node: Callable[[Mapping[bytes, bytes]], Awaitable[bool]] | None,
-        count_objects: Callable[[bytes], int],
+        registered_key: Callable[[Mapping[bytes, bytes]], Awaitable[bytes | None]] | None,
+        wire: FleetWire,
     ) -> None:
         self._app = app
         self._limits = limits
         self._secret = control_secret.encode()
         self._local = LOOPBACK | own_hosts
-        self._is_known_node = is_known_node
-        self._count_objects = count_objects
+        self._registered_key = registered_key
+        self._wire = wire
+        self._allowances = Allowances()
         self._turns: dict[bytes, _Turns] = defaultdict(lambda: _Turns(limits.calls_at_once))
         self._complaints = Complaints()
 
@@ -126,7 +160,7 @@ class Guard:
         elif self._may_manage(scope):
             await self._app(scope, receive, send)
         else:
-            await _refuse(send, 404, "there is nothing here")
+            await answer(send, 404, "there is nothing here")
 
     def _may_manage(self, scope: Scope) -> bool:
         peer = scope.get("client")
@@ -138,27 +172,33 @@ class Guard:
         return bool(scope["path"].startswith(_RUNTIME))
 
     async def _fleet(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        if self._is_known_node is not None and not await self._is_known_node(headers):
+        who = await self._caller(scope)
+        if who is None:
             await self._decline(scope, send, 401, "this node is not registered with the federation")
             return
-        who = headers.get(NODE_KEY_HEADER) or str((scope.get("client") or ("",))[0]).encode()
         turns = self._turns[who]
         if turns.waiting >= self._limits.waiting:
             await self._decline(scope, send, 503, "too many calls of this node at once")
             return
         try:
             async with turns:
-                await self._forward(scope, receive, send)
+                await self._forward(who, scope, receive, send)
         finally:
             if turns.is_idle:
                 self._turns.pop(who, None)
 
-    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _caller(self, scope: Scope) -> bytes | None:
+        """Return whose call it is: a registered node's key, where there are such."""
+        headers = dict(scope["headers"])
+        if self._registered_key is not None:
+            return await self._registered_key(headers)
+        return headers.get(NODE_KEY_HEADER) or str((scope.get("client") or ("",))[0]).encode()
+
+    async def _forward(self, who: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         limits = self._limits
         limit = limits.object_bytes if scope["path"] == _PUSH_OBJECT else limits.call_bytes
         try:
-            body = await asyncio.wait_for(_read(scope, receive, limit), limits.body_s)
+            body = await asyncio.wait_for(read_body(scope, receive, limit), limits.body_s)
         except TimeoutError:
             await self._decline(
                 scope, send, 408, f"the body did not arrive within {limits.body_s:g} s"
@@ -167,19 +207,49 @@ class Guard:
         if body is None:
             await self._decline(scope, send, 413, f"more than {limit} bytes")
             return
-        if scope["path"] == _PUSH_MESSAGES:
-            found = self._count_objects(body)
-            if found > limits.objects:
-                most = limits.objects
-                await self._decline(scope, send, 413, f"a reply of {found} objects, at most {most}")
-                return
-        await self._app(scope, _replay(body, receive), send)
+        if scope["path"] == _PUSH_MESSAGES and (no := self._objection(who, body)):
+            await self._decline(scope, send, *no)
+            return
+        if scope["path"] == _PULL_MESSAGES:
+            send = self._counting(who, send)
+        await self._app(scope, replay(body, receive), send)
+
+    def _objection(self, who: bytes, body: bytes) -> tuple[int, str] | None:
+        """Return status and reason to decline a push."""
+        push = self._wire.push(body)
+        if push is None:
+            return None
+        if push.fault:
+            return 403, push.fault
+        if push.objects > self._limits.objects:
+            return 413, f"a reply of {push.objects} objects, at most {self._limits.objects}"
+        if not self._allowances.take(who, push.digest):
+            return 429, "more replies than this node was given instructions"
+        return None
+
+    def _counting(self, who: bytes, send: Send) -> Send:
+        """Return a ``send`` that counts the instructions it hands to a node."""
+        parts: list[bytes] = []
+        status = 0
+
+        async def counting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                parts.append(message.get("body", b""))
+                if status == 200 and not message.get("more_body", False):
+                    # before the node has them: its replies may come at once
+                    self._allowances.give(who, self._wire.instructions(b"".join(parts)))
+            await send(message)
+
+        return counting
 
     async def _decline(self, scope: Scope, send: Send, status: int, reason: str) -> None:
         peer = str((scope.get("client") or ("nowhere",))[0])
         key = dict(scope["headers"]).get(NODE_KEY_HEADER, b"")
         self._complaints.say(peer, key, scope["path"], reason)
-        await _refuse(send, status, reason)
+        await answer(send, status, reason)
 
 
 class _Turns:
@@ -205,47 +275,3 @@ class _Turns:
     async def __aexit__(self, *_: object) -> None:
         self._inside -= 1
         self._semaphore.release()
-
-
-async def _read(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """Return the body, ``None`` if it is longer than ``limit``, of which nothing is kept."""
-    announced = dict(scope["headers"]).get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > limit:
-        return None
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            return None
-        more = message.get("more_body", False)
-    return b"".join(parts)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    told = False
-
-    async def replay() -> Message:
-        nonlocal told, body
-        if told:
-            return await receive()
-        told, whole = True, body
-        body = b""  # the application's to keep from here on
-        return {"type": "http.request", "body": whole, "more_body": False}
-
-    return replay
-
-
-async def _refuse(send: Send, status: int, detail: str) -> None:
-    text = json.dumps({"detail": detail}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(text)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})

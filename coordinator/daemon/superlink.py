@@ -5,6 +5,7 @@ Flower's application is untouched: it is wrapped where it is handed to the HTTP 
 one of the coordinator's HTTP port, so that nobody can hold its connections for nothing.
 """
 
+import hashlib
 import ipaddress
 import json
 import socket
@@ -19,14 +20,23 @@ import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
 
 # isort: split
 import uvicorn
-from flwr.proto.fleet_pb2 import PushMessagesRequest
+from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.superlink.routers.fleet import node_auth
 from google.protobuf.message import DecodeError
 from starlette.concurrency import run_in_threadpool
 
 from coordinator.core.errors import ConfigError
-from coordinator.daemon.guard import LOOPBACK, NODE_KEY_HEADER, App, Guard, GuardLimits
+from coordinator.daemon.bodies import App
+from coordinator.daemon.guard import (
+    LOOPBACK,
+    NODE_KEY_HEADER,
+    FleetWire,
+    Guard,
+    GuardLimits,
+    Push,
+)
 from coordinator.daemon.node_headers import is_signed
 from coordinator.http.limits import HttpLimits
 from coordinator.http.listener import FairListener
@@ -154,30 +164,56 @@ def guarded(app: Any, settings: GuardFile, host: str) -> Guard:
         settings.control_secret,
         own_hosts(host),
         _registered(app) if settings.registered_only else None,
-        count_objects,
+        FleetWire(read_push, count_instructions),
     )
 
 
-def count_objects(body: bytes) -> int:
-    """Return how many objects a ``push-messages`` body announces; what is no such body has none."""
+def read_push(body: bytes) -> Push | None:
+    """Read a ``push-messages`` body; ``None`` for what is no such body, which Flower refuses."""
     request = PushMessagesRequest()
     try:
         request.ParseFromString(body)
     except DecodeError:
-        return 0  # Flower refuses it
-    return sum(1 for tree in request.message_object_trees for _ in iterate_object_tree(tree))
+        return None
+    objects = sum(1 for tree in request.message_object_trees for _ in iterate_object_tree(tree))
+    digest = hashlib.sha256()
+    for part in (*request.messages_list, *request.message_object_trees):
+        digest.update(hashlib.sha256(part.SerializeToString(deterministic=True)).digest())
+    return Push(objects, digest.digest(), _fault(request))
 
 
-def _registered(app: Any) -> Callable[[Mapping[bytes, bytes]], Awaitable[bool]]:
-    def look(headers: Mapping[bytes, bytes]) -> bool:
+def _fault(request: PushMessagesRequest) -> str:
+    """Return why a push is not one reply of the node that authenticated itself."""
+    count = len(request.messages_list), len(request.message_object_trees)
+    if count != (1, 1):
+        return f"{count[0]} messages with {count[1]} object trees, expected one of each"
+    metadata, tree = request.messages_list[0].metadata, request.message_object_trees[0]
+    node = request.node.node_id
+    if metadata.src_node_id != node:
+        return f"node {node} sends a message of node {metadata.src_node_id}"
+    if metadata.dst_node_id != SUPERLINK_NODE_ID or not metadata.reply_to_message_id:
+        return "a message that is no reply to the SuperLink"
+    if tree.object_id != metadata.message_id:
+        return "an object tree of another message"
+    return ""
+
+
+def count_instructions(body: bytes) -> int:
+    """Return how many instructions an answer to ``pull-messages`` holds."""
+    return len(PullMessagesResponse.FromString(body).messages_list)
+
+
+def _registered(app: Any) -> Callable[[Mapping[bytes, bytes]], Awaitable[bytes | None]]:
+    def look(headers: Mapping[bytes, bytes]) -> bytes | None:
         key = is_signed(headers, CLOCK_TOLERANCE_S)
         state = app.state.linkstate_factory.state()
-        return key is not None and state.get_node_id_by_public_key(key) is not None
+        known = key is not None and state.get_node_id_by_public_key(key) is not None
+        return key if known else None
 
-    async def is_known(headers: Mapping[bytes, bytes]) -> bool:
-        return NODE_KEY_HEADER in headers and await run_in_threadpool(look, headers)
+    async def key_of(headers: Mapping[bytes, bytes]) -> bytes | None:
+        return await run_in_threadpool(look, headers) if NODE_KEY_HEADER in headers else None
 
-    return is_known
+    return key_of
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A registered node that speaks to the SuperLink by itself: any call of any size."""
+"""A registered node that speaks to the SuperLink by itself: any call of any size, any number."""
 
 import http.client
 import ssl
@@ -10,10 +10,25 @@ import clients.flower_env  # noqa: F401  (before flwr)
 
 # isort: split
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.app import Message
+from flwr.app.message import remove_content_from_message
 from flwr.common.constant import TIMESTAMP_HEADER
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    ActivateNodeResponse,
+    PullMessagesRequest,
+    PullMessagesResponse,
+    PushMessagesRequest,
+    PushMessagesResponse,
+)
+from flwr.proto.message_pb2 import PushObjectRequest, PushObjectResponse
+from flwr.proto.node_pb2 import Node
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
 from flwr.supercore.date import now
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
+from google.protobuf.message import Message as ProtoMessage
 
 PIECE = bytes(1 << 20)
 
@@ -26,6 +41,7 @@ class HostileNode:
         self._port = int(port)
         self._tls = ssl.create_default_context(cafile=ca)
         self._key = load_ssh_private_key(key.read_bytes(), password=None)
+        self._node = Node()
 
     def headers(self) -> dict[str, str]:
         """Return what authenticates the node."""
@@ -53,6 +69,61 @@ class HostileNode:
             return answer.status, answer.read().decode(errors="replace")
         finally:
             connection.close()
+
+    def call(self, name: str, request: ProtoMessage) -> tuple[int, bytes]:
+        """Make a call as it should be made; return status and body."""
+        connection = self.connect()
+        try:
+            body = request.SerializeToString()
+            connection.request("POST", f"/v1/fleet/{name}", body, self.headers())
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def activate(self) -> int:
+        """Be online for two minutes, as a SuperNode is; return the node's number."""
+        public = public_key_to_bytes(self._key.public_key())
+        request = ActivateNodeRequest(public_key=public, heartbeat_interval=60.0)
+        status, body = self.call("activate-node", request)
+        if status != 200:
+            raise ConnectionError(f"activate-node: {status}: {body!r}")
+        self._node = Node(node_id=ActivateNodeResponse.FromString(body).node_id)
+        return self._node.node_id
+
+    def pull(self) -> Message | None:
+        """Return an instruction without its content, if there is one."""
+        status, body = self.call("pull-messages", PullMessagesRequest(node=self._node))
+        if status != 200:
+            raise ConnectionError(f"pull-messages: {status}: {body!r}")
+        found = PullMessagesResponse.FromString(body).messages_list
+        return message_from_proto(found[0]) if found else None
+
+    def push(self, message: Message, *, upload: bool = False) -> int:
+        """Push a well-formed message, with its objects if told to; return the status."""
+        message.metadata.__dict__["_message_id"] = message.object_id
+        request = PushMessagesRequest(
+            node=self._node,
+            messages_list=[message_to_proto(remove_content_from_message(message))],
+            message_object_trees=[get_object_tree(message)],
+            clientapp_runtime_list=[0.1],
+        )
+        status, body = self.call("push-messages", request)
+        if status == 200 and upload:
+            answer = PushMessagesResponse.FromString(body)
+            objects = get_all_nested_objects(message)
+            for wanted in answer.objects_to_push:
+                part = PushObjectRequest(
+                    node=self._node,
+                    run_id=message.metadata.run_id,
+                    object_id=wanted,
+                    object_content=objects[wanted].deflate(),
+                    session_id=answer.session_id,
+                )
+                stored, said = self.call("push-object", part)
+                if stored != 200 or not PushObjectResponse.FromString(said).stored:
+                    raise ConnectionError(f"push-object: {stored}: {said!r}")
+        return status
 
     def upload(self, call: str, size: int, *, announced: bool) -> tuple[int, str, int]:
         """Upload zeros without looking up; return status, what was said, and bytes written.

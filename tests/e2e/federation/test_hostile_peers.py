@@ -7,6 +7,7 @@ the next round still has all three, and what serves it has not grown.
 import contextlib
 import http.client
 import json
+import re
 import shutil
 import time
 from collections import Counter
@@ -18,14 +19,17 @@ from pathlib import Path
 
 import pytest
 from fedproof_command import fedproof
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.common.constant import SUPERLINK_NODE_ID
 from hostile_node import HostileNode
 from http_asking import ADMINISTRATIVE, Asker
-from live_federation import PATIENCE_S, Federation, live
+from live_federation import FULL, PATIENCE_S, Federation, live
 from live_founding import set_lines
 from participant_bench import Daemon
 
 from clients.founding.certificates import KeyAndCertificate, make_server
 from coordinator.core.types import RoundId
+from coordinator.daemon.allowance import AT_FIRST, REPEATS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 HUGE = 3 << 30
@@ -33,6 +37,7 @@ ENDLESS = 1 << 40
 MAX_GROWTH = 200 << 20
 """Bytes of memory by which a process may grow at its peak, whatever it is sent."""
 TIMES = 1_000
+FORGERIES = TIMES if FULL else 100
 PARTS = ("coordinator", "superlink", "serverapp")
 
 
@@ -216,6 +221,70 @@ def test_uploads_without_end(federation: Federation, mallory: HostileNode) -> No
     assert max(growth.values()) < MAX_GROWTH, growth
     for connection in idle:
         connection.close()
+
+
+def reply_to(instruction: Message, number: int) -> Message:
+    """Return a reply as large as a node may send: other bytes for each ``number``."""
+    records = {
+        f"{part}": ConfigRecord({"bytes": number.to_bytes(4, "big") * 15_000}) for part in range(12)
+    }
+    return Message(RecordDict(records), reply_to=instruction)
+
+
+def in_the_name_of(message: Message, **metadata: object) -> Message:
+    for name, value in metadata.items():
+        message.metadata.__dict__[f"_{name}"] = value
+    return message
+
+
+def test_well_formed_messages_without_end(federation: Federation, mallory: HostileNode) -> None:
+    """A member of the federation, whose every message is as Flower makes them."""
+    found = federation.processes()
+    serving = {part: Serving.now(found[part]) for part in PARTS}
+    node = mallory.activate()
+    pulled: list[Message] = []
+
+    def asked() -> bool:
+        message = mallory.pull()
+        if message is not None:
+            pulled.append(message)
+        return bool(pulled)
+
+    with undisturbed(federation):
+        federation.wait_until(asked, "the coordinator asks the new node something")
+        instruction = pulled[0]
+        print(f"node {node} was sent a {instruction.metadata.message_type}")
+        first = reply_to(instruction, 0)
+        assert mallory.push(first, upload=True) == 200
+        others = Counter(mallory.push(reply_to(instruction, n)) for n in range(1, TIMES))
+        again = Counter(mallory.push(first) for _ in range(FORGERIES))
+        print(f"{TIMES - 1} other replies: {dict(others)}; one again: {dict(again)}")
+        assert set(others) == {200, 429}
+        assert others[200] <= AT_FIRST + len(pulled)
+        assert again == Counter({200: REPEATS - 1, 429: FORGERIES - REPEATS + 1})
+        nodes = {int(n) for n in re.findall(r"node=(\d+) account=", federation.coordinator.said())}
+        victims = sorted(nodes - {node})
+        assert len(victims) == len(federation.daemons)
+        forged = Counter(
+            mallory.push(
+                in_the_name_of(
+                    reply_to(instruction, n),
+                    src_node_id=SUPERLINK_NODE_ID,
+                    dst_node_id=victims[n % len(victims)],
+                    reply_to_message_id="",
+                    message_type="train",
+                )
+            )
+            for n in range(FORGERIES)
+        )
+        stolen = mallory.push(in_the_name_of(reply_to(instruction, 2), src_node_id=victims[0]))
+        print(f"instructions to others: {dict(forged)}; a reply in another's name: {stolen}")
+        assert (forged, stolen) == (Counter({403: FORGERIES}), 403)
+    growth = {part: one.growth() for part, one in serving.items()}
+    print(f"grown by MiB: { ({part: value >> 20 for part, value in growth.items()}) }")
+    assert max(growth.values()) < MAX_GROWTH, growth
+    assert "more replies than this node was given instructions" in superlink_said(federation)
+    assert f"node {node} sends a message of node {SUPERLINK_NODE_ID}" in superlink_said(federation)
 
 
 def test_a_certificate_that_expires(federation: Federation) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 from flower_deployment import BIN, ROOT, free_port
+from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     ActivateNodeResponse,
@@ -217,17 +218,55 @@ def test_three_gigabytes_are_refused_at_the_door(link: Link):
     assert link.resident_mb() < before + 100
 
 
+def reply_of(node_id: int) -> PushMessagesRequest:
+    """A reply as nodes send them, to an instruction that nobody gave."""
+    request = PushMessagesRequest(node=Node(node_id=node_id))
+    metadata = request.messages_list.add().metadata
+    metadata.message_id = request.message_object_trees.add().object_id = f"{0:064x}"
+    metadata.src_node_id, metadata.dst_node_id = node_id, SUPERLINK_NODE_ID
+    metadata.reply_to_message_id = "an instruction"
+    return request
+
+
+def push(link: Link, request: PushMessagesRequest) -> httpx.Response:
+    body = request.SerializeToString()
+    return link.post("/v1/fleet/push-messages", body, **link.member.headers())
+
+
+@pytest.mark.slow
+def test_nobody_speaks_for_another(link: Link):
+    node_id = node_of(link)
+
+    def changed(**values: object) -> PushMessagesRequest:
+        request = reply_of(node_id)
+        for name, value in values.items():
+            setattr(request.messages_list[0].metadata, name, value)
+        return request
+
+    assert push(link, changed()).status_code not in (403, 429)
+    cases = [
+        (changed(src_node_id=node_id + 1), f"a message of node {node_id + 1}"),
+        (changed(src_node_id=SUPERLINK_NODE_ID), f"a message of node {SUPERLINK_NODE_ID}"),
+        (changed(dst_node_id=node_id), "no reply to the SuperLink"),
+        (changed(reply_to_message_id=""), "no reply to the SuperLink"),
+        (changed(message_id="another"), "an object tree of another message"),
+        (PushMessagesRequest(node=Node(node_id=node_id)), "0 messages with 0 object trees"),
+    ]
+    two = changed()
+    two.messages_list.append(two.messages_list[0])
+    for request, reason in [*cases, (two, "2 messages with 1 object trees")]:
+        answer = push(link, request)
+        assert (answer.status_code, reason in answer.text) == (403, True), answer.text
+
+
 @pytest.mark.slow
 def test_a_reply_of_a_thousand_objects_is_refused(link: Link):
     node_id = node_of(link)
-    trees = [ObjectTree(object_id=f"{n:064x}") for n in range(18)]
     for count, refused in ((17, False), (18, True)):
-        request = PushMessagesRequest(
-            node=Node(node_id=node_id), message_object_trees=trees[:count]
-        )
-        answer = link.post(
-            "/v1/fleet/push-messages", request.SerializeToString(), **link.member.headers()
-        )
+        children = [ObjectTree(object_id=f"{n:064x}") for n in range(1, count)]
+        request = reply_of(node_id)
+        request.message_object_trees[0].children.extend(children)
+        answer = push(link, request)
         assert (answer.status_code == 413) is refused, answer.text
     assert "18 objects, at most 17" in json.dumps(answer.json())
 

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from coordinator.daemon.guard import ARRAY_CHUNK_BYTES, Guard, GuardLimits
+from coordinator.daemon import allowance
+from coordinator.daemon.allowance import Allowances
+from coordinator.daemon.guard import ARRAY_CHUNK_BYTES, FleetWire, Guard, GuardLimits, Push
 
 SECRET = "s3cret"
 LIMITS = GuardLimits(
@@ -19,6 +21,7 @@ class SuperLink:
     def __init__(self) -> None:
         self.seen: list[tuple[str, bytes]] = []
         self.inside = self.most_inside = 0
+        self.status, self.answer = 200, b"ok"
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -33,16 +36,22 @@ class SuperLink:
         await self.gate.wait()
         self.inside -= 1
         self.seen.append((scope["path"], message["body"]))
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"ok"})
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": self.answer[:1], "more_body": True})
+        await send({"type": "http.response.body", "body": self.answer[1:]})
 
 
-def known(headers: Mapping[bytes, bytes]) -> bool:
-    return headers.get(b"flwr-public-key") == b"known"
+async def key_of(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """``known`` is registered, however its key is written."""
+    key = headers.get(b"flwr-public-key", b"").lower()
+    return key if key == b"known" else None
 
 
-async def is_known(headers: Mapping[bytes, bytes]) -> bool:
-    return known(headers)
+def read_push(body: bytes) -> Push | None:
+    """Count a byte as an object; what begins with ``?`` is no reply, with ``!`` somebody else's."""
+    if body.startswith(b"?"):
+        return None
+    return Push(len(body), body, "not your message" if body.startswith(b"!") else "")
 
 
 class Client:
@@ -56,8 +65,8 @@ class Client:
             limits,
             SECRET,
             frozenset({"10.0.0.1"}),
-            is_known if registered_only else None,
-            len,
+            key_of if registered_only else None,
+            FleetWire(read_push, lambda answer: answer.count(b"i")),
         )
 
     async def post(
@@ -86,7 +95,7 @@ class Client:
         raw = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
         scope = {"type": "http", "path": path, "headers": raw, "client": (peer, 1234)}
         await self.guard(scope, receive, send)
-        return answered[0]["status"], answered[1]["body"]
+        return answered[0]["status"], b"".join(part["body"] for part in answered[1:])
 
 
 NODE = {"flwr-public-key": "known"}
@@ -150,13 +159,69 @@ def test_a_body_that_does_not_arrive_is_not_waited_for():
 
 def test_a_reply_of_too_many_objects_is_refused():
     async def case() -> None:
-        client = Client()  # counts a byte as an object
+        client = Client()
         assert (await client.post("/v1/fleet/push-messages", [b"abc"], headers=NODE))[0] == 200
         status, body = await client.post("/v1/fleet/push-messages", [b"abcd"], headers=NODE)
         assert status == 413
         assert b"4 objects, at most 3" in body
 
     run(case())
+
+
+PUSH, PULL = "/v1/fleet/push-messages", "/v1/fleet/pull-messages"
+
+
+def test_a_message_that_is_not_the_nodes_own_reply_is_refused():
+    async def case() -> None:
+        client = Client()
+        status, body = await client.post(PUSH, [b"!"], headers=NODE)
+        assert (status, b"not your message" in body) == (403, True)
+        assert client.link.seen == []
+        # what is no such call is Flower's to refuse
+        assert (await client.post(PUSH, [b"?"], headers=NODE))[0] == 200
+
+    run(case())
+
+
+def test_a_node_may_reply_as_often_as_it_was_given_instructions():
+    async def case() -> None:
+        client = Client()
+
+        async def push(reply: int, **headers: str) -> int:
+            return (await client.post(PUSH, [b"%c" % (65 + reply)], headers=NODE | headers))[0]
+
+        first = [await push(n) for n in range(allowance.AT_FIRST)]
+        assert first == [200] * allowance.AT_FIRST
+        status, body = await client.post(PUSH, [b"z"], headers=NODE)
+        assert (status, b"more replies than" in body) == (429, True)
+        # another way to write its key makes it no other node
+        other = {"flwr-public-key": "Known"}
+        assert (await client.post(PUSH, [b"z"], headers=other))[0] == 429
+        # an answer lost on the way: the same reply comes again
+        assert await push(0) == 200
+        client.link.answer = b"instruction, another instruction"
+        await client.post(PULL, headers=NODE)
+        given = client.link.answer.count(b"i")
+        assert [await push(20 + n) for n in range(given + 1)] == [200] * given + [429]
+        # an error is no instruction
+        client.link.status = 500
+        await client.post(PULL, headers=NODE)
+        assert await push(50) == 429
+
+    run(case())
+
+
+def test_allowances_are_bounded():
+    allowances = Allowances()
+    repeated = [allowances.take(b"node", b"same") for _ in range(allowance.REPEATS + 1)]
+    assert repeated == [True] * allowance.REPEATS + [False]
+    allowances.give(b"node", 10**9)
+    taken = [allowances.take(b"node", b"%d" % n) for n in range(allowance.MOST + 1)]
+    assert taken == [True] * allowance.MOST + [False]
+    assert len(allowances._nodes[b"node"].sent) == allowance.MOST
+    for n in range(allowance.NODES):
+        allowances.give(b"%d" % n, 1)
+    assert len(allowances._nodes) == allowance.NODES
 
 
 def test_one_nodes_calls_take_turns_and_others_do_not_wait():
