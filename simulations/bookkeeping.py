@@ -99,6 +99,16 @@ class Bookkeeper:
             seconds=seconds,
         )
 
+    def reasons(self, round_id: RoundId) -> list[str]:
+        """Return why each submission of a decided round was refused, by whom it came from."""
+        notes = self._notes(round_id, self._chain.ledger.round(round_id).status)
+        return [
+            f"{sender if client is None else f'client {client}'}: {row['message']}"
+            for row in notes["refusals"]
+            for sender in [str(row["sender"])]
+            for client in [self._client_of(sender)]
+        ]
+
     def contributor_records(self, rounds: Sequence[RoundRecord]) -> list[ContributorRecord]:
         """Return what became of every simulated contributor."""
         accepted: Counter[Address] = Counter()

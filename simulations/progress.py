@@ -1,10 +1,12 @@
 """What a run tells while it goes on: a line a round, and a bar."""
 
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +17,9 @@ from rich.progress import (
 
 from coordinator.commands.output import ether, short
 from simulations.records import RoundRecord
+
+REASONS_SHOWN = 3
+"""Refusals of a round that are told in full."""
 
 
 class Listener(Protocol):
@@ -29,8 +34,8 @@ class Listener(Protocol):
     def update_decided(self) -> None:
         """Hear that one more update was accepted or refused."""
 
-    def round_ends(self, record: RoundRecord) -> None:
-        """Hear how a round ended."""
+    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
+        """Hear how a round ended, and why each refused submission was refused."""
 
 
 class Silence:
@@ -45,7 +50,7 @@ class Silence:
     def update_decided(self) -> None:
         """Ignore."""
 
-    def round_ends(self, record: RoundRecord) -> None:
+    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
         """Ignore."""
 
 
@@ -93,19 +98,33 @@ class Screen:
         """Move the bar."""
         self._progress.advance(self._task)
 
-    def round_ends(self, record: RoundRecord) -> None:
+    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
         """Print the round's line, and why somebody was refused."""
         self._console.print(round_line(record, self._rounds), soft_wrap=True)
-        if record.refusals:
-            reasons = ", ".join(f"{n} {code}" for code, n in sorted(record.refusals.items()))
-            self._console.print(f"          refused: {reasons}", style="yellow")
+        for line in refused_lines(record, reasons):
+            # Reasons quote what contributors sent, which is not markup.
+            self._console.print(line, style="yellow", markup=False, soft_wrap=True)
+
+
+def refused_lines(record: RoundRecord, reasons: Sequence[str]) -> list[str]:
+    """Return how many were refused for what, then the first reasons in full, each once."""
+    if not record.refusals:
+        return []
+    counts = ", ".join(f"{n} {code}" for code, n in sorted(record.refusals.items()))
+    lines = [f"          refused: {counts}"]
+    told = list(Counter(reasons).items())
+    for reason, times in told[:REASONS_SHOWN]:
+        lines.append(f"          {reason}" + (f" ({times} times)" if times > 1 else ""))
+    if (more := len(told) - REASONS_SHOWN) > 0:
+        lines.append(f"          and {more} more: rounds/{record.round:06d}.json")
+    return lines
 
 
 def round_line(record: RoundRecord, rounds: int) -> str:
     """Return one line: status, contributors, accuracy, payment, model root."""
     head = f"round {record.round:>3}/{rounds}"
     if record.status == "void":
-        return f"{head}  [red]void[/red]: {record.reason}"
+        return f"{head}  [red]void[/red]: {escape(record.reason)}"
     accuracy = "  -  " if record.test_accuracy is None else f"{record.test_accuracy:5.1%}"
     return (
         f"{head} {record.contributors:>4} updates  {accuracy}  "

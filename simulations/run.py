@@ -233,7 +233,7 @@ class Simulation:
         self.records.append(record)
         line = record.as_json() + "\n"
         append(self.folder.root / "metrics.jsonl", line.encode())
-        self.listener.round_ends(record)
+        self.listener.round_ends(record, self.bookkeeper.reasons(report.outcome.round_id))
 
     def _settle_disputes(self) -> None:
         """Let watchers look at what was sealed; a slashed coordinator may bond again."""

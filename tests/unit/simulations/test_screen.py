@@ -1,0 +1,84 @@
+"""What a run shows: a line a round, and whom it refused, why."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from simulations.progress import REASONS_SHOWN, Screen
+from simulations.records import RoundRecord
+
+ETHER = 10**18
+SEALED = RoundRecord(
+    round=3,
+    status="settled",
+    reason="",
+    model_root="ab" * 32,
+    contributors_root="cd" * 32,
+    contributors=8,
+    refused=0,
+    refusals={},
+    examples=80,
+    stake_wei=8 * ETHER,
+    paid_wei=ETHER,
+    train_loss=0.5,
+    test_loss=0.6,
+    test_accuracy=0.875,
+    seconds=1.0,
+)
+
+
+def shown(record: RoundRecord, reasons: list[str], *, terminal: bool = False) -> list[str]:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=80, highlight=False)
+    with Screen(console, 8) as screen:
+        screen.round_begins(3, 10)
+        screen.update_decided()
+        screen.round_ends(record, reasons)
+    return text.getvalue().splitlines()
+
+
+def test_a_round_is_one_line() -> None:
+    (line,) = shown(SEALED, [])
+    told = "round 3/8 8 updates 87.5% stake 8 ETH paid 1 ETH model abababababab"
+    assert " ".join(line.split()) == told
+
+
+def test_the_reason_of_a_refusal_is_told_in_full_whatever_is_in_it() -> None:
+    refused = replace(SEALED, refused=1, refusals={"wrong-dtype": 1})
+    reason = "client 4: declared dtype: found [red]float64[/red], expected int32" + " and so on" * 9
+    assert shown(refused, [reason])[1:] == [
+        "          refused: 1 wrong-dtype",
+        f"          {reason}",
+    ]
+
+
+def test_of_many_refusals_the_first_are_told_and_where_the_others_are() -> None:
+    count = REASONS_SHOWN + 2
+    refused = replace(SEALED, refused=count, refusals={"nan": 1, "not-bonded": count - 1})
+    lines = shown(refused, [f"client {n}: no bond" for n in range(count)])
+    assert lines[1] == f"          refused: 1 nan, {count - 1} not-bonded"
+    assert lines[2:-1] == [f"          client {n}: no bond" for n in range(REASONS_SHOWN)]
+    assert lines[-1].strip() == "and 2 more: rounds/000003.json"
+
+
+def test_the_same_reason_is_told_once() -> None:
+    refused = replace(SEALED, refused=3, refusals={"not-bonded": 3})
+    lines = shown(refused, ["client 1: no bond", "client 2: no bond", "client 1: no bond"])
+    assert [line.strip() for line in lines[2:]] == [
+        "client 1: no bond (2 times)",
+        "client 2: no bond",
+    ]
+
+
+def test_a_void_round_says_why() -> None:
+    void = replace(SEALED, status="void", reason="[quorum] 2 of 5", contributors=0)
+    assert shown(void, []) == ["round   3/8  void: [quorum] 2 of 5"]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_is_drawn_on_terminals_only(terminal: bool) -> None:
+    text = "\n".join(shown(SEALED, [], terminal=terminal))
+    assert ("1/10" in text) is terminal
+    assert ("\x1b" in text) is terminal
