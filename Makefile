@@ -58,10 +58,12 @@ check: $(STAMP)
 # beside the suites that compute; what they print comes at the end. A file's tests share one.
 PYTEST := $(BIN)/python -m pytest --dist worksteal --durations 12 --durations-min 5
 WAITING := tests/e2e/federation
+# By file, in the order that its conftest.py gives: the longest first.
+IN_ORDER := --dist loadfile --no-loadscope-reorder
 
 test: check anvil
 	@mkdir -p build; \
-	$(PYTEST) -n $(JOBS) --dist loadfile $(WAITING) $(PYTEST_FLAGS) >build/federation.log 2>&1 & beside=$$!; \
+	$(PYTEST) -n $(JOBS) $(IN_ORDER) $(WAITING) $(PYTEST_FLAGS) >build/federation.log 2>&1 & beside=$$!; \
 	$(PYTEST) -n $(JOBS) --ignore $(WAITING) $(PYTEST_FLAGS); computing=$$?; \
 	wait $$beside; waiting=$$?; cat build/federation.log; \
 	test $$computing -eq 0 && test $$waiting -eq 0
