@@ -2,8 +2,9 @@
 
 Blocks marked ``sh`` are commands; a block marked ``text`` right after one is its output, of which
 ``...`` lines stand for what was left out. ``<!-- not copied: WHY -->`` before a block of commands
-leaves it out. All blocks share one shell. What differs between two runs (addresses, digests,
-numbers) is not compared: :func:`masked`.
+leaves it out; ``<!-- copied at full length: WHY -->`` does, but where everything is asked for. All
+blocks share one shell. What differs between two runs (addresses, digests, numbers) is not compared:
+:func:`masked`.
 
 ``python tests/support/doc_commands.py docs/operate.md`` runs one and writes the output into it.
 """
@@ -22,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 SHOWN = "/srv/fedproof"
 _MARK = "@@@ block "
 _BLOCK = re.compile(
-    r"(?P<skip><!-- not copied: [^>]+ -->\n+)?```sh\n(?P<commands>.*?)```\n"
+    r"(?:<!-- (?P<skip>not copied|copied at full length): [^>]+ -->\n+)?"
+    r"```sh\n(?P<commands>.*?)```\n"
     r"(?:\n```text\n(?P<output>.*?)```\n)?",
     re.DOTALL,
 )
@@ -41,17 +43,22 @@ class Block:
     line: int
 
 
-def blocks_of(text: str) -> list[Block]:
-    """Return the blocks that a reader would copy, in order."""
+def blocks_of(text: str, *, whole: bool = False) -> list[Block]:
+    """Return the blocks that a reader would copy, in order; ``whole`` has those that install."""
     return [
         Block(found["commands"], found["output"], text[: found.start("commands")].count("\n") + 1)
         for found in _BLOCK.finditer(text)
-        if not found["skip"]
+        if not found["skip"] or (whole and found["skip"] != "not copied")
     ]
 
 
-def run_blocks(blocks: list[Block], folder: Path, timeout_s: float) -> tuple[int, list[str], str]:
-    """Run blocks in one shell; return its status, each block's output, and all errors."""
+def run_blocks(
+    blocks: list[Block], folder: Path, timeout_s: float, *, installed: bool = True
+) -> tuple[int, list[str], str]:
+    """Run blocks in one shell; return its status, each block's output, and all errors.
+
+    Unless ``installed``, the blocks bring ``fedproof`` themselves.
+    """
     script = _SHELL + "".join(
         f"echo '{_MARK}{number}'\n{block.commands}" for number, block in enumerate(blocks)
     )
@@ -60,7 +67,7 @@ def run_blocks(blocks: list[Block], folder: Path, timeout_s: float) -> tuple[int
         shell = subprocess.Popen(
             ["sh", folder / ".script.sh"],
             cwd=folder,
-            env=environment_of(folder),
+            env=environment_of(folder, installed=installed),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -114,22 +121,22 @@ def missing_lines(block: Block, found: str) -> list[str]:
     ]
 
 
-def environment_of(folder: Path) -> dict[str, str]:
-    """Return an environment with ``fedproof`` in the path, and no settings of ours."""
+def environment_of(folder: Path, *, installed: bool = True) -> dict[str, str]:
+    """Return an environment without settings of ours, with ``fedproof`` if it is installed."""
+    ours = ("FEDPROOF", "PYTEST", "PYTHON", "VIRTUAL_ENV")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    plain = {**kept, "COLUMNS": "110", "NO_COLOR": "1", "TZ": "UTC"}
+    here = str(Path(sys.executable).parent)
+    paths = [path for path in kept["PATH"].split(os.pathsep) if path != here]
+    if not installed:
+        return {**plain, "PATH": os.pathsep.join(paths)}
     programs = folder / ".bin"
     programs.mkdir(exist_ok=True)
     command = programs / "fedproof"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m simulations "$@"\n')
     command.chmod(0o755)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("FEDPROOF", "PYTEST"))}
-    return {
-        **kept,
-        "PATH": f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "COLUMNS": "110",
-        "NO_COLOR": "1",
-        "TZ": "UTC",
-    }
+    path = os.pathsep.join([str(programs), here, *paths])
+    return {**plain, "PATH": path, "PYTHONPATH": str(ROOT)}
 
 
 def _rewrite(document: Path) -> int:
