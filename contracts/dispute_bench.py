@@ -18,6 +18,7 @@ from contracts.chain.node import EmbeddedNode
 from contracts.chain.provider import EmbeddedProvider
 from contracts.chain.rpc import Dispatcher
 from contracts.federation import Federation
+from contracts.padded_tree import padded_tree
 from contracts.records import Terms
 from contracts.referee import Referee
 from coordinator.core.commitment import (
@@ -31,7 +32,7 @@ from coordinator.core.commitment import (
 from coordinator.core.disputes import Commitments, DisputedRound
 from coordinator.core.disputes.fault import EXAMPLES_SCORING
 from coordinator.core.documents import ContributorEntry
-from coordinator.core.parameter_tree import TreeLayout, parameter_root
+from coordinator.core.parameter_tree import ChunkProof, TreeLayout, parameter_root
 from coordinator.core.round_result import build_entries
 from coordinator.core.signing import sign_update
 from coordinator.core.standard_tree import StandardTree
@@ -66,12 +67,19 @@ class DisputeBench:
 
     ``places`` says where each fault is. The updates are a few different vectors, so that memory
     does not grow with ``n``; every contributor signs its own statement.
+
+    Parameters
+    ----------
+    padded
+        Whether the new model's last chunk has a value behind the last parameter. No other chunk of
+        it can be proven then: what is held of it is another tree.
     """
 
     parameter = 0  # of the first chunk, whose path is as long as any
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, *, padded: bool = False) -> None:
         self.n = n
+        self._padded = padded
         self.rule = self.make_rule()
         self.coordinator, self.watcher = _account("coordinator"), _account("watcher")
         members = [_account(f"member {i}") for i in range(n + 1)]
@@ -216,6 +224,10 @@ class DisputeBench:
         # Off by far more than any mean of the updates.
         return self._base + np.int32(2**20)
 
+    def padded_model(self) -> tuple[bytes, ChunkProof]:
+        """Return root and last chunk of the new model with a value behind its last parameter."""
+        return padded_tree(self._new_model, self._layout, 1)
+
     def _entries(self) -> list[ContributorEntry]:
         base_root = parameter_root(self._base, self._layout)
         roots = [parameter_root(update, self._layout) for update in self._updates]
@@ -259,7 +271,11 @@ class DisputeBench:
             n=self.n,
             total_examples=sum(entry.leaf.examples for entry in entries),
             total_stake_wei=Wei(self.n * _STAKE),
-            new_model_root=parameter_root(self._new_model, self._layout),
+            new_model_root=(
+                self.padded_model()[0]
+                if self._padded
+                else parameter_root(self._new_model, self._layout)
+            ),
             settled=True,
             scores_root=StandardTree([score_leaf_hash(leaf) for leaf in scores]).root,
             total_score=total_score,

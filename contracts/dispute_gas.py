@@ -8,6 +8,7 @@ numbers are those of the committed bytecode, on any machine.
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,17 @@ def measure(n: int) -> Used:
     for kind in list(CaseKind)[3:]:
         with bench.undone():
             used.update(_demand(bench, kind))
+    bench.close()
+    return used | {"challenge_padding": _padding()}
+
+
+@cache
+def _padding() -> tuple[int, int]:
+    """Return the cost of a proof about the new model alone: the same for any number of updates."""
+    bench = DisputeBench(SIZES[0], padded=True)
+    _, last = bench.padded_model()
+    evidence = build.challenge_padding(bench.round, last)
+    used = bench.cost(bench.watcher, referee_calls.convict(evidence))
     bench.close()
     return used
 
@@ -194,6 +206,7 @@ OFFENCES: Final = (
             *("prove_first", "prove_step", "prove_last"),
         ),
     ),
+    ("new model has values behind its end", "anyone with the chunk", ("challenge_padding",)),
     (
         "totals wrong",
         "anyone with the contributors",

@@ -1,6 +1,5 @@
 """A federation with a referee on an embedded chain, and rounds committed to it."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,8 +22,7 @@ from coordinator.core.abi import keccak256
 from coordinator.core.commitment import rule_hash
 from coordinator.core.disputes import DisputedRound, Evidence, Question, answer_to
 from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.merkle import inclusion_proof, merkle_root
-from coordinator.core.parameter_tree import ChunkProof, ParameterTree, parameter_root
+from coordinator.core.parameter_tree import parameter_root
 from coordinator.core.types import Address, RewardLeaf, RoundId, Rule, Wei
 
 ETHER = 10**18
@@ -288,16 +286,3 @@ class DisputeWorld:
 def with_update(round_: DisputedRound, **changes: object) -> DisputedRound:
     """The round with other published parts."""
     return replace(round_, **changes)  # type: ignore[arg-type]
-
-
-def padded_tree(vector: np.ndarray, rule: Rule, extra: int) -> tuple[bytes, ChunkProof]:
-    """Root and last chunk of a vector with a value behind its end."""
-    layout = layout_of(rule)
-    tree = ParameterTree(vector, layout)
-    chunks = [tree.proof(i).chunk for i in range(layout.chunk_count)]
-    chunks[-1] = chunks[-1][:-4] + extra.to_bytes(4, "big", signed=True)
-    root = merkle_root(chunks)
-    size = layout.dimension.to_bytes(8, "big")
-    bound = hashlib.sha256(b"\2" + layout.manifest_digest + root + size).digest()
-    last = len(chunks) - 1
-    return bound, ChunkProof(last, chunks[-1], inclusion_proof(chunks, last))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from dispute_rounds import make_rule
+from dispute_rounds import layout_of, make_rule
 from dispute_world import (
     BOND,
     COORDINATOR,
@@ -12,11 +12,11 @@ from dispute_world import (
     STRANGER,
     WATCHER,
     DisputeWorld,
-    padded_tree,
 )
 
 from contracts import referee_calls
 from contracts.calls import Call
+from contracts.padded_tree import padded_tree
 from contracts.records import RoundStatus
 from contracts.referee import CaseState
 from contracts.referee_events import Answered, CaseClosed
@@ -233,7 +233,7 @@ def test_a_chunk_is_answered_from_its_own_vector(court: DisputeWorld) -> None:
 def test_padding_that_is_not_zero_is_no_answer(court: DisputeWorld) -> None:
     """Such a vector cannot be in the store: its chunk does not count as published."""
     draft = court.draft()
-    draft.new_model_root, proof = padded_tree(draft.new_model, draft.rule, 1)
+    draft.new_model_root, proof = padded_tree(draft.new_model, layout_of(draft.rule), 1)
     round_ = court.commit(draft)
     case_id = court.ask(ask.demand_chunk(round_, CaseKind.NEW_MODEL, 2))
     arguments = (case_id, 8, rule_words(draft.rule), proof.chunk, proof.siblings)

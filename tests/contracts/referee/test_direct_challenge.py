@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from dispute_rounds import INT32_MAX, MEDIAN, TRIMMED_MEAN, accounts, make_rule
+from dispute_rounds import INT32_MAX, MEDIAN, TRIMMED_MEAN, accounts, layout_of, make_rule
 from dispute_world import (
     BASE,
     BOND,
@@ -14,13 +14,13 @@ from dispute_world import (
     UPDATES,
     WATCHER,
     DisputeWorld,
-    padded_tree,
     terms,
 )
 
 from contracts import referee_calls
 from contracts.artifacts import load_artifact
 from contracts.calls import Call
+from contracts.padded_tree import padded_tree
 from contracts.records import RoundStatus
 from coordinator.core.disputes import (
     CaseKind,
@@ -388,7 +388,7 @@ def test_signatures_and_leaves_of_another_federation_prove_nothing(court: Disput
 @pytest.mark.parametrize("extra", [1, -1, -(2**31)])
 def test_values_behind_the_last_parameter_are_proven(court: DisputeWorld, extra: int) -> None:
     draft = court.draft()
-    draft.new_model_root, proof = padded_tree(draft.new_model, draft.rule, extra)
+    draft.new_model_root, proof = padded_tree(draft.new_model, layout_of(draft.rule), extra)
     round_ = court.commit(draft)
     assert court.convict(challenge_padding(round_, proof)) == "wrong padding"
 
