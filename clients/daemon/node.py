@@ -18,7 +18,7 @@ from clients.relay import SOCKET_SETTING
 from coordinator.core.errors import ConfigError, FedproofError
 from coordinator.core.wire import FLOWER_ENVIRONMENT
 from coordinator.local.children import Children, ChildSpec
-from coordinator.local.leftovers import MARK
+from coordinator.local.leftovers import MARK, marked
 from coordinator.settings.participant import ParticipantSettings
 
 NAME: Final = "supernode"
@@ -30,6 +30,8 @@ _PORTS: Final = range(20_000, 32_768)
 _STARTS_A_PORT: Final = 4
 _STEADY_S: Final = 20.0
 _TAIL_BYTES: Final = 8_192
+_PROGRAM: Final = b"flwr-clientapp"
+"""Flower starts one for each message; ours passes it to the daemon's socket (``clients.shim``)."""
 _STARTS: Final = "Starting Flower SuperNode"
 _REFUSED: Final = "Failed to initialize the connection to the SuperLink."
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
@@ -105,6 +107,10 @@ class SuperNode:
         children.remove(NAME)
         self.start(children)
 
+    def is_carrying(self) -> bool:
+        """Whether Flower runs a program that hands us a message, or is about to."""
+        return any(_PROGRAM in _command(pid) for pid in marked(self._mark))
+
     def look(self, children: Children) -> float:
         """Look whether it runs, and take another port where it keeps ending: ours may be taken.
 
@@ -133,6 +139,13 @@ class SuperNode:
         if self._fault:
             raise SuperNodeError(self._fault)
         return status.uptime_s
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 
 
 def why_ended(returncode: int, tail: str) -> str:

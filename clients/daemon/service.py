@@ -206,7 +206,7 @@ class ParticipantDaemon:
             why = ""
             if (stood_s := self._standstill.take()) and uptime_s > POLL_S:
                 why = f"this machine, or the daemon, stood still for {stood_s:.0f} s"
-            elif self._watchdog.is_stuck(open_round, uptime_s):
+            elif self._watchdog.is_stuck(open_round, uptime_s, self._node.is_carrying):
                 why = f"round {open_round} is open and nothing comes from it"
             if why:
                 _log.warning("starting the SuperNode again: %s", why)

@@ -3,7 +3,7 @@
 Flower's SuperNode waits for ever for the rest of a reply whose ClientApp died while it was handing
 it over (machine stopped for a minute, process killed), and takes no message from then on; its
 heartbeats go on, so that to the coordinator it is online. Only the participant can tell: a round
-is open, it is asked nothing, and in earlier rounds it was.
+is open, it is asked nothing, no process hands it a message, and in earlier rounds it was.
 """
 
 import time
@@ -14,6 +14,8 @@ from coordinator.core.types import RoundId
 
 PATIENCE_S: Final = 45.0
 """How long a round may be open before its message must be here: Flower takes six to ten seconds."""
+SLOW: Final = 4
+"""So many times as long if a message is on its way here: a busy machine starts programs slowly."""
 
 
 class Watchdog:
@@ -42,7 +44,12 @@ class Watchdog:
         """
         self._heard_at = self._monotonic()
 
-    def is_stuck(self, open_round: RoundId, uptime_s: float) -> bool:
+    def is_stuck(
+        self,
+        open_round: RoundId,
+        uptime_s: float,
+        is_carrying: Callable[[], bool] = lambda: False,
+    ) -> bool:
         """Return whether to start the SuperNode again; at most once a round.
 
         Parameters
@@ -51,6 +58,9 @@ class Watchdog:
             The round that is open now, 0 for none.
         uptime_s
             How long the SuperNode has been running.
+        is_carrying
+            Whether a process of its runs that may be about to hand us a message; asked only where
+            the round has been open for too long.
         """
         now = self._monotonic()
         if open_round != self._round:
@@ -60,7 +70,10 @@ class Watchdog:
             return False
         was_asked_in_this_life = heard_at >= now - uptime_s
         asked_since = heard_at >= self._seen_at
-        if asked_since or not was_asked_in_this_life or now - self._seen_at < self._patience_s:
+        open_s = now - self._seen_at
+        if asked_since or not was_asked_in_this_life or open_s < self._patience_s:
+            return False
+        if open_s < SLOW * self._patience_s and is_carrying():
             return False
         self._given_up = open_round
         return True

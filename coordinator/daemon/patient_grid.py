@@ -9,13 +9,14 @@ round has too few.
 
 A SuperLink that is killed takes what is on its way with it, for it notes a message as delivered
 before it hands it over: an instruction that no node ever sees, or a reply that is gone when it is
-asked for. So whoever had not answered by then is asked again too, and so is a node whose message
-the SuperLink did not take. Whoever is asked twice answers the same twice.
+asked for. So does a SuperNode that is started again. Whoever had not answered by then is asked
+again too, and so is a node whose message the SuperLink did not take. Whoever is asked twice answers
+the same twice.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import Final
 
@@ -66,8 +67,9 @@ class PatientGrid(Grid):
     enough
         Whether the round has as many as it needs: who failed is not asked again then. As of the
         last call of ``seconds_left``.
-    reconnections
-        How often the connection to the SuperLink was lost and is there again.
+    life_of
+        Something that changes when the way to a node is a new one: the SuperLink was away, or the
+        node's SuperNode was started again.
     """
 
     def __init__(
@@ -76,10 +78,10 @@ class PatientGrid(Grid):
         seconds_left: Callable[[], float],
         fetcher: Fetcher | None = None,
         enough: Callable[[], bool] = lambda: True,
-        reconnections: Callable[[], int] = lambda: 0,
+        life_of: Callable[[int], Hashable] = lambda _node: 0,
     ) -> None:
         self._inner, self._seconds_left, self._enough = inner, seconds_left, enough
-        self._reconnections = reconnections
+        self._life_of = life_of
         self._fetcher = fetcher or fetcher_for(inner)
         self._late: dict[str, int] = {}
         self._late_at = 0.0
@@ -95,8 +97,7 @@ class PatientGrid(Grid):
         yielded only when the node will not be asked again.
         """
         asking, first = _Asking(), list(messages)
-        asking.sent(first, self._push(first))
-        asking.reconnections = self._reconnections()
+        self._send(asking, first)
         end = time.monotonic() + timeout if timeout is not None else float("inf")
         asked = 0.0
         try:
@@ -139,20 +140,23 @@ class PatientGrid(Grid):
         self._repeat(asking, set(self._inner.get_node_ids()) & asking.failed.keys())
 
     def _repeat_what_may_be_lost(self, asking: "_Asking") -> None:
-        """After the SuperLink was away, send once more to all who have not answered.
+        """Send once more to all who have not answered and are in another life by now.
 
         The reply to either message will do.
         """
-        if asking.reconnections == (now := self._reconnections()):
-            return
-        asking.reconnections = now
-        self._repeat(asking, set(asking.nodes().values()))
+        waiting = set(asking.nodes().values())
+        self._repeat(asking, {n for n in waiting if asking.lives[n] != self._life_of(n)})
 
     def _repeat(self, asking: "_Asking", nodes: Set[int]) -> None:
         messages = asking.again(nodes)
-        asking.sent(messages, self._push(messages))
+        self._send(asking, messages)
         for message in messages:
             _log.info("asked again", extra=fields(node=message.metadata.dst_node_id))
+
+    def _send(self, asking: "_Asking", messages: Sequence[Message]) -> None:
+        nodes = [message.metadata.dst_node_id for message in messages]
+        asking.lives |= {node: self._life_of(node) for node in nodes}
+        asking.sent(messages, self._push(messages))
 
     def give_up(self, messages: Mapping[str, int]) -> None:
         """Wait for these messages' replies no more; ``messages`` gives the node of each."""
@@ -223,14 +227,15 @@ class PatientGrid(Grid):
 class _Asking:
     """Who was asked and has not answered (``waiting``), or failed for the time being.
 
-    ``failed`` gives the error of each such node, ``None`` where it was never reached.
+    ``failed`` gives the error of each such node, ``None`` where it was never reached; ``lives`` in
+    which life a node was asked last.
     """
 
     def __init__(self) -> None:
         self.waiting: dict[str, Message] = {}
         self.failed: dict[int, Message | None] = {}
         self.again_at = 0.0
-        self.reconnections = 0
+        self.lives: dict[int, Hashable] = {}
         self._messages: dict[int, Message] = {}
 
     def sent(self, messages: Iterable[Message], numbers: Sequence[str]) -> None:

@@ -94,12 +94,13 @@ class RoundLoop:
         self._inner = grid
         fetcher = fetcher_for(grid)
         self._missing = 0
+        self._reconnections, self._activated = reconnections_of(grid), dict[int, str]()
         self._grid = PatientGrid(
             grid,
             self._seconds_left,
             fetcher,
             lambda: self._missing == 0,
-            reconnections_of(grid),
+            self._life_of,
         )
         self._cohort: list[int] = []
         self._hellos = Hellos(driver, grid, fetcher, self._grid.give_up)
@@ -182,7 +183,14 @@ class RoundLoop:
         return self._cohort
 
     def _nodes(self) -> list[int]:
-        return sorted(self._inner.get_node_ids())
+        """Return the connected nodes, and note since when each of them is."""
+        found = {node.node_id: node.last_activated_at for node in self._inner.get_nodes()}
+        away = {n: since for n, since in self._activated.items() if n in self._cohort}
+        self._activated = away | found
+        return sorted(found)
+
+    def _life_of(self, node: int) -> tuple[int, str]:
+        return self._reconnections(), self._activated.get(node, "")
 
     def _seconds_left(self) -> float:
         beat = self._driver.beat(self._nodes())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from flower_bench import DOMAIN, FlowerBench, LocalGrid, local_apps, signer
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
+from flwr.proto.node_pb2 import NodeInfo
 
 from coordinator.core import wire
 from coordinator.core.types import Presence
@@ -28,8 +29,8 @@ class Conduct:
 class MailboxGrid(LocalGrid):
     """Nodes that answer hellos with their account, and everything else with their app.
 
-    ``untaken`` says how many messages to a node, but for hellos, are not taken; ``reconnections``
-    is what ``fetching.reconnections_of`` would say.
+    ``untaken`` says how many messages to a node, but for hellos, are not taken, ``activated`` since
+    when a node is connected; ``reconnections`` is what ``fetching.reconnections_of`` would say.
     """
 
     def __init__(self, bench: FlowerBench, clients: int = 4) -> None:
@@ -38,6 +39,7 @@ class MailboxGrid(LocalGrid):
         self.conduct = Conduct()
         self.offline: set[int] = set()
         self.untaken: dict[int, int] = {}
+        self.activated: dict[int, str] = {}
         self.reconnections = 0
         self.box: dict[str, Message] = {}
         self.pulled: list[str] = []
@@ -45,6 +47,10 @@ class MailboxGrid(LocalGrid):
 
     def get_node_ids(self) -> list[int]:
         return [node for node in self.apps if node not in self.offline]
+
+    def get_nodes(self) -> list[NodeInfo]:
+        ids = self.get_node_ids()
+        return [NodeInfo(node_id=n, last_activated_at=self.activated.get(n, "")) for n in ids]
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         ids = []

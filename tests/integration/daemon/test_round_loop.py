@@ -201,18 +201,26 @@ def test_who_cannot_be_reached_till_the_end_has_not_answered(make_run: MakeRun):
     assert run.bench.refusals(1) == {"node 5": "no-reply"}
 
 
+def superlink_was_away(grid: MailboxGrid) -> None:
+    grid.reconnections += 1
+
+
+def supernodes_were_started_again(grid: MailboxGrid) -> None:
+    grid.activated |= {3: "later", 4: "later"}
+
+
 @pytest.mark.parametrize("sealed", [False, True])
-def test_after_the_superlink_was_away_all_are_asked_again_who_have_not_answered(
-    make_run: MakeRun, sealed: bool
+@pytest.mark.parametrize("happens", [superlink_was_away, supernodes_were_started_again])
+def test_whose_message_may_be_lost_is_asked_again(
+    make_run: MakeRun, sealed: bool, happens: Callable[[MailboxGrid], None]
 ):
     run = make_run(rounds=1, sealed=sealed)
     run.grid.conduct.silent = {3, 4}
     run.go()
-    run.until(lambda: {3, 4} <= {m.metadata.dst_node_id for m in run.grid.sent if _trains(m)})
-    run.until(lambda: trains_of(run, 5) and trains_of(run, 2))
+    run.until(lambda: all(trains_of(run, node) for node in (2, 3, 4, 5)))
     lost = [m for m in run.grid.sent if m.metadata.dst_node_id == 4 and _trains(m)]
     run.grid.box = {n: m for n, m in run.grid.box.items() if m not in lost}
-    run.grid.reconnections += 1
+    happens(run.grid)
     run.until(lambda: trains_of(run, 4) == 2)
     run.grid.conduct.silent = set()
     run.end()

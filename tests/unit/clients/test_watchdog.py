@@ -1,6 +1,6 @@
 """A SuperNode that is alive and deaf is noticed; one that has nothing to say is left alone."""
 
-from clients.daemon.watchdog import Watchdog
+from clients.daemon.watchdog import SLOW, Watchdog
 from coordinator.core.types import RoundId
 
 PATIENCE_S = 45.0
@@ -13,9 +13,17 @@ class World:
         self.now = 0.0
         self.dog = Watchdog(PATIENCE_S, lambda: self.now)
 
-    def at(self, now: float, *, open_round: int, uptime_s: float | None = None) -> bool:
+    def at(
+        self,
+        now: float,
+        *,
+        open_round: int,
+        uptime_s: float | None = None,
+        carrying: bool = False,
+    ) -> bool:
         self.now = now
-        return self.dog.is_stuck(RoundId(open_round), now if uptime_s is None else uptime_s)
+        uptime_s = now if uptime_s is None else uptime_s
+        return self.dog.is_stuck(RoundId(open_round), uptime_s, lambda: carrying)
 
     def heard(self, now: float) -> None:
         self.now = now
@@ -61,3 +69,19 @@ def test_asked_only_before_it_was_started_again() -> None:
     world.heard(1)
     assert not world.at(100, open_round=2)
     assert not world.at(200, open_round=2, uptime_s=150.0)
+
+
+def test_a_message_that_is_on_its_way_is_waited_for_on_a_busy_machine() -> None:
+    world = World()
+    world.heard(1)
+    assert not world.at(100, open_round=2)
+    assert not world.at(100 + PATIENCE_S, open_round=2, carrying=True)
+    assert not world.at(100 + SLOW * PATIENCE_S - 1, open_round=2, carrying=True)
+    assert world.at(100 + SLOW * PATIENCE_S - 1, open_round=2)
+
+
+def test_a_program_that_hangs_is_not_waited_for_for_ever() -> None:
+    world = World()
+    world.heard(1)
+    assert not world.at(100, open_round=2)
+    assert world.at(100 + SLOW * PATIENCE_S, open_round=2, carrying=True)
