@@ -13,7 +13,11 @@ is sent into memory before it looks who sent it. So, outermost:
 What a node pushes is its own reply to an instruction, one each (``allowance``), and bounded: a
 number of objects, bytes in each. Flower checks who calls, not whose message it is that the call
 carries: without this a node could give others instructions in the SuperLink's name, as many as it
-likes. Not handled: TLS (uvicorn), and what a reply means (the round service).
+likes.
+
+A call that Flower fails at is to be tried again (503): its database is locked for too long when
+many nodes push at once, and for status 500 a SuperNode gives up a reply for good. So few pushes
+reach it at once. Not handled: TLS (uvicorn), and what a reply means (the round service).
 """
 
 import asyncio
@@ -58,6 +62,8 @@ class GuardLimits:
         Calls of one node that may wait; more are sent away to try again.
     body_s
         Seconds in which a body must have arrived.
+    pushes_at_once
+        Of all nodes, that Flower handles; more wait, with their bodies.
     """
 
     object_bytes: int
@@ -66,6 +72,7 @@ class GuardLimits:
     calls_at_once: int = 8
     waiting: int = 64
     body_s: float = 120.0
+    pushes_at_once: int = 8
 
     @classmethod
     def of_model(cls, vector_bytes: int) -> "GuardLimits":
@@ -147,6 +154,7 @@ class Guard:
         self._wire = wire
         self._allowances = Allowances()
         self._turns: dict[bytes, _Turns] = defaultdict(lambda: _Turns(limits.calls_at_once))
+        self._pushes = asyncio.Semaphore(limits.pushes_at_once)
         self._complaints = Complaints()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,9 +164,9 @@ class Guard:
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
         elif scope["path"].startswith(_FLEET):
-            await self._fleet(scope, receive, send)
+            await self._fleet(scope, receive, _to_be_tried_again(send))
         elif self._may_manage(scope):
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _to_be_tried_again(send))
         else:
             await answer(send, 404, "there is nothing here")
 
@@ -212,7 +220,11 @@ class Guard:
             return
         if scope["path"] == _PULL_MESSAGES:
             send = self._counting(who, send)
-        await self._app(scope, replay(body, receive), send)
+        if scope["path"] not in (_PUSH_OBJECT, _PUSH_MESSAGES):
+            await self._app(scope, replay(body, receive), send)
+            return
+        async with self._pushes:  # answers are short: nobody holds a place by not reading one
+            await self._app(scope, replay(body, receive), send)
 
     def _objection(self, who: bytes, body: bytes) -> tuple[int, str] | None:
         """Return status and reason to decline a push."""
@@ -250,6 +262,16 @@ class Guard:
         key = dict(scope["headers"]).get(NODE_KEY_HEADER, b"")
         self._complaints.say(peer, key, scope["path"], reason)
         await answer(send, status, reason)
+
+
+def _to_be_tried_again(send: Send) -> Send:
+    """Return a ``send`` that says 503 for 500."""
+
+    async def patient(message: Message) -> None:
+        failed = message["type"] == "http.response.start" and message["status"] == 500
+        await send({**message, "status": 503} if failed else message)
+
+    return patient
 
 
 class _Turns:

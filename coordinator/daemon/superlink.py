@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 CLOCK_TOLERANCE_S: Final = 7_200
 """How far a node's clock may be off. What Flower's nodes sign is a time and nothing else, inside
 TLS, so a longer window opens nothing; with Flower's five minutes a clock an hour off locks out."""
+BUSY_MS: Final = 30_000
+"""How long a call waits for Flower's database; with Flower's five seconds, uploads of 32 nodes at
+once failed on two cores."""
 _STOP_S: Final = 3
 LIMITS: Final = HttpLimits(
     connections_per_client=128,  # some SuperNodes behind one address, a dozen connections each
@@ -80,9 +83,17 @@ def main() -> None:
     sys.argv = ["flower-superlink", *sys.argv[2:]]
     for name in ("TIMESTAMP_TOLERANCE", "SYSTEM_TIME_TOLERANCE"):
         vars(node_auth)[name] = CLOCK_TOLERANCE_S
+    wait_for_database(BUSY_MS)
     command = import_module("flwr.superlink.cli.flower_superlink")  # the package hides the module
     vars(command)["uvicorn"] = _Server(settings)
     command.flower_superlink()
+
+
+def wait_for_database(busy_ms: int) -> None:
+    """Have each connection to Flower's database wait so long for a lock."""
+    mixin = import_module("flwr.supercore.sql_mixin")
+    pragmas = {**dict(mixin.SQLITE_PRAGMAS), "busy_timeout": str(busy_ms)}
+    vars(mixin)["SQLITE_PRAGMAS"] = tuple(pragmas.items())
 
 
 class _Server:

@@ -1,13 +1,16 @@
 """Flower's own SuperLink behind our guard, as a process: TLS, nodes, limits, and a closed door."""
 
+import contextlib
 import datetime
 import json
 import os
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
@@ -24,6 +27,7 @@ from flwr.proto.fleet_pb2 import (
     PullMessagesRequest,
     PushMessagesRequest,
 )
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
@@ -231,6 +235,22 @@ def reply_of(node_id: int) -> PushMessagesRequest:
 def push(link: Link, request: PushMessagesRequest) -> httpx.Response:
     body = request.SerializeToString()
     return link.post("/v1/fleet/push-messages", body, **link.member.headers())
+
+
+@pytest.mark.slow
+def test_a_call_waits_for_a_locked_database_longer_than_flower_would(link: Link):
+    node = Node(node_id=node_of(link))
+    request = SendNodeHeartbeatRequest(node=node, heartbeat_interval=30).SerializeToString()
+    database = sqlite3.connect(
+        link.ca.parent / "flower.db", isolation_level=None, check_same_thread=False
+    )
+    with contextlib.closing(database):
+        database.execute("BEGIN IMMEDIATE")
+        unlock = threading.Timer(7.0, database.execute, ("ROLLBACK",))
+        unlock.start()
+        answer = link.post("/v1/fleet/send-node-heartbeat", request, **link.member.headers())
+        unlock.join()
+    assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.slow

@@ -299,3 +299,47 @@ def test_limits_follow_from_the_models_size(vector_bytes: int, object_bytes: int
     limits = GuardLimits.of_model(vector_bytes)
     assert (limits.object_bytes, limits.objects) == (object_bytes, objects)
     assert limits.call_bytes > 100 * objects
+
+
+@pytest.mark.parametrize("path", ["/v1/fleet/push-object", "/v1/fleet/pull-messages"])
+def test_a_node_is_told_to_try_again_what_flower_failed_at(path: str):
+    async def case() -> None:
+        client = Client()
+        client.link.status = 500
+        assert (await client.post(path, headers=NODE))[0] == 503
+        client.link.status = 404
+        assert (await client.post(path, headers=NODE))[0] == 404
+
+    run(case())
+
+
+def test_our_own_server_app_is_told_so_too():
+    async def case() -> None:
+        client = Client()
+        client.link.status = 500
+        assert (await client.post("/v1/runtime/pull-messages", peer="127.0.0.1"))[0] == 503
+
+    run(case())
+
+
+def test_few_pushes_of_all_nodes_reach_flower_at_once():
+    async def case() -> None:
+        limits = GuardLimits(object_bytes=1_000, objects=3, pushes_at_once=3)
+        client = Client(registered_only=False, limits=limits)
+        client.link.gate.clear()
+        calls = ["/v1/fleet/push-object", "/v1/fleet/push-messages"] * 5
+        posts = [
+            asyncio.create_task(client.post(path, [b"x"], peer=f"10.0.1.{number}"))
+            for number, path in enumerate(calls)
+        ]
+        pull = asyncio.create_task(client.post("/v1/fleet/pull-messages", peer="10.0.2.1"))
+        while client.link.inside < 4:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.02)
+        assert client.link.inside == 4, "three pushes, and what is no push"
+        client.link.gate.set()
+        assert {(await post)[0] for post in [*posts, pull]} == {200}
+        assert client.link.most_inside <= 4
+        assert len(client.link.seen) == len(calls) + 1
+
+    run(case())
