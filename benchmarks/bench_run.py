@@ -1,18 +1,21 @@
 """What verifiability costs: a whole run against plain Flower on the same engine.
 
 The same experiment, clients, worker pool and training, 100 clients x 1,007,460 parameters
-(an MLP on scikit-learn's digits, 12 examples a client, 25 local epochs in batches of 4: 75 SGD
-steps each). ``plain`` is Flower's FedAvg with nothing signed or committed; ``fedproof`` checks
-the model's root, quantises, hashes and signs at each client, and screens, stores, aggregates
-exactly, commits to the durable chain, scores by examples and tests at the coordinator. Runs
-alternate. ``a round`` is the median of all rounds but each run's first; ``run`` is the median of
-whole runs, with data, workers, contract and accounts at their beginning and, of ours, finalising,
-claims, plots and report at their end. The rows below say where a round's time goes: at the
-coordinator, seconds inside those calls, each without the others inside it (workers train
-meanwhile, so what happens while collecting overlaps with training); at the participants, what one
-of them computes for a round beside training, measured alone, times clients by workers.
+(an MLP on scikit-learn's digits, 12 examples a client, in batches of 4), with two lengths of local
+training: 300 SGD steps a round, as in the paper of FedAvg (McMahan et al. 2017: 600 examples a
+client, in batches of 10, five epochs), and a quarter of that. ``plain`` is Flower's FedAvg with
+nothing signed or committed; ``fedproof`` checks the model's root, quantises, hashes and signs at
+each client, and screens, stores, aggregates exactly, commits to the durable chain, scores by
+examples and tests at the coordinator. Runs alternate, each rival first in turn. ``a round`` is the
+median of all rounds but each run's first; ``run`` is the median of whole runs, with data, workers,
+contract and accounts at their beginning and, of ours, finalising, claims, plots and report at their
+end. The other rows say where a round's time goes: at the coordinator, seconds inside those calls,
+each without the others inside it (workers train meanwhile, so what happens while collecting
+overlaps with training); at the participants, what one of them computes for a round beside training,
+measured alone, times clients by workers.
 """
 
+import os
 import statistics
 import tempfile
 import threading
@@ -43,17 +46,17 @@ from simulations.run import Simulation, run_experiment
 from simulations.schema import Experiment
 
 CLIENTS = 100
-ROUNDS = 3
-REPEATS = 5  # of (ROUNDS - 1) counted rounds each: the median is of 10
+REPEATS = 5
+STEPS_AN_EPOCH = 3
+TRAININGS = {300: 2, 75: 3}
+"""Rounds of a run by local steps; all but the first are counted."""
 
 EXPERIMENT = {
     "name": "bench",
     "seed": 1,
-    "rounds": ROUNDS,
     "data": {"kind": "digits"},
     "partition": {"kind": "iid", "clients": CLIENTS},
     "model": {"kind": "mlp", "hidden": [960, 960]},
-    "training": {"epochs": 25, "batch_size": 4, "learning_rate": 0.05},
     "chain": {"challenge_window_s": 0},
 }
 
@@ -128,29 +131,49 @@ def participants_share(experiment: Experiment, workers: int) -> float:
     return statistics.median(times) * CLIENTS / workers
 
 
+def experiment_of(steps: int, rounds: int) -> Experiment:
+    """Return the experiment with so many local steps."""
+    training = {"epochs": steps // STEPS_AN_EPOCH, "batch_size": 4, "learning_rate": 0.05}
+    return Experiment.model_validate(EXPERIMENT | {"rounds": rounds, "training": training})
+
+
 def run() -> list[dict[str, Any]]:
-    """Return two rows a rival, then a row a part of ours."""
+    """Return for each training two rows a rival, then a row a part of ours."""
     start_server()
-    experiment = Experiment.model_validate(EXPERIMENT)
+    return [
+        {"steps": steps, **row}
+        for steps, rounds in TRAININGS.items()
+        for row in rows_of(experiment_of(steps, rounds))
+    ]
+
+
+def rows_of(experiment: Experiment) -> list[dict[str, Any]]:
+    """Return the rows of one training."""
     rounds: dict[str, list[float]] = {"plain": [], "fedproof": []}
     runs: dict[str, list[float]] = {"plain": [], "fedproof": []}
     watches = Stopwatches()
-    with tempfile.TemporaryDirectory() as folder:
-        for repeat in range(REPEATS):
+    for repeat in range(REPEATS):
+        for rival in ("plain", "fedproof") if repeat % 2 == 0 else ("fedproof", "plain"):
             start = time.perf_counter()
-            rounds["plain"] += run_plain(experiment).seconds[1:]
-            runs["plain"].append(time.perf_counter() - start)
-            start = time.perf_counter()
-            with watches.running():
-                done = run_experiment(experiment, Path(folder) / str(repeat))
-            runs["fedproof"].append(time.perf_counter() - start)
-            rounds["fedproof"] += [record.seconds for record in done.rounds[1:]]
+            with tempfile.TemporaryDirectory() as folder:
+                seconds = _played(rival, experiment, Path(folder) / "run", watches)
+                runs[rival].append(time.perf_counter() - start)
+            rounds[rival] += seconds[1:]
+            os.sync()  # nobody else pays for what is still to be written
     rows = [*_against("a round", rounds), *_against("a run", runs)]
-    parts = {part: watches.spent[part] / (REPEATS * ROUNDS) for part in PARTS}
+    parts = {part: watches.spent[part] / (REPEATS * experiment.rounds) for part in PARTS}
     workers = available_threads()
     parts["participants: check, quantise, hash, sign"] = participants_share(experiment, workers)
     base = statistics.median(rounds["plain"])
     return rows + [{"what": w, "seconds": s, "ratio": s / base} for w, s in parts.items()]
+
+
+def _played(rival: str, experiment: Experiment, folder: Path, watches: Stopwatches) -> list[float]:
+    """Return the seconds of each round of one run."""
+    if rival == "plain":
+        return list(run_plain(experiment).seconds)
+    with watches.running():
+        return [record.seconds for record in run_experiment(experiment, folder).rounds]
 
 
 def _against(what: str, seconds: dict[str, list[float]]) -> list[dict[str, Any]]:
