@@ -148,6 +148,7 @@ class Simulation:
         """Run the rounds that are missing, unless the coordinator's bond runs out."""
         if self.completed_rounds:
             self._settle_disputes()  # a crash may have come between a round and its watcher
+            self._tell_missed()
         if self.completed_rounds >= self.experiment.rounds:
             return
         try:
@@ -235,6 +236,12 @@ class Simulation:
         append(self.folder.root / "metrics.jsonl", line.encode())
         self.listener.round_ends(record, self.bookkeeper.reasons(report.outcome.round_id))
 
+    def _tell_missed(self) -> None:
+        """Show the rounds that a crash left sealed, and not on the screen."""
+        for round_id in self._untold:
+            record = self.bookkeeper.round_record(round_id, 0.0)
+            self.listener.round_ends(record, self.bookkeeper.reasons(round_id))
+
     def _settle_disputes(self) -> None:
         """Let watchers look at what was sealed; a slashed coordinator may bond again."""
         self.tower.look()
@@ -280,13 +287,11 @@ class Simulation:
     def _rebuilt_records(self) -> list[RoundRecord]:
         """Return the records of the rounds the ledger has; keep wall times that are on disk."""
         seconds = seconds_on_disk(self.folder.root / "metrics.jsonl")
-        records = [
-            self.bookkeeper.round_record(RoundId(number), seconds.get(number, 0.0))
-            for number in range(1, self.completed_rounds + 1)
-        ]
-        self.records = records
+        rounds = [RoundId(number) for number in range(1, self.completed_rounds + 1)]
+        self._untold = [number for number in rounds if number not in seconds]
+        self.records = [self.bookkeeper.round_record(n, seconds.get(n, 0.0)) for n in rounds]
         self._write_records()
-        return records
+        return self.records
 
     def _write_records(self) -> None:
         lines = "".join(record.as_json() + "\n" for record in self.records)

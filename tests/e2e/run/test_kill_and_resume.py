@@ -141,9 +141,13 @@ def test_a_void_round_without_a_note_does_not_end_the_run(tmp_path: Path) -> Non
     expected = outcome(run)
     for name in ("SHA256SUMS", "rounds/000003.json"):
         (run / name).unlink()
+    metrics = run / "metrics.jsonl"
+    metrics.write_text("".join(metrics.read_text().splitlines(keepends=True)[:2]))
     resumed = fedproof(*command, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert outcome(run) == expected
+    told = [line for line in resumed.stdout.splitlines() if line.startswith("round ")]
+    assert told == ["round   3/3  void: wrong aggregate"]
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[2])
     assert (last["status"], last["reason"]) == ("void", "wrong aggregate")
     verified = fedproof("verify", run)
