@@ -5,7 +5,6 @@ what to send (``watcher``), and a node that does not answer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from eth_account.signers.local import LocalAccount
 
@@ -20,20 +19,10 @@ from coordinator.core.errors import (
 )
 from coordinator.core.incentives import slash_amount
 from coordinator.core.types import Address, RoundId, Wei
-from coordinator.watch.findings import Notice, Price, Tell, Verb, ether
+from coordinator.watch.errands import Errand
+from coordinator.watch.findings import Notice, Price, Tell, ether
 
 NOBODY = Address("0x" + "00" * 20)
-
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """One call to the referee: what it is for, and what to say of it once it is done."""
-
-    round_id: RoundId
-    call: Call
-    plan: str
-    done: Verb
-    text: str
 
 
 class Sender:

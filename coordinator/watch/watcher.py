@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from eth_account.signers.local import LocalAccount
 
-from contracts import referee_calls
 from contracts.federation import Federation
 from contracts.records import RoundState, RoundStatus
 from contracts.referee import CaseRecord, CaseState, Referee
@@ -24,8 +23,9 @@ from coordinator.core.disputes import (
     moves_against,
 )
 from coordinator.core.errors import StoreError
-from coordinator.core.types import RoundId
+from coordinator.core.types import RoundId, Wei
 from coordinator.ports import ArtifactStore
+from coordinator.watch import errands
 from coordinator.watch.cases import CaseBook, DemandEntry, End, Prove, Wait, next_step
 from coordinator.watch.clock import next_time
 from coordinator.watch.findings import Notice, Tell, Verb
@@ -33,7 +33,7 @@ from coordinator.watch.patient_reader import PatientReader
 from coordinator.watch.published import PublishedData
 from coordinator.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS, QuestionPlan
 from coordinator.watch.rounds import RoundReader
-from coordinator.watch.sending import Errand, Sender
+from coordinator.watch.sending import Sender
 from coordinator.watch.unprovable import norms_above_bound, unprovable_parts
 
 _SEALED = (RoundStatus.SEALED, RoundStatus.SETTLED)
@@ -245,44 +245,24 @@ class Watcher:
             self._say("gave up", round_id, text)
 
     def _convict(self, round_id: RoundId, evidence: Evidence, why: str) -> bool:
-        call = referee_calls.convict(evidence)
-        plan = f"prove it with {evidence.function} ({why})"
-        return self._sender.send([Errand(round_id, call, plan, "convicted", why)])
+        return self._sender.send([errands.proving(round_id, evidence, why)])
 
     def _ask(self, round_id: RoundId, questions: Sequence[tuple[Fault, Question]]) -> bool:
-        deposit = self._referee.settings.deposit_wei
-        errands = [
-            Errand(
-                round_id,
-                referee_calls.ask(question, deposit),
-                f"ask with {question.function} ({fault})",
-                "asked",
-                f"{question.function}: {fault}",
-            )
-            for fault, question in questions
-        ]
-        return self._sender.send(errands)
+        return self._sender.send(errands.asking(round_id, questions, self._deposit_wei))
 
     def _pursue(self, case: CaseRecord) -> bool:
         """Do the next thing about an open case."""
         match self._next_step(case):
             case Wait():
                 return False
-            case DemandEntry(index):
-                deposit = self._referee.settings.deposit_wei
-                call = referee_calls.demand_entry(case.case_id, index, deposit)
-                text = f"entry {index} of case {case.case_id}"
-                errand = Errand(case.round_id, call, f"demand {text}", "demanded", text)
-            case End("timeout"):
-                call = referee_calls.timeout(case.case_id)
-                text = f"case {case.case_id} was not answered in time"
-                errand = Errand(case.round_id, call, f"call timeout ({text})", "convicted", text)
-            case End():
-                call = referee_calls.close(case.case_id)
-                errand = Errand(case.round_id, call, "", "closed", f"case {case.case_id} ended")
             case Prove(evidence):
                 return self._refute(case, evidence)
-        return self._sender.send([errand])
+            case step:
+                return self._sender.send([errands.pursuing(case, step, self._deposit_wei)])
+
+    @property
+    def _deposit_wei(self) -> Wei:
+        return self._referee.settings.deposit_wei
 
     def _next_step(self, case: CaseRecord) -> Wait | DemandEntry | End | Prove:
         status = self._federation.status(case.round_id)
