@@ -75,6 +75,11 @@ class EngineSettings:
         return [f for f in (self.certificate, self.key, self.ca) if f is not None]
 
     @property
+    def certificates(self) -> list[Path]:
+        """Those of its files that end some day; empty without TLS."""
+        return [f for f in (self.certificate, self.ca) if f is not None]
+
+    @property
     def address(self) -> str:
         """``host:port`` at which it listens."""
         return _address(self.host, self.port)

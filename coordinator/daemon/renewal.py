@@ -1,9 +1,18 @@
-"""Notices that certificates were renewed, so that nobody has to restart a service for it."""
+"""Certificates of a service that runs for years: noticed when renewed, and when they should be."""
 
+import logging
+import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from coordinator.core.errors import ConfigError, FedproofError
+from coordinator.http.tls import certificate_end
+
+_RENEW_WITHIN: Final = timedelta(days=30)
+_WARN_EVERY_S: Final = 86_400.0
+_log = logging.getLogger("fedproof.coordinator")
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -53,6 +62,40 @@ class FileWatch:
 
     def _stamp(self) -> Stamp:
         return tuple(_stamp_of(file) for file in self._files)
+
+
+class EndWatch:
+    """Says once a day of each certificate that it ends within a month.
+
+    Parameters
+    ----------
+    certificates
+        PEM files; each is looked at as it is now, so that a renewed one is not complained of.
+    clock
+        Seconds that never go back.
+    """
+
+    def __init__(
+        self, certificates: Sequence[Path], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._certificates, self._clock = list(dict.fromkeys(certificates)), clock
+        self._next_at = clock()
+
+    def step(self) -> None:
+        """Look.
+
+        Raises
+        ------
+        ConfigError
+            If a certificate is not valid now, or cannot be read.
+        """
+        found = {file: certificate_end(file) for file in self._certificates}
+        if self._clock() < self._next_at:
+            return
+        self._next_at = self._clock() + _WARN_EVERY_S
+        for file, end in found.items():
+            if end - datetime.now(UTC) < _RENEW_WITHIN:
+                _log.warning("certificate %s ends on %s: renew it", file, f"{end:%Y-%m-%d}")
 
 
 def _stamp_of(file: Path) -> tuple[int, int, int]:

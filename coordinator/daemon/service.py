@@ -27,7 +27,7 @@ from coordinator.daemon.engine import Engine
 from coordinator.daemon.flower_processes import FlowerProcesses
 from coordinator.daemon.narrator import Narrator
 from coordinator.daemon.plan import ServicePlan
-from coordinator.daemon.renewal import FileWatch
+from coordinator.daemon.renewal import EndWatch, FileWatch
 from coordinator.daemon.room import check_room
 from coordinator.daemon.roster import Roster
 from coordinator.daemon.round_loop import LoopSettings
@@ -242,12 +242,13 @@ class CoordinatorService:
             *(Duty(name, watch.step, _FILES_EVERY_S) for name, watch in self._watches().items()),
         ]
 
-    def _watches(self) -> dict[str, FileWatch]:
-        web, plan = self.plan.settings.http, self.plan
+    def _watches(self) -> dict[str, FileWatch | EndWatch]:
+        web, plan, flower = self.plan.settings.http, self.plan, self._flower
         pair = [f for f in (plan.path(web.certificate), plan.path(web.key)) if f is not None]
         return {
             "http certificate": FileWatch(pair, lambda: self._http.renew_certificate(*pair)),
-            "superlink certificate": FileWatch(self._flower.files, self.engine.renew),
+            "superlink certificate": FileWatch(flower.files, self.engine.renew),
+            "certificates": EndWatch([*pair[:1], *flower.certificates]),
         }
 
     def _block_number(self) -> int:

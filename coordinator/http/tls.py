@@ -6,7 +6,7 @@ Not handled: client certificates. Who may read what is decided by signatures of 
 import logging
 import ssl
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,6 @@ from cryptography import x509
 
 from coordinator.core.errors import ConfigError
 
-RENEW_WITHIN: Final = timedelta(days=30)
 QUIET_S: Final = 10.0
 """How long the same reason is not logged again as a warning."""
 _quiet_until: dict[str, float] = {}
@@ -64,9 +63,7 @@ def server_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:
         If a file is missing or malformed, they do not belong together, or the certificate is
         not valid now; the file is named.
     """
-    expires = certificate_end(certfile)
-    if expires - datetime.now(UTC) < RENEW_WITHIN:
-        _LOGGER.warning("certificate %s ends on %s: renew it", certfile, f"{expires:%Y-%m-%d}")
+    certificate_end(certfile)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslobject_class = LoggedHandshake

@@ -166,14 +166,6 @@ class TestTls:
         ):
             plain.renew_certificate(renewed.certificate, renewed.key)
 
-    def test_one_that_ends_soon_is_told(
-        self, quiet_bench: HttpBench, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        files = make_tls(tmp_path, days=(-1, 20))
-        with caplog.at_level(logging.WARNING):
-            serve_http(quiet_bench.face(), certfile=files.certificate, keyfile=files.key).stop()
-        assert "renew it" in caplog.text
-
 
 LIMITS = HttpLimits(
     requests_per_client=2,

@@ -1,5 +1,6 @@
 """What must happen on time: duties in turn, the chain looked at when something is to be seen."""
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ from coordinator.daemon import chain_duty, upkeep
 from coordinator.daemon.board import StatusBoard
 from coordinator.daemon.chain import SteadyClock
 from coordinator.daemon.chain_duty import ChainDuty
-from coordinator.daemon.renewal import FileWatch
+from coordinator.daemon.renewal import EndWatch, FileWatch
 from coordinator.daemon.upkeep import Duty, Upkeep
+from coordinator.http.tls import certificate_end
+from tests.support.tls_files import make_tls
 
 
 @dataclass
@@ -251,6 +254,29 @@ def test_a_renewal_that_fails_stays_a_fault_until_it_works(tmp_path: Path):
     kept._do(duty)
     kept._do(duty)
     assert (complaints.heard[-1], used) == (("http certificate", ""), ["better"])
+
+
+def test_a_certificate_that_ends_soon_is_told_once_a_day_and_one_that_ended_is_a_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    long, short, ended = (
+        make_tls(tmp_path / name, days=days).certificate
+        for name, days in {"long": (-1, 40), "short": (-1, 20), "ended": (-9, -1)}.items()
+    )
+    now = [0.0]
+    watch = EndWatch([long, short, short], lambda: now[0])
+    with caplog.at_level(logging.WARNING):
+        for now[0] in (0.0, 5.0, 86_000.0):
+            watch.step()
+        assert [record.getMessage() for record in caplog.records] == [
+            f"certificate {short} ends on {certificate_end(short):%Y-%m-%d}: renew it"
+        ]
+        now[0] = 86_500.0
+        watch.step()
+    assert len(caplog.records) == 2
+    with pytest.raises(ConfigError, match=r"ended/.*expired on"):
+        EndWatch([long, ended]).step()
+    EndWatch([]).step()
 
 
 def test_two_duties_of_one_name_are_refused():
