@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from clients.account import PASSWORD_VARIABLE
+from clients.daemon.session import NodeSession, admitted_node, farewell_to
 from clients.relay import SOCKET_SETTING
 from coordinator.core.errors import ConfigError, FedproofError
 from coordinator.core.wire import FLOWER_ENVIRONMENT
@@ -36,7 +37,8 @@ _STARTS: Final = "Starting Flower SuperNode"
 _REFUSED: Final = "Failed to initialize the connection to the SuperLink."
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_PAUSE_S: Final = 10.0
-"""A SuperLink refuses a node that comes back until its heartbeat lapses (60 s): ask again."""
+"""A SuperLink that was not told that a SuperNode died refuses the next until the heartbeat lapses
+(60 s): ask again."""
 
 
 class SuperNodeError(FedproofError):
@@ -79,9 +81,12 @@ class SuperNode:
         self._log = state / "logs" / "supernode.log"
         self._fault = ""
         self._starts = 0
+        self._session = _session(settings, folder, state)
 
     def start(self, children: Children) -> None:
         """Start it, on its own port or any that is free."""
+        if self._session is not None:
+            self._session.end()  # of a SuperNode of an earlier life that was killed
         home = self._state / "flower"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         port = self._port or free_port()
@@ -122,10 +127,14 @@ class SuperNode:
         ------
         SuperNodeError
             If it ended lately; says why, as far as it can be known.
+        StoreError
+            If its session cannot be noted.
         """
         status = children.find(NAME)
         if status is None:
             return 0.0
+        if self._session is not None:
+            self._keep_session(self._session, status.pid)
         missed = status.returncode == 0 and status.starts > self._starts  # it ended between looks
         self._starts = status.starts
         if missed and status.state == "running":
@@ -139,6 +148,26 @@ class SuperNode:
         if self._fault:
             raise SuperNodeError(self._fault)
         return status.uptime_s
+
+    def _keep_session(self, session: NodeSession, pid: int | None) -> None:
+        """Note whom the SuperLink has let in; end the session of one that is dead."""
+        if pid is None:
+            session.end()
+        elif not session.is_held_by(pid):
+            node_id = admitted_node(_tail(self._log), pid)
+            if node_id is None:
+                session.end()
+            else:
+                session.begins(node_id, pid)
+
+
+def _session(settings: ParticipantSettings, folder: Path, state: Path) -> NodeSession | None:
+    """Return the session of a node that has a key; without one each SuperNode is another node."""
+    reach, key = settings.coordinator, settings.node.key
+    if not reach.ca or not key:
+        return None
+    farewell = farewell_to(reach.superlink, folder / reach.ca, folder / key)
+    return NodeSession(state / "session.json", farewell)
 
 
 def _command(pid: int) -> bytes:

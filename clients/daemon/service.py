@@ -39,7 +39,7 @@ from clients.pending import FilePending
 from clients.relay import CALL, unpack_request
 from clients.signer import KeySigner
 from coordinator.adapters.http_store import HttpStore, Reader
-from coordinator.core.errors import FedproofError, LedgerError
+from coordinator.core.errors import FedproofError, LedgerError, StoreError
 from coordinator.core.types import RoundId
 from coordinator.local.channel import ChannelServer, Reply, Request
 from coordinator.local.children import Children
@@ -211,7 +211,7 @@ class ParticipantDaemon:
             if why:
                 _log.warning("starting the SuperNode again: %s", why)
                 self._node.restart(children)
-        except SuperNodeError as error:
+        except (SuperNodeError, StoreError) as error:
             self._faults.wrong("supernode", error)
         else:
             self._faults.right("supernode")

@@ -1,25 +1,14 @@
 """Flower's own SuperLink behind our guard, as a process: TLS, nodes, limits, and a closed door."""
 
 import contextlib
-import datetime
 import json
-import os
-import signal
-import socket
 import sqlite3
-import ssl
-import subprocess
-import sys
 import threading
-import time
-from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
-from flower_deployment import BIN, ROOT, free_port
 from flwr.common.constant import SUPERLINK_NODE_ID
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
@@ -32,107 +21,19 @@ from flwr.proto.message_pb2 import ObjectTree, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-from flwr.supercore.primitives.asymmetric import (
-    generate_key_pairs,
-    public_key_to_bytes,
-    sign_message,
-)
 from flwr.supercore.runtime import RuntimeHttpClient
+from superlink_process import SECRET, VECTOR_BYTES, Link, NodeKey, superlink_process
 
-from clients.founding.certificates import make_authority, make_server
-from coordinator.core.wire import FLOWER_ENVIRONMENT
+from clients.founding.certificates import make_authority
 from coordinator.daemon.control import SuperLinkControl, SuperLinkError
 from coordinator.daemon.guard import GuardLimits
-from coordinator.daemon.superlink import CLOCK_TOLERANCE_S, GuardFile
-
-VECTOR_BYTES = 40_000
-SECRET = "between us"
-
-
-class NodeKey:
-    """A SuperNode's identity."""
-
-    def __init__(self) -> None:
-        self._private, public = generate_key_pairs()
-        self.public = public_key_to_bytes(public)
-
-    def headers(self, off_s: float = 0.0) -> dict[str, str]:
-        now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=off_s)
-        signed = now.isoformat()
-        return {
-            "flwr-public-key": b64encode(self.public).decode(),
-            "flwr-timestamp": signed,
-            "flwr-signature": b64encode(sign_message(self._private, signed.encode())).decode(),
-            "content-type": "application/protobuf",
-            "accept": "application/protobuf",
-            "flwr-version": "1.41.0",
-            "flwr-package-name": "flwr",
-            "flwr-package-version": "1.41.0",
-        }
-
-
-@dataclass
-class Link:
-    """A running SuperLink."""
-
-    process: subprocess.Popen
-    port: int
-    ca: Path
-    control: SuperLinkControl
-    member: NodeKey
-
-    def post(self, path: str, body: object = b"", **headers: str) -> httpx.Response:
-        context = ssl.create_default_context(cafile=str(self.ca))
-        with httpx.Client(verify=context, timeout=30) as client:
-            return client.post(
-                f"https://127.0.0.1:{self.port}{path}", content=body, headers=headers
-            )
-
-    def resident_mb(self) -> int:
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        (line,) = [line for line in text.splitlines() if line.startswith("VmRSS")]
-        return int(line.split()[1]) >> 10
+from coordinator.daemon.superlink import CLOCK_TOLERANCE_S
 
 
 @pytest.fixture(scope="module")
 def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
-    folder = tmp_path_factory.mktemp("link")
-    authority = make_authority("test")
-    server = make_server(authority, ["127.0.0.1"])
-    files = {"ca.crt": authority.certificate, "s.crt": server.certificate, "s.key": server.key}
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    GuardFile(VECTOR_BYTES, SECRET, registered_only=True).write(folder / "guard.json")
-    (folder / "executor").write_bytes(b"executor")
-    port = free_port()
-    command = [sys.executable, "-m", "coordinator.daemon.superlink", str(folder / "guard.json")]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--isolation", "process"]
-    command += ["--database", str(folder / "flower.db"), "--enable-supernode-auth"]
-    command += ["--ssl-certfile", str(folder / "s.crt"), "--ssl-keyfile", str(folder / "s.key")]
-    command += ["--ssl-ca-certfile", str(folder / "ca.crt")]
-    command += ["--superexec-auth-secret-file", str(folder / "executor")]
-    env = {
-        **os.environ,
-        **FLOWER_ENVIRONMENT,
-        "FLWR_HOME": str(folder),
-        "PYTHONPATH": str(ROOT),
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-    }
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=log)
-    try:
-        end = time.monotonic() + 120
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert process.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        control = SuperLinkControl(f"127.0.0.1:{port}", authority.certificate, SECRET)
-        member = NodeKey()
-        control.register_node(member.public, "member")
-        yield Link(process, port, folder / "ca.crt", control, member)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+    with superlink_process(tmp_path_factory.mktemp("link")) as link:
+        yield link
 
 
 def node_of(link: Link) -> int:
