@@ -83,15 +83,15 @@ fuzz: $(STAMP) anvil
 FUZZED := tests/property tests/contracts/test_federation_machine.py \
 	tests/contracts/referee/test_referee_machine.py tests/contracts/test_contract_words.py \
 	tests/contracts/test_federation_rewards.py tests/contracts/test_federation_evidence.py \
-	tests/chain/test_chain_admission.py tests/unit/core/scoring tests/unit/core/disputes \
-	tests/unit/core/test_wire.py
+	tests/node/test_chain_admission.py tests/unit/protocol/scores tests/unit/protocol/disputes \
+	tests/unit/protocol/test_wire.py
 
 # Which lines and branches of the contracts their tests reach, on py-evm; half an hour.
 coverage: $(STAMP)
 	rm -rf build/traces
 	FEDPROOF_COVERAGE=build/traces $(BIN)/python -m pytest -n $(JOBS) --timeout 0 \
 		tests/contracts -k "not random_" $(PYTEST_FLAGS)
-	$(BIN)/python -m contracts.coverage build/traces --write docs/coverage.md
+	$(BIN)/python -m benchmarks.coverage build/traces --write docs/coverage.md
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -101,7 +101,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks
 
 gas: $(STAMP)
-	$(BIN)/python -m contracts.gas
+	$(BIN)/python -m benchmarks.gas
 
 clean:
 	rm -rf $(VENV) build *.egg-info runs

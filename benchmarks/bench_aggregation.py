@@ -20,7 +20,7 @@ from flwr.serverapp.strategy import FedAvg, FedMedian, FedTrimmedAvg
 from flwr.supercore.task_identity import TaskIdentity
 from numpy.typing import NDArray
 
-import coordinator.adapters.flower_env  # noqa: F401  (turns Flower's telemetry off)
+import coordinator.flower.environment  # noqa: F401  (turns Flower's telemetry off)
 from benchmarks.harness import (
     Timing,
     available_memory_bytes,
@@ -29,8 +29,8 @@ from benchmarks.harness import (
     read_once,
     table,
 )
-from coordinator.core.aggregation import aggregate
-from coordinator.core.types import WEIGHT_TOTAL
+from coordinator.protocol.rules import aggregate
+from coordinator.protocol.types import WEIGHT_TOTAL
 
 SIZES = tuple((n, d) for d in (1_000_000, 10_000_000) for n in (10, 50, 100))
 TENSORS = 10

@@ -18,10 +18,10 @@ from typing import Any, Final
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from contracts.chain.genesis import GenesisConfig
-from contracts.chain.node import EmbeddedNode
-from contracts.chain.replica import replay
-from coordinator.core.types import Address, Wei
+from contracts.node.genesis import GenesisConfig
+from contracts.node.node import EmbeddedNode
+from contracts.node.replica import replay
+from coordinator.protocol.types import Address, Wei
 
 REPEATS: Final = 5
 TRANSACTIONS: Final = 200

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.core.aggregation.parallel import available_threads
-from coordinator.core.fixedpoint import quantise_into, subtract
-from coordinator.core.manifest import Manifest
-from coordinator.core.parameter_tree import parameter_root
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.numbers.fixed_point import quantise_into, subtract
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.parallel import available_threads
 
 DIMENSION = 10_000_000
 REPEATS = 7

@@ -6,7 +6,7 @@ test), so this is no timing.
 
 from typing import Any
 
-from contracts.gas import SIZES, measure_calls, measure_round
+from benchmarks.gas import SIZES, measure_calls, measure_round
 
 
 def run() -> list[dict[str, Any]]:

@@ -28,22 +28,22 @@ from typing import Any
 
 import numpy as np
 
-from clients.signer import KeySigner
-from coordinator.adapters.ledger import ChainLedger
-from coordinator.adapters.store import DiskStore
-from coordinator.core.aggregation.parallel import available_threads
-from coordinator.core.fixedpoint import quantise_into, subtract
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Address, RoundId, SigningDomain, UpdateMessage
+from clients.mod.signer import KeySigner
+from coordinator.ledger.contract_ledger import ChainLedger
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.numbers.fixed_point import quantise_into, subtract
+from coordinator.protocol.parallel import available_threads
+from coordinator.protocol.types import Address, RoundId, SigningDomain, UpdateMessage
 from coordinator.service import RoundService
 from coordinator.service.closing import Closer
 from coordinator.service.settling import Settler
+from coordinator.stores.disk import DiskStore
 from simulations.data import load_dataset
+from simulations.engines.fork_server import start_server
 from simulations.engines.plain import run_plain
-from simulations.engines.warm import start_server
-from simulations.plan import agree
-from simulations.run import Simulation, run_experiment
-from simulations.schema import Experiment
+from simulations.experiment import Experiment
+from simulations.experiment.plan import agree
+from simulations.run.simulation import Simulation, run_experiment
 
 CLIENTS = 100
 REPEATS = 5

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import interleaved
-from coordinator.verify.run_audit import verify_run
-from simulations.engines.warm import start_server
-from simulations.run import run_experiment
-from simulations.schema import Experiment
+from coordinator.audit.verify.run_audit import verify_run
+from simulations.engines.fork_server import start_server
+from simulations.experiment import Experiment
+from simulations.run.simulation import run_experiment
 
 ROUNDS, CONTRIBUTORS, HIDDEN = 20, 50, 1336
 EXPERIMENT = {

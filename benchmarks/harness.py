@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.core.aggregation.parallel import available_threads, over_spans
+from coordinator.protocol.parallel import available_threads, over_spans
 
 REPEATS = 5
 SLOW_S = 20.0

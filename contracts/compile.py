@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from contracts.artifacts import ABI_FOLDER, CONTRACTS
-from coordinator.core.errors import ConfigError
-from coordinator.core.types import JsonObject
+from contracts.binding.artifacts import ABI_FOLDER, CONTRACTS
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.types import JsonObject
 
 SOURCE_FOLDER: Final = Path(__file__).parent / "src"
 REFEREE_FOLDER: Final = SOURCE_FOLDER / "referee"

@@ -1,7 +1,7 @@
 """Ports: what the round service needs from the outside, as Protocols over core types.
 
 Adapters implement them (``coordinator.adapters``); the in-memory fakes of
-``coordinator.adapters.memory`` implement all of them too, and one test suite runs against
+``memory_ledger`` implement all of them too, and one test suite runs against
 both. Nothing here does I/O.
 """
 
@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from coordinator.core.manifest import Manifest
-from coordinator.core.round_result import PreviousRound, RoundInput
-from coordinator.core.types import (
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.result import PreviousRound, RoundInput
+from coordinator.protocol.types import (
     Address,
     Commitment,
     Int32Vector,
@@ -152,9 +152,9 @@ class Ledger(Protocol):
 class ArtifactStore(Protocol):
     """Content-addressed artifacts: every read re-hashes, every write is durable and atomic.
 
-    Methods raise :class:`~coordinator.core.errors.BlobMissingError`,
-    :class:`~coordinator.core.errors.BlobCorruptError` or
-    :class:`~coordinator.core.errors.StoreError`.
+    Methods raise :class:`~coordinator.protocol.errors.BlobMissingError`,
+    :class:`~coordinator.protocol.errors.BlobCorruptError` or
+    :class:`~coordinator.protocol.errors.StoreError`.
     """
 
     def put_vector(self, vector: Int32Vector, manifest: Manifest, root: bytes) -> None:
@@ -269,7 +269,7 @@ class RoundJournal(Protocol):
     def get(self, round_id: RoundId) -> JsonObject:
         """Return a round's entry; raises ``BlobMissingError`` if there is none.
 
-        There may be none of a void round: see :mod:`coordinator.service.effects`.
+        There may be none of a void round: see :mod:`coordinator.service.round_service`.
         """
 
 

@@ -6,25 +6,25 @@ from typing import Annotated
 
 import typer
 
-import clients.cli
+import clients.commands.account
 import clients.commands.challenge
 import clients.commands.client
 import clients.commands.federation
-import clients.commands.operate
+import clients.commands.money
 import clients.commands.overview
 import clients.commands.watch  # noqa: F401  (all of these add commands)
 import coordinator.commands.chain
 import coordinator.commands.coordinator
 import coordinator.commands.verify
 import coordinator.commands.version  # noqa: F401
-from coordinator import cli
-from coordinator.adapters.run_folder import RunFolder
-from coordinator.cli import app
+from coordinator.commands import cli
+from coordinator.commands.cli import app
 from coordinator.commands.output import console, ether, print_json
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
+from coordinator.stores.run_folder import RunFolder
 from simulations.data.folder import FOLDER_VARIABLE
-from simulations.engines.warm import start_server
-from simulations.load import load_experiment, shipped_experiments
+from simulations.engines.fork_server import start_server
+from simulations.experiment.load import load_experiment, shipped_experiments
 
 Overrides = Annotated[
     list[str] | None,
@@ -91,12 +91,15 @@ def simulate(
         raise ConfigError("--resume and --fresh contradict each other; give one of them")
     experiment = load_experiment(config, overrides or [], seed)
     start_server()  # workers import torch while this process does
-    from simulations.run import RunOptions, run_experiment  # torch and flwr, only when needed
+    from simulations.run.simulation import (  # torch and flwr, only when needed
+        RunOptions,
+        run_experiment,
+    )
 
     target = out or Path("runs") / experiment.name
     options = RunOptions(workers, data, fresh, serve_rpc, pace)
-    from simulations.convictions import coordinator_lines
-    from simulations.progress import Screen, Silence, earnings_table
+    from simulations.report.progress import Screen, Silence, earnings_table
+    from simulations.run.convictions import coordinator_lines
 
     if as_json:
         result = run_experiment(experiment, target, options, Silence())
@@ -185,7 +188,7 @@ def report(
 
     Exit status: 0; 2 if the folder holds no finished run; 6 disk.
     """
-    from simulations.report import write_report  # matplotlib, only when needed
+    from simulations.report.markdown import write_report  # matplotlib, only when needed
 
     path = write_report(RunFolder(run, read_only=True), out)
     if as_json:

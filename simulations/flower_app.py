@@ -9,19 +9,17 @@ import os
 from functools import cache
 from pathlib import Path
 
-import clients.flower_env  # noqa: F401  (before flwr)
-
 # isort: split
 from flwr.app import Context, Message, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from clients.mods import VerifiableUpdates, no_queries
-from coordinator.core.errors import ConfigError
-from simulations.client_app import LocalContributor
-from simulations.load import load_experiment
-from simulations.run import RunOptions, run_experiment
-from simulations.spec import SimulationSpec
+from clients.mod.verifiable_updates import VerifiableUpdates, no_queries
+from coordinator.protocol.errors import ConfigError
+from simulations.engines.spec import SimulationSpec
+from simulations.experiment.load import load_experiment
+from simulations.run.client_app import LocalContributor
+from simulations.run.simulation import RunOptions, run_experiment
 
 server = ServerApp()
 client = ClientApp(mods=[VerifiableUpdates(threads=None)])

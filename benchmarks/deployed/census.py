@@ -11,7 +11,7 @@ from pathlib import Path
 PARTS = {
     "simulations coordinator": "service",
     "simulations client": "daemon",
-    "coordinator.daemon.superlink": "SuperLink",
+    "coordinator.flower.superlink": "SuperLink",
     "flower-superlink": "SuperLink",
     "flower-supernode": "SuperNode",
     "flower-superexec": "superexec",

@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 
 from benchmarks.deployed.tally import HOST, Bytes
 from benchmarks.deployed.timeline import RoundTimes
-from coordinator.core.wire import FLOWER_ENVIRONMENT
 from coordinator.local.children import Children, ChildSpec
+from coordinator.protocol.wire import FLOWER_ENVIRONMENT
 
 REPOSITORY = Path(__file__).parents[2]
 APP = Path(__file__).with_name("app")

@@ -18,7 +18,8 @@ from benchmarks.deployed.deployment import (
 )
 from benchmarks.deployed.tally import HOST, Bytes, Tally
 from benchmarks.deployed.timeline import RoundTimes, instant, read_lines, rounds_of
-from clients.founding.found import OwnKey, found
+from clients.data.load import load_data
+from coordinator.founding.create import OwnKey, create_federation
 
 FOUNDING = """
 name = "bench"
@@ -82,7 +83,9 @@ class Fedproof(Deployment):
         )
         (folder / "federation.toml").write_text(text)
         key, _, password = keys["coordinator"]
-        found(folder / "federation.toml", self._root, OwnKey(key, password))
+        create_federation(
+            folder / "federation.toml", self._root, OwnKey(key, password), load_examples=load_data
+        )
         ports = {str(http): self._tally.ports["http"], str(superlink): self._tally.ports["flower"]}
         for name, data in zip(names, write_data(folder, nodes), strict=True):
             key, _, password = keys[name]

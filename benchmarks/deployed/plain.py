@@ -21,8 +21,8 @@ from benchmarks.deployed.deployment import (
 )
 from benchmarks.deployed.tally import HOST, Bytes, Tally
 from benchmarks.deployed.timeline import RoundTimes, read_lines, rounds_of
-from clients.founding.certificates import NodeKey, make_authority, make_node_key, make_server
-from coordinator.daemon.control import SuperLinkControl
+from coordinator.flower.superlink_control import SuperLinkControl
+from coordinator.founding.certificates import NodeKey, make_authority, make_node_key, make_server
 
 
 class PlainFlower(Deployment):

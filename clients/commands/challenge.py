@@ -17,15 +17,15 @@ from clients.commands.connection import (
     connect,
     signer,
 )
-from coordinator.cli import app
+from coordinator.audit.watch.findings import Notice
+from coordinator.audit.watch.rounds import RoundReader
+from coordinator.audit.watch.watcher import Watcher, WatchOptions
+from coordinator.commands.cli import app
 from coordinator.commands.output import console, print_json_line
-from coordinator.core.disputes import DisputedRound, Fault, FaultKind, find_faults
-from coordinator.core.disputes.faults import wrong_parameters
-from coordinator.core.errors import ConfigError
-from coordinator.core.types import RoundId
-from coordinator.watch.findings import Notice
-from coordinator.watch.rounds import RoundReader
-from coordinator.watch.watcher import Watcher, WatchOptions
+from coordinator.protocol.disputes import DisputedRound, Fault, FaultKind, find_faults
+from coordinator.protocol.disputes.faults import wrong_parameters
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.types import RoundId
 
 _SEALED = ("sealed", "settled")
 

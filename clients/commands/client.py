@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from coordinator.cli import INTERRUPTED, app
+from coordinator.commands.cli import INTERRUPTED, app
 
 _STOP_WITHIN_S: Final = 15.0
 """A coordinator that does not answer must not hold up the end; all that matters is on disk."""
@@ -43,9 +43,9 @@ def client(
     # torch, web3 and flwr, only where they are needed
     from clients.daemon.service import ParticipantDaemon
     from clients.daemon.setup import build_app, open_account, read_setup
-    from coordinator.core.types import Address
     from coordinator.local.lock import FolderLock
     from coordinator.local.logs import start_logging, stop_logging
+    from coordinator.protocol.types import Address
 
     setup = read_setup(config)
     with FolderLock(setup.state):

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 from eth_account.signers.local import LocalAccount
 
-from clients import account
-from contracts.federation import Federation
-from contracts.referee import Referee
-from coordinator.adapters.reach import reach
-from coordinator.core.errors import ConfigError
+from contracts.binding.federation import Federation
+from contracts.binding.referee import Referee
+from coordinator.ledger.reach import reach
+from coordinator.local import keyfile as account
 from coordinator.ports import ArtifactStore
+from coordinator.protocol.errors import ConfigError
 
 Rpc = Annotated[str, typer.Option(help="JSON-RPC URL of any node of the chain.")]
 Store = Annotated[

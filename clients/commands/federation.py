@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from clients import account
-from coordinator.cli import app
+from coordinator.commands.cli import app
 from coordinator.commands.output import console, ether, print_json
-from coordinator.core.types import Wei
+from coordinator.local import keyfile as account
+from coordinator.protocol.types import Wei
 
 if TYPE_CHECKING:
-    from clients.founding.found import Founded, OwnKey
-    from clients.founding.members import FederationMembers, Member
+    from coordinator.founding.create import Founded, OwnKey
+    from coordinator.founding.members import FederationMembers, Member
     from coordinator.settings.registry import RegisteredParticipant
 
 federation_app = typer.Typer(
@@ -44,9 +44,10 @@ def init(
 
     Exit status: 0; 2 bad configuration or the folder exists; 5 chain; 6 disk; 7 key file.
     """
-    from clients.founding.found import found
+    from clients.data.load import load_data
+    from coordinator.founding.create import create_federation
 
-    founded = found(config, out, _own_key(key, password_file))
+    founded = create_federation(config, out, _own_key(key, password_file), load_examples=load_data)
     if as_json:
         print_json(_founded_json(founded))
         return
@@ -86,8 +87,8 @@ def add(
 
     Exit status: 0; 2 if it is there already; 5 chain; 6 disk; 7 key file.
     """
-    from clients.founding.invitation import Invited, checked_address, read_public_key
-    from clients.founding.members import parse_balance
+    from coordinator.founding.invitation import Invited, checked_address, read_public_key
+    from coordinator.founding.members import parse_balance
 
     members = _open(folder)
     wanted = Invited(
@@ -175,7 +176,7 @@ def renew(
 
     Exit status: 0; 2 if a file of tls/ is missing or the authority has expired; 6 disk.
     """
-    from clients.founding import renewal
+    from coordinator.founding import renewal
 
     make = renewal.renew_authority if new_authority else renewal.renew
     renewed = make(folder, name or [], days)
@@ -200,7 +201,7 @@ def node_key(
 
     Exit status: 0; 6 if the file exists or cannot be written.
     """
-    from clients.founding.invitation import write_node_key
+    from coordinator.founding.invitation import write_node_key
 
     line = write_node_key(path, path.stem)
     if as_json:
@@ -210,7 +211,7 @@ def node_key(
 
 
 def _open(folder: Path) -> "FederationMembers":
-    from clients.founding.members import FederationMembers
+    from coordinator.founding.members import FederationMembers
 
     return FederationMembers(folder)
 
@@ -218,13 +219,13 @@ def _open(folder: Path) -> "FederationMembers":
 def _own_key(key: Path | None, password_file: Path | None) -> "OwnKey | None":
     if key is None:
         return None
-    from clients.founding.found import OwnKey
+    from coordinator.founding.create import OwnKey
 
     return OwnKey(key, account.password_from(password_file, confirm=False))
 
 
 def _checked_name(name: str) -> str:
-    from clients.founding.members import checked_name
+    from coordinator.founding.members import checked_name
 
     return checked_name(name)
 

@@ -5,16 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from clients.commands.desk import AsJson, Desk, at_a_desk, service_of
-from clients.commands.telling import amount, duration, exact_ether, moment, table
-from contracts.http_client import HttpClient, UnreachableError
-from contracts.records import RoundState, RoundStatus
-from coordinator.cli import app
+from clients.commands.output import amount, duration, exact_ether, moment, table
+from clients.commands.session import AsJson, Desk, at_a_desk, service_of
+from contracts.binding.http_client import HttpClient, UnreachableError
+from contracts.binding.records import RoundState, RoundStatus
+from coordinator.commands.cli import app
 from coordinator.commands.output import console, print_json, short
-from coordinator.core.canonical import parse_json
-from coordinator.core.documents import reward_leaves
-from coordinator.core.errors import VerificationError
-from coordinator.core.types import Address, RoundId, Wei
+from coordinator.protocol.canonical import parse_json
+from coordinator.protocol.commitments.documents import reward_leaves
+from coordinator.protocol.errors import VerificationError
+from coordinator.protocol.types import Address, RoundId, Wei
 
 _STATUS_BYTES = 1 << 20
 _NO_ROOT = bytes(32)

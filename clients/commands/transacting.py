@@ -3,13 +3,13 @@
 from eth_account.signers.local import LocalAccount
 from pydantic_core import PydanticCustomError
 
-from clients.commands.desk import Desk
-from clients.commands.telling import amount
-from contracts.calls import Call
-from contracts.transactions import Receipt
-from coordinator.adapters.deployment import needed_wei
-from coordinator.core.errors import ConfigError, LedgerError
-from coordinator.core.types import Wei
+from clients.commands.output import amount
+from clients.commands.session import Desk
+from contracts.binding.calls import Call
+from contracts.binding.transactions import Receipt
+from coordinator.ledger.deployment import needed_wei
+from coordinator.protocol.errors import ConfigError, LedgerError
+from coordinator.protocol.types import Wei
 from coordinator.settings.base import MAX_WEI, parse_wei
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from coordinator.core.errors import ChainUnavailableError
+from coordinator.protocol.errors import ChainUnavailableError
 
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait until it is possible, then do it; Ctrl-C gives up.")

@@ -19,12 +19,12 @@ from clients.commands.connection import (
     connect,
     signer,
 )
-from coordinator.cli import app
+from coordinator.audit.watch.findings import Notice, Tell, ether
+from coordinator.audit.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS
+from coordinator.audit.watch.watcher import Watcher, WatchOptions
+from coordinator.commands.cli import app
 from coordinator.commands.output import console, print_json_line
-from coordinator.core.errors import LedgerError
-from coordinator.watch.findings import Notice, Tell, ether
-from coordinator.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS
-from coordinator.watch.watcher import Watcher, WatchOptions
+from coordinator.protocol.errors import LedgerError
 
 
 @app.command()

@@ -8,23 +8,23 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from clients.chain_contract import FederationChainView
-from clients.chain_view import CachedChainView, RoundFacts
 from clients.daemon.history import BlockHistory
-from contracts.artifacts import load_artifact
-from contracts.federation import Federation
-from contracts.http_provider import web3_at
-from contracts.reader import FederationReader
-from contracts.records import Terms
-from contracts.rpc import Rpc, rpc_of
-from contracts.transactions import Transactor
-from coordinator.core.errors import (
+from clients.mod.chain_contract import FederationChainView
+from clients.mod.chain_view import CachedChainView, RoundFacts
+from contracts.binding.artifacts import load_artifact
+from contracts.binding.federation import Federation
+from contracts.binding.http_provider import web3_at
+from contracts.binding.reader import FederationReader
+from contracts.binding.records import Terms
+from contracts.binding.rpc import Rpc, rpc_of
+from contracts.binding.transactions import Transactor
+from coordinator.protocol.errors import (
     ChainUnavailableError,
     ConfigError,
     LedgerError,
     TransactionRevertedError,
 )
-from coordinator.core.types import Address, RoundId
+from coordinator.protocol.types import Address, RoundId
 from coordinator.settings.agreement import FederationAgreement
 
 RPC_TIMEOUT_S = 15.0

@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import clients.flower_env  # noqa: F401  (before flwr)
-
 # isort: split
 from flwr.app import Context, Message, RecordDict
 
-from clients.daemon.files import write_durably
-from clients.relay import pack_records, unpack_records
-from coordinator.core.canonical import canonical_json, parse_json
-from coordinator.core.errors import StoreError, VerificationError
+from clients.daemon.relay import pack_records, unpack_records
+from coordinator.local.files import write_durably
 from coordinator.local.frames import ChannelError
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.errors import StoreError, VerificationError
 
 
 class Contexts:

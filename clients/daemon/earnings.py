@@ -6,11 +6,11 @@ chain.
 
 from dataclasses import dataclass
 
-from contracts.reader import FederationReader
-from coordinator.core.commitment import rewards_tree
-from coordinator.core.documents import reward_leaves
-from coordinator.core.types import Address, JsonObject, Wei
+from contracts.binding.reader import FederationReader
 from coordinator.ports import ArtifactStore
+from coordinator.protocol.commitments.digests import rewards_tree
+from coordinator.protocol.commitments.documents import reward_leaves
+from coordinator.protocol.types import Address, JsonObject, Wei
 
 _NO_ROOT = bytes(32)
 

@@ -14,9 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from clients.daemon.files import sync_folder, write_durably
-from coordinator.core.canonical import canonical_json, parse_json
-from coordinator.core.errors import StoreError, VerificationError
+from coordinator.local.files import sync_folder, write_durably
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.errors import StoreError, VerificationError
 
 MAX_BLOCKS: Final = 4_096
 """Beyond this the older half is thinned to every second block."""

@@ -10,13 +10,13 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from clients.daemon.files import TEMPORARY
-from coordinator.core import wire
-from coordinator.core.errors import MalformedUpdateError
-from coordinator.core.manifest import Manifest
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Int32Vector
+from coordinator.local.files import TEMPORARY
 from coordinator.local.logs import fields
+from coordinator.protocol import wire
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import MalformedUpdateError
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.types import Int32Vector
 
 MAX_BYTES: Final = 256 << 20
 """Of all that is kept: the oldest goes first."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from clients.daemon.files import discard_leftovers, write_durably
-from coordinator.core.canonical import canonical_json, parse_json
-from coordinator.core.errors import StoreError, VerificationError
-from coordinator.core.types import JsonObject, RoundId
+from coordinator.local.files import discard_leftovers, write_durably
 from coordinator.local.frames import Buffer
 from coordinator.local.paths import private_folder
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.errors import StoreError, VerificationError
+from coordinator.protocol.types import JsonObject, RoundId
 
 KEPT: Final = 4
 _MAGIC: Final = b"FPR1"
@@ -30,7 +30,7 @@ _NAME: Final = re.compile(r"(\d{8})-([0-9a-f]{64})\.reply")
 
 @dataclass(frozen=True)
 class StoredReply:
-    """One reply as it was, or will be, sent (``clients.relay.pack_reply``)."""
+    """One reply as it was, or will be, sent (``clients.daemon.relay.pack_reply``)."""
 
     header: JsonObject
     attachments: Sequence[Buffer]

@@ -11,42 +11,40 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
-import clients.flower_env  # noqa: F401  (before flwr)
-
 # isort: split
 from eth_account.signers.local import LocalAccount
 from flwr.app import MessageType
 
 from clients.daemon import chain
-from clients.daemon.answering import Answering
+from clients.daemon.account_manager import Purse
 from clients.daemon.chain import ChainLink, HistoryGuard
 from clients.daemon.contexts import Contexts
 from clients.daemon.history import BlockHistory
-from clients.daemon.models import ModelCopies
-from clients.daemon.money import Purse
-from clients.daemon.node import SuperNode, SuperNodeError
+from clients.daemon.message_handler import Answering
+from clients.daemon.model_copies import ModelCopies
+from clients.daemon.periodic_tasks import Faults, Upkeep, took_part
+from clients.daemon.preload import load_kernels
 from clients.daemon.received import ReceivedModels
+from clients.daemon.relay import CALL, unpack_request
 from clients.daemon.replies import ReplyStore
 from clients.daemon.setup import Setup
-from clients.daemon.standstill import Standstill
 from clients.daemon.status import ParticipantStatus, State, child_rows, write_status
-from clients.daemon.upkeep import Faults, Upkeep, took_part
-from clients.daemon.warmup import load_kernels
+from clients.daemon.supernode import SuperNode, SuperNodeError
+from clients.daemon.suspend_detector import Standstill
 from clients.daemon.watchdog import Watchdog
-from clients.journal import FileJournal
-from clients.mods import ClientAppCallable, Participant
-from clients.pending import FilePending
-from clients.relay import CALL, unpack_request
-from clients.signer import KeySigner
-from coordinator.adapters.http_store import HttpStore, Reader
-from coordinator.core.errors import FedproofError, LedgerError, StoreError
-from coordinator.core.types import RoundId
+from clients.mod.journal import FileJournal
+from clients.mod.pending import FilePending
+from clients.mod.signer import KeySigner
+from clients.mod.verifiable_updates import ClientAppCallable, Participant
 from coordinator.local.channel import ChannelServer, Reply, Request
 from coordinator.local.children import Children
 from coordinator.local.frames import FrameLimits
 from coordinator.local.leftovers import end_leftovers, mark_of
 from coordinator.local.logs import fields
 from coordinator.local.paths import socket_path
+from coordinator.protocol.errors import FedproofError, LedgerError, StoreError
+from coordinator.protocol.types import RoundId
+from coordinator.stores.http import HttpStore, Reader
 
 POLL_S: Final = 2.0
 _LONGEST_PAUSE_S: Final = 30.0

@@ -4,19 +4,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import clients.flower_env  # noqa: F401  (before flwr)
-
 # isort: split
 from eth_account.signers.local import LocalAccount
 
-from clients import account
 from clients.daemon.limits import check_agreement
 from clients.data.function import resolve
 from clients.data.load import load_data
-from clients.mods import ClientAppCallable
-from coordinator.adapters.reach import is_same_server
-from coordinator.core.errors import ConfigError
-from coordinator.core.types import Address
+from clients.mod.verifiable_updates import ClientAppCallable
+from coordinator.ledger.reach import is_same_server
+from coordinator.local import keyfile as account
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.types import Address
 from coordinator.settings.agreement import FederationAgreement, read_agreement
 from coordinator.settings.coordinator import KeyFile
 from coordinator.settings.participant import ParticipantSettings, load_participant

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from coordinator.core.canonical import canonical_json
 from coordinator.local.children import ChildStatus
+from coordinator.protocol.canonical import canonical_json
 
 State = Literal["connecting", "refusing", "ready", "training", "stopped"]
 

@@ -6,20 +6,18 @@ repeated: torch runs one thread, and the order of the examples is drawn from add
 
 import hashlib
 
-import clients.flower_env  # noqa: F401  (before flwr)
-
 # isort: split
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import nn
 
-from clients import training
 from clients.data.examples import LocalData
-from clients.networks import BinaryLogits, build_network, load_weights
-from clients.training import TrainingSettings
-from coordinator.core.scoring.architecture import Architecture
-from coordinator.core.types import Address
-from coordinator.core.wire import ARRAYS_RECORD, EXAMPLES_METRIC, encode_npy
+from clients.training import trainer as training
+from clients.training.trainer import TrainingSettings
+from coordinator.models.networks import BinaryLogits, build_network, load_weights
+from coordinator.protocol.scores.architecture import Architecture
+from coordinator.protocol.types import Address
+from coordinator.protocol.wire import ARRAYS_RECORD, EXAMPLES_METRIC, encode_npy
 from coordinator.settings.learning import Training
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from coordinator.core.types import RoundId
+from coordinator.protocol.types import RoundId
 
 PATIENCE_S: Final = 45.0
 """How long a round may be open before its message must be here: Flower takes six to ten seconds."""

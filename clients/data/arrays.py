@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.data.examples import LocalData, Scaling, check_examples
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 
 Array = NDArray[Any]
 

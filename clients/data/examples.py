@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.core.errors import ConfigError
-from coordinator.core.scoring.architecture import Architecture
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.scores.architecture import Architecture
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]

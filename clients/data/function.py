@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clients.data.examples import LocalData, check_examples
-from coordinator.core.errors import ConfigError, FedproofError
+from coordinator.protocol.errors import ConfigError, FedproofError
 
 
 def call_loader(reference: str, options: Mapping[str, Any]) -> LocalData:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 
 UNSIGNED_BYTE = 0x08
 

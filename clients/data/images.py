@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from clients.data.examples import LocalData, Scaling, check_examples
 from clients.data.idx import read_idx
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 
 SUFFIXES = (".png", ".pgm", ".ppm", ".pnm", ".bmp")
 """Lossless formats; a JPEG decodes to other pixels with another decoder."""

@@ -7,8 +7,8 @@ from clients.data.arrays import read_npy, read_npz
 from clients.data.examples import LocalData, Scaling, check_fits
 from clients.data.function import call_loader
 from clients.data.table import TableFormat, read_table
-from coordinator.core.errors import ConfigError
-from coordinator.core.scoring.architecture import Architecture
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.scores.architecture import Architecture
 from coordinator.settings.agreement import Features
 from coordinator.settings.participant import (
     CsvData,

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from clients.data.examples import LocalData, Scaling, check_examples
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 
 
 @dataclass(frozen=True)

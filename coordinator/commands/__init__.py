@@ -1,1 +1,1 @@
-"""Commands of the coordinator's side, each registered on ``coordinator.cli.app``."""
+"""Commands of the coordinator's side, each registered on ``coordinator.commands.cli.app``."""

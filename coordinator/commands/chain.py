@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.cli import chain_app
+from coordinator.commands.cli import chain_app
 from coordinator.commands.output import console, ether, print_json, print_json_line
-from coordinator.core.errors import ConfigError
-from coordinator.core.types import Address, Wei
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.types import Address, Wei
 
 if TYPE_CHECKING:
-    from contracts.chain.operate import BlockSummary
+    from contracts.node.operate import BlockSummary
 
 
 @chain_app.command()
@@ -51,9 +51,9 @@ def serve(
 
     Exit status: 0; 2 if the port is taken or an address is malformed; 5 if the chain is in use.
     """
-    from contracts.chain.node import EmbeddedNode
-    from contracts.chain.operate import new_genesis
-    from contracts.chain.operate import serve as serve_chain
+    from contracts.node.node import EmbeddedNode
+    from contracts.node.operate import new_genesis
+    from contracts.node.operate import serve as serve_chain
 
     fresh = path is None or not path.exists()
     if not fresh and account:
@@ -101,8 +101,8 @@ def show(
 
     Exit status: 0; 5 if a node has the file open; 6 if it is no chain file.
     """
-    from contracts.artifacts import load_artifact
-    from contracts.chain.operate import describe
+    from contracts.binding.artifacts import load_artifact
+    from contracts.node.operate import describe
 
     file = path / "chain" / "chain.sqlite" if path.is_dir() else path
     functions = load_artifact("federation").functions

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from coordinator.cli import app
+from coordinator.commands.cli import app
 
 _STOP_WITHIN_S: Final = 18.0
 _STUCK: Final = 70
@@ -35,10 +35,10 @@ def coordinator(
     Exit status: 0 after SIGTERM; 2 configuration, or a port in use; 5 chain; 6 disk, or the state
     folder is in use; 7 key file; 70 if it could not end in time.
     """
-    from coordinator.core.errors import FedproofError
     from coordinator.daemon.plan import ServicePlan  # flwr and py-evm, only when needed
     from coordinator.daemon.service import CoordinatorService
     from coordinator.local.logs import start_logging, stop_logging
+    from coordinator.protocol.errors import FedproofError
 
     plan = ServicePlan.read(config)
     asked = threading.Event()

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli import app
+from coordinator.audit.verify.findings import Findings, RoundFinding
+from coordinator.commands.cli import app
 from coordinator.commands.output import console, ether, print_json, short
-from coordinator.core.errors import ConfigError
 from coordinator.local import keyfile
-from coordinator.verify.findings import Findings, RoundFinding
+from coordinator.protocol.errors import ConfigError
 
 
 @app.command()
@@ -94,8 +94,8 @@ def verify(
 
 
 def _verify_folder(run: Path, block: str | None, partial: bool) -> Findings:
-    from coordinator.verify.folder_audit import coordinator_folder, verify_folder
-    from coordinator.verify.run_audit import verify_run  # py-evm, only when needed
+    from coordinator.audit.verify.folder_audit import coordinator_folder, verify_folder
+    from coordinator.audit.verify.run_audit import verify_run  # py-evm, only when needed
 
     folder = coordinator_folder(run)
     if folder is not None:
@@ -111,8 +111,8 @@ def _verify_remote(
     secret: bytes | None,
     block: str | None,
 ) -> Findings:
-    from coordinator.adapters.reach import reach
-    from coordinator.verify.remote_audit import RemoteFederation, verify_remote
+    from coordinator.audit.verify.remote_audit import RemoteFederation, verify_remote
+    from coordinator.ledger.reach import reach
 
     found = reach(rpc, store, contract=contract, ca_file=ca, private_key=secret)
     where = RemoteFederation(found.w3, found.contract, found.store, found.agreement)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from coordinator import __version__
-from coordinator.cli import app
+from coordinator.commands.cli import app
 from coordinator.commands.output import console, print_json
 
 PACKAGES = ("flwr", "torch", "web3", "py-evm", "numpy", "numba", "coincurve", "scikit-learn")

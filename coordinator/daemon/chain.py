@@ -14,18 +14,18 @@ from typing import Final
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
-from contracts.chain.node import EmbeddedNode
-from contracts.chain.provider import EmbeddedProvider
-from contracts.chain.rpc import Dispatcher
-from contracts.federation import Federation
-from contracts.http_provider import web3_at
-from contracts.referee import Referee
-from coordinator.adapters.deployment import deploy_federation, read_deployment
-from coordinator.adapters.ledger import ChainLedger
-from coordinator.core.errors import ChainUnavailableError, ConfigError
+from contracts.binding.federation import Federation
+from contracts.binding.http_provider import web3_at
+from contracts.binding.referee import Referee
+from contracts.node.node import EmbeddedNode
+from contracts.node.provider import EmbeddedProvider
+from contracts.node.rpc import Dispatcher
+from coordinator.audit.watch.sending import next_time
+from coordinator.ledger.contract_ledger import ChainLedger
+from coordinator.ledger.deployment import deploy_federation, read_deployment
+from coordinator.protocol.errors import ChainUnavailableError, ConfigError
 from coordinator.settings.agreement import FederationAgreement
 from coordinator.settings.coordinator import CoordinatorChain
-from coordinator.watch.clock import next_time
 
 _EXTERNAL_WAIT_S: Final = 60.0
 _RETRY_S: Final = 1.0

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
 
-from contracts.records import Terms
-from coordinator.core.errors import ConfigError
-from coordinator.core.rules import quorum
-from coordinator.core.screening import UpdateLimits
-from coordinator.daemon.conductor import Pace
-from coordinator.daemon.flower_processes import EngineSettings
+from contracts.binding.records import Terms
+from coordinator.flower.processes import EngineSettings
+from coordinator.flower.scheduler import Pace
 from coordinator.local import keyfile
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.round.screening import UpdateLimits
+from coordinator.protocol.rules.rule import quorum
 from coordinator.service import FederationPlan
 from coordinator.settings.agreement import FederationAgreement, read_agreement
 from coordinator.settings.coordinator import CoordinatorSettings, load_coordinator

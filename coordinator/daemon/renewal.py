@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from coordinator.core.errors import ConfigError, FedproofError
-from coordinator.http.tls import certificate_end
+from coordinator.http.server import certificate_end
+from coordinator.protocol.errors import ConfigError, FedproofError
 
 _RENEW_WITHIN: Final = timedelta(days=30)
 _WARN_EVERY_S: Final = 86_400.0

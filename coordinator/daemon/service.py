@@ -11,39 +11,35 @@ import time
 from contextlib import ExitStack
 from typing import Final
 
-from contracts.reader import FederationReader
-from coordinator.adapters.run_folder import FileJournal
-from coordinator.adapters.scorers import scorer_from
-from coordinator.adapters.store import DiskStore
-from coordinator.answer.responder import Responder
-from coordinator.core.errors import FedproofError
-from coordinator.core.types import Address, Wei
-from coordinator.daemon.board import StatusBoard
+from contracts.binding.reader import FederationReader
+from coordinator.audit.responder import Responder
+from coordinator.audit.watch.rounds import RoundReader
 from coordinator.daemon.chain import open_service_chain
-from coordinator.daemon.chain_duty import ChainDuty
-from coordinator.daemon.conductor import RoundConductor
-from coordinator.daemon.desk import Desk
-from coordinator.daemon.engine import Engine
-from coordinator.daemon.flower_processes import FlowerProcesses
-from coordinator.daemon.narrator import Narrator
+from coordinator.daemon.periodic_tasks import ChainDuty, Duty, Upkeep, check_room
 from coordinator.daemon.plan import ServicePlan
 from coordinator.daemon.renewal import EndWatch, FileWatch
-from coordinator.daemon.room import check_room
-from coordinator.daemon.roster import Roster
-from coordinator.daemon.round_loop import LoopSettings
-from coordinator.daemon.upkeep import Duty, Upkeep
-from coordinator.daemon.whereabouts import Addresses, state_of, tell_where
-from coordinator.http.face import HttpFace
+from coordinator.daemon.status import Addresses, Narrator, StatusBoard, state_of, tell_where
+from coordinator.flower.driver_server import Desk
+from coordinator.flower.engine import Engine
+from coordinator.flower.presence import Roster
+from coordinator.flower.processes import FlowerProcesses
+from coordinator.flower.round_loop import LoopSettings
+from coordinator.flower.scheduler import RoundConductor
+from coordinator.http.http_context import HttpFace
+from coordinator.http.metrics import Telemetry
 from coordinator.http.server import HttpHandle, serve_http
-from coordinator.http.telemetry import Telemetry
 from coordinator.local.channel import ChannelServer
 from coordinator.local.children import Children, ChildStatus
 from coordinator.local.leftovers import end_leftovers, mark_of
 from coordinator.local.lock import FolderLock
 from coordinator.local.logs import fields
 from coordinator.local.paths import private_folder, socket_path
+from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.types import Address, Wei
 from coordinator.service import RoundService
-from coordinator.watch.rounds import RoundReader
+from coordinator.service.scorers import scorer_from
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.run_folder import FileJournal
 
 ROLE: Final = "coordinator"
 _CHILDREN_GRACE_S: Final = 5.0

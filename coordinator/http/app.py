@@ -25,20 +25,17 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from contracts.chain.door import Door, refusal
-from contracts.chain.rpc_dev import DEV_METHODS
-from contracts.chain.server import rpc_endpoint
-from coordinator.core.errors import ConfigError, LedgerError
-from coordinator.http.access import Members
-from coordinator.http.blobs import Blobs
-from coordinator.http.budget import CpuBudget
+from contracts.node.http_checks import Door, refusal
+from contracts.node.rpc_dev import DEV_METHODS
+from contracts.node.server import rpc_endpoint
+from coordinator.http.blobs import Blobs, Members, Publication
 from coordinator.http.chain_facts import ChainFacts, ChainLookout
-from coordinator.http.exposition import CONTENT_TYPE
-from coordinator.http.face import HttpFace
-from coordinator.http.gate import Gate
-from coordinator.http.metrics import metrics_page
-from coordinator.http.publication import Publication
+from coordinator.http.http_context import HttpFace
+from coordinator.http.limits import CpuBudget
+from coordinator.http.metrics import CONTENT_TYPE, metrics_page
+from coordinator.http.request_limits import Gate
 from coordinator.http.snapshot import ServiceSnapshot
+from coordinator.protocol.errors import ConfigError, LedgerError
 
 Result = TypeVar("Result")
 

@@ -2,22 +2,207 @@
 
 A blob's name commits to its content, so it never changes: strong ETag, cached for ever. What is
 not published is answered exactly as what does not exist. Readers re-hash; nothing is hashed here.
+
+Nothing is served because it lies in the folder. A model is public once a round opened on it or
+sealed it, a document once its root is on chain, an update once the round that accepted it is
+sealed; drafts, refused updates, evidence and notes never. Rounds that a proven fraud voids stay
+readable: their updates were public, and the proof rests on them. Where only members may read, a
+request names a bonded account and proves it by a signature.
+
+Not handled: a node that takes back blocks it has shown. What was public once may stay so.
 """
 
+import logging
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import BinaryIO, Final
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import BinaryIO, Final, Literal
 
 import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from contracts.chain.door import refusal
-from coordinator.adapters.store import DiskStore
-from coordinator.core.errors import ChainUnavailableError, LedgerError, SignatureError
-from coordinator.http.access import Members
-from coordinator.http.publication import SUFFIXES, Publication
+from contracts.binding.events import RoundOpened, RoundSealed, RoundSettled, UpdatesCommitted
+from contracts.binding.reader import FederationReader
+from contracts.node.http_checks import refusal
+from coordinator.ports import ArtifactStore
+from coordinator.protocol.commitments.documents import contributor_entries
+from coordinator.protocol.errors import (
+    ChainUnavailableError,
+    LedgerError,
+    SignatureError,
+    StoreError,
+)
+from coordinator.protocol.signatures.authorization import parse_read
+from coordinator.protocol.signatures.statements import check_read
+from coordinator.protocol.types import Address
+from coordinator.settings.agreement import FederationAgreement
+from coordinator.stores.disk import DiskStore
+
+MAX_AGE_S: Final = 900
+"""How far ahead a request may expire: enough for clocks that are minutes apart."""
+
+
+class Members:
+    """Decides whether a request comes from a bonded account; safe to share.
+
+    Parameters
+    ----------
+    federation
+        The contract, which knows who is bonded.
+    clock
+        Unix time in seconds.
+    """
+
+    def __init__(self, federation: FederationReader, clock: Callable[[], float]) -> None:
+        self._federation = federation
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen_at = -1
+        self._bonded: dict[Address, bool] = {}
+
+    def check(self, header: str, blob: bytes) -> Address:
+        """Return the bonded account that signed the request.
+
+        Raises
+        ------
+        SignatureError
+            ``not-bonded``, ``expires-too-late``, or any code of ``core.authorization.parse_read``
+            and ``core.statements.check_read``.
+        ChainUnavailableError
+            If the node does not answer.
+        """
+        signed = parse_read(header, blob)
+        now = int(self._clock())
+        if signed.statement.expiry > now + MAX_AGE_S:
+            raise SignatureError(
+                f"expiry {signed.statement.expiry} is more than {MAX_AGE_S} s after {now}, the "
+                "time here",
+                code="expires-too-late",
+            )
+        who = check_read(signed, domain=self._federation.domain, blob=blob, now=now)
+        if not self._is_bonded(who):
+            raise SignatureError(f"{who} has no bond in this federation", code="not-bonded")
+        return who
+
+    def _is_bonded(self, who: Address) -> bool:
+        head = self._federation.block().number
+        with self._lock:
+            if head != self._seen_at:
+                self._seen_at, self._bonded = head, {}
+            known = self._bonded.get(who)
+        if known is None:
+            known = self._federation.account(who).bond_wei > 0
+            with self._lock:
+                self._bonded[who] = known
+        return known
+
+
+Audience = Literal["everybody", "members"]
+"""Who may read a blob once it is public: ``members`` only where the agreement says so."""
+
+VECTOR: Final = "safetensors"
+BYTES: Final = "bin"
+SUFFIXES: Final = frozenset(
+    {VECTOR, BYTES} | {f"{kind}.json" for kind in ("contributors", "scores", "rewards", "rule")}
+) | {"commitments.json"}
+_LOGGER = logging.getLogger(__name__)
+
+
+class Publication:
+    """Follows one federation's events and answers who may read a blob; safe to share.
+
+    Parameters
+    ----------
+    federation
+        The contract.
+    store
+        Where contributors documents are, which name a round's updates.
+    agreement
+        What was public before the first round: initial model, rule, manifest, scoring.
+    """
+
+    def __init__(
+        self,
+        federation: FederationReader,
+        store: ArtifactStore,
+        agreement: FederationAgreement,
+    ) -> None:
+        self._federation = federation
+        self._store = store
+        self._lock = threading.Lock()
+        self._next_block = 0
+        self._unread: list[bytes] = []  # contributors roots whose documents are still to be read
+        self._updates: set[bytes] = set()
+        self._open: set[tuple[bytes, str]] = set(_announced(agreement))
+        self._of_updates: Audience = "members" if agreement.access == "members" else "everybody"
+
+    def audience(self, name: bytes, suffix: str) -> Audience | None:
+        """Return who may read a blob now, ``None`` for nobody.
+
+        Raises
+        ------
+        ChainUnavailableError
+            If the node must be asked and does not answer.
+        """
+        found = self._known(name, suffix)
+        if found is None and suffix in SUFFIXES:
+            self._follow()
+            found = self._known(name, suffix)
+        return found
+
+    def _known(self, name: bytes, suffix: str) -> Audience | None:
+        if (name, suffix) in self._open:
+            return "everybody"
+        return self._of_updates if suffix == VECTOR and name in self._updates else None
+
+    def _follow(self) -> None:
+        """Read the chain's events since the last look."""
+        with self._lock:
+            head = self._federation.block().number
+            if head < self._next_block and not self._unread:
+                return
+            for event in self._federation.events(self._next_block, head):
+                match event:
+                    case RoundOpened():
+                        self._open.add((event.model_root, VECTOR))
+                        self._open.add((event.rule_hash, "rule.json"))
+                    case UpdatesCommitted():
+                        self._open.add((event.commitments_root, "commitments.json"))
+                    case RoundSealed():
+                        self._open.add((event.new_model_root, VECTOR))
+                        self._open.add((event.contributors_root, "contributors.json"))
+                        self._unread.append(event.contributors_root)
+                    case RoundSettled():
+                        self._open.add((event.scores_root, "scores.json"))
+                        self._open.add((event.rewards_root, "rewards.json"))
+                    case _:
+                        pass
+            self._next_block = head + 1
+            self._unread = [root for root in self._unread if not self._publish_updates(root)]
+
+    def _publish_updates(self, contributors_root: bytes) -> bool:
+        """Make a sealed round's updates public; false if its document cannot be read now."""
+        try:
+            document = self._store.get_document("contributors", contributors_root)
+        except StoreError as error:
+            _LOGGER.warning("updates stay unpublished: %s", error)
+            return False
+        self._updates.update(entry.leaf.update_root for entry in contributor_entries(document))
+        return True
+
+
+def _announced(agreement: FederationAgreement) -> Iterable[tuple[bytes, str]]:
+    rule = agreement.core_rule
+    yield bytes.fromhex(agreement.initial_model_root), VECTOR
+    yield agreement.rule_hash, "rule.json"
+    yield rule.manifest_hash, BYTES
+    yield rule.scoring_hash, BYTES
+    evaluation = agreement.scoring.get("evaluation")
+    if isinstance(evaluation, str):
+        yield bytes.fromhex(evaluation), BYTES
+
 
 PIECE_BYTES: Final = 256 * 1024
 _NAME: Final = re.compile(r"([0-9a-f]{64})\.([a-z.]+)")

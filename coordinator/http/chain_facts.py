@@ -3,9 +3,9 @@
 import threading
 from dataclasses import dataclass
 
-from contracts.reader import FederationReader
-from contracts.records import BlockInfo, HeadState, RoundStatus
-from coordinator.core.types import Address, RoundId, Wei
+from contracts.binding.reader import FederationReader
+from contracts.binding.records import BlockInfo, HeadState, RoundStatus
+from coordinator.protocol.types import Address, RoundId, Wei
 
 
 @dataclass(frozen=True, slots=True)

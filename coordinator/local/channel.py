@@ -22,8 +22,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from coordinator.core.errors import ConfigError, FedproofError
-from coordinator.core.types import JsonObject
 from coordinator.local.failures import error_from, error_header
 from coordinator.local.frames import (
     Buffer,
@@ -33,6 +31,8 @@ from coordinator.local.frames import (
     receive_frame,
     send_frame,
 )
+from coordinator.protocol.errors import ConfigError, FedproofError
+from coordinator.protocol.types import JsonObject
 
 MAX_CONNECTIONS: Final = 64
 _BACKLOG: Final = 64

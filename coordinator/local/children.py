@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, Literal
 
-from coordinator.core.errors import StoreError
 from coordinator.local import launch
 from coordinator.local.logs import fields
+from coordinator.protocol.errors import StoreError
 
 _TICK_S: Final = 0.1
 _ROTATE_EVERY_S: Final = 10.0

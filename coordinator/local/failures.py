@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from coordinator.core import errors
-from coordinator.core.errors import (
+from coordinator.protocol import errors
+from coordinator.protocol.errors import (
     ContributorError,
     EquivocationError,
     FedproofError,
     TransactionRevertedError,
 )
-from coordinator.core.types import JsonObject
+from coordinator.protocol.types import JsonObject
 
 _KINDS: Final = {
     name: kind
@@ -23,8 +23,8 @@ def error_header(error: FedproofError) -> JsonObject:
     """Return what :func:`error_from` makes the same error of.
 
     The two statements of an :class:`EquivocationError` stay on this side: the caller learns of it
-    as a :class:`ContributorError` with its code. A kind that ``coordinator.core.errors`` does not
-    know goes as the nearest one that it does.
+    as a :class:`ContributorError` with its code. A kind that ``coordinator.protocol.errors`` does
+    not know goes as the nearest one that it does.
     """
     known = next(k for k in type(error).__mro__ if k.__name__ in _KINDS and k in _KINDS.values())
     kind = ContributorError if isinstance(error, EquivocationError) else known

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from coordinator.core.canonical import canonical_json, parse_json
-from coordinator.core.errors import FedproofError, VerificationError
-from coordinator.core.types import JsonObject
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.errors import FedproofError, VerificationError
+from coordinator.protocol.types import JsonObject
 
 Buffer = bytes | bytearray | memoryview
 

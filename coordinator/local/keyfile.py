@@ -16,8 +16,8 @@ from typing import Any
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from coordinator.core.canonical import parse_json
-from coordinator.core.errors import KeyFileError, VerificationError
+from coordinator.protocol.canonical import parse_json
+from coordinator.protocol.errors import KeyFileError, VerificationError
 
 MAX_KEY_FILE_BYTES = 1 << 16
 MAX_SCRYPT_BYTES = 1 << 30

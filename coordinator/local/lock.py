@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from coordinator.core.errors import StoreError
+from coordinator.protocol.errors import StoreError
 
 
 class FolderLock:

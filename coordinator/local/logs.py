@@ -17,7 +17,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from coordinator.core.errors import StoreError
+from coordinator.protocol.errors import StoreError
 
 _FIELDS: Final = "fedproof_fields"
 _MAX_BYTES: Final = 16 << 20

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 
 SUN_PATH_BYTES: Final = 107
 _FOLDER: Final = "run"

@@ -6,9 +6,8 @@ talks to, on top of ``effects``; ``collecting``, ``closing`` and ``settling`` ar
 the first.
 """
 
-from coordinator.service.effects import Observer
 from coordinator.service.plan import FederationPlan, publish_plan
-from coordinator.service.rounds import RoundService
+from coordinator.service.round_service import Observer, RoundService
 from coordinator.service.settling import Settlement
 
 __all__ = ["FederationPlan", "Observer", "RoundService", "Settlement", "publish_plan"]

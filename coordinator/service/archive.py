@@ -5,13 +5,17 @@ The service keeps nothing that is not here: after a crash a new one reads the sa
 
 from collections.abc import Mapping, Sequence
 
-from coordinator.core.documents import ContributorEntry, contributor_entries, reward_leaves
-from coordinator.core.errors import BlobMissingError
-from coordinator.core.round_events import UpdateRefused
-from coordinator.core.round_result import PreviousRound, RoundInput
-from coordinator.core.sealed import read_commitments
-from coordinator.core.types import Address, Int32Vector, JsonObject, RoundId, Wei
 from coordinator.ports import ArtifactStore, ChainRound, Ledger, RoundJournal
+from coordinator.protocol.commitments.documents import (
+    ContributorEntry,
+    contributor_entries,
+    reward_leaves,
+)
+from coordinator.protocol.errors import BlobMissingError
+from coordinator.protocol.round.events import UpdateRefused
+from coordinator.protocol.round.result import PreviousRound, RoundInput
+from coordinator.protocol.round.sealed import read_commitments
+from coordinator.protocol.types import Address, Int32Vector, JsonObject, RoundId, Wei
 from coordinator.service.plan import FederationPlan
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from coordinator.core.documents import contributors_document, name_of
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.round_result import RoundInput, apply_rule, build_entries, totals
-from coordinator.core.types import Address, Int32Vector, RoundId, SignedUpdate, address_bytes
 from coordinator.ports import ArtifactStore, Ledger
+from coordinator.protocol.commitments.documents import contributors_document, name_of
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.round.result import RoundInput, apply_rule, build_entries, totals
+from coordinator.protocol.types import Address, Int32Vector, RoundId, SignedUpdate, address_bytes
 from coordinator.service.archive import RoundArchive
 from coordinator.service.collecting import Collection
 from coordinator.service.plan import FederationPlan

@@ -5,22 +5,22 @@ Not handled: what becomes of it (the machine in ``core.rounds`` decides), where 
 
 from collections.abc import Mapping
 
-from coordinator.core.errors import ContributorError, MalformedUpdateError
-from coordinator.core.rounds import Phase, RoundState
-from coordinator.core.screening import (
+from coordinator.protocol.errors import ContributorError, MalformedUpdateError
+from coordinator.protocol.round.machine import Phase, RoundState
+from coordinator.protocol.round.screening import (
     RoundContext,
     Verdict,
     screen_envelope,
     screen_range,
     screen_vector,
 )
-from coordinator.core.sealed import (
+from coordinator.protocol.round.sealed import (
     check_opening,
     early_update,
     late_commitment,
     screen_commitment,
 )
-from coordinator.core.types import (
+from coordinator.protocol.types import (
     Address,
     Commitment,
     Int32Vector,
@@ -56,7 +56,7 @@ class Collection:
         Raises
         ------
         ContributorError
-            ``late-commitment``, or as :func:`coordinator.core.sealed.screen_commitment`.
+            ``late-commitment``, or as :func:`coordinator.protocol.round.sealed.screen_commitment`.
         """
         if state.phase is Phase.COLLECTING:
             raise late_commitment(signed.signer, state.round_id)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from coordinator.core.commitment import rule_hash
-from coordinator.core.documents import rule_document
-from coordinator.core.manifest import Manifest
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.screening import UpdateLimits
-from coordinator.core.types import Int32Vector, Rule
 from coordinator.ports import ArtifactStore
+from coordinator.protocol.commitments.digests import rule_hash
+from coordinator.protocol.commitments.documents import rule_document
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.screening import UpdateLimits
+from coordinator.protocol.types import Int32Vector, Rule
 
 
 @dataclass(frozen=True, slots=True)

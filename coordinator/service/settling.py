@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from coordinator.core.documents import name_of, rewards_document, scores_document
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.incentives import accumulate, split_budget
-from coordinator.core.round_result import RoundInput, score_leaves_of
-from coordinator.core.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei
 from coordinator.ports import ArtifactStore, ChainRound, Ledger, Scorer
+from coordinator.protocol.commitments.documents import name_of, rewards_document, scores_document
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.incentives import accumulate, split_budget
+from coordinator.protocol.round.result import RoundInput, score_leaves_of
+from coordinator.protocol.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei
 from coordinator.service.archive import RoundArchive
 from coordinator.service.plan import FederationPlan
 

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
-from coordinator.core.canonical import canonical_json, parse_json
-from coordinator.core.commitment import rule_hash
-from coordinator.core.documents import rule_from
-from coordinator.core.errors import ConfigError, VerificationError
-from coordinator.core.manifest import Manifest
-from coordinator.core.scoring.architecture import Architecture
-from coordinator.core.types import Address, Rule, SigningDomain
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.commitments.digests import rule_hash
+from coordinator.protocol.commitments.documents import rule_from
+from coordinator.protocol.errors import ConfigError, VerificationError
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.scores.architecture import Architecture
+from coordinator.protocol.types import Address, Rule, SigningDomain
 from coordinator.settings.base import Section
 from coordinator.settings.learning import Training
 from coordinator.settings.load import validated

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from coordinator.settings.faults import describe
 
 Settings = TypeVar("Settings", bound=BaseModel)

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
-from coordinator.core.canonical import parse_json
-from coordinator.core.errors import ConfigError, VerificationError
+from coordinator.protocol.canonical import parse_json
+from coordinator.protocol.errors import ConfigError, VerificationError
 from coordinator.settings.agreement import AddressText, Name
 from coordinator.settings.base import Section
 from coordinator.settings.load import validated

@@ -14,7 +14,7 @@ from simulations.data.fashion_mnist import load_fashion_mnist
 from simulations.data.folder import FOLDER_VARIABLE, DataFolder
 from simulations.data.heart_disease import load_heart_disease
 from simulations.data.hub import load_hub
-from simulations.schema import (
+from simulations.experiment import (
     BreastCancerData,
     Data,
     DigitsData,
@@ -22,7 +22,7 @@ from simulations.schema import (
     HeartDiseaseData,
     HubData,
 )
-from simulations.seeds import generator
+from simulations.experiment.seeds import generator
 
 __all__ = ["FOLDER_VARIABLE", "Dataset", "HeldOut", "hold_out", "load_dataset"]
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulations.data.dataset import Dataset, split_by_class
-from simulations.schema import BreastCancerData, DigitsData
+from simulations.experiment import BreastCancerData, DigitsData
 
 PIXEL_MAX = 16.0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]

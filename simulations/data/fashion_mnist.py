@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.data.idx import read_idx
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from simulations.data.dataset import Dataset
 from simulations.data.folder import DataFolder
 

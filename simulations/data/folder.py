@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 
 FOLDER_VARIABLE = "FEDPROOF_DATA"
 

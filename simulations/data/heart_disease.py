@@ -18,10 +18,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from simulations.data.dataset import Dataset, split_by_class
 from simulations.data.folder import DataFolder
-from simulations.schema import HeartDiseaseData
+from simulations.experiment import HeartDiseaseData
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

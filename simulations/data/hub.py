@@ -1,8 +1,8 @@
 """Any labelled data set of the Hugging Face hub, through Flower's ``flwr-datasets``.
 
 An optional extra (``pip install "fedproof[hub]"``), imported only when a config asks for it. The
-whole split is loaded here; partitioning stays with :mod:`simulations.partitions`, so that every
-data set is divided by the same code. ``data.revision`` pins what is downloaded.
+whole split is loaded here; partitioning stays with :mod:`simulations.data.partitions`, so that
+every data set is divided by the same code. ``data.revision`` pins what is downloaded.
 """
 
 import importlib
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from simulations.data.dataset import Dataset, split_by_class
-from simulations.schema import HubData
+from simulations.experiment import HubData
 
 MAX_CLASSES = 1_000
 

@@ -17,7 +17,7 @@ from flwr.app.message import make_message
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as ProtoMessage
 
-from coordinator.core.errors import StoreError
+from coordinator.protocol.errors import StoreError
 from simulations.engines.segments import SegmentFolder
 
 TASK: Final = b"T"

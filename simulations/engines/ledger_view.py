@@ -1,12 +1,12 @@
 """The chain as the owner of a simulation's pool reads it, for its workers to ask."""
 
-from clients.chain_view import RoundFacts
-from coordinator.core.types import RoundId, SigningDomain
+from clients.mod.chain_view import RoundFacts
 from coordinator.ports import Ledger
+from coordinator.protocol.types import RoundId, SigningDomain
 
 
 class LedgerChainView:
-    """A :class:`~clients.chain_view.ChainView` over the ledger port."""
+    """A :class:`~clients.mod.chain_view.ChainView` over the ledger port."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

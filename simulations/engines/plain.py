@@ -8,21 +8,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
-
 # isort: split
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 
-from coordinator.core.types import RoundId
-from simulations.client_app import PLAIN_FACTORY
-from simulations.cohort import CohortSampler, cohort_sampler, node_configs
+from coordinator.protocol.types import RoundId
 from simulations.data import load_dataset
 from simulations.engines.process import PoolGrid
-from simulations.plan import agree
-from simulations.schema import Experiment
-from simulations.spec import SimulationSpec
+from simulations.engines.spec import SimulationSpec
+from simulations.experiment import Experiment
+from simulations.experiment.plan import agree
+from simulations.run.client_app import PLAIN_FACTORY
+from simulations.run.cohort import CohortSampler, cohort_sampler, node_configs
 
 
 class SampledFedAvg(FedAvg):

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
 
-from clients.chain_view import ChainView
-from coordinator.core.errors import ConfigError, FedproofError
+from clients.mod.chain_view import ChainView
+from coordinator.protocol.errors import ConfigError, FedproofError
 from simulations.engines import frames
+from simulations.engines.fork_server import start_server
 from simulations.engines.frames import Frame, FrameChannel
 from simulations.engines.segments import SegmentFolder
-from simulations.engines.warm import start_server
 from simulations.engines.worker import AppFactory, WorkerSetup, worker_main
 
 _log = logging.getLogger(__name__)

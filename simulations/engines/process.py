@@ -13,18 +13,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
-
 # isort: split
 from flwr.app import Error, Message, RecordDict, UserConfig
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 
-from clients.chain_view import ChainView
-from coordinator.core.errors import ConfigError, PhaseError
+from clients.mod.chain_view import ChainView
+from coordinator.protocol.errors import ConfigError, PhaseError
 from simulations.engines import frames
+from simulations.engines.fork_server import DEFAULT_PRELOAD
 from simulations.engines.frames import PackedContent
+from simulations.engines.no_reply import is_silent
 from simulations.engines.pool import Finished, Task, WorkerPool, default_workers
 from simulations.engines.process_identity import (
     SERVER_NODE_ID,
@@ -32,8 +32,6 @@ from simulations.engines.process_identity import (
     identify_process,
 )
 from simulations.engines.segments import SegmentFolder
-from simulations.engines.silence import is_silent
-from simulations.engines.warm import DEFAULT_PRELOAD
 from simulations.engines.worker import AppFactory
 
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from coordinator.core.errors import StoreError
+from coordinator.protocol.errors import StoreError
 
 PREFIX: Final = "fedproof-pool-"
 _LOCK = "owner.lock"

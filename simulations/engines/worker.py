@@ -20,8 +20,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import coordinator.adapters.flower_env  # noqa: F401  (before flwr)
-
 # isort: split
 import numpy as np
 from flwr.app import Context, Error, Message
@@ -30,9 +28,9 @@ from flwr.common.constant import ErrorCode
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
-from clients.chain_view import RoundFacts
-from coordinator.core.errors import ChainUnavailableError
-from coordinator.core.types import RoundId, SigningDomain
+from clients.mod.chain_view import RoundFacts
+from coordinator.protocol.errors import ChainUnavailableError
+from coordinator.protocol.types import RoundId, SigningDomain
 from simulations.engines import frames
 from simulations.engines.frames import Frame, FrameChannel, PackedContent
 from simulations.engines.segments import SegmentFolder

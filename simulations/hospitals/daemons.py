@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from coordinator.core.errors import FedproofError
 from coordinator.local.children import Children, ChildSpec, ChildStatus
+from coordinator.protocol.errors import FedproofError
 
 COORDINATOR: Final = "coordinator"
 STOP_S: Final = 40.0

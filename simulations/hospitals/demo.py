@@ -16,11 +16,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from clients.founding.found import Founded
-from clients.founding.texts import Reach
 from coordinator.commands.output import ether
-from coordinator.core.errors import ConfigError, FedproofError
-from coordinator.core.types import Address
+from coordinator.founding.create import Founded
+from coordinator.founding.templates import Reach
+from coordinator.protocol.errors import ConfigError, FedproofError
+from coordinator.protocol.types import Address
 from coordinator.settings.participant import load_participant
 from simulations.hospitals.daemons import Daemons, daemon_environment
 from simulations.hospitals.data import HospitalData, load_hospitals

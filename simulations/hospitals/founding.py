@@ -6,8 +6,9 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from clients.founding.found import Founded, found
-from coordinator.adapters.run_folder import write_atomically
+from clients.data.load import load_data
+from coordinator.founding.create import Founded, create_federation
+from coordinator.stores.run_folder import write_atomically
 from simulations.hospitals.data import HospitalData
 
 HOST = "127.0.0.1"
@@ -120,12 +121,12 @@ def found_hospitals(
     Raises
     ------
     FedproofError
-        As :func:`clients.founding.found.found`.
+        As :func:`coordinator.founding.create.create_federation`.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     config = folder / FOUNDING
     write_atomically(config, founding_file(data, rounds, ports, rpc).encode())
-    founded = found(config, folder / _COORDINATOR)
+    founded = create_federation(config, folder / _COORDINATOR, load_examples=load_data)
     for one in data.hospitals:
         place = folder / one.name
         founded.folder.participant(one.name).rename(place)

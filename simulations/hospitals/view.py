@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from clients.networks import build_network, load_weights
-from contracts.federation import Federation
-from contracts.http_client import HttpClient
-from contracts.http_provider import web3_at
-from contracts.records import RoundState, RoundStatus
-from coordinator.adapters.http_store import HttpStore
-from coordinator.core.errors import FedproofError
-from coordinator.core.fixedpoint import dequantise
-from coordinator.core.types import Address, RoundId
+from contracts.binding.federation import Federation
+from contracts.binding.http_client import HttpClient
+from contracts.binding.http_provider import web3_at
+from contracts.binding.records import RoundState, RoundStatus
+from coordinator.models.networks import build_network, load_weights
+from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.numbers.fixed_point import dequantise
+from coordinator.protocol.types import Address, RoundId
 from coordinator.settings.agreement import FederationAgreement
+from coordinator.stores.http import HttpStore
 from simulations.hospitals.data import Hospital
 
 _STATUS_BYTES = 1 << 22

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from contracts import compile as compiler
-from contracts.artifacts import ABI_FOLDER, CONTRACTS, abi_type, load_artifact
-from coordinator.core.errors import ConfigError
+from contracts.binding.artifacts import ABI_FOLDER, CONTRACTS, abi_type, load_artifact
+from coordinator.protocol.errors import ConfigError
 
 SOURCES = sorted(compiler.SOURCE_FOLDER.glob("*.vy"))
 EXTERNAL = re.compile(

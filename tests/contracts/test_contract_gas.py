@@ -2,8 +2,8 @@
 
 import pytest
 
-from contracts import gas
-from contracts.calls import DEPLOY_GAS_LIMIT, GAS_LIMITS
+from benchmarks import gas
+from contracts.binding.calls import DEPLOY_GAS_LIMIT, GAS_LIMITS
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +30,10 @@ def test_the_document_is_current(rounds: dict[int, dict[str, int]], others: dict
     table = [line.split("|")[2:4] for line in written if line.count("|") == 6]
     shown = {int(a.replace(",", "")): int(b.replace(",", "")) for a, b in table if "," in a}
     for name in (*gas.ROUND_CALLS, "round", "first round", "claim, first time", "claim, later"):
-        assert shown[rounds[5][name]] == rounds[50][name], f"{name}: run python -m contracts.gas"
+        assert shown[rounds[5][name]] == rounds[50][name], f"{name}: run python -m benchmarks.gas"
     fresh = gas.render(others, rounds).splitlines()
     rows = fresh[fresh.index("## Every other call") :]
-    assert rows == written[written.index("## Every other call") :], "run python -m contracts.gas"
+    assert rows == written[written.index("## Every other call") :], "run python -m benchmarks.gas"
 
 
 def test_every_limit_covers_its_call_with_room(

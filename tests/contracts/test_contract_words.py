@@ -9,8 +9,8 @@ from eth_utils.address import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.artifacts import FunctionAbi
-from contracts.words import word_reader
+from contracts.binding.artifacts import FunctionAbi
+from contracts.binding.words import word_reader
 
 STATIC = ("uint256", "int256", "uint64", "int24", "uint8", "bool", "address", "bytes32", "bytes4")
 KINDS = st.recursive(

@@ -17,16 +17,12 @@ from federation_world import (
 from web3 import AsyncWeb3, Web3
 from web3.providers.base import JSONBaseProvider
 
-from contracts import calls
-from contracts.calls import Call
-from contracts.federation import Federation
-from contracts.rpc import Rpc, revert_reason, rpc_of
-from contracts.transactions import Transactor
-from coordinator.core.errors import (
-    ChainUnavailableError,
-    LedgerError,
-    TransactionRevertedError,
-)
+from contracts.binding import calls
+from contracts.binding.calls import Call
+from contracts.binding.federation import Federation
+from contracts.binding.rpc import Rpc, revert_reason, rpc_of
+from contracts.binding.transactions import Transactor
+from coordinator.protocol.errors import ChainUnavailableError, LedgerError, TransactionRevertedError
 
 ALICE, BOB = CONTRIBUTORS[:2]
 

@@ -18,10 +18,10 @@ from federation_world import (
     seal_call,
 )
 
-from contracts import calls
-from contracts.events import RefereeSet, RoundHeld, RoundVoided, Slashed
-from contracts.records import RoundStatus
-from coordinator.core.errors import TransactionRevertedError
+from contracts.binding import calls
+from contracts.binding.events import RefereeSet, RoundHeld, RoundVoided, Slashed
+from contracts.binding.records import RoundStatus
+from coordinator.protocol.errors import TransactionRevertedError
 
 ALICE, BOB = CONTRIBUTORS[:2]
 OFFENCE = b"wrong aggregate".ljust(32, b"\0")

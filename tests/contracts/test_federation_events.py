@@ -15,10 +15,10 @@ from federation_world import (
     rewards_proof,
 )
 
-from contracts import calls
-from contracts.artifacts import load_artifact
-from contracts.events import EVENT_TYPES, Joined, decode_event
-from coordinator.core.errors import LedgerError
+from contracts.binding import calls
+from contracts.binding.artifacts import load_artifact
+from contracts.binding.events import EVENT_TYPES, Joined, decode_event
+from coordinator.protocol.errors import LedgerError
 
 ALICE, BOB = CONTRIBUTORS[:2]
 OFFENCE = b"wrong carry-over".ljust(32, b"\0")

@@ -17,11 +17,11 @@ from histories import examples as usual
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts import calls
-from contracts.events import Collected, Slashed
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.signing import CURVE_ORDER, domain_separator, update_digest
-from coordinator.core.types import SignedUpdate, SigningDomain, UpdateMessage
+from contracts.binding import calls
+from contracts.binding.events import Collected, Slashed
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.signatures.eip712 import CURVE_ORDER, domain_separator, update_digest
+from coordinator.protocol.types import SignedUpdate, SigningDomain, UpdateMessage
 
 ALICE, BOB = CONTRIBUTORS[:2]
 OFFENCE = b"equivocation".ljust(32, b"\0")

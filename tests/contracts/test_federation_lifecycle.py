@@ -25,13 +25,13 @@ from federation_world import (
 from remote_world import RemoteWorld, give_ether_on_anvil
 from web3 import Web3
 
-from contracts import calls
-from contracts.chain.genesis import GenesisConfig
-from contracts.chain.node import EmbeddedNode
-from contracts.chain.rpc import Dispatcher
-from contracts.chain.server import serve_in_thread
-from contracts.records import RoundStatus
-from coordinator.core.errors import TransactionRevertedError
+from contracts.binding import calls
+from contracts.binding.records import RoundStatus
+from contracts.node.genesis import GenesisConfig
+from contracts.node.node import EmbeddedNode
+from contracts.node.rpc import Dispatcher
+from contracts.node.server import serve_in_thread
+from coordinator.protocol.errors import TransactionRevertedError
 
 ALICE, BOB, CAROL = CONTRIBUTORS[:3]
 OFFENCE = b"withheld data".ljust(32, b"\0")

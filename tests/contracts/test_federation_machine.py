@@ -34,11 +34,11 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from contracts import calls
-from contracts.calls import Call
-from contracts.records import AccountState, RoundState
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.types import SigningDomain
+from contracts.binding import calls
+from contracts.binding.calls import Call
+from contracts.binding.records import AccountState, RoundState
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.types import SigningDomain
 
 OFFENCE = b"wrong aggregate".ljust(32, b"\0")
 

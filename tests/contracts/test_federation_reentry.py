@@ -18,9 +18,9 @@ from federation_world import (
     seal_call,
 )
 
-from contracts import calls
-from contracts.calls import Call
-from coordinator.core.errors import TransactionRevertedError
+from contracts.binding import calls
+from contracts.binding.calls import Call
+from coordinator.protocol.errors import TransactionRevertedError
 
 ALICE = CONTRIBUTORS[0]
 PAYING = ("withdraw", "claim", "collect")

@@ -32,9 +32,9 @@ from federation_world import (
     settle_call,
 )
 
-from contracts import calls
-from contracts.calls import Call
-from coordinator.core.types import RoundId
+from contracts.binding import calls
+from contracts.binding.calls import Call
+from coordinator.protocol.types import RoundId
 
 ALICE, BOB = CONTRIBUTORS[:2]
 # The attacker is the stranger's first transaction: its address can be agreed on before.

@@ -17,11 +17,11 @@ from histories import FUZZ, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts import calls
-from contracts.events import Claimed, PoolFunded
-from coordinator.core.commitment import rewards_tree as core_rewards_tree
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.types import RewardLeaf
+from contracts.binding import calls
+from contracts.binding.events import Claimed, PoolFunded
+from coordinator.protocol.commitments.digests import rewards_tree as core_rewards_tree
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.types import RewardLeaf
 
 ALICE, BOB = CONTRIBUTORS[:2]
 SPLIT = {
@@ -156,7 +156,7 @@ def rich() -> Iterator[World]:
 )
 @given(shares=st.lists(st.integers(1, 10**6), min_size=1, max_size=6), at=st.integers(0, 5))
 def test_contract_and_core_agree_on_every_proof(rich: World, shares: list[int], at: int) -> None:
-    """Invariant 15: the contract verifies what ``coordinator.core`` builds."""
+    """Invariant 15: the contract verifies what ``coordinator.protocol`` builds."""
     snapshot, at = rich.node.snapshot(), at % len(shares)
     rich.forget()
     leaves = [RewardLeaf(m.address, s) for m, s in zip(CONTRIBUTORS, shares, strict=False)]

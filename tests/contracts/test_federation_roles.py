@@ -4,10 +4,10 @@ import pytest
 from federation_roles import CALLERS, DOMAIN, MATRIX, NOT_COORDINATOR
 from federation_world import COORDINATOR, STRANGER, World
 
-from contracts import calls
-from contracts.artifacts import load_artifact
-from contracts.calls import Call
-from coordinator.core.errors import TransactionRevertedError
+from contracts.binding import calls
+from contracts.binding.artifacts import load_artifact
+from contracts.binding.calls import Call
+from coordinator.protocol.errors import TransactionRevertedError
 
 
 def test_the_matrix_covers_every_function_that_changes_state() -> None:

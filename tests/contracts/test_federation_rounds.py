@@ -18,8 +18,8 @@ from federation_world import (
     settle_call,
 )
 
-from contracts import calls
-from contracts.events import (
+from contracts.binding import calls
+from contracts.binding.events import (
     RoundFinalized,
     RoundOpened,
     RoundSealed,
@@ -27,7 +27,7 @@ from contracts.events import (
     RoundVoided,
     UpdatesCommitted,
 )
-from contracts.records import RoundState, RoundStatus
+from contracts.binding.records import RoundState, RoundStatus
 
 NOBODY = {member.address: 0 for member in CONTRIBUTORS}
 EMPTY = bytes(32)

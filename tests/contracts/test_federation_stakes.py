@@ -12,10 +12,10 @@ from federation_world import (
     key,
 )
 
-from contracts import calls
-from contracts.calls import Call
-from contracts.events import CoordinatorBonded, Joined, Left, Withdrawn
-from coordinator.core.errors import TransactionRevertedError
+from contracts.binding import calls
+from contracts.binding.calls import Call
+from contracts.binding.events import CoordinatorBonded, Joined, Left, Withdrawn
+from coordinator.protocol.errors import TransactionRevertedError
 
 ALICE, BOB = CONTRIBUTORS[:2]
 

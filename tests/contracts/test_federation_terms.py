@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 from federation_world import COORDINATOR, TERMS, ZERO, World
 
-from contracts.events import FederationCreated
-from coordinator.core.errors import LedgerError, TransactionRevertedError
+from contracts.binding.events import FederationCreated
+from coordinator.protocol.errors import LedgerError, TransactionRevertedError
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_terms_are_readable_and_announced(changes: dict[str, object]) -> None:
 
 
 def test_a_federation_takes_no_ether_at_birth() -> None:
-    from contracts.artifacts import load_artifact
-    from contracts.calls import Call
+    from contracts.binding.artifacts import load_artifact
+    from contracts.binding.calls import Call
 
     world = World.create()
     transactor = world.federation.transactor

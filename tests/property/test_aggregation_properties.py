@@ -8,7 +8,8 @@ from histories import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.core.aggregation import (
+from coordinator.protocol.errors import AggregationError
+from coordinator.protocol.rules import (
     AGGREGATORS,
     WeightedSum,
     aggregate,
@@ -18,8 +19,7 @@ from coordinator.core.aggregation import (
     trimmed_mean,
     weighted_mean,
 )
-from coordinator.core.errors import AggregationError
-from coordinator.core.types import WEIGHT_TOTAL
+from coordinator.protocol.types import WEIGHT_TOTAL
 
 LOWEST, HIGHEST = -(1 << 31), (1 << 31) - 1
 EDGES = [LOWEST, LOWEST + 1, -(1 << 24), -2, -1, 0, 1, 2, (1 << 24) + 1, HIGHEST - 1, HIGHEST]

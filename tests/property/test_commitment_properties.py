@@ -8,23 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from coordinator.core.commitment import (
+from coordinator.protocol.commitments.digests import (
     contributor_leaf_hash,
     contributors_tree,
     reward_leaf_hash,
     rewards_tree,
 )
-from coordinator.core.errors import SignatureError, VerificationError
-from coordinator.core.merkle import inclusion_proof, merkle_root, verify_inclusion
-from coordinator.core.parameter_tree import (
+from coordinator.protocol.commitments.merkle import inclusion_proof, merkle_root, verify_inclusion
+from coordinator.protocol.commitments.parameter_tree import (
     ParameterTree,
     TreeLayout,
     parameter_root,
     verify_chunk,
 )
-from coordinator.core.signing import checksum_address, sign_update, verify_signature
-from coordinator.core.standard_tree import depth_of, verify
-from coordinator.core.types import (
+from coordinator.protocol.commitments.standard_tree import depth_of, verify
+from coordinator.protocol.errors import SignatureError, VerificationError
+from coordinator.protocol.signatures.eip712 import checksum_address, sign_update, verify_signature
+from coordinator.protocol.types import (
     ContributorLeaf,
     RewardLeaf,
     SigningDomain,

@@ -26,7 +26,7 @@ from dispute_trial import Trial
 from dispute_world import MEMBERS
 from eth_abi.exceptions import EncodingError
 
-from coordinator.core.disputes import (
+from coordinator.protocol.disputes import (
     CaseKind,
     DisputedRound,
     Evidence,
@@ -39,8 +39,8 @@ from coordinator.core.disputes import (
     find_faults,
     moves_against,
 )
-from coordinator.core.disputes import moves as build
-from coordinator.core.disputes import record_moves as ask
+from coordinator.protocol.disputes import moves as build
+from coordinator.protocol.disputes import record_moves as ask
 
 FUZZ = bool(os.environ.get("FEDPROOF_FUZZ"))
 SHARES = 20 if FUZZ else 4

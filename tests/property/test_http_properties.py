@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.json_bounds import check_nesting
-from coordinator.core.authorization import SCHEME, parse_read, sign_read
-from coordinator.core.errors import SignatureError, VerificationError
-from coordinator.core.statements import check_read
-from coordinator.core.types import Address, SigningDomain
+from contracts.binding.json_bounds import check_nesting
 from coordinator.http.blobs import _span
+from coordinator.protocol.errors import SignatureError, VerificationError
+from coordinator.protocol.signatures.authorization import SCHEME, parse_read, sign_read
+from coordinator.protocol.signatures.statements import check_read
+from coordinator.protocol.types import Address, SigningDomain
 
 DOMAIN = SigningDomain(1337, Address("0x" + "Cc" * 20))
 BLOB = bytes(range(32))

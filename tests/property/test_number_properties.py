@@ -10,15 +10,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from coordinator.core.canonical import canonical_json, parse_json
-from coordinator.core.errors import MalformedUpdateError
-from coordinator.core.fixedpoint import dequantise, quantise, subtract
-from coordinator.core.incentives import accumulate, slash_amount, split_budget
-from coordinator.core.manifest import Manifest, TensorSpec
-from coordinator.core.norms import squared_norm
-from coordinator.core.signing import checksum_address
-from coordinator.core.types import WEIGHT_TOTAL
-from coordinator.core.weights import apportion
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.errors import MalformedUpdateError
+from coordinator.protocol.numbers.fixed_point import dequantise, quantise, subtract
+from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
+from coordinator.protocol.numbers.norms import squared_norm
+from coordinator.protocol.numbers.weights import apportion
+from coordinator.protocol.round.incentives import accumulate, slash_amount, split_budget
+from coordinator.protocol.signatures.eip712 import checksum_address
+from coordinator.protocol.types import WEIGHT_TOTAL
 
 int32s = st.integers(-(2**31), 2**31 - 1)
 vectors = hnp.arrays(np.int32, st.integers(1, 40), elements=int32s)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from web3 import Web3
 
-from contracts.rpc import Rpc
-from coordinator.core.errors import ChainUnavailableError
+from contracts.binding.rpc import Rpc
+from coordinator.protocol.errors import ChainUnavailableError
 
 NAMED = "FEDPROOF_ANVIL"
 REQUIRED = "FEDPROOF_REQUIRE_ANVIL"

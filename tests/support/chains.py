@@ -3,13 +3,13 @@
 from revm_chain import RevmNode, RevmTransactor
 from web3 import Web3
 
-from contracts.chain.genesis import GenesisConfig
-from contracts.chain.node import EmbeddedNode
-from contracts.chain.provider import EmbeddedProvider
-from contracts.chain.rpc import Dispatcher
-from contracts.rpc import rpc_of
-from contracts.transactions import Transactor
-from coordinator.core.types import Wei
+from contracts.binding.rpc import rpc_of
+from contracts.binding.transactions import Transactor
+from contracts.node.genesis import GenesisConfig
+from contracts.node.node import EmbeddedNode
+from contracts.node.provider import EmbeddedProvider
+from contracts.node.rpc import Dispatcher
+from coordinator.protocol.types import Wei
 
 Chain = tuple[EmbeddedNode, Web3, Transactor]
 

@@ -17,21 +17,21 @@ from typing import Any
 from eth_account import Account
 from web3 import Web3
 
-from contracts.chain.server import serve_in_thread
-from contracts.federation import Federation
-from coordinator.adapters.ledger import ChainLedger
-from coordinator.adapters.run_folder import FileJournal
-from coordinator.adapters.scorers import RuleScorer, scoring_digest, scoring_document
-from coordinator.adapters.store import DiskStore
-from coordinator.core.fixedpoint import quantise
-from coordinator.core.manifest import Manifest
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.screening import UpdateLimits
-from coordinator.core.types import Address, Rule
+from contracts.binding.federation import Federation
+from contracts.node.server import serve_in_thread
+from coordinator.ledger.contract_ledger import ChainLedger
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.numbers.fixed_point import quantise
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.screening import UpdateLimits
+from coordinator.protocol.types import Address, Rule
 from coordinator.service import FederationPlan, RoundService, publish_plan
-from simulations.chain_setup import SimulatedChain, open_chain
-from simulations.identities import identities_of, private_key
-from simulations.schema import Experiment
+from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.run_folder import FileJournal
+from simulations.experiment import Experiment
+from simulations.run.chain import SimulatedChain, open_chain
+from simulations.run.identities import identities_of, private_key
 
 CLIENTS = 2
 VARIABLE = "DIGITS_FEDERATION"
@@ -48,21 +48,22 @@ EXPERIMENT = Experiment.model_validate(
 )
 ONE_MOD = {
     "from digits_app.task import Net": (
-        "from clients.mods import VerifiableUpdates\nfrom digits_app.task import Net"
+        "from clients.mod.verifiable_updates import VerifiableUpdates\n"
+        "from digits_app.task import Net"
     ),
     "app = ClientApp()": "app = ClientApp(mods=[VerifiableUpdates()])",
 }
 SEALED_MOD = {
     **ONE_MOD,
     "from digits_app.task import Net": (
-        "from clients.mods import VerifiableUpdates, no_queries\nfrom digits_app.task import Net"
+        "from clients.mod.verifiable_updates import VerifiableUpdates, no_queries\n"
+        "from digits_app.task import Net"
     ),
     "app = ClientApp()": ("app = ClientApp(mods=[VerifiableUpdates()])\napp.query()(no_queries)"),
 }
 ONE_STRATEGY = {
     "from flwr.serverapp.strategy import FedAvg": (
-        "from coordinator.adapters.flower import FedproofStrategy\n"
-        "from digits_federation import service"
+        "from coordinator.flower import FedproofStrategy\nfrom digits_federation import service"
     ),
     "FedAvg(": "FedproofStrategy(service(), ",
 }

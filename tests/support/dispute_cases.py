@@ -17,13 +17,13 @@ from dispute_rounds import (
 )
 from eth_account.signers.local import LocalAccount
 
-from coordinator.core.disputes import CaseKind, Column, DisputedRound, Evidence, ProvenEntry
-from coordinator.core.disputes import moves as build
-from coordinator.core.disputes import record_moves as ask
-from coordinator.core.errors import AggregationError
-from coordinator.core.incentives import split_budget
-from coordinator.core.rules import capped_examples
-from coordinator.core.types import (
+from coordinator.protocol.disputes import CaseKind, Column, DisputedRound, Evidence, ProvenEntry
+from coordinator.protocol.disputes import moves as build
+from coordinator.protocol.disputes import record_moves as ask
+from coordinator.protocol.errors import AggregationError
+from coordinator.protocol.round.incentives import split_budget
+from coordinator.protocol.rules.rule import capped_examples
+from coordinator.protocol.types import (
     WEIGHT_TOTAL,
     Address,
     Int32Vector,

@@ -8,7 +8,7 @@ import numpy as np
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from coordinator.core.commitment import (
+from coordinator.protocol.commitments.digests import (
     contributor_leaf_hash,
     metrics_hash,
     reward_leaf_hash,
@@ -16,16 +16,16 @@ from coordinator.core.commitment import (
     score_leaf_hash,
     signature_hash,
 )
-from coordinator.core.disputes import Commitments, DisputedRound
-from coordinator.core.disputes.fault import EXAMPLES_SCORING
-from coordinator.core.documents import ContributorEntry
-from coordinator.core.incentives import accumulate, split_budget
-from coordinator.core.parameter_tree import TreeLayout, parameter_root
-from coordinator.core.round_result import apply_rule, build_entries, totals
-from coordinator.core.rules import capped_examples
-from coordinator.core.signing import sign_update
-from coordinator.core.standard_tree import StandardTree
-from coordinator.core.types import (
+from coordinator.protocol.commitments.documents import ContributorEntry
+from coordinator.protocol.commitments.parameter_tree import TreeLayout, parameter_root
+from coordinator.protocol.commitments.standard_tree import StandardTree
+from coordinator.protocol.disputes import Commitments, DisputedRound
+from coordinator.protocol.disputes.fault import EXAMPLES_SCORING
+from coordinator.protocol.round.incentives import accumulate, split_budget
+from coordinator.protocol.round.result import apply_rule, build_entries, totals
+from coordinator.protocol.rules.rule import capped_examples
+from coordinator.protocol.signatures.eip712 import sign_update
+from coordinator.protocol.types import (
     Address,
     Int32Vector,
     RewardLeaf,

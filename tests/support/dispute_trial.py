@@ -14,16 +14,16 @@ from dispute_rounds import Draft, layout_of
 from dispute_world import BOND_BPS, COORDINATOR, DEPOSIT, WATCHER, DisputeWorld, terms
 from revm_chain import RevmNode
 
-from contracts import calls, referee_calls
-from contracts.calls import Call
-from contracts.records import RoundStatus
-from coordinator.core.commitment import rule_hash
-from coordinator.core.disputes import Column, DisputedRound, Evidence, Question
-from coordinator.core.disputes.answers import ColumnAnswer
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.incentives import slash_amount
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Address, RoundId, Rule, Wei
+from contracts.binding import calls, referee_calls
+from contracts.binding.calls import Call
+from contracts.binding.records import RoundStatus
+from coordinator.protocol.commitments.digests import rule_hash
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.disputes import Column, DisputedRound, Evidence, Question
+from coordinator.protocol.disputes.answers import ColumnAnswer
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.incentives import slash_amount
+from coordinator.protocol.types import Address, RoundId, Rule, Wei
 
 
 @dataclass

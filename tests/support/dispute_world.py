@@ -9,21 +9,21 @@ from dispute_rounds import Draft, account, accounts, honest_draft, layout_of, ma
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
-from contracts import calls, referee_calls
-from contracts.calls import Call
-from contracts.chain.genesis import GenesisConfig
-from contracts.chain.node import EmbeddedNode
-from contracts.federation import Federation
-from contracts.records import Terms
-from contracts.referee import CaseRecord, Referee
-from contracts.referee_events import CaseOpened, Convicted, RefereeEvent
-from contracts.transactions import Receipt
-from coordinator.core.abi import keccak256
-from coordinator.core.commitment import rule_hash
-from coordinator.core.disputes import DisputedRound, Evidence, Question, answer_to
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Address, RewardLeaf, RoundId, Rule, Wei
+from contracts.binding import calls, referee_calls
+from contracts.binding.calls import Call
+from contracts.binding.federation import Federation
+from contracts.binding.records import Terms
+from contracts.binding.referee import CaseRecord, Referee
+from contracts.binding.referee_events import CaseOpened, Convicted, RefereeEvent
+from contracts.binding.transactions import Receipt
+from contracts.node.genesis import GenesisConfig
+from contracts.node.node import EmbeddedNode
+from coordinator.protocol.abi import keccak256
+from coordinator.protocol.commitments.digests import rule_hash
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.disputes import DisputedRound, Evidence, Question, answer_to
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.types import Address, RewardLeaf, RoundId, Rule, Wei
 
 ETHER = 10**18
 DEPOSIT = 10_000

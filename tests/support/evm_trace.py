@@ -1,4 +1,4 @@
-"""Records which instruction ran after which, on py-evm; read by ``contracts.coverage``."""
+"""Records which instruction ran after which, on py-evm; read by ``benchmarks.coverage``."""
 
 import json
 import os

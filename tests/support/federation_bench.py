@@ -22,7 +22,7 @@ from typing import Any
 from fedproof_command import Process, environment, kill_group, start_service
 
 from coordinator.daemon.service import ROLE
-from coordinator.daemon.whereabouts import service_file
+from coordinator.daemon.status import service_file
 from coordinator.local.leftovers import mark_of, marked
 
 Holds = Callable[[dict[str, Any]], Any]
@@ -187,8 +187,8 @@ def _command(pid: int) -> str:
 def _take_part(root: Path, names: Sequence[str]) -> None:
     from clients.daemon.service import ParticipantDaemon
     from clients.daemon.setup import build_app, open_account, read_setup
-    from coordinator.core.types import Address
     from coordinator.local.logs import start_logging
+    from coordinator.protocol.types import Address
 
     start_logging(root / "participants.jsonl")
     daemons = []

@@ -10,29 +10,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import clients.flower_env  # noqa: F401
+import coordinator.flower.environment  # noqa: F401
 
 # isort: split
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
+from memory_ledger import MemoryJournal, MemoryLedger, MemoryStore
 
-from clients.chain_view import ChainView
-from clients.journal import MemoryJournal as SignatureMemory
-from clients.mods import Participant, VerifiableUpdates, no_queries
-from clients.signer import KeySigner
-from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
-from coordinator.adapters.scorers import RuleScorer, scoring_digest, scoring_document
-from coordinator.core.fixedpoint import quantise
-from coordinator.core.manifest import Manifest
-from coordinator.core.screening import UpdateLimits
-from coordinator.core.types import Rule, SigningDomain, Wei
+from clients.mod.chain_view import ChainView
+from clients.mod.journal import MemoryJournal as SignatureMemory
+from clients.mod.signer import KeySigner
+from clients.mod.verifiable_updates import Participant, VerifiableUpdates, no_queries
+from coordinator.protocol.numbers.fixed_point import quantise
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.screening import UpdateLimits
+from coordinator.protocol.types import Rule, SigningDomain, Wei
 from coordinator.service import FederationPlan, RoundService, publish_plan
+from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.process_identity import identify_process
 from simulations.engines.worker import parent_chain_view
-from simulations.identities import private_key
+from simulations.run.identities import private_key
 
 CLIENTS = 4
 EXAMPLES_CAP = 100

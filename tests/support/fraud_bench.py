@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 from web3 import Web3
 
-from contracts import calls
-from contracts.federation import Federation
-from contracts.referee import Referee
-from contracts.rpc import rpc_of
-from coordinator.adapters.run_folder import FileJournal
-from coordinator.adapters.scorers import RuleScorer, scoring_digest, scoring_document
-from coordinator.adapters.store import DiskStore
-from coordinator.core.commitment import canonical_json, metrics_hash, sealed_commitment
-from coordinator.core.manifest import Manifest, TensorSpec
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.screening import UpdateLimits
-from coordinator.core.signing import address_of_key, sign_statement, sign_update
-from coordinator.core.types import (
+from contracts.binding import calls
+from contracts.binding.federation import Federation
+from contracts.binding.referee import Referee
+from contracts.binding.rpc import rpc_of
+from coordinator.audit.watch.findings import Notice
+from coordinator.audit.watch.sending import next_time
+from coordinator.audit.watch.watcher import Watcher, WatchOptions
+from coordinator.ports import RoundAnnouncement, RoundOutcome
+from coordinator.protocol.commitments.digests import canonical_json, metrics_hash, sealed_commitment
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
+from coordinator.protocol.round.screening import UpdateLimits
+from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement, sign_update
+from coordinator.protocol.types import (
     Address,
     Commitment,
     Int32Vector,
@@ -31,17 +32,16 @@ from coordinator.core.types import (
     UpdateMessage,
     Wei,
 )
-from coordinator.ports import RoundAnnouncement, RoundOutcome
 from coordinator.service import FederationPlan, RoundService, publish_plan
-from coordinator.watch.clock import next_time
-from coordinator.watch.findings import Notice
-from coordinator.watch.watcher import Watcher, WatchOptions
-from simulations.chain_setup import PatientLedger, SimulatedChain, open_chain, terms_of
-from simulations.dishonest import DishonestService
-from simulations.dishonest_ports import Attacker, InsistentLedger, WithholdingStore
-from simulations.identities import Identities, identities_of, private_key
-from simulations.schema import Experiment
-from simulations.tower import Watchtower
+from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.run_folder import FileJournal
+from simulations.attacks.dishonest import DishonestService
+from simulations.attacks.dishonest_ports import Attacker, InsistentLedger, WithholdingStore
+from simulations.experiment import Experiment
+from simulations.run.chain import PatientLedger, SimulatedChain, open_chain, terms_of
+from simulations.run.disputes import Watchtower
+from simulations.run.identities import Identities, identities_of, private_key
 
 CONTRIBUTORS = 5
 ROUNDS = 4

@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eth_account import Account
+from memory_ledger import MemoryJournal, MemoryLedger, MemoryStore
 from service_bench import CONTRIBUTORS, EXPERIMENT, INITIAL, MANIFEST, Bench
 from web3 import Web3
 
-from contracts import calls
-from contracts.artifacts import artifact_from_json
-from contracts.calls import Call
-from contracts.chain.genesis import GenesisConfig
-from contracts.chain.node import EmbeddedNode
-from contracts.chain.provider import EmbeddedProvider
-from contracts.chain.rpc import Dispatcher
+from contracts.binding import calls
+from contracts.binding.artifacts import artifact_from_json
+from contracts.binding.calls import Call
+from contracts.binding.federation import Federation
 from contracts.compile import compile_contract
-from contracts.federation import Federation
-from coordinator.adapters.ledger import ChainLedger
-from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Address, RoundId, SigningDomain, Wei
-from simulations.chain_setup import terms_of
-from simulations.identities import genesis_of, identities_of, private_key
+from contracts.node.genesis import GenesisConfig
+from contracts.node.node import EmbeddedNode
+from contracts.node.provider import EmbeddedProvider
+from contracts.node.rpc import Dispatcher
+from coordinator.ledger.contract_ledger import ChainLedger
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.types import Address, RoundId, SigningDomain, Wei
+from simulations.run.chain import terms_of
+from simulations.run.identities import genesis_of, identities_of, private_key
 
 SOURCES = Path(__file__).parents[1] / "contracts" / "sources"
 KEYS = [private_key(EXPERIMENT.seed, f"contributor {i}") for i in range(CONTRIBUTORS)]

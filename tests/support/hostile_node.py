@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
 
-import clients.flower_env  # noqa: F401  (before flwr)
+import coordinator.flower.environment  # noqa: F401  (before flwr)
 
 # isort: split
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key

@@ -12,31 +12,31 @@ from eth_account.signers.local import LocalAccount
 from service_bench import INITIAL, MANIFEST, SCORING, rule, vector
 from web3 import Web3
 
-from contracts.chain.genesis import GenesisConfig
-from contracts.chain.node import EmbeddedNode
-from contracts.chain.provider import EmbeddedProvider
-from contracts.chain.rpc import Dispatcher
-from contracts.federation import Federation
-from contracts.http_provider import web3_at
-from contracts.records import Terms
-from contracts.rpc import rpc_of
-from coordinator.adapters.deployment import Deployment, contract_address, deploy_federation
-from coordinator.adapters.ledger import ChainLedger
-from coordinator.adapters.run_folder import FileJournal
-from coordinator.adapters.scorers import RuleScorer
-from coordinator.adapters.store import DiskStore
-from coordinator.core.canonical import parse_json
-from coordinator.core.commitment import canonical_json, metrics_hash
-from coordinator.core.documents import rule_document
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.screening import UpdateLimits
-from coordinator.core.signing import sign_update
-from coordinator.core.types import Address, JsonObject, RoundId, Rule, UpdateMessage, Wei
-from coordinator.http.face import HttpFace
+from contracts.binding.federation import Federation
+from contracts.binding.http_provider import web3_at
+from contracts.binding.records import Terms
+from contracts.binding.rpc import rpc_of
+from contracts.node.genesis import GenesisConfig
+from contracts.node.node import EmbeddedNode
+from contracts.node.provider import EmbeddedProvider
+from contracts.node.rpc import Dispatcher
+from coordinator.http.http_context import HttpFace
 from coordinator.http.snapshot import ServiceSnapshot
+from coordinator.ledger.contract_ledger import ChainLedger
+from coordinator.ledger.deployment import Deployment, contract_address, deploy_federation
 from coordinator.ports import RoundAnnouncement, RoundOutcome
+from coordinator.protocol.canonical import parse_json
+from coordinator.protocol.commitments.digests import canonical_json, metrics_hash
+from coordinator.protocol.commitments.documents import rule_document
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.round.screening import UpdateLimits
+from coordinator.protocol.signatures.eip712 import sign_update
+from coordinator.protocol.types import Address, JsonObject, RoundId, Rule, UpdateMessage, Wei
 from coordinator.service import FederationPlan, RoundService, publish_plan
+from coordinator.service.scorers import RuleScorer
 from coordinator.settings.agreement import FederationAgreement
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.run_folder import FileJournal
 
 ETHER = 10**18
 COORDINATOR: LocalAccount = Account.from_key(b"\xc0" * 32)

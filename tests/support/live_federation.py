@@ -22,14 +22,14 @@ from fedproof_command import fedproof
 from live_founding import NAMES, Shape, found_live
 from participant_bench import Daemon
 
-from clients.daemon.node import NAME as SUPERNODE
-from clients.daemon.upkeep import took_part
-from contracts.reader import FederationReader
-from contracts.rpc import Rpc
-from coordinator.adapters.reach import Reach, reach
-from coordinator.core.types import Address, RoundId
+from clients.daemon.periodic_tasks import took_part
+from clients.daemon.supernode import NAME as SUPERNODE
+from contracts.binding.reader import FederationReader
+from contracts.binding.rpc import Rpc
 from coordinator.daemon.service import ROLE
+from coordinator.ledger.reach import Reach, reach
 from coordinator.local.leftovers import mark_of, marked
+from coordinator.protocol.types import Address, RoundId
 from coordinator.settings.coordinator import load_coordinator
 
 _LIVE = ("sealed", "settled", "final")
@@ -247,7 +247,7 @@ def _part(pid: int) -> str:
     except OSError:
         return ""
     parts = {
-        "coordinator.daemon.superlink": "superlink",
+        "coordinator.flower.superlink": "superlink",
         "flower-supernode": SUPERNODE,
         "flower-superexec": "superexec",
         "serverapp": "serverapp",

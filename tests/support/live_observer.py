@@ -4,10 +4,10 @@ import threading
 
 from live_federation import Federation
 
-from contracts.reader import FederationReader
-from contracts.records import RoundState, RoundStatus
-from coordinator.core.errors import FedproofError
-from coordinator.core.types import RoundId
+from contracts.binding.reader import FederationReader
+from contracts.binding.records import RoundState, RoundStatus
+from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.types import RoundId
 
 
 class Observer:

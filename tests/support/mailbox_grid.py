@@ -8,8 +8,8 @@ from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
 
-from coordinator.core import wire
-from coordinator.core.types import Presence
+from coordinator.protocol import wire
+from coordinator.protocol.types import Presence
 
 
 @dataclass

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-import clients.flower_env  # noqa: F401
+import coordinator.flower.environment  # noqa: F401
 
 # isort: split
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict

@@ -17,38 +17,39 @@ from typing import Any
 import numpy as np
 from eth_account import Account
 
-import clients.flower_env  # noqa: F401
+import coordinator.flower.environment  # noqa: F401
 
 # isort: split
 from fedproof_command import Process, kill_group, start_service
 from flower_deployment import free_port
 from flwr.app import ConfigRecord, Context, Message, Metadata, RecordDict
 
-from clients.founding.found import found
-from clients.relay import SOCKET_SETTING
-from clients.shim import Relay
-from coordinator.adapters.flower_records import (
+from clients.daemon.relay import SOCKET_SETTING
+from clients.daemon.shim import Relay
+from clients.data.load import load_data
+from coordinator.daemon.chain import open_service_chain
+from coordinator.flower.records import (
     ModelLayout,
     instruction_records,
     model_arrays,
     read_submission,
     vector_array,
 )
-from coordinator.adapters.run_folder import FileJournal
-from coordinator.adapters.scorers import RuleScorer
-from coordinator.adapters.store import DiskStore
-from coordinator.core import wire
-from coordinator.core.types import Address
-from coordinator.daemon.chain import open_service_chain
-from coordinator.http.face import HttpFace
+from coordinator.founding.create import create_federation
+from coordinator.http.http_context import HttpFace
 from coordinator.http.server import serve_http
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.local import keyfile
 from coordinator.local.paths import socket_path
 from coordinator.ports import RoundAnnouncement, RoundOutcome
+from coordinator.protocol import wire
+from coordinator.protocol.types import Address
 from coordinator.service import RoundService
+from coordinator.service.scorers import RuleScorer
 from coordinator.settings.agreement import read_agreement
 from coordinator.settings.coordinator import load_coordinator
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.run_folder import FileJournal
 
 FEDERATION = """
 name = "bench"
@@ -100,7 +101,7 @@ def found_bench(
     config = folder / "founding.toml"
     config.write_text(text + "".join(f'\n[[participants]]\nname = "{n}"\n' for n in names))
     out = folder / "federation"
-    found(config, out)
+    create_federation(config, out, load_examples=load_data)
     for key in [*out.glob("keys/*.json"), *out.glob("participants/*/account.json")]:
         lighten(key)
     for number, name in enumerate(names):
@@ -137,7 +138,7 @@ class CoordinatorStub:
 
     def open(self) -> None:
         """Open everything from the folder."""
-        from clients.founding.agreement import plan_of
+        from coordinator.founding.agreement import plan_of
 
         state = self.root / "state"
         self.chain = open_service_chain(

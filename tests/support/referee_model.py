@@ -7,7 +7,7 @@ the call out. Rounds are told to it, and whether they are wrong.
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from coordinator.core.disputes import CaseKind
+from coordinator.protocol.disputes import CaseKind
 
 WAITING, ANSWERED, CLOSED = 1, 2, 3
 SEALED, SETTLED, FINAL, VOID = "sealed", "settled", "final", "void"

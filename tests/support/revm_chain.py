@@ -13,14 +13,14 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 from pyrevm import EVM, BlockEnv, CfgEnv, Env
 
-from contracts.calls import Call
-from contracts.events import LogPlace, decode_event
-from contracts.records import BlockInfo
-from contracts.referee_events import decode_referee_event
-from contracts.rpc import Rpc, revert_reason
-from contracts.transactions import Receipt, SignedCall, Transactor
-from coordinator.core.errors import LedgerError, TransactionRevertedError
-from coordinator.core.types import Address, Wei
+from contracts.binding.calls import Call
+from contracts.binding.events import LogPlace, decode_event
+from contracts.binding.records import BlockInfo
+from contracts.binding.referee_events import decode_referee_event
+from contracts.binding.rpc import Rpc, revert_reason
+from contracts.binding.transactions import Receipt, SignedCall, Transactor
+from coordinator.protocol.errors import LedgerError, TransactionRevertedError
+from coordinator.protocol.types import Address, Wei
 
 CHAIN_ID = 1337
 START = 1_700_000_000

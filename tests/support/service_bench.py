@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from coordinator.adapters.scorers import RuleScorer, scoring_digest, scoring_document
-from coordinator.core.commitment import canonical_json, metrics_hash, sealed_commitment
-from coordinator.core.manifest import Manifest, TensorSpec
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.screening import UpdateLimits
-from coordinator.core.signing import address_of_key, sign_statement, sign_update
-from coordinator.core.types import (
+from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement, RoundJournal
+from coordinator.protocol.commitments.digests import canonical_json, metrics_hash, sealed_commitment
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
+from coordinator.protocol.round.screening import UpdateLimits
+from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement, sign_update
+from coordinator.protocol.types import (
     Commitment,
     Int32Vector,
     JsonObject,
@@ -20,9 +20,9 @@ from coordinator.core.types import (
     SignedUpdate,
     UpdateMessage,
 )
-from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement, RoundJournal
 from coordinator.service import FederationPlan, RoundService, publish_plan
-from simulations.schema import Experiment
+from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
+from simulations.experiment import Experiment
 
 CONTRIBUTORS = 4
 MANIFEST = Manifest((TensorSpec("w", (3, 4), "float32"), TensorSpec("b", (5,), "float32")))

@@ -23,10 +23,10 @@ from flwr.supercore.primitives.asymmetric import (
     sign_message,
 )
 
-from clients.founding.certificates import make_authority, make_server
-from coordinator.core.wire import FLOWER_ENVIRONMENT
-from coordinator.daemon.control import SuperLinkControl
-from coordinator.daemon.superlink import GuardFile
+from coordinator.flower.superlink import GuardFile
+from coordinator.flower.superlink_control import SuperLinkControl
+from coordinator.founding.certificates import make_authority, make_server
+from coordinator.protocol.wire import FLOWER_ENVIRONMENT
 
 VECTOR_BYTES = 40_000
 SECRET = "between us"
@@ -94,7 +94,7 @@ def superlink_process(folder: Path) -> Iterator[Link]:
     GuardFile(VECTOR_BYTES, SECRET, registered_only=True).write(folder / "guard.json")
     (folder / "executor").write_bytes(b"executor")
     port = free_port()
-    command = [sys.executable, "-m", "coordinator.daemon.superlink", str(folder / "guard.json")]
+    command = [sys.executable, "-m", "coordinator.flower.superlink", str(folder / "guard.json")]
     command += ["--host", "127.0.0.1", "--port", str(port), "--isolation", "process"]
     command += ["--database", str(folder / "flower.db"), "--enable-supernode-auth"]
     command += ["--ssl-certfile", str(folder / "s.crt"), "--ssl-keyfile", str(folder / "s.key")]

@@ -35,7 +35,7 @@ def run_command(request: dict[str, Any], stdio: Sequence[int]) -> int:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
-    for module in ("coordinator.adapters.flower_env", "clients.flower_env"):
+    for module in ("coordinator.flower.environment", "coordinator.flower.environment"):
         importlib.reload(sys.modules[module])  # they put settings into the environment
     command = sys.modules["simulations.__main__"]
     sys.modules["__main__"] = command
@@ -131,9 +131,9 @@ def main() -> None:
     sys.argv = ["fedproof"]
     import simulations.__main__
     import simulations.cli
-    import simulations.engines.preheat
-    import simulations.report
-    import simulations.run  # noqa: F401
+    import simulations.engines.preload
+    import simulations.report.markdown
+    import simulations.run.simulation  # noqa: F401
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     util.spawnv_passfds = spawn

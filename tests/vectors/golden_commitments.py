@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.core.abi import keccak256
-from coordinator.core.commitment import (
+from coordinator.protocol.abi import keccak256
+from coordinator.protocol.commitments.digests import (
     commitment_leaf_hash,
     commitments_tree,
     contributor_leaf_hash,
@@ -21,9 +21,11 @@ from coordinator.core.commitment import (
     sealed_commitment,
     signature_hash,
 )
-from coordinator.core.merkle import inclusion_proof, merkle_root
-from coordinator.core.parameter_tree import ParameterTree, TreeLayout
-from coordinator.core.signing import (
+from coordinator.protocol.commitments.merkle import inclusion_proof, merkle_root
+from coordinator.protocol.commitments.parameter_tree import ParameterTree, TreeLayout
+from coordinator.protocol.commitments.standard_tree import StandardTree
+from coordinator.protocol.numbers.weights import apportion
+from coordinator.protocol.signatures.eip712 import (
     CURVE_ORDER,
     domain_separator,
     sign_statement,
@@ -31,8 +33,7 @@ from coordinator.core.signing import (
     statement_digest,
     update_digest,
 )
-from coordinator.core.standard_tree import StandardTree
-from coordinator.core.types import (
+from coordinator.protocol.types import (
     Address,
     Commitment,
     CommitmentLeaf,
@@ -46,7 +47,6 @@ from coordinator.core.types import (
     UpdateMessage,
     Wei,
 )
-from coordinator.core.weights import apportion
 from tests.vectors.golden_inputs import ACCOUNTS, DOMAIN, KEYS, MANIFEST, Document, pseudo_values
 
 

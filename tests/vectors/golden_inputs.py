@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from coordinator.core.abi import keccak256
-from coordinator.core.manifest import Manifest, TensorSpec
-from coordinator.core.signing import address_of_key, checksum_address
-from coordinator.core.types import SigningDomain, address_bytes
+from coordinator.protocol.abi import keccak256
+from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
+from coordinator.protocol.signatures.eip712 import address_of_key, checksum_address
+from coordinator.protocol.types import SigningDomain, address_bytes
 
 Document = dict[str, Any]
 

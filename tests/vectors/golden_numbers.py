@@ -5,20 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.core.aggregation import (
-    apply_step,
-    median,
-    server_step,
-    trimmed_mean,
-    weighted_mean,
-)
-from coordinator.core.commitment import canonical_json, metrics_hash, rewards_tree
-from coordinator.core.errors import MalformedUpdateError
-from coordinator.core.fixedpoint import dequantise, quantise
-from coordinator.core.incentives import accumulate, slash_amount, split_budget
-from coordinator.core.manifest import Manifest, TensorSpec
-from coordinator.core.types import Address, Wei
-from coordinator.core.weights import apportion
+from coordinator.protocol.commitments.digests import canonical_json, metrics_hash, rewards_tree
+from coordinator.protocol.errors import MalformedUpdateError
+from coordinator.protocol.numbers.fixed_point import dequantise, quantise
+from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
+from coordinator.protocol.numbers.weights import apportion
+from coordinator.protocol.round.incentives import accumulate, slash_amount, split_budget
+from coordinator.protocol.rules import apply_step, median, server_step, trimmed_mean, weighted_mean
+from coordinator.protocol.types import Address, Wei
 from tests.vectors.golden_inputs import ACCOUNTS, MANIFEST, Document, pseudo_values
 
 

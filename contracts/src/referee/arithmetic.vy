@@ -3,7 +3,7 @@
 """
 @title Arithmetic
 @license Apache-2.0
-@notice The announced rules, for one parameter, in the integers of coordinator.core.aggregation.
+@notice The announced rules, for one parameter, in the integers of coordinator.protocol.rules.
 @dev Sums a coordinator claims can be any word. Where they are checked, arithmetic wraps instead of
      reverting: no claim may escape a proof by overflowing. Sums that follow from committed values,
      from zero on, are far from the limits.

@@ -134,7 +134,7 @@ def federation() -> address:
 @pure
 def _is_valid(rule: facts.Rule) -> bool:
     """
-    @dev What coordinator.core.rules lets a coordinator announce.
+    @dev What coordinator.protocol.rules.rule lets a coordinator announce.
     """
     if rule.version != 1 or rule.kind < facts.FEDAVG or rule.kind > facts.TRIMMED_MEAN:
         return False

@@ -18,11 +18,17 @@ from dispute_world import (
     terms,
 )
 
-from contracts import referee_calls
-from contracts.records import RoundStatus
-from contracts.referee import CaseState, published_entry
-from contracts.referee_events import Answered, CaseClosed, CaseOpened, ColumnAnswered, EntryDemanded
-from coordinator.core.disputes import (
+from contracts.binding import referee_calls
+from contracts.binding.records import RoundStatus
+from contracts.binding.referee import CaseState, published_entry
+from contracts.binding.referee_events import (
+    Answered,
+    CaseClosed,
+    CaseOpened,
+    ColumnAnswered,
+    EntryDemanded,
+)
+from coordinator.protocol.disputes import (
     CaseKind,
     Column,
     ColumnAnswer,
@@ -36,10 +42,10 @@ from coordinator.core.disputes import (
     moves_against,
     next_move,
 )
-from coordinator.core.disputes import moves as build
-from coordinator.core.disputes import record_moves as ask
-from coordinator.core.disputes.columns import aggregate_column
-from coordinator.core.types import Rule, Wei
+from coordinator.protocol.disputes import moves as build
+from coordinator.protocol.disputes import record_moves as ask
+from coordinator.protocol.disputes.columns import aggregate_column
+from coordinator.protocol.types import Rule, Wei
 
 KINDS = {
     "fedavg": make_rule(),

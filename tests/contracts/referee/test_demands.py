@@ -14,13 +14,13 @@ from dispute_world import (
     DisputeWorld,
 )
 
-from contracts import referee_calls
-from contracts.calls import Call
-from contracts.padded_tree import padded_tree
-from contracts.records import RoundStatus
-from contracts.referee import CaseState
-from contracts.referee_events import Answered, CaseClosed
-from coordinator.core.disputes import (
+from benchmarks.padded_tree import padded_tree
+from contracts.binding import referee_calls
+from contracts.binding.calls import Call
+from contracts.binding.records import RoundStatus
+from contracts.binding.referee import CaseState
+from contracts.binding.referee_events import Answered, CaseClosed
+from coordinator.protocol.disputes import (
     CaseKind,
     DisputedRound,
     Evidence,
@@ -30,10 +30,10 @@ from coordinator.core.disputes import (
     find_faults,
     moves_against,
 )
-from coordinator.core.disputes import record_moves as ask
-from coordinator.core.disputes.moves import challenge_chunk, rule_words, score_and_proof
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.types import Address, RewardLeaf, Wei
+from coordinator.protocol.disputes import record_moves as ask
+from coordinator.protocol.disputes.moves import challenge_chunk, rule_words, score_and_proof
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.types import Address, RewardLeaf, Wei
 
 DEMANDS: dict[str, Callable[[DisputedRound], Question]] = {
     "rule": lambda r: ask.demand_record(r, CaseKind.RULE),

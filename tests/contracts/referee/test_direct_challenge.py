@@ -17,12 +17,12 @@ from dispute_world import (
     terms,
 )
 
-from contracts import referee_calls
-from contracts.artifacts import load_artifact
-from contracts.calls import Call
-from contracts.padded_tree import padded_tree
-from contracts.records import RoundStatus
-from coordinator.core.disputes import (
+from benchmarks.padded_tree import padded_tree
+from contracts.binding import referee_calls
+from contracts.binding.artifacts import load_artifact
+from contracts.binding.calls import Call
+from contracts.binding.records import RoundStatus
+from coordinator.protocol.disputes import (
     CaseKind,
     DisputedRound,
     Evidence,
@@ -31,9 +31,9 @@ from coordinator.core.disputes import (
     moves,
     moves_against,
 )
-from coordinator.core.disputes.moves import challenge_chunk, challenge_padding, rule_words
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.types import Rule, Wei
+from coordinator.protocol.disputes.moves import challenge_chunk, challenge_padding, rule_words
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.types import Rule, Wei
 
 KINDS = [
     make_rule(),

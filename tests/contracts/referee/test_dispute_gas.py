@@ -2,9 +2,9 @@
 
 import pytest
 
-from contracts import dispute_gas
-from contracts.dispute_gas import BEGIN, DOCUMENT, END, LIMIT_ANY_N, SIZES
-from contracts.referee_calls import ANSWER_GAS, END_GAS, EVIDENCE_GAS, QUESTION_GAS
+from benchmarks import dispute_gas
+from benchmarks.dispute_gas import BEGIN, DOCUMENT, END, LIMIT_ANY_N, SIZES
+from contracts.binding.referee_calls import ANSWER_GAS, END_GAS, EVIDENCE_GAS, QUESTION_GAS
 
 
 def rows() -> dict[tuple[str, str], list[tuple[int, int] | None]]:
@@ -27,7 +27,7 @@ def rows() -> dict[tuple[str, str], list[tuple[int, int] | None]]:
 def test_the_document_is_current() -> None:
     used = dispute_gas.measure(10)
     shown = {name: cells[0] for (_, name), cells in rows().items()}
-    assert shown == used, "run python -m contracts.dispute_gas"
+    assert shown == used, "run python -m benchmarks.dispute_gas"
 
 
 def test_every_transaction_but_the_direct_one_stays_below_a_million_gas() -> None:

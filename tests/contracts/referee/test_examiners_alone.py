@@ -12,9 +12,9 @@ from eth_abi import encode
 from eth_utils import keccak
 from federation_world import STRANGER, World, helper_artifact
 
-from contracts.artifacts import load_artifact
-from contracts.calls import Call
-from coordinator.core.errors import TransactionRevertedError
+from contracts.binding.artifacts import load_artifact
+from contracts.binding.calls import Call
+from coordinator.protocol.errors import TransactionRevertedError
 
 EMPTY = bytes(32)
 RULE = {

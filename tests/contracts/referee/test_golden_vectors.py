@@ -17,12 +17,12 @@ from federation_world import TERMS, helper_artifact
 from pyrevm import AccountInfo
 from revm_chain import RevmNode
 
-from contracts.artifacts import load_artifact
-from contracts.calls import Call
-from contracts.chain.genesis import GenesisConfig
-from coordinator.core.commitment import rule_hash
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.types import Address, Rule, Wei
+from contracts.binding.artifacts import load_artifact
+from contracts.binding.calls import Call
+from contracts.node.genesis import GenesisConfig
+from coordinator.protocol.commitments.digests import rule_hash
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.types import Address, Rule, Wei
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 SENDER = "0x" + "00" * 18 + "1234"

@@ -18,22 +18,22 @@ from dispute_world import (
 from eth_abi import encode
 from eth_account.signers.local import LocalAccount
 
-from contracts import calls
-from contracts.records import RoundStatus
-from coordinator.core.abi import keccak256
-from coordinator.core.commitment import contributor_leaf_hash
-from coordinator.core.disputes import (
+from contracts.binding import calls
+from contracts.binding.records import RoundStatus
+from coordinator.protocol.abi import keccak256
+from coordinator.protocol.commitments.digests import contributor_leaf_hash
+from coordinator.protocol.commitments.standard_tree import hash_pair
+from coordinator.protocol.disputes import (
     DisputedRound,
     Evidence,
     FaultKind,
     find_faults,
     moves_against,
 )
-from coordinator.core.disputes import record_moves as build
-from coordinator.core.signing import CURVE_ORDER
-from coordinator.core.standard_tree import hash_pair
-from coordinator.core.types import Address, ContributorLeaf, Rule, SigningDomain, Wei
-from coordinator.core.weights import apportion
+from coordinator.protocol.disputes import record_moves as build
+from coordinator.protocol.numbers.weights import apportion
+from coordinator.protocol.signatures.eip712 import CURVE_ORDER
+from coordinator.protocol.types import Address, ContributorLeaf, Rule, SigningDomain, Wei
 
 TOTAL = 2**24
 

@@ -12,8 +12,8 @@ from dispute_world import COORDINATOR, DisputeWorld
 from eth_abi import encode
 from eth_abi.grammar import ABIType, TupleType, parse
 
-from contracts.artifacts import CONTRACTS, FunctionAbi, load_artifact
-from contracts.chain.calls import CallRequest
+from contracts.binding.artifacts import CONTRACTS, FunctionAbi, load_artifact
+from contracts.node.calls import CallRequest
 
 WORD = 32
 ONES = b"\xff" * WORD

@@ -13,23 +13,23 @@ from dispute_world import (
 from web3 import Web3
 from web3.providers.base import JSONBaseProvider
 
-from contracts import referee_calls
-from contracts.chain.provider import EmbeddedProvider
-from contracts.chain.rpc import Dispatcher
-from contracts.events import LogPlace
-from contracts.referee import CaseState, Referee, RefereeReader, published_entry
-from contracts.referee_events import (
+from contracts.binding import referee_calls
+from contracts.binding.events import LogPlace
+from contracts.binding.referee import CaseState, Referee, RefereeReader, published_entry
+from contracts.binding.referee_events import (
     REFEREE_EVENT_TYPES,
     Answered,
     CaseOpened,
     Convicted,
     decode_referee_event,
 )
-from contracts.rpc import rpc_of
-from coordinator.core.disputes import CaseKind, ColumnAnswer, Evidence, answer_to, column_of
-from coordinator.core.disputes import moves as build
-from coordinator.core.disputes import record_moves as ask
-from coordinator.core.errors import LedgerError, TransactionRevertedError
+from contracts.binding.rpc import rpc_of
+from contracts.node.provider import EmbeddedProvider
+from contracts.node.rpc import Dispatcher
+from coordinator.protocol.disputes import CaseKind, ColumnAnswer, Evidence, answer_to, column_of
+from coordinator.protocol.disputes import moves as build
+from coordinator.protocol.disputes import record_moves as ask
+from coordinator.protocol.errors import LedgerError, TransactionRevertedError
 
 PLACE = LogPlace(block_number=3, transaction_hash=bytes(32), log_index=5)
 

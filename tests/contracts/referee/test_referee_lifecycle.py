@@ -18,17 +18,17 @@ from dispute_world import (
 )
 from federation_world import helper_artifact
 
-from contracts import calls, referee_calls
-from contracts.calls import Call
-from contracts.federation import Federation
-from contracts.records import RoundStatus
-from contracts.referee import CaseState, Referee
-from contracts.referee_events import CaseClosed, Collected, Convicted
-from coordinator.core.disputes import CaseKind, ColumnAnswer, Evidence
-from coordinator.core.disputes import moves as build
-from coordinator.core.disputes import record_moves as ask
-from coordinator.core.errors import LedgerError, TransactionRevertedError
-from coordinator.core.types import Address, RoundId, Wei
+from contracts.binding import calls, referee_calls
+from contracts.binding.calls import Call
+from contracts.binding.federation import Federation
+from contracts.binding.records import RoundStatus
+from contracts.binding.referee import CaseState, Referee
+from contracts.binding.referee_events import CaseClosed, Collected, Convicted
+from coordinator.protocol.disputes import CaseKind, ColumnAnswer, Evidence
+from coordinator.protocol.disputes import moves as build
+from coordinator.protocol.disputes import record_moves as ask
+from coordinator.protocol.errors import LedgerError, TransactionRevertedError
+from coordinator.protocol.types import Address, RoundId, Wei
 
 
 def wrong(draft: Draft) -> Draft:

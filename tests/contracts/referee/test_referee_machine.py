@@ -43,10 +43,10 @@ from referee_model import (
     RefereeModel,
 )
 
-from contracts import calls, referee_calls
-from contracts.calls import Call
-from contracts.records import RoundStatus
-from coordinator.core.disputes import (
+from contracts.binding import calls, referee_calls
+from contracts.binding.calls import Call
+from contracts.binding.records import RoundStatus
+from coordinator.protocol.disputes import (
     CaseKind,
     Column,
     ColumnAnswer,
@@ -58,10 +58,10 @@ from coordinator.core.disputes import (
     answer_to,
     column_of,
 )
-from coordinator.core.disputes import moves as build
-from coordinator.core.disputes import record_moves as ask
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.types import Address, RoundId, Wei
+from coordinator.protocol.disputes import moves as build
+from coordinator.protocol.disputes import record_moves as ask
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.types import Address, RoundId, Wei
 
 ATTACKER = "the attacker"
 ODD = 8  # every so many steps a rule runs even where it can have no effect

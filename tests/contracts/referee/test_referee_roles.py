@@ -12,13 +12,13 @@ import pytest
 from dispute_world import COORDINATOR, DEPOSIT, MEMBERS, STRANGER, WATCHER, DisputeWorld
 
 from contracts import compile as compiler
-from contracts import referee_calls
-from contracts.artifacts import load_artifact
-from contracts.calls import Call
-from coordinator.core.disputes import CaseKind, DisputedRound, answer_to
-from coordinator.core.disputes import moves as build
-from coordinator.core.disputes import record_moves as ask
-from coordinator.core.types import Wei
+from contracts.binding import referee_calls
+from contracts.binding.artifacts import load_artifact
+from contracts.binding.calls import Call
+from coordinator.protocol.disputes import CaseKind, DisputedRound, answer_to
+from coordinator.protocol.disputes import moves as build
+from coordinator.protocol.disputes import record_moves as ask
+from coordinator.protocol.types import Wei
 
 CALLERS = {
     "coordinator": COORDINATOR,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contracts import compile as compiler
-from contracts.artifacts import load_artifact
+from contracts.binding.artifacts import load_artifact
 
 SOURCES = sorted(compiler.REFEREE_FOLDER.glob("*.vy"))
 NAMES = ("aggregate_examiner", "record_examiner", "referee")

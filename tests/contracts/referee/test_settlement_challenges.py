@@ -16,15 +16,21 @@ from dispute_world import (
     DisputeWorld,
 )
 
-from contracts import calls
-from contracts.records import RoundStatus
-from coordinator.core.abi import address_word, keccak256, uint_word
-from coordinator.core.disputes import DisputedRound, Evidence, FaultKind, find_faults, moves_against
-from coordinator.core.disputes import record_moves as build
-from coordinator.core.disputes.moves import score_and_proof
-from coordinator.core.incentives import split_budget
-from coordinator.core.signing import checksum_address
-from coordinator.core.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei, address_bytes
+from contracts.binding import calls
+from contracts.binding.records import RoundStatus
+from coordinator.protocol.abi import address_word, keccak256, uint_word
+from coordinator.protocol.disputes import (
+    DisputedRound,
+    Evidence,
+    FaultKind,
+    find_faults,
+    moves_against,
+)
+from coordinator.protocol.disputes import record_moves as build
+from coordinator.protocol.disputes.moves import score_and_proof
+from coordinator.protocol.round.incentives import split_budget
+from coordinator.protocol.signatures.eip712 import checksum_address
+from coordinator.protocol.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei, address_bytes
 
 OUTSIDER = Address(COORDINATOR.address)
 IDLE = Address(MEMBERS[4].address)

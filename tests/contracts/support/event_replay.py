@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts import events as ev
-from contracts.records import AccountState, HeadState, RoundState, RoundStatus, Terms
+from contracts.binding import events as ev
+from contracts.binding.records import AccountState, HeadState, RoundState, RoundStatus, Terms
 
 ZERO = "0x" + "00" * 20
 EMPTY = bytes(32)

@@ -7,7 +7,7 @@ string after carrying the call out. Order of checks included: reasons are compar
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from contracts.records import Terms
+from contracts.binding.records import Terms
 
 NONE, OPEN, SEALED, SETTLED, FINAL, VOID = range(6)
 LIMIT = 2**128

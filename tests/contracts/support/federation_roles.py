@@ -14,11 +14,11 @@ from federation_world import (
     settle_call,
 )
 
-from contracts import calls
-from contracts.artifacts import load_artifact
-from contracts.calls import Call
-from coordinator.core.signing import sign_update
-from coordinator.core.types import RoundId, SigningDomain, UpdateMessage
+from contracts.binding import calls
+from contracts.binding.artifacts import load_artifact
+from contracts.binding.calls import Call
+from coordinator.protocol.signatures.eip712 import sign_update
+from coordinator.protocol.types import RoundId, SigningDomain, UpdateMessage
 
 MEMBER = CONTRIBUTORS[0]
 FUNCTIONS = load_artifact("federation").functions

@@ -11,19 +11,19 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
-from contracts import calls
-from contracts.artifacts import Artifact, artifact_from_json
-from contracts.calls import Call
-from contracts.chain.genesis import GenesisConfig
-from contracts.chain.node import EmbeddedNode
+from contracts.binding import calls
+from contracts.binding.artifacts import Artifact, artifact_from_json
+from contracts.binding.calls import Call
+from contracts.binding.events import FederationEvent
+from contracts.binding.federation import Federation
+from contracts.binding.records import Terms
+from contracts.binding.transactions import Receipt
 from contracts.compile import SOURCE_FOLDER, compile_contract
-from contracts.events import FederationEvent
-from contracts.federation import Federation
-from contracts.records import Terms
-from contracts.transactions import Receipt
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.signing import sign_update
-from coordinator.core.types import (
+from contracts.node.genesis import GenesisConfig
+from contracts.node.node import EmbeddedNode
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.signatures.eip712 import sign_update
+from coordinator.protocol.types import (
     RoundId,
     SignedUpdate,
     SigningDomain,
@@ -91,8 +91,8 @@ def helper_artifact(name: str) -> Artifact:
 def rewards_nodes(earned: dict[str, int]) -> tuple[list[bytes], list[str]]:
     """All digests of the tree of cumulative rewards, and the order of its leaves.
 
-    Written here from OpenZeppelin's layout, apart from ``coordinator.core``, to check one against
-    the other.
+    Written here from OpenZeppelin's layout, apart from ``coordinator.protocol``, to check one
+    against the other.
     """
     order = sorted(earned, key=address_bytes)
     nodes = [b""] * (2 * len(order) - 1)

@@ -7,11 +7,11 @@ from eth_account.signers.local import LocalAccount
 from federation_world import COORDINATOR, ETHER, EVERYONE, TERMS, World
 from web3 import Web3
 
-from contracts.calls import Call
-from contracts.federation import Federation
-from contracts.records import Terms
-from contracts.rpc import rpc_of
-from contracts.transactions import Receipt
+from contracts.binding.calls import Call
+from contracts.binding.federation import Federation
+from contracts.binding.records import Terms
+from contracts.binding.rpc import rpc_of
+from contracts.binding.transactions import Receipt
 
 
 @dataclass

@@ -16,7 +16,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 from fedproof_command import fedproof
 
-from simulations.load import shipped_experiments
+from simulations.experiment.load import shipped_experiments
 
 ETHER = 10**18
 

@@ -15,9 +15,9 @@ from live_federation import PATIENCE_S, Federation, live, stopped
 from live_founding import set_lines
 from tcp_proxy import TcpProxy
 
-from contracts.records import RoundState
-from coordinator.core.errors import FedproofError
-from coordinator.core.types import RoundId
+from contracts.binding.records import RoundState
+from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.types import RoundId
 from coordinator.settings.participant import load_participant
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]

@@ -14,9 +14,9 @@ from flower_deployment import free_port
 from live_federation import live
 from web3 import Web3
 
-from contracts.reader import FederationReader
-from contracts.rpc import rpc_of
-from coordinator.core.types import Address, RoundId
+from contracts.binding.reader import FederationReader
+from contracts.binding.rpc import rpc_of
+from coordinator.protocol.types import Address, RoundId
 from coordinator.settings.agreement import read_agreement
 
 ROUNDS = 3

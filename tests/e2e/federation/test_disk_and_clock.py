@@ -18,7 +18,7 @@ from live_federation import FULL, PATIENCE_S, Federation, live
 from participant_bench import Daemon
 from preloading import clock_off, compile_faults, sync_fault
 
-from coordinator.core.types import RoundId
+from coordinator.protocol.types import RoundId
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 SIZE = 96 << 20

@@ -12,9 +12,9 @@ from fedproof_command import fedproof
 from real_data import real_data_if_any
 from web3 import Web3
 
-from contracts.federation import Federation
-from contracts.rpc import rpc_of
-from coordinator.core.types import Address
+from contracts.binding.federation import Federation
+from contracts.binding.rpc import rpc_of
+from coordinator.protocol.types import Address
 from coordinator.settings.agreement import read_agreement
 from coordinator.settings.participant import load_participant
 from simulations.hospitals.daemons import Daemons

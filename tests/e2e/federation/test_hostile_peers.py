@@ -27,9 +27,9 @@ from live_federation import FULL, PATIENCE_S, Federation, live
 from live_founding import set_lines
 from participant_bench import Daemon
 
-from clients.founding.certificates import KeyAndCertificate, make_server
-from coordinator.core.types import RoundId
-from coordinator.daemon.allowance import AT_FIRST, REPEATS
+from coordinator.flower.guard import AT_FIRST, REPEATS
+from coordinator.founding.certificates import KeyAndCertificate, make_server
+from coordinator.protocol.types import RoundId
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 HUGE = 3 << 30

@@ -19,8 +19,8 @@ import pytest
 from live_federation import FULL, PATIENCE_S, Federation, live
 from live_observer import Observer
 
-from contracts.records import RoundStatus
-from coordinator.core.types import RoundId
+from contracts.binding.records import RoundStatus
+from coordinator.protocol.types import RoundId
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7_200 if FULL else 1_800)]
 ROUNDS, KILLS = (30, 20) if FULL else (5, 5)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from live_federation import FULL, PATIENCE_S, Federation, live
 
-from coordinator.core.documents import contributor_entries
-from coordinator.core.types import RoundId
+from coordinator.protocol.commitments.documents import contributor_entries
+from coordinator.protocol.types import RoundId
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 DURATION_S = 300

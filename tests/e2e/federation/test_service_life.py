@@ -11,7 +11,7 @@ from fedproof_command import fedproof
 from flower_deployment import free_port
 from live_federation import FULL
 
-from coordinator.daemon.whereabouts import service_file
+from coordinator.daemon.status import service_file
 
 NAMES = ["oslo", "bergen"]
 STOPS_WITHIN_S = 20.0

@@ -14,7 +14,7 @@ from live_federation import PATIENCE_S, Federation, live
 from network_trace import TRACED, executions, outside, read_traces
 from participant_bench import Daemon
 
-from clients.account import PASSWORD_VARIABLE
+from coordinator.local.keyfile import PASSWORD_VARIABLE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
 NEEDS_STRACE = "FEDPROOF_REQUIRE_STRACE"

@@ -17,9 +17,9 @@ from live_federation import FULL
 from participant_bench import Daemon, found_bench
 from safetensors import safe_open
 
-from clients.founding.certificates import make_authority
-from contracts.federation import Federation
-from contracts.http_provider import web3_at
+from contracts.binding.federation import Federation
+from contracts.binding.http_provider import web3_at
+from coordinator.founding.certificates import make_authority
 from coordinator.settings.agreement import read_agreement
 from coordinator.settings.coordinator import load_coordinator
 

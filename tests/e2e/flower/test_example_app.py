@@ -16,8 +16,8 @@ from digits_federation import (
 from flower_deployment import environment, flwr_run, superlink, supernode
 from flwr.app import Context, RecordDict
 
-from coordinator.core.manifest import Manifest
-from coordinator.core.types import RoundId
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.types import RoundId
 from simulations.engines.process import PoolGrid
 
 RUN_CONFIG = {"num-server-rounds": 2, "fraction-evaluate": 1.0, "local-epochs": 1, "lr": 0.1}

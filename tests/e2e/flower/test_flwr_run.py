@@ -8,12 +8,12 @@ from flower_bench import LocalGrid
 from flower_deployment import environment, flwr_run, superlink
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from simulations.data import load_dataset
 from simulations.engines.process_identity import identify_process
-from simulations.load import load_experiment
-from simulations.plan import agree
-from simulations.run import RunOptions, run_experiment
+from simulations.experiment.load import load_experiment
+from simulations.experiment.plan import agree
+from simulations.run.simulation import RunOptions, run_experiment
 
 APP = """
 [project]

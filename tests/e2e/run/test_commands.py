@@ -11,9 +11,9 @@ import pytest
 from fedproof_command import COMMAND, ROOT, environment, fedproof, start, write_tiny
 from web3 import Web3
 
-from contracts.rpc import rpc_of
-from coordinator.adapters.run_folder import RunFolder
-from simulations.load import shipped_experiments
+from contracts.binding.rpc import rpc_of
+from coordinator.stores.run_folder import RunFolder
+from simulations.experiment.load import shipped_experiments
 
 COMMANDS = [
     ["simulate"],

@@ -13,11 +13,11 @@ import pytest
 from fedproof_command import fedproof, write_tiny
 
 import simulations.cli
-import simulations.report  # noqa: F401  (adds the commands; draws)
-from coordinator import cli
-from coordinator.adapters import checksums
-from coordinator.adapters.small_files import append
-from coordinator.core.errors import StoreError
+import simulations.report.markdown  # noqa: F401  (adds the commands; draws)
+from coordinator.commands import cli
+from coordinator.protocol.errors import StoreError
+from coordinator.stores import checksums
+from coordinator.stores.small_files import append
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from fedproof_command import fedproof, kill_group, start, write_tiny
 from warm_command import WarmProcess
 
-from coordinator.adapters.run_folder import RunFolder
+from coordinator.stores.run_folder import RunFolder
 
 KILLS, PARTS = 20, 5
 """Kills in all, in so many parts: each is a test of its own, so that they run side by side."""

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from fedproof_command import fedproof
 
-from contracts.chain.replica import ReplayResult, replay
-from coordinator.adapters.run_folder import RunFolder
-from coordinator.verify import chain_audit
-from coordinator.verify.findings import Findings
-from coordinator.verify.run_audit import verify_run
+from contracts.node.replica import ReplayResult, replay
+from coordinator.audit.verify import chain_audit
+from coordinator.audit.verify.findings import Findings
+from coordinator.audit.verify.run_audit import verify_run
+from coordinator.stores.run_folder import RunFolder
 
 SEED = 7
 

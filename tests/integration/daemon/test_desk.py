@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from memory_ledger import MemoryJournal, MemoryLedger, MemoryStore
 from service_bench import CONTRIBUTORS, EXPERIMENT, INITIAL, MANIFEST, Bench, rule, vector
 
-from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
-from coordinator.core.errors import ContributorError, PhaseError, StoreError
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Address, Presence, Signed, SigningDomain, Wei
-from coordinator.daemon.desk import Beat, Desk, Lease
-from coordinator.daemon.remote_driver import RemoteDriver
+from coordinator.flower.driver_client import RemoteDriver
+from coordinator.flower.driver_server import Beat, Desk, Lease
 from coordinator.local.channel import ChannelServer
 from coordinator.local.frames import ChannelClosedError
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import ContributorError, PhaseError, StoreError
+from coordinator.protocol.types import Address, Presence, Signed, SigningDomain, Wei
 from coordinator.service import RoundService
-from simulations.identities import identities_of, private_key
+from simulations.run.identities import identities_of, private_key
 
 
 @dataclass

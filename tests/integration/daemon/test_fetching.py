@@ -17,12 +17,12 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 
-from coordinator.adapters.flower_replies import Addressed, check_reply
-from coordinator.core.errors import ContributorError
-from coordinator.daemon import hellos
-from coordinator.daemon.fetching import ObjectwiseReplies
-from coordinator.daemon.hellos import AGAIN_S, PATIENCE_S, Hellos
-from coordinator.daemon.patient_grid import PatientGrid
+from coordinator.flower import presence_queries as hellos
+from coordinator.flower.fetching import ObjectwiseReplies
+from coordinator.flower.presence_queries import AGAIN_S, PATIENCE_S, Hellos
+from coordinator.flower.replies import Addressed, check_reply
+from coordinator.flower.streaming_grid import PatientGrid
+from coordinator.protocol.errors import ContributorError
 from simulations.engines.process_identity import identify_process
 
 

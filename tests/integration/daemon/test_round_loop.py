@@ -13,17 +13,18 @@ from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode
 from mailbox_grid import MailboxGrid
 
-from coordinator.core.errors import StoreError
-from coordinator.core.fixedpoint import quantise
-from coordinator.core.types import Wei
-from coordinator.daemon import patient_grid, round_loop
-from coordinator.daemon.conductor import Pace, RoundConductor
-from coordinator.daemon.desk import Desk
-from coordinator.daemon.remote_driver import RemoteDriver
-from coordinator.daemon.roster import Roster
-from coordinator.daemon.round_loop import LoopSettings, RoundLoop
+from coordinator.flower import round_loop
+from coordinator.flower import streaming_grid as patient_grid
+from coordinator.flower.driver_client import RemoteDriver
+from coordinator.flower.driver_server import Desk
+from coordinator.flower.presence import Roster
+from coordinator.flower.round_loop import LoopSettings, RoundLoop
+from coordinator.flower.scheduler import Pace, RoundConductor
 from coordinator.local.channel import ChannelServer
 from coordinator.local.frames import ChannelClosedError
+from coordinator.protocol.errors import StoreError
+from coordinator.protocol.numbers.fixed_point import quantise
+from coordinator.protocol.types import Wei
 
 SCALE = 1 << 20
 

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 from tls_files import TlsFiles, make_tls
 
-from contracts.chain.serving import ServerHandle
-from coordinator.core.errors import ConfigError
-from coordinator.daemon.superlink import LIMITS, fair_listener, server_of
+from contracts.node.serving import ServerHandle
+from coordinator.flower.superlink import LIMITS, fair_listener, server_of
 from coordinator.http import listener as listener_module
 from coordinator.http.limits import HttpLimits
 from coordinator.http.listener import FairListener, Seldom, room_for
+from coordinator.protocol.errors import ConfigError
 
 SMALL = HttpLimits(connections_per_client=4, connections=10, header_s=1.0, keep_alive_s=120)
 

@@ -24,10 +24,10 @@ from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 from superlink_process import SECRET, VECTOR_BYTES, Link, NodeKey, superlink_process
 
-from clients.founding.certificates import make_authority
-from coordinator.daemon.control import SuperLinkControl, SuperLinkError
-from coordinator.daemon.guard import GuardLimits
-from coordinator.daemon.superlink import CLOCK_TOLERANCE_S
+from coordinator.flower.guard import GuardLimits
+from coordinator.flower.superlink import CLOCK_TOLERANCE_S
+from coordinator.flower.superlink_control import SuperLinkControl, SuperLinkError
+from coordinator.founding.certificates import make_authority
 
 
 @pytest.fixture(scope="module")

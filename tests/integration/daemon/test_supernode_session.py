@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from superlink_process import Link, NodeKey, superlink_process
 
-from clients.daemon.node import NAME, SuperNode, SuperNodeError
+from clients.daemon.supernode import NAME, SuperNode, SuperNodeError
 from coordinator.local.children import Children
 from coordinator.settings.load import validated
 from coordinator.settings.participant import ParticipantSettings

@@ -13,8 +13,8 @@ import pytest
 from flower_bench import CLIENTS, initial_arrays, make_bench
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
-from coordinator.adapters.flower_strategy import FedproofStrategy
-from coordinator.core.errors import ConfigError, PhaseError, StoreError
+from coordinator.flower.strategy import FedproofStrategy
+from coordinator.protocol.errors import ConfigError, PhaseError, StoreError
 from simulations.engines.process import PoolGrid
 from simulations.engines.segments import PREFIX, SegmentFolder, sweep
 

@@ -4,24 +4,24 @@ from pathlib import Path
 
 import pytest
 from flwr.app import ArrayRecord
+from memory_ledger import MemoryJournal, MemoryLedger
 
-from coordinator.adapters.flower_strategy import FedproofStrategy
-from coordinator.adapters.memory import MemoryJournal, MemoryLedger
-from coordinator.adapters.scorers import scorer_from
-from coordinator.adapters.store import DiskStore
-from coordinator.core.errors import ConfigError
-from coordinator.core.types import Address, RoundId, SigningDomain, Wei
+from coordinator.flower.strategy import FedproofStrategy
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.types import Address, RoundId, SigningDomain, Wei
 from coordinator.service import RoundService, publish_plan
-from simulations.client_app import FACTORY
-from simulations.cohort import cohort_sampler, node_configs, public_updates
+from coordinator.service.scorers import scorer_from
+from coordinator.stores.disk import DiskStore
 from simulations.data import load_dataset
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.plain import run_plain
 from simulations.engines.process import PoolGrid
-from simulations.identities import identities_of
-from simulations.plan import agree
-from simulations.schema import Experiment
-from simulations.spec import SimulationSpec
+from simulations.engines.spec import SimulationSpec
+from simulations.experiment import Experiment
+from simulations.experiment.plan import agree
+from simulations.run.client_app import FACTORY
+from simulations.run.cohort import cohort_sampler, node_configs, public_updates
+from simulations.run.identities import identities_of
 
 KINDS = [
     "replay",
@@ -182,7 +182,7 @@ def test_the_plain_engine_trains_the_same_clients(tmp_path):
 def test_a_node_that_says_not_who_it_is_is_refused():
     from flwr.app import Context, RecordDict
 
-    from simulations.cohort import client_of
+    from simulations.run.cohort import client_of
 
     assert client_of(Context(1, 2, {"client": 3}, RecordDict(), {})) == 3
     for config in ({}, {"client": "3"}, {"client": -1}, {"client": True}):

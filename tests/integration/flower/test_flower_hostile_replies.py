@@ -32,11 +32,11 @@ from flwr.app import (
 from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy import FedAvg
 
-from coordinator.adapters.flower_strategy import FedproofStrategy
-from coordinator.core import wire
-from coordinator.core.commitment import metrics_hash
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import RoundId, UpdateMessage
+from coordinator.flower.strategy import FedproofStrategy
+from coordinator.protocol import wire
+from coordinator.protocol.commitments.digests import metrics_hash
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.types import RoundId, UpdateMessage
 
 ATTACKER = 2
 SCALE = 1 << 20

@@ -15,14 +15,14 @@ from flower_bench import (
 )
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from clients.chain_view import RoundFacts, StaticChainView
-from clients.journal import MemoryJournal
-from clients.mods import Participant, VerifiableUpdates
-from coordinator.adapters.flower_strategy import FedproofStrategy, RoundReport
-from coordinator.core.errors import ConfigError
-from coordinator.core.fixedpoint import dequantise, quantise
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import RoundId, SigningDomain
+from clients.mod.chain_view import RoundFacts, StaticChainView
+from clients.mod.journal import MemoryJournal
+from clients.mod.verifiable_updates import Participant, VerifiableUpdates
+from coordinator.flower.strategy import FedproofStrategy, RoundReport
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.numbers.fixed_point import dequantise, quantise
+from coordinator.protocol.types import RoundId, SigningDomain
 
 SCALE = 1 << 20
 

@@ -16,19 +16,23 @@ from flower_bench import (
 )
 from flwr.app import ConfigRecord, Message, RecordDict
 
-from clients.journal import FileJournal, MemoryJournal
-from clients.mods import Participant, VerifiableUpdates
-from clients.pending import FilePending
-from clients.sealing import commitment_reply, salt_of
-from coordinator.adapters.flower_sealed import reveal_queries
-from coordinator.adapters.flower_statements import read_statement
-from coordinator.adapters.flower_strategy import FedproofStrategy
-from coordinator.core import wire
-from coordinator.core.canonical import canonical_json, parse_json
-from coordinator.core.commitment import sealed_commitment
-from coordinator.core.documents import commitments_document, contributor_entries, name_of
-from coordinator.core.fixedpoint import quantise
-from coordinator.core.types import Commitment, RoundId
+from clients.mod.journal import FileJournal, MemoryJournal
+from clients.mod.pending import FilePending
+from clients.mod.sealing import commitment_reply, salt_of
+from clients.mod.verifiable_updates import Participant, VerifiableUpdates
+from coordinator.flower.records import read_statement
+from coordinator.flower.sealed import reveal_queries
+from coordinator.flower.strategy import FedproofStrategy
+from coordinator.protocol import wire
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.commitments.digests import sealed_commitment
+from coordinator.protocol.commitments.documents import (
+    commitments_document,
+    contributor_entries,
+    name_of,
+)
+from coordinator.protocol.numbers.fixed_point import quantise
+from coordinator.protocol.types import Commitment, RoundId
 
 SCALE = 1 << 20
 COPIER, VICTIM = 2, 4  # nodes; contributors 0 and 2

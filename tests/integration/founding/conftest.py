@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.founding.found import Founded, found
+from clients.data.load import load_data
+from coordinator.founding.create import Founded, create_federation
 
 HEART = """
 name = "heart"
@@ -57,7 +58,7 @@ def write_config(folder: Path, text: str = HEART + PEOPLE) -> Path:
 @pytest.fixture(scope="session")
 def _heart(tmp_path_factory: pytest.TempPathFactory) -> Founded:
     folder = tmp_path_factory.mktemp("founding")
-    return found(write_config(folder), folder / "heart")
+    return create_federation(write_config(folder), folder / "heart", load_examples=load_data)
 
 
 @pytest.fixture

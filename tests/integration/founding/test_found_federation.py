@@ -10,25 +10,26 @@ import pytest
 from eth_account import Account
 from web3 import Web3
 
-import clients.founding.found
-from clients.founding.agreement import agree
-from clients.founding.certificates import make_node_key, names_of
-from clients.founding.chain import in_process
-from clients.founding.found import Founded, found
-from contracts.chain.node import EmbeddedNode
-from contracts.federation import Federation
-from contracts.rpc import rpc_of
-from coordinator.adapters.deployment import deployed_at, read_deployment
-from coordinator.adapters.scorers import scorer_from
-from coordinator.adapters.store import DiskStore
-from coordinator.core.errors import ConfigError, KeyFileError, LedgerError
-from coordinator.core.types import Address
+from clients.data.load import load_data
+from contracts.binding.federation import Federation
+from contracts.binding.rpc import rpc_of
+from contracts.node.node import EmbeddedNode
+from coordinator.founding import create
+from coordinator.founding.agreement import agree
+from coordinator.founding.certificates import make_node_key, names_of
+from coordinator.founding.chain import in_process
+from coordinator.founding.create import Founded, create_federation
+from coordinator.ledger.deployment import deployed_at, read_deployment
 from coordinator.local import keyfile
+from coordinator.protocol.errors import ConfigError, KeyFileError, LedgerError
+from coordinator.protocol.types import Address
+from coordinator.service.scorers import scorer_from
 from coordinator.settings.agreement import read_agreement
 from coordinator.settings.coordinator import load_coordinator
 from coordinator.settings.founding import load_founding
 from coordinator.settings.participant import load_participant
 from coordinator.settings.registry import read_registry
+from coordinator.stores.disk import DiskStore
 
 ETHER = 10**18
 HOSPITAL = Account.from_key((7).to_bytes(32, "big"))
@@ -155,10 +156,10 @@ def test_the_same_file_and_account_give_the_same_agreement(config: Config) -> No
     path = config()
     founding = load_founding(path)
     coordinator = Address(HOSPITAL.address)
-    one, two = (agree(founding, coordinator, path.parent) for _ in range(2))
+    one, two = (agree(founding, coordinator, path.parent, load_data) for _ in range(2))
     assert one.agreement.canonical_json() == two.agreement.canonical_json()
     assert one.agreement.digest == two.agreement.digest
-    reseeded = agree(founding.model_copy(update={"seed": 4}), coordinator, path.parent)
+    reseeded = agree(founding.model_copy(update={"seed": 4}), coordinator, path.parent, load_data)
     assert reseeded.agreement.initial_model_root != one.agreement.initial_model_root
     assert reseeded.agreement.digest != one.agreement.digest
 
@@ -171,12 +172,12 @@ def test_leave_one_out_publishes_its_evaluation_set_scaled_as_agreed(
     founding = load_founding(config(text))
     x = np.array([[65.0, 270.0, 115.0], [55.0, 220.0, 140.0], [0.0, 0.0, 0.0]])
     np.savez(tmp_path / "public.npz", x=x, y=np.array([1, 0, 1]))
-    agreed = agree(founding, Address(HOSPITAL.address), tmp_path)
+    agreed = agree(founding, Address(HOSPITAL.address), tmp_path, load_data)
     store = DiskStore(tmp_path / "blobs")
     agreed.publish(store)
     document = agreed.agreement.scoring
     assert scorer_from(document, store).needs_previous_round
-    from coordinator.adapters.scorers import decode_evaluation_set
+    from coordinator.service.scorers import decode_evaluation_set
 
     blob = store.get_bytes(bytes.fromhex(str(document["evaluation"])))
     inputs, labels = decode_evaluation_set(blob)
@@ -188,7 +189,7 @@ def test_leave_one_out_publishes_its_evaluation_set_scaled_as_agreed(
         update={"scoring": founding.scoring.model_copy(update={"evaluation_examples": 4})}
     )
     with pytest.raises(ConfigError, match=r"public\.npz: 3 examples, .* asks for 4"):
-        agree(many, Address(HOSPITAL.address), tmp_path)
+        agree(many, Address(HOSPITAL.address), tmp_path, load_data)
 
 
 # --- participants with keys of their own ---------------------------------------------------------
@@ -199,7 +200,7 @@ def test_who_brings_keys_is_sent_no_secret(config: Config, tmp_path: Path) -> No
     (tmp_path / "ours.pub").write_text(line)
     own = f'[[participants]]\nname = "own"\naddress = "{HOSPITAL.address.lower()}"\n'
     text = config().read_text() + own + 'node_key = "ours.pub"\n'
-    founded = found(config(text), tmp_path / "out")
+    founded = create_federation(config(text), tmp_path / "out", load_examples=load_data)
     place = founded.folder.participant("own")
     assert {path.name for path in place.iterdir()} == {
         "participant.toml",
@@ -241,20 +242,20 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 ) -> None:
     path = config(config().read_text() + "\n" + change)
     with pytest.raises(ConfigError, match=message):
-        found(path, tmp_path / "out")
+        create_federation(path, tmp_path / "out", load_examples=load_data)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["federation.toml"]
 
 
 def test_features_must_be_as_many_as_the_input(config: Config, tmp_path: Path) -> None:
     path = config(config().read_text().replace("shape = [3]", "shape = [4]"))
     with pytest.raises(ConfigError, match=r"3 columns, but input\.shape is \[4\]; expected \[3\]"):
-        found(path, tmp_path / "out")
+        create_federation(path, tmp_path / "out", load_examples=load_data)
 
 
 def test_nothing_is_ever_overwritten(heart: Path, config: Config) -> None:
     before = {p: p.read_bytes() for p in heart.rglob("*") if p.is_file()}
     with pytest.raises(ConfigError, match="exists already; nothing is ever overwritten"):
-        found(config(), heart)
+        create_federation(config(), heart, load_examples=load_data)
     assert {p: p.read_bytes() for p in heart.rglob("*") if p.is_file()} == before
 
 
@@ -264,11 +265,11 @@ def test_a_failure_at_the_last_step_leaves_nothing(
     def fail(*_: object) -> None:
         raise LedgerError("no chain today")
 
-    monkeypatch.setattr(clients.founding.found, "deploy_embedded", fail)
+    monkeypatch.setattr(create, "deploy_embedded", fail)
     (tmp_path / ".out.unfinished").mkdir()  # as a killed attempt leaves it
     (tmp_path / ".out.unfinished" / "key").write_text("old")
     with pytest.raises(LedgerError, match="no chain today"):
-        found(config(), tmp_path / "out")
+        create_federation(config(), tmp_path / "out", load_examples=load_data)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["federation.toml"]
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from fedproof_command import fedproof, kill_group, start
 
-from clients.founding.folder import FederationFolder
-from clients.founding.members import FederationMembers
-from coordinator.adapters.deployment import read_deployment
+from coordinator.founding.folder import FederationFolder
+from coordinator.founding.members import FederationMembers
+from coordinator.ledger.deployment import read_deployment
 from coordinator.settings.agreement import read_agreement
 
 CONFIG = """

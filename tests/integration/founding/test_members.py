@@ -13,30 +13,31 @@ from eth_account import Account
 from fedproof_command import fedproof
 from web3 import Web3
 
-from clients.founding.certificates import end_of, make_node_key, names_of
-from clients.founding.chain import in_process
-from clients.founding.folder import FederationFolder
-from clients.founding.found import OwnKey, found
-from clients.founding.invitation import Invited
-from clients.founding.members import FederationMembers, checked_name, parse_balance
-from clients.founding.renewal import renew, renew_authority
-from contracts import calls
-from contracts.chain.node import EmbeddedNode
-from contracts.chain.operate import wall_clock
-from contracts.chain.rpc import Dispatcher
-from contracts.federation import Federation
-from contracts.rpc import rpc_of
-from coordinator.adapters.deployment import deploy_federation, read_deployment
-from coordinator.adapters.store import DiskStore
-from coordinator.core.errors import ConfigError, KeyFileError
-from coordinator.core.types import Address, Wei
-from coordinator.http.face import HttpFace
+from clients.data.load import load_data
+from contracts.binding import calls
+from contracts.binding.federation import Federation
+from contracts.binding.rpc import rpc_of
+from contracts.node.node import EmbeddedNode
+from contracts.node.operate import wall_clock
+from contracts.node.rpc import Dispatcher
+from coordinator.founding.certificates import end_of, make_node_key, names_of
+from coordinator.founding.chain import in_process
+from coordinator.founding.create import OwnKey, create_federation
+from coordinator.founding.folder import FederationFolder
+from coordinator.founding.invitation import Invited
+from coordinator.founding.members import FederationMembers, checked_name, parse_balance
+from coordinator.founding.renewal import renew, renew_authority
+from coordinator.http.http_context import HttpFace
 from coordinator.http.server import serve_http
 from coordinator.http.snapshot import ServiceSnapshot
+from coordinator.ledger.deployment import deploy_federation, read_deployment
 from coordinator.local import keyfile
+from coordinator.protocol.errors import ConfigError, KeyFileError
+from coordinator.protocol.types import Address, Wei
 from coordinator.settings.agreement import read_agreement
 from coordinator.settings.participant import load_participant
 from coordinator.settings.registry import read_registry
+from coordinator.stores.disk import DiskStore
 
 ETHER = 10**18
 OWN = Account.from_key((7).to_bytes(32, "big"))
@@ -293,7 +294,7 @@ def test_on_another_chain_init_says_who_needs_how_much(tmp_path: Path) -> None:
         config.write_text(
             f'name = "out"\n[input]\nshape = [3]\nclasses = 2\n[chain]\nrpc = "{url}"\n'
         )
-        founded = found(config, tmp_path / "out")
+        founded = create_federation(config, tmp_path / "out", load_examples=load_data)
         coordinator = founded.agreed.deployment.terms.coordinator
         assert f"{coordinator} needs" in founded.waiting_for
         assert "found 0 wei" in founded.waiting_for
@@ -315,9 +316,14 @@ def test_on_another_chain_init_says_who_needs_how_much(tmp_path: Path) -> None:
         # an account that has the money deploys at once
         rich = keyfile.create(tmp_path / "rich.json", "pw")
         rpc_of(w3).request("anvil_setBalance", rich.address, hex(1_000 * ETHER))
-        second = found(config, tmp_path / "second", OwnKey(tmp_path / "rich.json", "pw"))
+        second = create_federation(
+            config,
+            tmp_path / "second",
+            OwnKey(tmp_path / "rich.json", "pw"),
+            load_examples=load_data,
+        )
         assert second.waiting_for == ""
         assert second.agreed.deployment.terms.coordinator == rich.address
         assert Federation(w3, Address(second.agreed.agreement.contract)).head().pool_wei > 0
-    elsewhere = found(config, tmp_path / "third")
+    elsewhere = create_federation(config, tmp_path / "third", load_examples=load_data)
     assert "connection refused" in elsewhere.waiting_for

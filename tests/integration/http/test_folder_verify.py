@@ -11,7 +11,7 @@ import pytest
 from http_bench import HttpBench, embedded_bench
 from typer.testing import CliRunner
 
-from coordinator.core.errors import ChainUnavailableError, ConfigError
+from coordinator.protocol.errors import ChainUnavailableError, ConfigError
 from simulations.cli import app
 
 SETTINGS = 'format = "fedproof-coordinator-1"\n[account]\nkey = "key.json"\n'

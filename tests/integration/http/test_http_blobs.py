@@ -10,12 +10,12 @@ from http_bench import CONTRIBUTORS, NEWCOMER, HttpBench, embedded_bench
 from service_bench import INITIAL, MANIFEST, vector
 from tls_files import TlsFiles
 
-from coordinator.adapters import vector_file
-from coordinator.core.authorization import sign_read
-from coordinator.core.errors import ContributorError
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import RoundId
 from coordinator.http.server import serve_http
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import ContributorError
+from coordinator.protocol.signatures.authorization import sign_read
+from coordinator.protocol.types import RoundId
+from coordinator.stores import vector_file
 
 
 def file_of(values: np.ndarray) -> bytes:

@@ -14,12 +14,12 @@ from http_asking import Asker
 from http_bench import HttpBench
 from tls_files import TlsFiles, make_tls
 
-from coordinator.adapters.http_store import HttpStore
-from coordinator.core.errors import ConfigError, StoreError
-from coordinator.http import tls as tls_module
+from coordinator.http import server as tls_module
 from coordinator.http.limits import HttpLimits
 from coordinator.http.server import HttpHandle, serve_http
 from coordinator.http.snapshot import ServiceSnapshot
+from coordinator.protocol.errors import ConfigError, StoreError
+from coordinator.stores.http import HttpStore
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -63,7 +63,7 @@ class TestTls:
         self, quiet: Asker, caplog: pytest.LogCaptureFixture
     ) -> None:
         plain = f"http://127.0.0.1:{quiet.port}"
-        with caplog.at_level(logging.WARNING, "coordinator.http.tls"):
+        with caplog.at_level(logging.WARNING, "coordinator.http.server"):
             with pytest.raises(StoreError, match="closed the connection without an answer"):
                 HttpStore(plain).get_bytes(bytes(32))
             until(lambda: bool(caplog.records))
@@ -73,7 +73,7 @@ class TestTls:
 
     def test_garbage_is_refused(self, quiet: Asker, caplog: pytest.LogCaptureFixture) -> None:
         with (
-            caplog.at_level(logging.WARNING, "coordinator.http.tls"),
+            caplog.at_level(logging.WARNING, "coordinator.http.server"),
             socket.create_connection(("127.0.0.1", quiet.port), timeout=20) as raw,
         ):
             raw.sendall(b"\x00" * 64)
@@ -86,7 +86,7 @@ class TestTls:
     ) -> None:
         other = make_tls(tmp_path / "other", authority=name)
         with (
-            caplog.at_level(logging.WARNING, "coordinator.http.tls"),
+            caplog.at_level(logging.WARNING, "coordinator.http.server"),
             pytest.raises(StoreError, match="certificate is not to be trusted"),
         ):
             HttpStore(quiet.url, ca_file=other.ca).get_bytes(bytes(32))

@@ -8,11 +8,11 @@ from http_asking import Asker, samples
 from http_bench import ETHER, HttpBench, embedded_bench
 from tls_files import TlsFiles
 
-from contracts.chain.rpc import Dispatcher
-from contracts.reader import FederationReader
-from coordinator.core.errors import ChainUnavailableError, ConfigError
+from contracts.binding.reader import FederationReader
+from contracts.node.rpc import Dispatcher
 from coordinator.http.server import serve_http
 from coordinator.http.snapshot import ServiceSnapshot
+from coordinator.protocol.errors import ChainUnavailableError, ConfigError
 from coordinator.settings.agreement import agreement_from
 
 

@@ -7,11 +7,11 @@ import pytest
 from http_asking import Asker
 from misbehaving_server import answer, misbehaving
 
-from contracts.http_provider import HttpProvider, web3_at
-from contracts.reader import FederationReader
-from contracts.rpc import Rpc
-from coordinator.core.errors import ChainUnavailableError, ConfigError, LedgerError
-from coordinator.core.types import Address
+from contracts.binding.http_provider import HttpProvider, web3_at
+from contracts.binding.reader import FederationReader
+from contracts.binding.rpc import Rpc
+from coordinator.protocol.errors import ChainUnavailableError, ConfigError, LedgerError
+from coordinator.protocol.types import Address
 
 
 def rpc(url: str) -> Rpc:

@@ -7,7 +7,7 @@ from http_asking import ADMINISTRATIVE, Asker
 from http_bench import NEWCOMER, HttpBench
 from tls_files import TlsFiles
 
-from contracts.http_provider import web3_at
+from contracts.binding.http_provider import web3_at
 from coordinator.http.limits import HttpLimits
 from coordinator.http.server import serve_http
 
@@ -85,7 +85,7 @@ def test_nested_json_is_refused_before_it_is_parsed(quiet: Asker) -> None:
 def test_whoever_uses_up_the_processor_waits(
     bench: HttpBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from coordinator.http import budget
+    from coordinator.http import limits as budget
 
     monkeypatch.setattr(budget, "is_loopback", lambda _: False)
     endless = {"data": "0x5b600056", "gas": hex(2_000_000)}  # a jump to itself, without end
@@ -102,7 +102,7 @@ def test_whoever_uses_up_the_processor_waits(
 def test_a_batch_ends_when_it_has_used_its_time(
     asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from contracts.chain import rpc as module
+    from contracts.node import rpc as module
 
     monkeypatch.setattr(module, "MAX_BATCH_CPU_S", 0.05)
     call = {"data": "0x5b600056", "gas": hex(1_000_000)}

@@ -14,13 +14,13 @@ from misbehaving_server import answer, misbehaving
 from service_bench import INITIAL, MANIFEST, vector
 from tls_files import TlsFiles
 
-from coordinator.adapters import vector_file
-from coordinator.adapters.http_store import HttpStore, Reader, open_store
-from coordinator.adapters.store import DiskStore
-from coordinator.core.canonical import canonical_json
-from coordinator.core.errors import BlobCorruptError, BlobMissingError, ConfigError, StoreError
-from coordinator.core.parameter_tree import parameter_root
 from coordinator.http.server import serve_http
+from coordinator.protocol.canonical import canonical_json
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import BlobCorruptError, BlobMissingError, ConfigError, StoreError
+from coordinator.stores import vector_file
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.http import HttpStore, Reader, open_store
 
 ROOT = parameter_root(INITIAL, MANIFEST)
 FILE = b"".join(bytes(part) for part in vector_file.encode(INITIAL, MANIFEST.digest()))

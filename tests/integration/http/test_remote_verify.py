@@ -13,9 +13,13 @@ from misbehaving_server import answer, misbehaving
 from tls_files import TlsFiles
 from typer.testing import CliRunner
 
-from coordinator.core.documents import contributor_entries, contributors_document, encode
-from coordinator.core.errors import ConfigError, LedgerError, StoreError
 from coordinator.http.server import serve_http
+from coordinator.protocol.commitments.documents import (
+    contributor_entries,
+    contributors_document,
+    encode,
+)
+from coordinator.protocol.errors import ConfigError, LedgerError, StoreError
 from simulations.cli import app
 
 

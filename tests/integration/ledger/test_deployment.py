@@ -9,27 +9,27 @@ from anvil import running_anvil
 from eth_account import Account
 from web3 import Web3
 
-from contracts.artifacts import load_artifact
-from contracts.calls import Call
-from contracts.chain.genesis import GenesisConfig
-from contracts.chain.node import EmbeddedNode
-from contracts.chain.provider import EmbeddedProvider
-from contracts.chain.rpc import Dispatcher
-from contracts.records import Terms
-from contracts.referee import Referee
-from contracts.rpc import rpc_of
-from contracts.transactions import Transactor
-from coordinator.adapters.deployment import (
+from contracts.binding.artifacts import load_artifact
+from contracts.binding.calls import Call
+from contracts.binding.records import Terms
+from contracts.binding.referee import Referee
+from contracts.binding.rpc import rpc_of
+from contracts.binding.transactions import Transactor
+from contracts.node.genesis import GenesisConfig
+from contracts.node.node import EmbeddedNode
+from contracts.node.provider import EmbeddedProvider
+from contracts.node.rpc import Dispatcher
+from coordinator.ledger.deployment import (
     Deployment,
     contract_address,
     deploy_federation,
     deployed_at,
 )
-from coordinator.core.errors import ConfigError, LedgerError
-from coordinator.core.types import Address, Wei
-from simulations.chain_setup import deployment_of, open_chain
-from simulations.identities import identities_of
-from simulations.load import load_experiment
+from coordinator.protocol.errors import ConfigError, LedgerError
+from coordinator.protocol.types import Address, Wei
+from simulations.experiment.load import load_experiment
+from simulations.run.chain import deployment_of, open_chain
+from simulations.run.identities import identities_of
 
 ETHER = 10**18
 BOSS = Account.from_key((1).to_bytes(32, "big"))

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 import pytest
+from memory_ledger import MemoryLedger
 from service_bench import EXPERIMENT, INITIAL, MANIFEST
 
-from coordinator.adapters.memory import MemoryLedger
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Address, RoundId, SigningDomain, Wei
 from coordinator.ports import Ledger
-from simulations.chain_setup import open_chain
-from simulations.identities import identities_of
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.types import Address, RoundId, SigningDomain, Wei
+from simulations.run.chain import open_chain
+from simulations.run.identities import identities_of
 
 FIRST = RoundId(1)
 ROOT = parameter_root(INITIAL, MANIFEST)

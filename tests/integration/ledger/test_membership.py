@@ -2,13 +2,13 @@
 
 from service_bench import EXPERIMENT, INITIAL, MANIFEST
 
-from contracts import calls
-from coordinator.adapters.ledger import ChainLedger
-from coordinator.adapters.membership import Membership
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import RoundId, Wei
-from simulations.chain_setup import SimulatedChain, open_chain
-from simulations.identities import identities_of
+from contracts.binding import calls
+from coordinator.ledger.contract_ledger import ChainLedger
+from coordinator.ledger.membership import Membership
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.types import RoundId, Wei
+from simulations.run.chain import SimulatedChain, open_chain
+from simulations.run.identities import identities_of
 
 ETHER = 10**18
 

@@ -25,8 +25,10 @@ from misbehaving_server import answer, misbehaving
 from tls_files import TlsFiles, make_tls
 from typer.testing import CliRunner
 
-from clients.commands.desk import Desk
-from coordinator.core.errors import (
+from clients.commands.session import Desk
+from coordinator.http.server import serve_http
+from coordinator.http.snapshot import ServiceSnapshot
+from coordinator.protocol.errors import (
     BlobCorruptError,
     ChainUnavailableError,
     ConfigError,
@@ -35,8 +37,6 @@ from coordinator.core.errors import (
     LedgerError,
     StoreError,
 )
-from coordinator.http.server import serve_http
-from coordinator.http.snapshot import ServiceSnapshot
 from simulations.cli import app
 
 PASSWORD = "correct horse"
@@ -311,7 +311,7 @@ def test_bounties_are_taken_out_too(office: Office) -> None:
 def test_a_round_becomes_final_between_proof_and_claim(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import clients.commands.operate as operate
+    import clients.commands.money as operate
 
     office.bench.play()
     looked = []

@@ -12,29 +12,29 @@ from safetensors import safe_open
 from web3.providers import BaseProvider
 
 from clients.daemon import chain
-from clients.daemon.answering import Answering
+from clients.daemon.account_manager import BondMissingError, Purse
 from clients.daemon.chain import HistoryGuard, NotDeployedError, WrongFederationError
 from clients.daemon.contexts import Contexts
 from clients.daemon.history import BlockHistory, HistoryLostError
-from clients.daemon.models import ModelCopies
-from clients.daemon.money import BondMissingError, Purse
+from clients.daemon.message_handler import Answering
+from clients.daemon.model_copies import ModelCopies
+from clients.daemon.periodic_tasks import Faults, Upkeep, took_part
 from clients.daemon.received import ReceivedModels
+from clients.daemon.relay import unpack_reply
 from clients.daemon.replies import ReplyStore
 from clients.daemon.setup import build_app, open_account, read_setup
-from clients.daemon.upkeep import Faults, Upkeep, took_part
-from clients.journal import FileJournal
-from clients.mods import Participant
-from clients.relay import unpack_reply
-from clients.signer import KeySigner
-from contracts.rpc import Rpc
-from coordinator.adapters.http_store import HttpStore
-from coordinator.core import wire
-from coordinator.core.errors import ChainUnavailableError, ConfigError, LedgerError, StoreError
-from coordinator.core.fixedpoint import dequantise
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.statements import check_presence
-from coordinator.core.types import Address, Presence, RoundId, Signed, Wei
+from clients.mod.journal import FileJournal
+from clients.mod.signer import KeySigner
+from clients.mod.verifiable_updates import Participant
+from contracts.binding.rpc import Rpc
+from coordinator.protocol import wire
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import ChainUnavailableError, ConfigError, LedgerError, StoreError
+from coordinator.protocol.numbers.fixed_point import dequantise
+from coordinator.protocol.signatures.statements import check_presence
+from coordinator.protocol.types import Address, Presence, RoundId, Signed, Wei
 from coordinator.settings.participant import DataUse, ParticipantRewards, ParticipantStake
+from coordinator.stores.http import HttpStore
 
 ETHER = 10**18
 

@@ -17,7 +17,7 @@ from participant_bench import (
     train_message,
 )
 
-from coordinator.adapters.flower_records import read_submission
+from coordinator.flower.records import read_submission
 from coordinator.local.leftovers import mark_of, marked
 
 pytestmark = pytest.mark.slow

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 from gavel_bench import DisputedBench, chain_bench, memory_bench
+from memory_ledger import MemoryJournal, MemoryLedger, MemoryStore
 from service_bench import CONTRIBUTORS, EXPERIMENT, INITIAL, MANIFEST, Bench
 
-from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
-from coordinator.adapters.run_folder import FileJournal
-from coordinator.adapters.store import DiskStore
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import Address, SigningDomain, Wei
-from simulations.chain_setup import open_chain
-from simulations.identities import identities_of, private_key
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.types import Address, SigningDomain, Wei
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.run_folder import FileJournal
+from simulations.run.chain import open_chain
+from simulations.run.identities import identities_of, private_key
 
 
 @pytest.fixture(params=["memory", "real"])

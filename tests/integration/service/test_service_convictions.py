@@ -5,9 +5,9 @@ import pytest
 from gavel_bench import DisputedBench
 from service_bench import INITIAL, round_status, rule, vector
 
-from coordinator.core.errors import TransactionRevertedError
-from coordinator.core.types import RoundId
 from coordinator.ports import RoundAnnouncement, RoundOutcome
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.types import RoundId
 from coordinator.service import RoundService
 
 

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from memory_ledger import MemoryJournal, MemoryLedger, MemoryStore
 from service_bench import INITIAL, MANIFEST, Bench, round_status, rule, vector
 
-from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
-from coordinator.core.errors import ContributorError, EquivocationError, MalformedUpdateError
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.signing import address_of_key
-from coordinator.core.types import RoundId, SigningDomain, Wei
-from simulations.identities import private_key
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import ContributorError, EquivocationError, MalformedUpdateError
+from coordinator.protocol.signatures.eip712 import address_of_key
+from coordinator.protocol.types import RoundId, SigningDomain, Wei
+from simulations.run.identities import private_key
 
 
 def test_a_round_is_aggregated_committed_and_paid(bench: Bench) -> None:

@@ -6,22 +6,26 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from memory_ledger import MemoryJournal, MemoryLedger, MemoryStore
 from service_bench import INITIAL, MANIFEST, Bench, round_status, rule, salt, vector
 
-from coordinator.adapters.memory import MemoryJournal, MemoryLedger, MemoryStore
-from coordinator.core.commitment import commitment_leaf_hash
-from coordinator.core.documents import (
+from coordinator.audit.verify.findings import Findings
+from coordinator.audit.verify.round_audit import RoundAuditor
+from coordinator.audit.verify.scoring import scorer_of
+from coordinator.ports import RoundAnnouncement
+from coordinator.protocol.commitments.digests import commitment_leaf_hash
+from coordinator.protocol.commitments.documents import (
     commitments_document,
     contributor_entries,
     contributors_document,
     name_of,
 )
-from coordinator.core.errors import ContributorError, EquivocationError, PhaseError
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.rounds import Phase
-from coordinator.core.signing import address_of_key
-from coordinator.core.standard_tree import hash_pair
-from coordinator.core.types import (
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.commitments.standard_tree import hash_pair
+from coordinator.protocol.errors import ContributorError, EquivocationError, PhaseError
+from coordinator.protocol.round.machine import Phase
+from coordinator.protocol.signatures.eip712 import address_of_key
+from coordinator.protocol.types import (
     Address,
     CommitmentLeaf,
     RoundId,
@@ -29,12 +33,8 @@ from coordinator.core.types import (
     Wei,
     address_bytes,
 )
-from coordinator.ports import RoundAnnouncement
 from coordinator.service import RoundService
-from coordinator.verify.findings import Findings
-from coordinator.verify.round_audit import RoundAuditor
-from coordinator.verify.scoring import scorer_of
-from simulations.identities import private_key
+from simulations.run.identities import private_key
 
 FIRST = RoundId(1)
 

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 from gavel_bench import DisputedBench, GavelBench
+from memory_ledger import MemoryLedger
 from service_bench import Bench, round_status, rule, vector
 
-from coordinator.adapters.memory import MemoryLedger
-from coordinator.adapters.run_folder import FileJournal
-from coordinator.core.errors import BlobCorruptError, BlobMissingError, ContributorError
-from coordinator.core.types import RoundId
-from simulations.bookkeeping import Bookkeeper
-from simulations.records import RoundRecord
+from coordinator.protocol.errors import BlobCorruptError, BlobMissingError, ContributorError
+from coordinator.protocol.types import RoundId
+from coordinator.stores.run_folder import FileJournal
+from simulations.report.records import RoundRecord
+from simulations.run.round_records import Bookkeeper
 
 LATE = "deadline passed"
 

@@ -5,23 +5,17 @@ from collections.abc import Callable
 import pytest
 from fraud_bench import ETHER, FraudBench
 
-from contracts import referee_calls
-from contracts.chain.provider import EmbeddedProvider
-from contracts.referee import CaseRecord
-from contracts.rpc import Rpc
-from contracts.transactions import Receipt
-from coordinator.answer import responder as responding
-from coordinator.answer.responder import BATCH, Responder, honest_reply
-from coordinator.core.disputes import (
-    CaseKind,
-    DisputedRound,
-    Question,
-    answer_to,
-    record_moves,
-)
-from coordinator.core.errors import LedgerError, TransactionRevertedError
-from coordinator.core.types import RoundId
-from coordinator.watch.rounds import RoundReader
+from contracts.binding import referee_calls
+from contracts.binding.referee import CaseRecord
+from contracts.binding.rpc import Rpc
+from contracts.binding.transactions import Receipt
+from contracts.node.provider import EmbeddedProvider
+from coordinator.audit import responder as responding
+from coordinator.audit.responder import BATCH, Responder, honest_reply
+from coordinator.audit.watch.rounds import RoundReader
+from coordinator.protocol.disputes import CaseKind, DisputedRound, Question, answer_to, record_moves
+from coordinator.protocol.errors import LedgerError, TransactionRevertedError
+from coordinator.protocol.types import RoundId
 
 Make = Callable[..., FraudBench]
 

@@ -9,15 +9,15 @@ from fraud_bench import ETHER, FraudBench
 from typer.testing import CliRunner
 
 from clients.commands.watch import _follow
-from contracts.chain.rpc import Dispatcher
-from contracts.chain.server import serve_in_thread
-from coordinator.answer.responder import Responder
-from coordinator.core.disputes import CaseKind, record_moves
-from coordinator.core.errors import ChainUnavailableError, LedgerError, StoreError
-from coordinator.core.types import RoundId
-from coordinator.watch.findings import Notice
-from coordinator.watch.rounds import RoundReader
-from coordinator.watch.watcher import Watcher, WatchOptions
+from contracts.node.rpc import Dispatcher
+from contracts.node.server import serve_in_thread
+from coordinator.audit.responder import Responder
+from coordinator.audit.watch.findings import Notice
+from coordinator.audit.watch.rounds import RoundReader
+from coordinator.audit.watch.watcher import Watcher, WatchOptions
+from coordinator.protocol.disputes import CaseKind, record_moves
+from coordinator.protocol.errors import ChainUnavailableError, LedgerError, StoreError
+from coordinator.protocol.types import RoundId
 from simulations.cli import app
 
 Make = Callable[..., FraudBench]

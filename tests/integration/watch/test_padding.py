@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from fraud_bench import ETHER, GUILTY, FraudBench
 
-from contracts.referee import CaseRecord
-from coordinator.answer.responder import Reply, Responder, honest_reply
-from coordinator.core.disputes import CaseKind, DisputedRound, Evidence
-from coordinator.core.disputes.moves import rule_words
-from coordinator.core.manifest import Manifest, TensorSpec
-from coordinator.core.merkle import leaf_hash, tree_levels
-from coordinator.core.parameter_tree import ParameterTree, TreeLayout
-from coordinator.core.round_result import RoundInput
-from coordinator.core.types import RoundId
-from coordinator.watch.rounds import RoundReader
+from contracts.binding.referee import CaseRecord
+from coordinator.audit.responder import Reply, Responder, honest_reply
+from coordinator.audit.watch.rounds import RoundReader
+from coordinator.protocol.commitments.merkle import leaf_hash, tree_levels
+from coordinator.protocol.commitments.parameter_tree import ParameterTree, TreeLayout
+from coordinator.protocol.disputes import CaseKind, DisputedRound, Evidence
+from coordinator.protocol.disputes.moves import rule_words
+from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
+from coordinator.protocol.round.result import RoundInput
+from coordinator.protocol.types import RoundId
 
 Make = Callable[..., FraudBench]
 

@@ -9,10 +9,10 @@ import pytest
 from fraud_bench import ETHER, FraudBench
 from typer.testing import CliRunner
 
-from clients import account
-from contracts.chain.rpc import Dispatcher
-from contracts.chain.server import serve_in_thread
-from coordinator.core.errors import ChainUnavailableError, ConfigError, KeyFileError
+from contracts.node.rpc import Dispatcher
+from contracts.node.server import serve_in_thread
+from coordinator.local import keyfile as account
+from coordinator.protocol.errors import ChainUnavailableError, ConfigError, KeyFileError
 from simulations.cli import app
 
 SHIFT = {"kind": "shift_parameter", "parameter": 11}

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from fraud_bench import ETHER, INITIAL, FraudBench, experiment, update_of
 
-from contracts import calls
-from coordinator.adapters.store import DiskStore
-from coordinator.answer.responder import Responder
-from coordinator.core.commitment import rule_hash
-from coordinator.core.disputes import CaseKind, find_faults, moves, record_moves
-from coordinator.core.errors import ConfigError, TransactionRevertedError
-from coordinator.core.types import Address, RoundId
+from contracts.binding import calls
+from coordinator.audit.responder import Responder
+from coordinator.audit.watch.rounds import RoundReader
+from coordinator.audit.watch.watcher import Watcher
+from coordinator.protocol.commitments.digests import rule_hash
+from coordinator.protocol.disputes import CaseKind, find_faults, moves, record_moves
+from coordinator.protocol.errors import ConfigError, TransactionRevertedError
+from coordinator.protocol.types import Address, RoundId
 from coordinator.service import publish_plan
-from coordinator.watch.rounds import RoundReader
-from coordinator.watch.watcher import Watcher
-from simulations.tower import DishonestReply
+from coordinator.stores.disk import DiskStore
+from simulations.run.disputes import DishonestReply
 
 Make = Callable[..., FraudBench]
 

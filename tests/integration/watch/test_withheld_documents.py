@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from fraud_bench import ETHER, GUILTY, FraudBench
 
-from coordinator.adapters.store import DiskStore
-from coordinator.answer.responder import Responder
-from coordinator.core.types import Address, RewardLeaf, RoundId, Wei
+from coordinator.audit.responder import Responder
+from coordinator.audit.watch.rounds import RoundReader
+from coordinator.audit.watch.watcher import Watcher
+from coordinator.protocol.types import Address, RewardLeaf, RoundId, Wei
 from coordinator.service import Settlement
-from coordinator.watch.rounds import RoundReader
-from coordinator.watch.watcher import Watcher
-from simulations.tower import DishonestReply
+from coordinator.stores.disk import DiskStore
+from simulations.run.disputes import DishonestReply
 
 Make = Callable[..., FraudBench]
 Forge = Callable[[Settlement], Settlement]

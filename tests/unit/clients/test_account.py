@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from clients import account
-from coordinator.core.errors import KeyFileError
+from coordinator.local import keyfile as account
+from coordinator.protocol.errors import KeyFileError
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from participant_bench import message
 
 from clients.daemon.contexts import Contexts
-from coordinator.core.errors import StoreError
+from coordinator.protocol.errors import StoreError
 
 ASKED = message(RecordDict(), "train", node=9)
 

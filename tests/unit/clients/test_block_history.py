@@ -4,7 +4,7 @@ import pytest
 
 from clients.daemon import history
 from clients.daemon.history import Block, BlockHistory, HistoryLostError
-from coordinator.core.errors import StoreError
+from coordinator.protocol.errors import StoreError
 
 
 class Chain:

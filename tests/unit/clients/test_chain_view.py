@@ -2,9 +2,9 @@
 
 import pytest
 
-from clients.chain_view import CachedChainView, RoundFacts, StaticChainView
-from coordinator.core.errors import ChainUnavailableError
-from coordinator.core.types import Address, RoundId, SigningDomain
+from clients.mod.chain_view import CachedChainView, RoundFacts, StaticChainView
+from coordinator.protocol.errors import ChainUnavailableError
+from coordinator.protocol.types import Address, RoundId, SigningDomain
 
 DOMAIN = SigningDomain(1, Address("0x" + "11" * 20))
 OPEN = RoundFacts("open", b"\1" * 32, b"\2" * 32, 99)

@@ -6,14 +6,14 @@ import torch
 from flwr.app import Array, ArrayRecord, Context, RecordDict
 from participant_bench import message
 
-from clients import training
 from clients.daemon.trainer import Trainer, agreed_training, round_seed, trainer_app
 from clients.data.examples import LocalData
-from clients.networks import BinaryLogits, build_network, load_weights
-from clients.training import TrainingSettings
-from coordinator.core.errors import ConfigError
-from coordinator.core.scoring.architecture import Architecture, Linear, Relu
-from coordinator.core.types import Address
+from clients.training import trainer as training
+from clients.training.trainer import TrainingSettings
+from coordinator.models.networks import BinaryLogits, build_network, load_weights
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.scores.architecture import Architecture, Linear, Relu
+from coordinator.protocol.types import Address
 from coordinator.settings.learning import Training
 
 ME = Address("0x" + "Aa" * 20)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.core import wire
+from coordinator.protocol import wire
 
 ROOT = Path(__file__).parents[3]
 ASK = "import flwr.supercore.telemetry as t; print(t.FLWR_TELEMETRY_ENABLED)"
@@ -16,12 +16,12 @@ ASK = "import flwr.supercore.telemetry as t; print(t.FLWR_TELEMETRY_ENABLED)"
 @pytest.mark.parametrize(
     ("first", "given", "expected"),
     [
-        ("import clients.flower_env", None, "0"),
-        ("import coordinator.adapters.flower_env", None, "0"),
-        ("import clients.mods", None, "0"),
-        ("import coordinator.adapters.flower", None, "0"),
-        ("import flwr.supercore.telemetry, clients.flower_env", None, "0"),
-        ("import clients.flower_env", "1", "1"),
+        ("import coordinator.flower.environment", None, "0"),
+        ("import clients", None, "0"),
+        ("import clients.mod.verifiable_updates", None, "0"),
+        ("import coordinator.flower", None, "0"),
+        ("import flwr.supercore.telemetry, coordinator.flower.environment", None, "0"),
+        ("import coordinator.flower.environment", "1", "1"),
     ],
 )
 def test_telemetry(first: str, given: str | None, expected: str):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from flwr.app import Context, RecordDict
 
-from clients.context_journal import ContextJournal
-from clients.journal import FileJournal, MemoryJournal
-from coordinator.core.errors import ContributorError, StoreError
-from coordinator.core.types import Address, RoundId, SigningDomain
+from clients.mod.context_journal import ContextJournal
+from clients.mod.journal import FileJournal, MemoryJournal
+from coordinator.protocol.errors import ContributorError, StoreError
+from coordinator.protocol.types import Address, RoundId, SigningDomain
 
 HERE = SigningDomain(1, Address("0x" + "11" * 20))
 THERE = SigningDomain(1, Address("0x" + "22" * 20))
@@ -99,9 +99,9 @@ def test_a_context_keeps_the_last_rounds_only():
 WRITER = """
 import sys
 from pathlib import Path
-from clients.journal import FileJournal
-from coordinator.core.errors import ContributorError
-from coordinator.core.types import Address, RoundId, SigningDomain
+from clients.mod.journal import FileJournal
+from coordinator.protocol.errors import ContributorError
+from coordinator.protocol.types import Address, RoundId, SigningDomain
 
 HERE, ME = SigningDomain(1, Address("0x" + "11" * 20)), Address("0x" + "aa" * 20)
 mine = bytes([int(sys.argv[2])]) * 32

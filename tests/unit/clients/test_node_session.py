@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from clients.daemon import session
-from clients.daemon.session import NodeSession, admitted_node, farewell_to
-from clients.founding.certificates import make_authority, make_node_key
-from coordinator.core.errors import ConfigError
+from clients.daemon import node_session as session
+from clients.daemon.node_session import NodeSession, admitted_node, farewell_to
+from coordinator.founding.certificates import make_authority, make_node_key
+from coordinator.protocol.errors import ConfigError
 
 NODE = 12403062737024550840
 LOG = f"""INFO :      Starting Flower SuperNode

@@ -9,18 +9,18 @@ from flwr.app import Context, RecordDict
 from service_bench import EXPERIMENT, INITIAL, MANIFEST
 from web3 import Web3
 
-from clients import participant
-from clients.chain_contract import FederationChainView
-from clients.chain_view import RoundFacts
-from clients.journal import FileJournal
-from clients.participant import from_node_config
-from clients.pending import FilePending
-from contracts.chain.provider import EmbeddedProvider
-from coordinator.core.errors import ConfigError, KeyFileError, LedgerError
-from coordinator.core.parameter_tree import parameter_root
-from coordinator.core.types import RoundId
-from simulations.chain_setup import open_chain
-from simulations.identities import identities_of, private_key
+from clients.mod import participant
+from clients.mod.chain_contract import FederationChainView
+from clients.mod.chain_view import RoundFacts
+from clients.mod.journal import FileJournal
+from clients.mod.participant import from_node_config
+from clients.mod.pending import FilePending
+from contracts.node.provider import EmbeddedProvider
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import ConfigError, KeyFileError, LedgerError
+from coordinator.protocol.types import RoundId
+from simulations.run.chain import open_chain
+from simulations.run.identities import identities_of, private_key
 
 
 @pytest.fixture(scope="module")

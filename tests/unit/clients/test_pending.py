@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, MetricRecord, RecordDict
 
-from clients.pending import KEPT, ContextPending, FilePending, PendingUpdate, decode, encode
-from coordinator.core.errors import StoreError
-from coordinator.core.signing import address_of_key, checksum_address, sign_statement
-from coordinator.core.types import Commitment, RoundId, SigningDomain
+from clients.mod.pending import KEPT, ContextPending, FilePending, PendingUpdate, decode, encode
+from coordinator.protocol.errors import StoreError
+from coordinator.protocol.signatures.eip712 import address_of_key, checksum_address, sign_statement
+from coordinator.protocol.types import Commitment, RoundId, SigningDomain
 
 KEY, OTHER = bytes(range(1, 33)), address_of_key(bytes(range(2, 34)))
 WHO = address_of_key(KEY)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from clients.daemon.received import ReceivedModels
-from coordinator.core import wire
-from coordinator.core.manifest import Manifest, TensorSpec
-from coordinator.core.parameter_tree import parameter_root
+from coordinator.protocol import wire
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
 
 MANIFEST = Manifest((TensorSpec("w", (3,), "float32"),))
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from clients.daemon.files import write_durably
 from clients.daemon.replies import ReplyStore, StoredReply
-from coordinator.core.errors import StoreError
-from coordinator.core.types import RoundId
+from coordinator.local.files import write_durably
+from coordinator.protocol.errors import StoreError
+from coordinator.protocol.types import RoundId
 
 BASE, OTHER = b"\1" * 32, b"\2" * 32
 
@@ -74,7 +74,7 @@ def test_a_full_disk_leaves_the_earlier_file_and_nothing_else(tmp_path, monkeypa
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("clients.daemon.files.os.fsync", full)
+    monkeypatch.setattr("coordinator.local.files.os.fsync", full)
     with pytest.raises(StoreError, match="cannot be written: No space left on device"):
         write_durably(path, [b"two"])
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("file", b"one")]

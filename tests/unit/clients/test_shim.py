@@ -19,8 +19,8 @@ from flwr.app import (
     RecordDict,
 )
 
-from clients import relay
-from clients.shim import Relay
+from clients.daemon import relay
+from clients.daemon.shim import Relay
 from coordinator.local.channel import ChannelServer, Reply
 from coordinator.local.frames import ChannelError, FrameLimits
 from coordinator.local.paths import socket_path
@@ -184,10 +184,10 @@ def test_malformed_metadata_is_refused(metadata):
 
 def test_it_imports_neither_torch_nor_web3_nor_a_key():
     code = (
-        "import sys, clients.shim; "
+        "import sys, clients.daemon.shim; "
         "print(sorted({m.split('.')[0] for m in sys.modules} & "
         "{'torch', 'web3', 'eth_account', 'numba', 'coincurve', 'pydantic'}), "
-        "'clients.account' in sys.modules)"
+        "'coordinator.local.keyfile' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout == "[] False\n", done.stderr

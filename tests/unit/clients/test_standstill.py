@@ -1,6 +1,6 @@
 """A process that stood still knows it, and for how long."""
 
-from clients.daemon.standstill import Standstill, since_boot
+from clients.daemon.suspend_detector import Standstill, since_boot
 
 
 def test_only_a_long_gap_is_told_and_only_once() -> None:

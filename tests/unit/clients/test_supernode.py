@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.daemon import node
-from clients.daemon.node import (
+from clients.daemon import supernode as node
+from clients.daemon.supernode import (
     SuperNode,
     SuperNodeError,
     child_environment,
@@ -14,8 +14,8 @@ from clients.daemon.node import (
     free_port,
     why_ended,
 )
-from coordinator.core.errors import ConfigError
 from coordinator.local.children import ChildStatus
+from coordinator.protocol.errors import ConfigError
 from coordinator.settings.load import validated
 from coordinator.settings.participant import ParticipantSettings
 

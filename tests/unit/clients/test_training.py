@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from clients.training import TrainingSettings, evaluate, train, use_one_thread
+from clients.training.trainer import TrainingSettings, evaluate, train, use_one_thread
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_a_process_that_has_trained_before_gives_the_same_bits_as_a_fresh_one():
     code = """
 import hashlib, numpy as np, torch
 from torch import nn
-from clients.training import TrainingSettings, train, use_one_thread
+from clients.training.trainer import TrainingSettings, train, use_one_thread
 use_one_thread()
 torch.manual_seed(5)
 model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))

@@ -1,7 +1,7 @@
 """A SuperNode that is alive and deaf is noticed; one that has nothing to say is left alone."""
 
 from clients.daemon.watchdog import SLOW, Watchdog
-from coordinator.core.types import RoundId
+from coordinator.protocol.types import RoundId
 
 PATIENCE_S = 45.0
 

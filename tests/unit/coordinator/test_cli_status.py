@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 import typer
 
-from coordinator import cli
-from coordinator.core.errors import AggregationError, ConfigError, StoreError
-from coordinator.core.types import RoundId
+from coordinator.commands import cli
+from coordinator.protocol.errors import AggregationError, ConfigError, StoreError
+from coordinator.protocol.types import RoundId
 
 Ended = tuple[int, list[str]]
 Run = Callable[..., Ended]
@@ -102,14 +102,14 @@ def test_a_defect_is_told_in_one_line(run: Run, error: Exception, says: str) -> 
 def test_the_place_of_a_defect_is_named_and_the_traceback_shown_on_request(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from coordinator.core.types import address_bytes
+    from coordinator.protocol.types import address_bytes
 
     def deed() -> None:
         address_bytes(RoundId(7))  # type: ignore[arg-type]
 
     status, (line,) = run(deed)
     assert status == 70
-    assert "(coordinator/core/types.py, line " in line
+    assert "(coordinator/protocol/types.py, line " in line
     monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")
     status, lines = run(deed)
     assert status == 70

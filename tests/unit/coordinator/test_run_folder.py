@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.adapters.run_folder import CHECKSUMS, RunFolder
-from coordinator.core.errors import StoreError
+from coordinator.protocol.errors import StoreError
+from coordinator.stores.run_folder import CHECKSUMS, RunFolder
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 import simulations.cli
-from coordinator.cli import app
+from coordinator.commands.cli import app
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))

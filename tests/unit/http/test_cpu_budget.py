@@ -2,8 +2,8 @@
 
 import pytest
 
-from coordinator.http import budget as module
-from coordinator.http.budget import CpuBudget
+from coordinator.http import limits as module
+from coordinator.http.limits import CpuBudget
 
 A, B = "203.0.113.1", "203.0.113.2"
 

@@ -3,7 +3,7 @@
 import pytest
 from http_asking import samples
 
-from coordinator.http.exposition import Exposition
+from coordinator.http.metrics import Exposition
 
 
 def test_a_family_begins_with_meaning_and_type() -> None:

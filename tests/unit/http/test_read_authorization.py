@@ -4,10 +4,10 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 
-from coordinator.core.authorization import parse_read, sign_read
-from coordinator.core.errors import SignatureError
-from coordinator.core.statements import check_read
-from coordinator.core.types import Address, SigningDomain
+from coordinator.protocol.errors import SignatureError
+from coordinator.protocol.signatures.authorization import parse_read, sign_read
+from coordinator.protocol.signatures.statements import check_read
+from coordinator.protocol.types import Address, SigningDomain
 
 KEY = b"\x07" * 32
 WHO = Account.from_key(KEY).address

@@ -2,11 +2,10 @@
 
 from http_asking import samples
 
-from coordinator.core import rounds as machine
-from coordinator.core.types import Address, SignedUpdate, UpdateMessage
-from coordinator.http.metrics import metrics_page
+from coordinator.http.metrics import BUCKETS_S, Telemetry, metrics_page
 from coordinator.http.snapshot import ServiceSnapshot
-from coordinator.http.telemetry import BUCKETS_S, Telemetry
+from coordinator.protocol.round import machine as machine
+from coordinator.protocol.types import Address, SignedUpdate, UpdateMessage
 
 SIGNED = SignedUpdate(
     Address("0x" + "11" * 20), UpdateMessage(1, bytes(32), bytes(32), 1, bytes(32)), bytes(65)

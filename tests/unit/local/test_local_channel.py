@@ -10,9 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coordinator.core import errors
-from coordinator.core.errors import ConfigError, ContributorError, FedproofError
-from coordinator.core.types import Address, RoundId, SignedUpdate, UpdateMessage
 from coordinator.local import channel
 from coordinator.local.channel import ChannelClient, ChannelServer, Peer, Reply, Request
 from coordinator.local.failures import error_from, error_header
@@ -24,6 +21,9 @@ from coordinator.local.frames import (
     send_frame,
 )
 from coordinator.local.paths import SUN_PATH_BYTES, private_folder, socket_path
+from coordinator.protocol import errors
+from coordinator.protocol.errors import ConfigError, ContributorError, FedproofError
+from coordinator.protocol.types import Address, RoundId, SignedUpdate, UpdateMessage
 
 LIMITS = FrameLimits(max_attachment_bytes=1 << 26)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.core.errors import StoreError
 from coordinator.local.children import Children, ChildSpec, ChildStatus, rotate
 from coordinator.local.leftovers import MARK, end_leftovers, mark_of, marked
 from coordinator.local.lock import FolderLock
+from coordinator.protocol.errors import StoreError
 
 ROOT = Path(__file__).parents[3]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.core.errors import StoreError
 from coordinator.local.logs import fields, start_logging, stop_logging
+from coordinator.protocol.errors import StoreError
 
 _log = logging.getLogger("fedproof.test")
 

@@ -7,110 +7,38 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 
-# What each layer may import from the project, besides itself. Order: most specific first.
+# What each layer may import from the project, besides itself.
+_LAYERS = (
+    "coordinator.protocol",
+    "coordinator.ports",
+    "coordinator.local",
+    "coordinator.settings",
+    "coordinator.models",
+    "coordinator.stores",
+    "coordinator.service",
+    "coordinator.ledger",
+    "coordinator.http",
+    "coordinator.flower",
+    "coordinator.audit",
+    "coordinator.founding",
+    "coordinator.daemon",
+    "coordinator.commands",
+)
+"""Lowest first: each imports only what stands before it."""
+# ``contracts`` stands above the protocol, and below whatever reaches a chain.
+_OFF_CHAIN = ("coordinator.protocol", "coordinator.ports", "coordinator.local")
 ALLOWED: dict[str, set[str]] = {
-    "coordinator.core": set(),
-    "coordinator.ports": {"coordinator.core"},
-    "coordinator.service": {"coordinator.core", "coordinator.ports"},
-    "coordinator.adapters": {
-        "coordinator.core",
-        "coordinator.settings",
-        "coordinator.ports",
-        "coordinator.service",
-        "contracts",
+    **{
+        layer: {*_LAYERS[:place], *(() if layer in _OFF_CHAIN else ("contracts",))}
+        for place, layer in enumerate(_LAYERS)
     },
-    "coordinator.settings": {"coordinator.core"},
-    # What both daemons need of one machine: a private socket, child processes, logs.
-    "coordinator.local": {"coordinator.core"},
-    "coordinator.http": {
-        "coordinator.core",
-        "coordinator.ports",
-        "coordinator.settings",
-        "coordinator.adapters",
-        "contracts",
-    },
-    "coordinator.daemon": {
-        "coordinator.core",
-        "coordinator.ports",
-        "coordinator.service",
-        "coordinator.settings",
-        "coordinator.local",
-        "coordinator.http",
-        "coordinator.adapters",
-        "coordinator.watch",
-        "coordinator.answer",
-        "contracts",
-    },
-    "coordinator.verify": {
-        "coordinator.core",
-        "coordinator.ports",
-        "coordinator.settings",
-        "coordinator.adapters",
-        "contracts",
-    },
-    "coordinator.watch": {"coordinator.core", "coordinator.ports", "contracts"},
-    "coordinator.answer": {
-        "coordinator.core",
-        "coordinator.ports",
-        "coordinator.watch",
-        "contracts",
-    },
-    "coordinator.cli": {"coordinator.core"},
-    "coordinator.commands": {
-        "coordinator",
-        "coordinator.core",
-        "coordinator.ports",
-        "coordinator.adapters",
-        "coordinator.verify",
-        "coordinator.watch",
-        "coordinator.cli",
-        "coordinator.settings",
-        "coordinator.local",
-        "coordinator.daemon",
-        "contracts",
-    },
-    "contracts": {"coordinator.core"},
-    # Only the variables that silence flwr, which must be set before it is imported.
-    "clients.cli": {"clients", "coordinator.cli", "coordinator.commands", "coordinator.core"},
-    # The watcher's commands: whoever watches signs with an account of its own.
-    "clients.commands": {
-        "clients",
-        "contracts",
-        "coordinator.core",
-        "coordinator.ports",
-        "coordinator.adapters",
-        "coordinator.watch",
-        "coordinator.cli",
-        "coordinator.commands",
-        "coordinator.settings",
-        "coordinator.local",
-    },
-    # The daemon reads the store over HTTP, and claims with the proofs it finds there.
-    "clients.daemon": {
-        "clients",
-        "contracts",
-        "coordinator.core",
-        "coordinator.ports",
-        "coordinator.adapters",
-        "coordinator.settings",
-        "coordinator.local",
-    },
-    # Founding makes what both sides start from: keys, certificates, contract, folders.
-    "clients.founding": {
-        "clients",
-        "contracts",
-        "coordinator.core",
-        "coordinator.ports",
-        "coordinator.service",
-        "coordinator.adapters",
-        "coordinator.settings",
-        "coordinator.local",
-    },
-    "clients": {"coordinator.core", "coordinator.settings", "coordinator.local", "contracts"},
+    "coordinator.commands": {"coordinator", *_LAYERS[:-1], "contracts"},
+    "contracts": {"coordinator.protocol"},
+    "clients": {"coordinator", *_LAYERS, "contracts"},
     "simulations": {"coordinator", "clients", "contracts"},
 }
 # Counting cores decides how many threads work, never what they compute.
-COUNTS_CORES = ("coordinator.core.aggregation.parallel", "os")
+COUNTS_CORES = ("coordinator.protocol.parallel", "os")
 CORE_LIBRARIES = {"numpy", "numba", "llvmlite", "sha3", "coincurve"}
 
 
@@ -163,7 +91,7 @@ def test_the_core_is_pure() -> None:
     forbidden = {"os", "socket", "subprocess", "time", "datetime", "random", "secrets", "pathlib"}
     standard = __import__("sys").stdlib_module_names
     for module, path in modules():
-        if not module.startswith("coordinator.core"):
+        if not module.startswith("coordinator.protocol"):
             continue
         for name in imports_of(path):
             top = name.split(".")[0]

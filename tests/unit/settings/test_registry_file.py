@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.founding.certificates import make_node_key
-from coordinator.core.errors import ConfigError
+from coordinator.founding.certificates import make_node_key
+from coordinator.protocol.errors import ConfigError
 from coordinator.settings.load import validated
 from coordinator.settings.registry import RegisteredParticipant, Registry, read_registry
 

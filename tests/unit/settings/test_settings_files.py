@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from coordinator.settings.agreement import agreement_from
 from coordinator.settings.coordinator import load_coordinator
 from coordinator.settings.founding import load_founding

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from coordinator.core.types import RoundId, UpdateMessage
-from simulations.behaviours import HONEST, Reply, UpdateContext, behaviour_of, copy_source
-from simulations.schema import BehaviourConfig
-from simulations.seeds import generator
+from coordinator.protocol.types import RoundId, UpdateMessage
+from simulations.attacks.behaviours import HONEST, Reply, UpdateContext, behaviour_of, copy_source
+from simulations.experiment import BehaviourConfig
+from simulations.experiment.seeds import generator
 
 UPDATE = np.array([5, -2, 0, 1000], np.int32)
 MESSAGE = UpdateMessage(RoundId(4), b"b" * 32, b"u" * 32, 12, b"m" * 32)

@@ -3,15 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from simulations.data import Dataset, hold_out, load_dataset
 from simulations.data.dataset import apportion, split_by_class
-from simulations.schema import (
-    BreastCancerData,
-    DigitsData,
-    FashionMnistData,
-    HeartDiseaseData,
-)
+from simulations.experiment import BreastCancerData, DigitsData, FashionMnistData, HeartDiseaseData
 
 
 def small(train_y, **fields):

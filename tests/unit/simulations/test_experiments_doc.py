@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from coordinator.settings.faults import options_by_kind
-from simulations.load import shipped_experiments
-from simulations.schema import Experiment
+from simulations.experiment import Experiment
+from simulations.experiment.load import shipped_experiments
 
 TEXT = (Path(__file__).parents[3] / "docs" / "experiments.md").read_text()
 SECTIONS = [name for name in Experiment.model_fields if f"[{name}]" in TEXT]

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from simulations.data.heart_disease import encode, read_hospital
 
 GOOD = "63.0,1.0,4.0,150.0,270.0,0,1,115,1,3.0,2,?,7,2"

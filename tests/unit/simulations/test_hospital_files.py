@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from clients.data.load import load_data
-from clients.founding.blueprint import architecture
-from coordinator.core.errors import ConfigError
+from coordinator.models.architecture import architecture
+from coordinator.protocol.errors import ConfigError
 from coordinator.settings.founding import load_founding
 from coordinator.settings.learning import LogisticModel
 from coordinator.settings.participant import CsvData

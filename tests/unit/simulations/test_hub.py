@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from simulations.data import load_dataset
-from simulations.schema import HubData
+from simulations.experiment import HubData
 
 
 class Split(dict):
@@ -159,8 +159,8 @@ def test_the_real_package_offline_is_one_line(tmp_path):
     if importlib.util.find_spec("flwr_datasets") is None:
         pytest.skip("flwr-datasets (the hub extra) is not installed")
     code = (
-        "from simulations.data import load_dataset; from simulations.schema import HubData\n"
-        "from coordinator.core.errors import ConfigError\n"
+        "from simulations.data import load_dataset; from simulations.experiment import HubData\n"
+        "from coordinator.protocol.errors import ConfigError\n"
         "try: load_dataset(HubData(kind='hub', dataset='nobody/nothing'), None, 1)\n"
         "except ConfigError as error: print(error)\n"
     )

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from clients.data.idx import read_idx
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from simulations.data import load_dataset
 from simulations.data.fashion_mnist import FILES
-from simulations.schema import FashionMnistData
+from simulations.experiment import FashionMnistData
 
 
 def idx(values, magic=None):

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.core.errors import ConfigError
-from simulations.load import experiment_from_json, load_experiment, shipped_experiments
-from simulations.schema import (
+from coordinator.protocol.errors import ConfigError
+from simulations.experiment import (
     CnnModel,
     DirichletPartition,
     IidPartition,
     MlpModel,
     TrimmedMeanAggregator,
 )
+from simulations.experiment.load import experiment_from_json, load_experiment, shipped_experiments
 
 ETHER = 10**18
 
@@ -404,7 +404,7 @@ def test_an_experiment_is_immutable(experiment):
 def test_a_shipped_experiment_loads_and_bears_its_name(name):
     found = load_experiment(name)
     assert found.name == name
-    file = Path(load_experiment.__code__.co_filename).parent / "configs" / f"{name}.toml"
+    file = Path(load_experiment.__code__.co_filename).parents[1] / "configs" / f"{name}.toml"
     assert load_experiment(file).digest == found.digest
 
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from coordinator.core.errors import ConfigError
-from coordinator.core.scoring.architecture import Conv2d, Flatten, Linear, MaxPool2, Relu
-from coordinator.core.scoring.exact_model import logits
-from simulations.models import architecture, build_model, training_settings
-from simulations.schema import CnnModel, LogisticModel, MlpModel, Training
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.scores.architecture import Conv2d, Flatten, Linear, MaxPool2, Relu
+from coordinator.protocol.scores.exact_model import logits
+from simulations.experiment import CnnModel, LogisticModel, MlpModel, Training
+from simulations.experiment.models import architecture, build_model, training_settings
 
 IMAGE = (1, 8, 8)
 

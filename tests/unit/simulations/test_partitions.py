@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 from simulations.data import Dataset
-from simulations.partitions import class_counts, dirichlet, divide, iid
-from simulations.schema import BySitePartition, DirichletPartition, IidPartition
+from simulations.data.partitions import class_counts, dirichlet, divide, iid
+from simulations.experiment import BySitePartition, DirichletPartition, IidPartition
 
 
 def dataset(labels, sites=None, names=()):

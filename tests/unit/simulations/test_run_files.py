@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.adapters.run_folder import RunFolder
-from coordinator.core.errors import ConfigError, StoreError
-from simulations.run_files import held_folder
-from simulations.schema import Experiment
+from coordinator.protocol.errors import ConfigError, StoreError
+from coordinator.stores.run_folder import RunFolder
+from simulations.experiment import Experiment
+from simulations.run.files import held_folder
 
 Load = Callable[..., Experiment]
 WORK = "years of work"

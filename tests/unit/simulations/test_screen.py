@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from simulations.progress import REASONS_SHOWN, Screen
-from simulations.records import RoundRecord
+from simulations.report.progress import REASONS_SHOWN, Screen
+from simulations.report.records import RoundRecord
 
 ETHER = 10**18
 SEALED = RoundRecord(

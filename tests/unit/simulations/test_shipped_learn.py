@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from clients.training import evaluate, train, use_one_thread
+from clients.training.trainer import evaluate, train, use_one_thread
 from simulations.data import load_dataset
-from simulations.load import load_experiment
-from simulations.models import build_model, training_settings
-from simulations.partitions import divide
-from simulations.seeds import integer_seed
+from simulations.data.partitions import divide
+from simulations.experiment.load import load_experiment
+from simulations.experiment.models import build_model, training_settings
+from simulations.experiment.seeds import integer_seed
 
 
 @pytest.fixture(autouse=True)

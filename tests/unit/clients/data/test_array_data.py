@@ -12,8 +12,8 @@ from clients.data.examples import LocalData, Scaling, check_fits, class_count
 from clients.data.function import call_loader
 from clients.data.images import read_idx_pair, read_image_folder
 from clients.data.load import load_data
-from coordinator.core.errors import ConfigError
-from coordinator.core.scoring.architecture import Architecture, Flatten, Linear
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.scores.architecture import Architecture, Flatten, Linear
 from coordinator.settings.agreement import Features
 from coordinator.settings.participant import (
     CsvData,

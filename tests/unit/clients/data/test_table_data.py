@@ -5,7 +5,7 @@ import pytest
 
 from clients.data.examples import Scaling
 from clients.data.table import TableFormat, read_table
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 
 TABLE = "age,sick,chol\n50,0,200\n60,1,240\n"
 

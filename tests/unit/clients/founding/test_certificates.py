@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from clients.founding.certificates import (
+from coordinator.founding.certificates import (
     KeyAndCertificate,
     end_of,
     make_authority,
@@ -24,7 +24,7 @@ from clients.founding.certificates import (
     read_node_key,
     with_local,
 )
-from coordinator.core.errors import ConfigError
+from coordinator.protocol.errors import ConfigError
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

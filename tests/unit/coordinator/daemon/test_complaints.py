@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from coordinator.daemon.complaints import QUIET_S, Complaints
+from coordinator.flower.guard import QUIET_S, Complaints
 
 
 class Clock:

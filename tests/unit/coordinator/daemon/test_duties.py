@@ -9,15 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from coordinator.core.errors import ConfigError, StoreError
-from coordinator.core.types import Wei
-from coordinator.daemon import chain_duty, upkeep
-from coordinator.daemon.board import StatusBoard
+from coordinator.daemon import periodic_tasks as chain_duty
+from coordinator.daemon import periodic_tasks as upkeep
 from coordinator.daemon.chain import SteadyClock
-from coordinator.daemon.chain_duty import ChainDuty
+from coordinator.daemon.periodic_tasks import ChainDuty, Duty, Upkeep
 from coordinator.daemon.renewal import EndWatch, FileWatch
-from coordinator.daemon.upkeep import Duty, Upkeep
-from coordinator.http.tls import certificate_end
+from coordinator.daemon.status import StatusBoard
+from coordinator.http.server import certificate_end
+from coordinator.protocol.errors import ConfigError, StoreError
+from coordinator.protocol.types import Wei
 from tests.support.tls_files import make_tls
 
 

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from coordinator.daemon import engine as engine_module
-from coordinator.daemon import flower_processes
-from coordinator.daemon.control import SuperLinkError
-from coordinator.daemon.desk import Lease
-from coordinator.daemon.engine import ATTACH_S, SILENCE_S, Engine
-from coordinator.daemon.flower_processes import EngineSettings, FlowerProcesses
+from coordinator.flower import engine as engine_module
+from coordinator.flower import processes as flower_processes
+from coordinator.flower.driver_server import Lease
+from coordinator.flower.engine import ATTACH_S, SILENCE_S, Engine
+from coordinator.flower.processes import EngineSettings, FlowerProcesses
+from coordinator.flower.superlink_control import SuperLinkError
 from coordinator.local.channel import Peer
 from coordinator.local.children import ChildSpec, ChildStatus
 

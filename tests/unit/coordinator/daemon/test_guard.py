@@ -5,9 +5,15 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from coordinator.daemon import allowance
-from coordinator.daemon.allowance import Allowances
-from coordinator.daemon.guard import ARRAY_CHUNK_BYTES, FleetWire, Guard, GuardLimits, Push
+from coordinator.flower import guard as allowance
+from coordinator.flower.guard import (
+    ARRAY_CHUNK_BYTES,
+    Allowances,
+    FleetWire,
+    Guard,
+    GuardLimits,
+    Push,
+)
 
 SECRET = "s3cret"
 LIMITS = GuardLimits(

@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from coordinator.core.errors import ConfigError, FedproofError
-from coordinator.daemon.nodes import NodeRegistry
+from coordinator.flower.node_registry import NodeRegistry
+from coordinator.protocol.errors import ConfigError, FedproofError
 from coordinator.settings.registry import RegisteredParticipant, Registry
 
 
@@ -106,7 +106,7 @@ def test_nodes_that_were_taken_out_are_not_taken_out_again(monkeypatch: pytest.M
     from flwr.proto.control_pb2 import ListNodesResponse
     from flwr.proto.node_pb2 import NodeInfo
 
-    from coordinator.daemon.control import SuperLinkControl
+    from coordinator.flower.superlink_control import SuperLinkControl
 
     rows = [("registered", 1), ("online", 2), ("offline", 3), ("unregistered", 4)]
     nodes = [NodeInfo(node_id=n, status=status, public_key=bytes([n])) for status, n in rows]

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.core.errors import SignatureError
-from coordinator.core.round_state import Phase, RoundState
-from coordinator.core.signing import address_of_key, sign_statement
-from coordinator.core.types import Address, Presence, RoundId, Signed, SigningDomain, Wei
-from coordinator.daemon import roster
-from coordinator.daemon.conductor import Pace, RoundConductor
-from coordinator.daemon.desk import Beat
-from coordinator.daemon.roster import Roster
+from coordinator.flower import presence as roster
+from coordinator.flower.driver_server import Beat
+from coordinator.flower.presence import Roster
+from coordinator.flower.scheduler import Pace, RoundConductor
+from coordinator.protocol.errors import SignatureError
+from coordinator.protocol.round.machine import Phase, RoundState
+from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement
+from coordinator.protocol.types import Address, Presence, RoundId, Signed, SigningDomain, Wei
 
 DOMAIN = SigningDomain(1337, Address("0x" + "22" * 20))
 KEYS = [bytes([n]) * 32 for n in (1, 2, 3)]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.core.errors import StoreError
-from coordinator.daemon.room import check_room
+from coordinator.daemon.periodic_tasks import check_room
+from coordinator.protocol.errors import StoreError
 
 
 def test_room_and_none(tmp_path: Path) -> None:

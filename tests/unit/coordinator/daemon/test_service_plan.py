@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.core.errors import ConfigError, KeyFileError
-from coordinator.core.manifest import Manifest, TensorSpec
 from coordinator.daemon.plan import ServicePlan
 from coordinator.local import keyfile
+from coordinator.protocol.errors import ConfigError, KeyFileError
+from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
 from coordinator.settings.agreement import FederationAgreement
 
 MANIFEST = Manifest((TensorSpec("w", (3, 4), "float32"),))
@@ -27,8 +27,8 @@ password_file = "password"
 
 
 def rule_json(**changes: object) -> dict:
-    from coordinator.core.documents import rule_document
-    from coordinator.core.types import Rule
+    from coordinator.protocol.commitments.documents import rule_document
+    from coordinator.protocol.types import Rule
 
     fields = {
         "version": 1,

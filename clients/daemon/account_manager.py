@@ -1,0 +1,142 @@
+"""The participant's bond and rewards: bonds once if told to, claims what is worth claiming.
+
+A bond that was cut (slashed) or taken out (left) is never put back by itself: that is a decision
+for a person. Not handled: gas prices beyond what the transactor offers.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+
+from clients.daemon.earnings import earnings
+from contracts.binding import calls
+from contracts.binding.federation import Federation
+from coordinator.local.files import write_durably
+from coordinator.local.logs import fields
+from coordinator.ports import ArtifactStore
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.errors import LedgerError, StoreError, VerificationError
+from coordinator.protocol.types import Address, Wei
+from coordinator.settings.participant import ParticipantRewards, ParticipantStake
+
+_log = logging.getLogger(__name__)
+
+
+class BondMissingError(LedgerError):
+    """The account is not bonded, or too little, and must not or cannot bond by itself."""
+
+
+@dataclass(frozen=True)
+class Purse:
+    """Bonds and claims for one account.
+
+    ``record`` is a file that remembers what was bonded once, so that it is not bonded again after
+    a slash.
+    """
+
+    federation: Federation
+    account: LocalAccount
+    stake: ParticipantStake
+    rewards: ParticipantRewards
+    record: Path
+
+    @property
+    def address(self) -> Address:
+        """The account's address."""
+        return Address(self.account.address)
+
+    def ensure_bond(self) -> Wei:
+        """Bond, or top up, if the settings say so and it was not done before; return the bond.
+
+        Raises
+        ------
+        BondMissingError
+            If the bond is below what the contract takes and is not this daemon's to put up: not
+            told to, not enough money, cut or taken out.
+        ChainUnavailableError, LedgerError
+            If the chain does not answer or refuses.
+        """
+        state = self.federation.account(self.address)
+        least = self.federation.terms.min_stake_wei
+        target = Wei(max(self.stake.bond_wei, least)) if self.stake.join else Wei(0)
+        missing = target - state.bond_wei
+        if missing > 0 and (not state.index or target > self._bonded_before(state.bond_wei, least)):
+            self._bond(Wei(missing), target)
+            return Wei(state.bond_wei + missing)
+        if state.bond_wei < least:
+            raise BondMissingError(self._why_missing(state.bond_wei, state.unbonding_wei, least))
+        return state.bond_wei
+
+    def claim_due(self, store: ArtifactStore) -> Wei:
+        """Claim if at least the threshold is owed; return what was claimed.
+
+        Raises
+        ------
+        StoreError
+            If the rewards document cannot be had, or is not the one on chain.
+        ChainUnavailableError, LedgerError
+            If the chain does not answer or refuses.
+        """
+        if not self.rewards.claim_above_wei:
+            return Wei(0)
+        due = earnings(self.federation, store, self.address)
+        if due.owed_wei < self.rewards.claim_above_wei:
+            return Wei(0)
+        self._no_other_transaction()
+        self.federation.transact(self.account, calls.claim(due.cumulative_wei, due.proof))
+        _log.info("claimed", extra=fields(wei=due.owed_wei))
+        return due.owed_wei
+
+    def _bond(self, missing: Wei, target: Wei) -> None:
+        self._no_other_transaction()
+        rpc = self.federation.rpc
+        balance = rpc.quantity("eth_getBalance", self.address, "latest")
+        call = calls.join(missing)
+        # what the transactor may offer for gas; unused gas is not paid
+        fee = call.gas_limit * (2 * rpc.block().base_fee_wei + 10**9)
+        if balance < missing + fee:
+            raise BondMissingError(
+                f"account {self.address} has {balance} wei, bonding takes {missing} and up to "
+                f"{fee} for gas; send it the difference"
+            )
+        receipt = self.federation.transact(self.account, call)
+        self._remember(target)
+        _log.info("bonded", extra=fields(wei=missing, block=receipt.block_number))
+
+    def _no_other_transaction(self) -> None:
+        """Refuse to send while an earlier transaction is on its way: it may be this very one."""
+        rpc = self.federation.rpc
+        pending, mined = (
+            rpc.quantity("eth_getTransactionCount", self.address, tag)
+            for tag in ("pending", "latest")
+        )
+        if pending != mined:
+            raise LedgerError(
+                f"account {self.address} has {pending - mined} transactions on their way; waiting"
+            )
+
+    def _why_missing(self, bond: Wei, unbonding: Wei, least: Wei) -> str:
+        place = f"account {self.address} has a bond of {bond} wei, the contract takes {least}"
+        if not self.stake.join:
+            return f"{place}; run fedproof join, or set stake.join = true"
+        why = f"{unbonding} wei are unbonding" if unbonding else "it was cut or taken out"
+        return f"{place} ({why}); it is not put back by itself: run fedproof join to go on"
+
+    def _bonded_before(self, bond: Wei, least: Wei) -> Wei:
+        """Return what a member was last told to bond; more than that may be put up, once.
+
+        Without a note: what it has, if that will do; else it was cut or taken out, and stays so.
+        """
+        try:
+            stored: Any = parse_json(self.record.read_bytes(), str(self.record))
+            return Wei(int(stored["bonded_wei"]))
+        except FileNotFoundError:
+            return bond if bond >= least else Wei(max(self.stake.bond_wei, least))
+        except (OSError, VerificationError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{self.record}: {error}; remove it to start afresh") from error
+
+    def _remember(self, target: Wei) -> None:
+        write_durably(self.record, [canonical_json({"bonded_wei": str(target)})])

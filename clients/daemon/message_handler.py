@@ -1,0 +1,246 @@
+"""What the participant answers to Flower's messages, whoever asks and however often.
+
+A train message is answered from disk if this round was answered before; otherwise limits and chain
+are looked at, the application trains, ``VerifiableUpdates`` signs, and the reply is on disk before
+it is returned. A hello is answered with a signature that binds Flower's node to the account.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+# isort: split
+from flwr.app import ConfigRecord, Context, Error, Message, MessageType, RecordDict
+
+from clients.daemon.contexts import Contexts
+from clients.daemon.history import HistoryLostError
+from clients.daemon.received import ReceivedModels
+from clients.daemon.relay import pack_reply
+from clients.daemon.replies import ReplyStore, StoredReply
+from clients.mod.instruction import InstructionRefusedError, read_instruction
+from clients.mod.journal import FileJournal
+from clients.mod.verifiable_updates import ClientAppCallable, Participant, VerifiableUpdates
+from coordinator.local.logs import fields
+from coordinator.protocol import wire
+from coordinator.protocol.errors import ChainUnavailableError, ContributorError, FedproofError
+from coordinator.protocol.types import Address, Presence, RoundId
+from coordinator.settings.participant import DataUse
+
+PRESENCE_S: Final = 24 * 3600
+"""How long a hello is valid, in chain seconds."""
+_PRECONDITION_FAILED: Final = 6  # of Flower's error codes
+_APP_FAILED: Final = 3  # of Flower's error codes: the ClientApp raised
+_log = logging.getLogger(__name__)
+
+
+class ChainGuard(Protocol):
+    """A look at the chain that refuses one which lost its past."""
+
+    def check(self) -> int:
+        """Return the latest block's number, or raise ``HistoryLostError``."""
+
+    def now(self) -> int:
+        """Return chain time in seconds."""
+
+
+@dataclass
+class Progress:
+    """What was answered since the start, for status and ``--once``."""
+
+    trained: int = 0
+    repeated: int = 0
+    refused: int = 0
+    last_asked: RoundId | None = None
+    last_round: RoundId | None = None
+    last_refusal: str = ""
+    rounds: set[RoundId] = field(default_factory=set)
+
+    def answered(self, round_id: RoundId) -> None:
+        """Note that an update of a round may be on its way."""
+        self.last_round = round_id
+        self.rounds.add(round_id)
+
+
+class Answering:
+    """Answers one message at a time; hellos go past a training that is under way.
+
+    Parameters
+    ----------
+    participant
+        Who signs, and its view of the chain.
+    app
+        The application, with whatever mods of its own.
+    replies, journal
+        What was signed.
+    guard
+        Looks at the chain before anything is answered.
+    limits
+        The participant's own.
+    contexts
+        The application's context.
+    received
+        Keeps the models that rounds start from, once the chain was found to know them.
+    """
+
+    def __init__(
+        self,
+        participant: Participant,
+        app: ClientAppCallable,
+        replies: ReplyStore,
+        journal: FileJournal,
+        guard: ChainGuard,
+        limits: DataUse,
+        contexts: Contexts,
+        received: ReceivedModels | None = None,
+    ) -> None:
+        self._participant = participant
+        self._app = app
+        self._replies = replies
+        self._journal = journal
+        self._guard = guard
+        self._limits = limits
+        self._contexts = contexts
+        self._received = received
+        self._sign = VerifiableUpdates(participant)
+        self._one = threading.Lock()
+        self.progress = Progress()
+
+    @property
+    def address(self) -> Address:
+        """The participant's account."""
+        return self._participant.signer.address
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the application is at work."""
+        return self._one.locked()
+
+    def answer(self, message: Message, run_config: Mapping[str, Any]) -> StoredReply:
+        """Return the reply to a message, packed; every failure is an error reply with a code."""
+        try:
+            return self._answer(message, run_config)
+        except (InstructionRefusedError, ContributorError, HistoryLostError) as error:
+            return self._refusal(message, error.code, error)
+        except ChainUnavailableError as error:
+            return self._refusal(message, wire.CHAIN_UNAVAILABLE, error)
+        except FedproofError as error:
+            return self._refusal(message, "client-failure", error)
+        except Exception as error:  # the application is somebody else's code
+            # its text may hold what it was working on: that stays here
+            _log.exception("the application failed")
+            return self._failed(message, _APP_FAILED, f"application: {type(error).__name__}")
+
+    def _answer(self, message: Message, run_config: Mapping[str, Any]) -> StoredReply:
+        self._guard.check()
+        kind = message.metadata.message_type.split(".")[0]
+        if kind == MessageType.QUERY and wire.HELLO in message.content.config_records:
+            return _packed(self._hello(message))
+        with self._one:
+            if kind == MessageType.TRAIN:
+                return self._train(message, run_config)
+            return _packed(self._run(message, run_config))
+
+    def _hello(self, message: Message) -> Message:
+        statement = Presence(message.metadata.dst_node_id, self._guard.now() + PRESENCE_S)
+        domain = self._participant.chain_view.domain
+        signed = self._participant.signer.sign_statement(domain, statement)
+        record = ConfigRecord(
+            {
+                "version": wire.WIRE_VERSION,
+                "account": signed.signer,
+                "expiry": statement.expiry,
+                "signature": signed.signature.hex(),
+            }
+        )
+        return Message(RecordDict({wire.HELLO: record}), reply_to=message)
+
+    def _train(self, message: Message, run_config: Mapping[str, Any]) -> StoredReply:
+        instruction = read_instruction(message.content)
+        round_id, base = instruction.round_id, instruction.base_model
+        self.progress.last_asked = round_id
+        kept = self._replies.find(round_id, base)
+        if kept is not None:
+            _log.info("answered again, as before", extra=fields(round=round_id))
+            self.progress.repeated += 1
+            self.progress.answered(round_id)
+            return kept
+        self._check_rounds(round_id)
+        self._check_deadline(round_id)
+        reply = self._run(message, run_config)
+        packed = _packed(reply)
+        if reply.has_error():
+            self._note_refusal(reply.error.reason or "")
+            return packed
+        self._replies.put(round_id, base, packed)
+        self.progress.trained += 1
+        self.progress.answered(round_id)
+        if self._received is not None:
+            self._received.keep(base, instruction.model_bytes)
+        _log.info("trained and signed", extra=fields(round=round_id))
+        return packed
+
+    def _run(self, message: Message, run_config: Mapping[str, Any]) -> Message:
+        """Let the application work, and keep its state if it did."""
+        context = self._contexts.context(message, run_config)
+        try:
+            reply = self._sign(message, context, self._within_limits)
+        except Exception:
+            self._contexts.discard()
+            raise
+        if reply.has_error():
+            self._contexts.discard()
+        else:
+            self._contexts.keep(context)
+        return reply
+
+    def _within_limits(self, message: Message, context: Context) -> Message:
+        """Run the application; refuse to sign for more examples than may be used."""
+        reply = self._app(message, context)
+        most = self._limits.max_examples
+        if most and not reply.has_error():
+            for record in reply.content.metric_records.values():
+                used = record.get(wire.EXAMPLES_METRIC, 0)
+                if isinstance(used, int) and used > most:
+                    raise InstructionRefusedError(
+                        "limit-reached",
+                        f"the application used {used} examples, limits.max_examples = {most}",
+                    )
+        return reply
+
+    def _check_rounds(self, round_id: RoundId) -> None:
+        most = self._limits.rounds
+        used = self._journal.count(self._participant.chain_view.domain, self.address) if most else 0
+        if most and used >= most:
+            raise InstructionRefusedError(
+                "limit-reached",
+                f"round {round_id}: this data was used in {used} rounds, limits.rounds = {most}",
+            )
+
+    def _check_deadline(self, round_id: RoundId) -> None:
+        """Refuse what could no longer count: a round stays open on chain until someone looks."""
+        facts = self._participant.chain_view.round(round_id)
+        now = self._guard.now()
+        if facts.status == "open" and now >= facts.deadline:
+            raise InstructionRefusedError(
+                "round-not-open",
+                f"round {round_id} ended {now - facts.deadline} s ago (chain time)",
+            )
+
+    def _refusal(self, message: Message, code: str, error: FedproofError) -> StoredReply:
+        reason = f"{wire.CLIENT_REFUSAL_PREFIX}{code}: {error}"
+        return self._failed(message, _PRECONDITION_FAILED, reason)
+
+    def _failed(self, message: Message, code: int, reason: str) -> StoredReply:
+        self._note_refusal(reason)
+        return _packed(Message(Error(code, reason), reply_to=message))
+
+    def _note_refusal(self, reason: str) -> None:
+        _log.warning("declined", extra=fields(reason=reason))
+        self.progress.refused += 1
+        self.progress.last_refusal = reason
+
+
+def _packed(reply: Message) -> StoredReply:
+    return StoredReply(*pack_reply(reply))

@@ -1,0 +1,135 @@
+"""What the daemon does between messages: looks at the chain, bonds, claims, keeps final models.
+
+Each duty fails for itself: a store that is away does not keep the participant from training, a lost
+block keeps it from everything. What is wrong is in the status until it is right again, and is
+logged when it changes, not at every look.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from clients.daemon.account_manager import Purse
+from clients.daemon.chain import ChainLink, HistoryGuard
+from clients.daemon.history import HistoryLostError
+from clients.daemon.model_copies import ModelCopies
+from contracts.binding.reader import FederationReader
+from contracts.binding.records import RoundStatus
+from coordinator.local.logs import fields
+from coordinator.ports import ArtifactStore
+from coordinator.protocol.commitments.documents import contributor_entries
+from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.types import Address, RoundId, Wei
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Faults:
+    """What is wrong now, by duty; empty when all is well."""
+
+    now: dict[str, str] = field(default_factory=dict)
+
+    def wrong(self, duty: str, error: Exception) -> None:
+        """Note a fault, and log it if it is a new one."""
+        text = str(error)
+        if self.now.get(duty) != text:
+            _log.error("%s", text, extra=fields(duty=duty))
+        self.now[duty] = text
+
+    def right(self, duty: str) -> None:
+        """Note that a duty is done."""
+        if self.now.pop(duty, None) is not None:
+            _log.info("%s is in order again", duty)
+
+
+@dataclass
+class Upkeep:
+    """One participant's duties on one connection; :meth:`step` does what is due."""
+
+    link: ChainLink
+    guard: HistoryGuard
+    purse: Purse
+    store: ArtifactStore
+    models: ModelCopies
+    faults: Faults
+    block: int = 0
+    bond_wei: Wei = Wei(0)
+    final_round: RoundId = RoundId(0)
+    open_round: RoundId = RoundId(0)
+    _done_at: int = -1
+
+    def step(self) -> bool:
+        """Do what is due; return whether the chain is there and still the one it was.
+
+        What is due is on chain, so where no block has come since all of it was done, nothing is.
+        """
+        if not self._duty("history", self._look):
+            self._done_at, self.open_round = -1, RoundId(0)
+            return False
+        if self.block != self._done_at:
+            self._done_at = -1
+            block = self.block
+            if not self._work():
+                return False
+            if not self.faults.now:
+                self._done_at = block
+        return True
+
+    def _work(self) -> bool:
+        """Do what is due; return whether the chain is there."""
+        self.open_round = RoundId(0)
+        self._duty("bond", self._bond)
+        try:
+            head = self.link.federation.head()
+        except FedproofError as error:
+            self.faults.wrong("chain", error)
+            return False
+        self.faults.right("chain")
+        self.open_round = head.open_round
+        if head.final_round != self.final_round:
+            done = self._duty("rewards", self._claim)
+            if self._duty("models", self._copy) and done:
+                self.final_round = head.final_round
+        return True
+
+    def _look(self) -> None:
+        self.block = self.guard.check()
+
+    def _bond(self) -> None:
+        self.bond_wei = self.purse.ensure_bond()
+
+    def _claim(self) -> None:
+        self.purse.claim_due(self.store)
+
+    def _copy(self) -> None:
+        self.models.refresh(self.link.federation, self.store)
+
+    def _duty(self, name: str, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except HistoryLostError as error:
+            self.faults.wrong(name, error)
+            return False
+        except FedproofError as error:
+            self.faults.wrong(name, error)
+            return False
+        self.faults.right(name)
+        return True
+
+
+def took_part(
+    federation: FederationReader, store: ArtifactStore, round_id: RoundId, address: Address
+) -> bool:
+    """Return whether a round is sealed with an update of this account in it.
+
+    Raises
+    ------
+    ChainUnavailableError, StoreError
+        If chain or store cannot tell now.
+    """
+    state = federation.round(round_id)
+    if state.status not in (RoundStatus.SEALED, RoundStatus.SETTLED, RoundStatus.FINAL):
+        return False
+    entries = contributor_entries(store.get_document("contributors", state.contributors_root))
+    return any(entry.leaf.contributor == address for entry in entries)

@@ -1,0 +1,1 @@
+"""The Flower mod that checks what it is sent against the chain, and signs what it returns."""

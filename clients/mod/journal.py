@@ -1,0 +1,148 @@
+"""What a contributor has signed, so that it never signs a second, different update of a round.
+
+Two signatures for one round and one address with different updates cost the bond, whoever
+asked for them and however often the client was restarted in between: a statement is recorded,
+durably, *before* it is signed. Not handled: two machines with the same key and two journals.
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Protocol
+
+from coordinator.protocol.canonical import parse_json
+from coordinator.protocol.errors import ContributorError, StoreError, VerificationError
+from coordinator.protocol.types import Address, RoundId, SigningDomain
+
+
+class SignatureJournal(Protocol):
+    """Remembers the one update a contributor signed in each round of each federation."""
+
+    def record(
+        self, domain: SigningDomain, round_id: RoundId, contributor: Address, update_root: bytes
+    ) -> None:
+        """Return once it is safe to sign this update; an equal repeat is.
+
+        Raises
+        ------
+        ContributorError
+            ``already-signed``, if another update is on record for the round.
+        StoreError
+            If the record cannot be made to last.
+        """
+
+
+def journal_key(domain: SigningDomain, round_id: RoundId, contributor: Address) -> str:
+    """Return what there may be one update of."""
+    return f"{domain.chain_id}/{domain.verifying_contract}/{round_id}/{contributor}".lower()
+
+
+class MemoryJournal:
+    """Forgets when the process ends: for simulations, which are replayed from the start."""
+
+    def __init__(self) -> None:
+        self._signed: dict[str, str] = {}
+
+    def record(
+        self, domain: SigningDomain, round_id: RoundId, contributor: Address, update_root: bytes
+    ) -> None:
+        """See :class:`SignatureJournal`."""
+        key = journal_key(domain, round_id, contributor)
+        check_unsigned(self._signed.get(key), update_root, round_id, contributor)
+        self._signed[key] = update_root.hex()
+
+
+class FileJournal:
+    """One JSON line per signed update, appended and synced before the signature is made.
+
+    Several processes may share the file (Flower starts one per message): each record is made
+    under a lock. A last line cut short by a crash was never signed, and is cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def record(
+        self, domain: SigningDomain, round_id: RoundId, contributor: Address, update_root: bytes
+    ) -> None:
+        """See :class:`SignatureJournal`."""
+        key = journal_key(domain, round_id, contributor)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not self._path.exists()
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                content = file.read()
+                end = content.rfind(b"\n") + 1
+                known = _entries(content[:end], self._path).get(key)
+                check_unsigned(known, update_root, round_id, contributor)
+                if known is None:
+                    line = json.dumps({"key": key, "update": update_root.hex()}) + "\n"
+                    file.seek(end)
+                    file.truncate()
+                    file.write(line.encode())
+                    file.flush()
+                    os.fsync(file.fileno())
+            if is_new:
+                _sync_folder(self._path.parent)
+        except OSError as error:
+            raise StoreError(f"journal {self._path}: {error.strerror or error}") from error
+
+    def count(self, domain: SigningDomain, contributor: Address) -> int:
+        """Return in how many rounds of a federation a contributor has signed an update.
+
+        Raises
+        ------
+        StoreError
+            If the file is damaged or cannot be read.
+        """
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise StoreError(f"journal {self._path}: {error.strerror or error}") from error
+        first, last = journal_key(domain, RoundId(0), contributor).split("/0/")
+        keys = _entries(content[: content.rfind(b"\n") + 1], self._path)
+        return sum(key.startswith(f"{first}/") and key.endswith(f"/{last}") for key in keys)
+
+
+def check_unsigned(
+    known: str | None, update_root: bytes, round_id: RoundId, contributor: Address
+) -> None:
+    """Raise ``ContributorError`` if another update than ``update_root`` is on record."""
+    if known is not None and known != update_root.hex():
+        raise ContributorError(
+            f"round {round_id}: {contributor} has already signed update {known}, "
+            f"asked to sign {update_root.hex()}",
+            code="already-signed",
+            contributor=contributor,
+            round_id=round_id,
+            found=update_root.hex(),
+            expected=known,
+        )
+
+
+def _entries(lines: bytes, path: Path) -> dict[str, str]:
+    """Return update root by key; of a key that is there twice, the first counts."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines.splitlines(), start=1):
+        try:
+            entry = parse_json(line, str(path))
+            found.setdefault(entry["key"] + "", entry["update"] + "")
+        except (VerificationError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"journal {path}: line {number} is damaged, expected a JSON object with 'key' and "
+                "'update'; signing without it could cost the bond"
+            ) from error
+    return found
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,78 @@
+"""Who a Flower node takes part as, read from the node's own configuration.
+
+Set on the node, never by the coordinator::
+
+    flower-supernode ... --node-config 'fedproof-key="KEY.json" fedproof-password="PW.txt"
+        fedproof-rpc="http://127.0.0.1:8545" fedproof-contract="0x..." fedproof-journal="J.jsonl"'
+
+The key is decrypted once a process. Not handled: keys in hardware (write an ``UpdateSigner``).
+"""
+
+from pathlib import Path
+
+# isort: split
+from flwr.app import Context
+from web3 import Web3
+
+from clients.mod.chain_contract import FederationChainView
+from clients.mod.journal import FileJournal
+from clients.mod.participation import Participant
+from clients.mod.pending import FilePending
+from clients.mod.signer import KeySigner
+from contracts.binding.reader import FederationReader
+from contracts.binding.rpc import rpc_of
+from coordinator.local import keyfile as account
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.types import Address
+
+KEY, PASSWORD, RPC, CONTRACT, JOURNAL, RULE, PENDING, SEALED = (
+    "fedproof-key",
+    "fedproof-password",
+    "fedproof-rpc",
+    "fedproof-contract",
+    "fedproof-journal",
+    "fedproof-rule",
+    "fedproof-pending",
+    "fedproof-sealed",
+)
+
+
+def from_node_config(context: Context) -> Participant:
+    """Build the participant that ``context.node_config`` describes.
+
+    Raises
+    ------
+    ConfigError
+        If a setting is missing or is no text; the message names it.
+    KeyFileError, LedgerError
+        If the key cannot be opened, or there is no contract at the address.
+    """
+    settings = context.node_config
+    password_file = _setting(context, PASSWORD) if PASSWORD in settings else None
+    password = account.password_from(Path(password_file) if password_file else None, confirm=False)
+    key = account.load(Path(_setting(context, KEY)), password)
+    rpc = rpc_of(Web3(Web3.HTTPProvider(_setting(context, RPC))))
+    reader = FederationReader(rpc, Address(_setting(context, CONTRACT)))
+    rule = bytes.fromhex(_setting(context, RULE)) if RULE in settings else None
+    return Participant(
+        signer=KeySigner(bytes(key.key)),
+        chain_view=FederationChainView(reader),
+        journal=FileJournal(Path(_setting(context, JOURNAL))),
+        rule_hash=rule,
+        pending=FilePending(Path(_setting(context, PENDING))) if PENDING in settings else None,
+        sealed=_choice(context, SEALED) if SEALED in settings else None,
+    )
+
+
+def _choice(context: Context, name: str) -> bool:
+    value = context.node_config[name]
+    if not isinstance(value, bool):
+        raise ConfigError(f"node config: {name} is {value!r}, expected true or false")
+    return value
+
+
+def _setting(context: Context, name: str) -> str:
+    value = context.node_config.get(name)
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"node config: {name} is {value!r}, expected text")
+    return value

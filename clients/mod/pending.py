@@ -1,0 +1,202 @@
+"""Updates that wait for their round's commitments: signed, kept, not yet shown to anybody.
+
+In a sealed round a contributor answers a train message with a commitment only. What it will reveal
+is kept here, durably, before the commitment leaves the machine: after a crash the same question
+gets the same commitment, and what was committed to can still be revealed.
+"""
+
+import contextlib
+import hashlib
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+# isort: split
+from flwr.app import ConfigRecord, Context, RecordDict
+from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
+from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
+from google.protobuf.message import DecodeError
+
+from clients.mod.journal import journal_key
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.errors import StoreError, VerificationError
+from coordinator.protocol.types import Address, Commitment, RoundId, Signed, SigningDomain
+
+KEPT: Final = 4
+"""Rounds of one contributor that are kept; older ones can no longer be open."""
+
+_MAGIC: Final = b"FPU1"
+_LENGTH: Final = struct.Struct(">I")
+_DIGEST_BYTES: Final = 32
+_RECORD: Final = "fedproof.pending"
+
+
+@dataclass(frozen=True)
+class PendingUpdate:
+    """What a contributor committed to: the reply to reveal, and the salt that opens it.
+
+    ``base_model`` is the root it was trained on; ``salt`` is 32 bytes.
+    """
+
+    commitment: Signed[Commitment]
+    base_model: bytes
+    salt: bytes
+    content: RecordDict
+
+
+class PendingUpdates(Protocol):
+    """Keeps the one update a contributor committed to in each round of each federation."""
+
+    def put(self, domain: SigningDomain, update: PendingUpdate) -> None:
+        """Return once the update lasts; raises ``StoreError`` if it cannot."""
+
+    def get(
+        self, domain: SigningDomain, round_id: RoundId, contributor: Address
+    ) -> PendingUpdate | None:
+        """Return what was put for a round, ``None`` if nothing was or it is too old."""
+
+
+class ContextPending:
+    """In Flower's ``Context.state``: outlives the process of one message, not the node's."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def put(self, domain: SigningDomain, update: PendingUpdate) -> None:
+        """See :class:`PendingUpdates`; the last round only."""
+        about = update.commitment
+        key = journal_key(domain, about.statement.round_id, about.signer)
+        self._context.state[_RECORD] = ConfigRecord({"key": key, "update": encode(update)})
+
+    def get(
+        self, domain: SigningDomain, round_id: RoundId, contributor: Address
+    ) -> PendingUpdate | None:
+        """See :class:`PendingUpdates`."""
+        kept = self._context.state.config_records.get(_RECORD)
+        if kept is None or kept["key"] != journal_key(domain, round_id, contributor):
+            return None
+        data = kept["update"]
+        assert isinstance(data, bytes)
+        return decode(data, f"Flower's context of node {self._context.node_id}")
+
+
+class FilePending:
+    """One file an update, in a folder of its own (mode 0700) that contributors may share.
+
+    Parameters
+    ----------
+    folder
+        Made where it does not exist.
+    durable
+        Whether to wait for the disk. Without it a ``kill -9`` loses nothing, a power cut may.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        self._folder = folder
+        self._durable = durable
+
+    def put(self, domain: SigningDomain, update: PendingUpdate) -> None:
+        """See :class:`PendingUpdates`."""
+        about = update.commitment
+        path = self._path(domain, about.statement.round_id, about.signer)
+        temporary = path.with_name(f".{path.name}")
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(encode(update))
+                file.flush()
+                if self._durable:
+                    os.fsync(file.fileno())
+            temporary.rename(path)
+            if self._durable:
+                _sync_folder(self._folder)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise StoreError(
+                f"{path}: the update cannot be kept, so nothing is committed to: "
+                f"{error.strerror or error}"
+            ) from error
+
+    def get(
+        self, domain: SigningDomain, round_id: RoundId, contributor: Address
+    ) -> PendingUpdate | None:
+        """See :class:`PendingUpdates`.
+
+        Raises
+        ------
+        StoreError
+            If the file is damaged or cannot be read.
+        """
+        path = self._path(domain, round_id, contributor)
+        try:
+            update = decode(path.read_bytes(), str(path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror or error}") from error
+        about = update.commitment
+        same = about.statement.round_id == round_id and about.signer == contributor
+        return update if same else None
+
+    def _path(self, domain: SigningDomain, round_id: RoundId, contributor: Address) -> Path:
+        """Return one of :data:`KEPT` names a contributor has: no file outlives its use by far."""
+        key = journal_key(domain, RoundId(int(round_id) % KEPT), contributor)
+        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.pending"
+
+
+def encode(update: PendingUpdate) -> bytes:
+    """Return an update's bytes: a header, Flower's own protobuf, and a digest of both."""
+    about = update.commitment
+    header = canonical_json(
+        {
+            "round": int(about.statement.round_id),
+            "commitment": about.statement.commitment.hex(),
+            "contributor": about.signer,
+            "signature": about.signature.hex(),
+            "base_model": update.base_model.hex(),
+            "salt": update.salt.hex(),
+        }
+    )
+    content: bytes = recorddict_to_proto(update.content).SerializeToString()
+    body = _MAGIC + _LENGTH.pack(len(header)) + header + content
+    return body + hashlib.sha256(body).digest()
+
+
+def decode(data: bytes, place: str) -> PendingUpdate:
+    """Return what :func:`encode` wrote.
+
+    Raises
+    ------
+    StoreError
+        Naming ``place``, if a byte was changed or lost.
+    """
+    body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest or body[: len(_MAGIC)] != _MAGIC:
+        raise StoreError(f"{place}: the kept update is damaged; it cannot be revealed")
+    start = len(_MAGIC) + _LENGTH.size
+    end = start + _LENGTH.unpack(body[len(_MAGIC) : start])[0]
+    try:
+        about = parse_json(body[start:end], place)
+        content = recorddict_from_proto(ProtoRecordDict.FromString(body[end:]))
+        statement = Commitment(RoundId(about["round"]), bytes.fromhex(about["commitment"]))
+        signature = bytes.fromhex(about["signature"])
+        return PendingUpdate(
+            commitment=Signed(Address(about["contributor"]), statement, signature),
+            base_model=bytes.fromhex(about["base_model"]),
+            salt=bytes.fromhex(about["salt"]),
+            content=content,
+        )
+    except (VerificationError, DecodeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{place}: not an update kept by this version: {error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

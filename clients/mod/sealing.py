@@ -1,0 +1,175 @@
+"""A contributor's side of sealed rounds: commit first, reveal once all commitments are on chain.
+
+What is revealed was fixed before anybody could see it, and is shown only when nobody can any
+longer commit to a copy of it: the chain holds the root of the commitments, the document the
+coordinator sends is the one of that root, and one's own commitment is in it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# isort: split
+from flwr.app import ConfigRecord, RecordDict
+
+from clients.mod.chain_view import CachedChainView, RoundFacts
+from clients.mod.instruction import InstructionRefusedError
+from clients.mod.pending import PendingUpdate
+from clients.mod.signer import UpdateSigner
+from coordinator.protocol import wire
+from coordinator.protocol.abi import keccak256
+from coordinator.protocol.canonical import parse_json
+from coordinator.protocol.commitments.digests import sealed_commitment
+from coordinator.protocol.errors import ChainUnavailableError, VerificationError
+from coordinator.protocol.round.sealed import read_commitments
+from coordinator.protocol.types import Address, Commitment, RoundId, Signed, SigningDomain
+
+_SALT_TAG = b"fedproof salt"
+
+
+def salt_of(signature: bytes) -> bytes:
+    """Return the salt of an update that was signed so: 32 bytes.
+
+    The signature is deterministic, and a secret until the update is revealed: a client that lost
+    everything but its key and its data comes to the same salt, and nobody else can.
+    """
+    return keccak256(_SALT_TAG + signature)
+
+
+def commit_to(
+    content: RecordDict,
+    *,
+    base_model: bytes,
+    round_id: RoundId,
+    domain: SigningDomain,
+    signer: UpdateSigner,
+) -> PendingUpdate:
+    """Commit to a signed reply; ``content`` is what :func:`revealed` will show."""
+    statement = content.config_records[wire.STATEMENT_RECORD]
+    update = bytes.fromhex(str(statement["update"]))
+    salt = salt_of(bytes.fromhex(str(statement["signature"])))
+    digest = sealed_commitment(domain, round_id, signer.address, salt, update)
+    commitment = signer.sign_statement(domain, Commitment(round_id, digest))
+    return PendingUpdate(commitment, base_model, salt, content)
+
+
+def commitment_reply(signed: Signed[Commitment]) -> RecordDict:
+    """Return the reply to a train message of a sealed round."""
+    record = ConfigRecord(
+        {
+            "version": wire.WIRE_VERSION,
+            "round": int(signed.statement.round_id),
+            "contributor": signed.signer,
+            "commitment": signed.statement.commitment.hex(),
+            "signature": signed.signature.hex(),
+        }
+    )
+    return RecordDict({wire.COMMITMENT: record})
+
+
+def revealed(pending: PendingUpdate) -> RecordDict:
+    """Return the reply to a query for a reveal: the signed update, and what opens it."""
+    salt = ConfigRecord({"version": wire.WIRE_VERSION, "salt": pending.salt.hex()})
+    return RecordDict({**pending.content, wire.REVEAL: salt})
+
+
+@dataclass(frozen=True)
+class RevealQuery:
+    """A well-formed query for a reveal; ``commitments`` is the document's text."""
+
+    round_id: RoundId
+    chain_id: int
+    contract: str
+    commitments: str
+
+
+def is_reveal_query(content: RecordDict) -> bool:
+    """Return whether a query asks for a reveal."""
+    return wire.REVEAL in content.config_records
+
+
+def read_reveal_query(content: RecordDict) -> RevealQuery:
+    """Take a query for a reveal apart.
+
+    Raises
+    ------
+    InstructionRefusedError
+        ``unsupported-version`` or ``malformed-instruction``.
+    """
+    fields: Mapping[str, Any] = content.config_records[wire.REVEAL]
+    if fields.get(wire.VERSION) != wire.WIRE_VERSION:
+        raise InstructionRefusedError(
+            "unsupported-version",
+            f"found {fields.get(wire.VERSION)!r}, expected {wire.WIRE_VERSION}",
+        )
+    found = (
+        fields.get(wire.ROUND),
+        fields.get(wire.CHAIN_ID),
+        fields.get(wire.CONTRACT),
+        fields.get(wire.COMMITMENTS),
+    )
+    round_id, chain_id, contract, text = found
+    if (type(round_id), type(chain_id), type(contract), type(text)) != (int, int, str, str):
+        kinds = [type(value).__name__ for value in found]
+        raise InstructionRefusedError("malformed-instruction", f"query for a reveal: {kinds}")
+    assert isinstance(round_id, int)
+    return RevealQuery(RoundId(round_id), int(str(chain_id)), str(contract), str(text))
+
+
+class CommitmentsVerifier:
+    """Compares the commitments a coordinator shows with the chain's; remembers the last ones.
+
+    A process that plays many contributors gets the same document for each of them.
+    """
+
+    def __init__(self, view: CachedChainView) -> None:
+        self._view = view
+        self._last: tuple[str, bytes, Mapping[Address, bytes]] | None = None
+
+    def committed(self, query: RevealQuery, contributor: Address) -> bytes:
+        """Return what the chain says that a contributor committed to.
+
+        Raises
+        ------
+        InstructionRefusedError
+            ``wrong-domain``, ``chain-unavailable``, ``round-not-open``, ``wrong-commitments`` or
+            ``not-committed``.
+        """
+        domain = self._view.domain
+        found = (query.chain_id, query.contract.lower())
+        expected = (domain.chain_id, domain.verifying_contract.lower())
+        if found != expected:
+            raise InstructionRefusedError(
+                "wrong-domain", f"asked for {found}, this client takes part in {expected}"
+            )
+        facts = self._facts(query.round_id)
+        if facts.status != "open":
+            raise InstructionRefusedError(
+                "round-not-open",
+                f"round {query.round_id} is {facts.status} on chain, expected open",
+            )
+        commitments = self._read(query, facts.commitments_root)
+        if contributor not in commitments:
+            raise InstructionRefusedError(
+                "not-committed",
+                f"round {query.round_id}: the commitments on chain hold none of {contributor}",
+            )
+        return commitments[contributor]
+
+    def _facts(self, round_id: RoundId) -> RoundFacts:
+        try:
+            facts = self._view.round(round_id)
+            return facts if any(facts.commitments_root) else self._view.refreshed(round_id)
+        except ChainUnavailableError as error:
+            raise InstructionRefusedError(wire.CHAIN_UNAVAILABLE, str(error)) from error
+
+    def _read(self, query: RevealQuery, root: bytes) -> Mapping[Address, bytes]:
+        if self._last is not None and self._last[:2] == (query.commitments, root):
+            return self._last[2]
+        try:
+            document = parse_json(query.commitments.encode(), "commitments")
+            commitments = read_commitments(document, query.round_id, root)
+        except VerificationError as error:
+            raise InstructionRefusedError("wrong-commitments", str(error)) from error
+        self._last = (query.commitments, root, commitments)
+        return commitments

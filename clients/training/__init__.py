@@ -1,0 +1,1 @@
+"""Local training of the built-in models."""

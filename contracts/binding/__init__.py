@@ -1,0 +1,1 @@
+"""The contracts as typed Python objects, over web3, on any node."""

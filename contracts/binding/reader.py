@@ -1,0 +1,205 @@
+"""The federation contract, read only: what a verifier, a watcher and a contributor need.
+
+Amounts are wei, digests 32 bytes, times seconds of chain time. Every method raises
+:class:`~coordinator.protocol.errors.ChainUnavailableError` if the node does not answer.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from eth_abi.exceptions import DecodingError
+from eth_utils.address import to_checksum_address
+
+from contracts.binding.artifacts import load_artifact
+from contracts.binding.calls import message_tuple
+from contracts.binding.events import FederationEvent, RoundVoided, decode_log
+from contracts.binding.records import (
+    AccountState,
+    BlockInfo,
+    HeadState,
+    RoundState,
+    RoundStatus,
+    Terms,
+)
+from contracts.binding.rpc import Rpc
+from coordinator.protocol.errors import LedgerError, TransactionRevertedError
+from coordinator.protocol.types import Address, RoundId, SigningDomain, UpdateMessage, Wei
+
+ROSTER_PAGE: Final = 256
+LOG_CHUNK_BLOCKS: Final = 2_000
+
+
+class FederationReader:
+    """A deployed federation, seen through one node.
+
+    Raises
+    ------
+    LedgerError
+        If it is no address, or there is no contract at it.
+    """
+
+    def __init__(self, rpc: Rpc, address: Address) -> None:
+        self.rpc = rpc
+        try:
+            self.address = Address(to_checksum_address(address))
+        except (TypeError, ValueError) as error:
+            raise LedgerError(
+                f"contract {address!r}: expected an address, 0x and 40 hexadecimal digits"
+            ) from error
+        self._functions = load_artifact("federation").functions
+        if rpc.request("eth_getCode", self.address, "latest") == "0x":
+            raise LedgerError(f"{rpc.where}: there is no contract at {self.address}")
+
+    def _view(self, function: str, *arguments: Any, block: int | str = "latest") -> Any:
+        abi = self._functions[function]
+        answer = self.rpc.call(self.address, abi.encode_call(arguments), block)
+        try:
+            results = abi.decode_result(answer)
+        except (DecodingError, OverflowError) as error:
+            raise self._foreign(f"answers {function} with {len(answer)} bytes") from error
+        return results[0] if len(results) == 1 else results
+
+    def _foreign(self, detail: str) -> LedgerError:
+        return LedgerError(
+            f"{self.rpc.where}: the contract at {self.address} is no federation: it {detail}"
+        )
+
+    @cached_property
+    def chain_id(self) -> int:
+        """EIP-155 chain id."""
+        return self.rpc.quantity("eth_chainId")
+
+    @property
+    def domain(self) -> SigningDomain:
+        """What a contributor's signature is valid for."""
+        return SigningDomain(self.chain_id, self.address)
+
+    @cached_property
+    def terms(self) -> Terms:
+        """What was agreed at deployment; raises ``LedgerError`` if it is another contract."""
+        try:
+            return Terms.from_abi(self._view("terms"))
+        except TransactionRevertedError as error:
+            raise self._foreign("knows no terms") from error
+
+    def block(self, tag: int | str = "latest") -> BlockInfo:
+        """Return a block's number, hash, time and base fee; by number or tag."""
+        return self.rpc.block(tag)
+
+    def now(self) -> int:
+        """Return the time of the latest block."""
+        return self.block().timestamp
+
+    def head(self, block: int | str = "latest") -> HeadState:
+        """Return where the live chain of rounds stands, and the pool, as of a block."""
+        *values, referee = self._view("head", block=block)
+        return HeadState(*[*values, Address(to_checksum_address(referee))])
+
+    def status(self, round_id: RoundId) -> RoundStatus:
+        """Return a round's status; NONE if it never opened."""
+        return RoundStatus(self._view("status", round_id))
+
+    def round(self, round_id: RoundId) -> RoundState:
+        """Return all the contract stores of a round."""
+        values = self._view("record", round_id)
+        return RoundState.from_abi(round_id, values, self.terms.challenge_window_s)
+
+    def round_at_height(self, height: int) -> RoundId:
+        """Return the live round at a height from 1, or 0 if the chain is not that high."""
+        return RoundId(self._view("at_height", height) if height <= self.head().height else 0)
+
+    def account(self, address: Address, block: int | str = "latest") -> AccountState:
+        """Return an account's bond, unbonding funds, bounties and claimed rewards at a block."""
+        return AccountState(*self._view("account", address, block=block))
+
+    def member(self, index: int) -> Address | None:
+        """Return the member registered under an index from 1."""
+        address = Address(self._view("member", index))
+        return address if int(address, 16) else None
+
+    def member_index(self, address: Address) -> int:
+        """Return an account's index from 1, 0 if it never joined."""
+        return int(self._view("member_index", address))
+
+    def _roster(self, round_id: int, count: int | None) -> Iterator[tuple[Address, Wei]]:
+        first = 1
+        while count is None or first <= count:
+            page = self._view("roster", first, round_id)
+            for address, bond in page[: None if count is None else count - first + 1]:
+                yield Address(to_checksum_address(address)), Wei(bond)
+            if len(page) < ROSTER_PAGE:
+                return
+            first += ROSTER_PAGE
+
+    def members(self, count: int | None = None) -> list[Address]:
+        """Return the first ``count`` members (all by default) in order of joining."""
+        return [address for address, _ in self._roster(0, count)]
+
+    def stakes_at(self, round_id: RoundId) -> dict[Address, Wei]:
+        """Return every member's bond when a round opened; those without one are absent.
+
+        For a round that has not opened yet: the bonds now.
+        """
+        return {address: bond for address, bond in self._roster(round_id, None) if bond > 0}
+
+    def bond_at(self, address: Address, round_id: RoundId) -> Wei:
+        """Return an account's bond when a round opened.
+
+        Raises
+        ------
+        TransactionRevertedError
+            If the round has not opened.
+        """
+        return Wei(self._view("find_bond", address, round_id))
+
+    def checkpoints(self, address: Address) -> list[tuple[RoundId, Wei]]:
+        """Return an account's bond history: from which round on, and the bond."""
+        count = self._view("checkpoint_count", address)
+        return [self._view("checkpoint", address, index) for index in range(count)]
+
+    def is_slashed(self, round_id: RoundId, contributor: Address) -> bool:
+        """Return whether a contributor was slashed for equivocating in a round."""
+        return bool(self._view("is_slashed", round_id, contributor))
+
+    def void_reason(self, round_id: RoundId) -> str:
+        """Return the reason with which a round was voided itself, empty if it was not."""
+        kinds = load_artifact("federation").events.values()
+        topic = next(kind.topic for kind in kinds if kind.name == RoundVoided.__name__)
+        reason = ""
+        for event in self.events(topics=["0x" + topic.hex(), f"0x{round_id:064x}"]):
+            assert isinstance(event, RoundVoided)
+            reason = event.reason_text
+        return reason
+
+    def domain_separator(self) -> bytes:
+        """Return the EIP-712 domain separator as the contract computes it."""
+        return bytes(self._view("domain_separator"))
+
+    def update_digest(self, message: UpdateMessage) -> bytes:
+        """Return the EIP-712 digest of an update as the contract computes it."""
+        return bytes(self._view("update_digest", message_tuple(message)))
+
+    def events(
+        self,
+        from_block: int = 0,
+        to_block: int | None = None,
+        *,
+        chunk_blocks: int = LOG_CHUNK_BLOCKS,
+        topics: Sequence[str] = (),
+    ) -> Iterator[FederationEvent]:
+        """Yield the federation's events of blocks ``from_block..to_block``, in order.
+
+        ``to_block`` is the head by default. Asks the node for ``chunk_blocks`` blocks at a time,
+        and only for logs with these ``topics``, if there are any.
+        """
+        last = self.block().number if to_block is None else to_block
+        for first in range(from_block, last + 1, chunk_blocks):
+            span = {
+                "address": self.address,
+                "fromBlock": hex(first),
+                "toBlock": hex(min(first + chunk_blocks - 1, last)),
+                "topics": list(topics),
+            }
+            for log in self.rpc.request("eth_getLogs", span):
+                yield decode_log(log)

@@ -1,0 +1,281 @@
+"""Signing contract calls with local keys, sending them, and what became of them.
+
+No key ever goes to the node. Preparing and sending are apart, so that many transactions can be
+prepared first and mined together. Not handled: replacing a transaction that is stuck.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from eth_account.signers.local import LocalAccount
+
+from contracts.binding.calls import Call
+from contracts.binding.receipts import (
+    Receipt,
+    SignedCall,
+    embedded_receipt,
+    receipt_of,
+    reverted_error,
+)
+from contracts.binding.rpc import Rpc, hex_bytes
+from coordinator.protocol.errors import (
+    ChainUnavailableError,
+    LedgerError,
+    StoreError,
+    TransactionRevertedError,
+)
+from coordinator.protocol.types import Address, Wei
+
+__all__ = ["PRIORITY_FEE_WEI", "Receipt", "SignedCall", "Transactor"]
+
+PRIORITY_FEE_WEI: Final = Wei(1_000_000_000)
+_NEXT_BLOCK: Final = ("block-full", "nonce-too-high")
+"""Refusals of the embedded node that a later block may lift."""
+_POLL_FIRST_S: Final = 0.02
+_POLL_LONGEST_S: Final = 1.0
+
+
+if TYPE_CHECKING:
+    from contracts.node.node import EmbeddedNode
+    from contracts.node.records import TxReceipt
+
+
+class Transactor:
+    """Prepares and sends transactions of any account to one chain.
+
+    Nonces are the chain's pending count, or what was prepared here beyond it: so a restarted
+    process goes on where the chain is, and so does one whose account somebody used elsewhere (an
+    operator, by hand). An account must not send through two transactors at the same moment.
+    ``max_fee_wei`` fixes the fee cap per gas; without it the cap is twice the head's base
+    fee plus the tip, which leaves room for six full blocks in a row.
+    """
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        *,
+        max_fee_wei: Wei | None = None,
+        priority_fee_wei: Wei = PRIORITY_FEE_WEI,
+        receipt_timeout_s: float = 120.0,
+    ) -> None:
+        self.rpc = rpc
+        self.chain_id = rpc.quantity("eth_chainId")
+        self._max_fee_wei = max_fee_wei
+        self._priority_fee_wei = priority_fee_wei
+        self._receipt_timeout_s = receipt_timeout_s
+        self._nonces: dict[str, int] = {}
+
+    # Preparing ---------------------------------------------------------------------------
+
+    def prepare(self, account: LocalAccount, call: Call, to: Address | None) -> SignedCall:
+        """Sign a call with the account's next nonce; ``to=None`` deploys."""
+        return self.prepare_all([(account, call)], to)[0]
+
+    def prepare_all(
+        self, calls: Sequence[tuple[LocalAccount, Call]], to: Address | None
+    ) -> list[SignedCall]:
+        """Sign several calls, with one look at the chain's fees."""
+        max_fee = self._max_fee_wei
+        if max_fee is None:
+            max_fee = Wei(2 * self.rpc.block().base_fee_wei + self._priority_fee_wei)
+        return [self._sign(account, call, to, max_fee) for account, call in calls]
+
+    def _sign(
+        self, account: LocalAccount, call: Call, to: Address | None, max_fee: Wei
+    ) -> SignedCall:
+        sender = Address(account.address)
+        nonce = self._next_nonce(sender)
+        fields: dict[str, Any] = {
+            "type": 2,
+            "chainId": self.chain_id,
+            "nonce": nonce,
+            "maxFeePerGas": max_fee,
+            "maxPriorityFeePerGas": min(self._priority_fee_wei, max_fee),
+            "gas": call.gas_limit,
+            "value": call.value_wei,
+            "data": call.data,
+        }
+        if to is not None:
+            fields["to"] = to
+        signed = account.sign_transaction(fields)
+        self._nonces[sender] = nonce + 1
+        return SignedCall(
+            bytes(signed.raw_transaction), bytes(signed.hash), sender, nonce, to, call
+        )
+
+    def _next_nonce(self, sender: Address) -> int:
+        seen = self.rpc.quantity("eth_getTransactionCount", sender, "pending")
+        return max(seen, self._nonces.get(sender, 0))
+
+    def forget_nonces(self) -> None:
+        """Ask the chain again: after a prepared transaction was not sent after all."""
+        self._nonces.clear()
+
+    # Sending -----------------------------------------------------------------------------
+
+    def send(self, signed: SignedCall) -> Receipt:
+        """Send one transaction and return its receipt once it is mined.
+
+        Raises
+        ------
+        TransactionRevertedError
+            If it was mined and reverted; ``reason`` is the contract's.
+        LedgerError
+            If the node refused it.
+        ChainUnavailableError
+            If the node does not answer, or does not mine it in time.
+        """
+        return self.send_batch([signed])[0]
+
+    def send_batch(
+        self, batch: Sequence[SignedCall], *, timestamp: int | None = None
+    ) -> list[Receipt]:
+        """Send transactions in order and return their receipts once all are mined.
+
+        The embedded node in this process makes one block of them, or as few as they fit in;
+        any other node gets them one by one, and decides on blocks itself.
+
+        Parameters
+        ----------
+        timestamp
+            Time of the first block; only for the embedded node in this process.
+
+        Raises
+        ------
+        TransactionRevertedError
+            For the first that reverted, after all were mined.
+        LedgerError
+            If the node refused one; others may be mined.
+        """
+        try:
+            if (node := self.rpc.embedded_node) is not None:
+                return self._mine(node, batch, timestamp)
+            if timestamp is not None:
+                raise LedgerError(f"{self.rpc.where}: block times are not ours to choose")
+            for raw in hex_bytes([signed.raw for signed in batch]):
+                self.rpc.request("eth_sendRawTransaction", raw)
+            return [self._finished(signed) for signed in batch]
+        except TransactionRevertedError:
+            raise
+        except (LedgerError, StoreError):
+            self.forget_nonces()
+            raise
+
+    def send_each(self, batch: Sequence[SignedCall]) -> list[Receipt | LedgerError]:
+        """Send transactions in order, then wait for all; return what became of each.
+
+        None waits for another's receipt, so as many as fit are mined in one block. One that
+        reverted does not hide what became of the others; where the node refuses one, those after
+        it are not sent either: their nonces would leave a gap.
+
+        Raises
+        ------
+        ChainUnavailableError
+            If the node does not answer, or does not mine them in time; some may be mined.
+        """
+        try:
+            if (node := self.rpc.embedded_node) is not None:
+                mined, refused = self._mined(node, batch, None)
+                taken = [signed for signed in batch if signed.hash in mined]
+                read = [partial(embedded_receipt, mined[one.hash], one) for one in taken]
+            else:
+                taken, refused = self._accepted(batch)
+                read = [partial(self._finished, signed) for signed in taken]
+            found = {one.hash: _outcome(get) for one, get in zip(taken, read, strict=True)}
+        except (LedgerError, StoreError):
+            self.forget_nonces()
+            raise
+        if refused is None:
+            return [found[signed.hash] for signed in batch]
+        self.forget_nonces()
+        return [found.get(signed.hash, refused) for signed in batch]
+
+    def _accepted(self, batch: Sequence[SignedCall]) -> tuple[list[SignedCall], LedgerError | None]:
+        """Hand transactions to the node; return those it took, and why it refused the next."""
+        for count, signed in enumerate(batch):
+            try:
+                self.rpc.request("eth_sendRawTransaction", *hex_bytes([signed.raw]))
+            except ChainUnavailableError:
+                raise
+            except LedgerError as refused:
+                return list(batch[:count]), refused
+        return list(batch), None
+
+    def _mine(
+        self, node: "EmbeddedNode", batch: Sequence[SignedCall], timestamp: int | None
+    ) -> list[Receipt]:
+        mined, refused = self._mined(node, batch, timestamp)
+        if refused is not None:
+            raise refused
+        return [embedded_receipt(mined[signed.hash], signed) for signed in batch]
+
+    def _mined(
+        self, node: "EmbeddedNode", batch: Sequence[SignedCall], timestamp: int | None
+    ) -> "tuple[dict[bytes, TxReceipt], LedgerError | None]":
+        """Mine transactions in as few blocks as they fit in, up to the first that is refused."""
+        mined: dict[bytes, TxReceipt] = {}
+        waiting, refused = list(batch), None
+        while waiting and refused is None:
+            block = node.mine([signed.raw for signed in waiting], timestamp=timestamp)
+            timestamp = None
+            mined.update((receipt.transaction_hash, receipt) for receipt in block.receipts)
+            for bad in block.refused:
+                if bad.code not in _NEXT_BLOCK or not block.receipts:
+                    label = waiting[bad.index].call.label
+                    refused = refused or LedgerError(f"{label}: {bad.message}")
+            waiting = [waiting[bad.index] for bad in block.refused]
+        return mined, refused
+
+    def _finished(self, signed: SignedCall) -> Receipt:
+        receipt = self._wait(signed)
+        if int(receipt["status"], 16) == 1:
+            return receipt_of(receipt, signed)
+        block = int(receipt["blockNumber"], 16)
+        raise reverted_error(signed, block, self._why(signed, block, int(receipt["gasUsed"], 16)))
+
+    def _wait(self, signed: SignedCall) -> dict[str, Any]:
+        end = time.monotonic() + self._receipt_timeout_s
+        pause = _POLL_FIRST_S
+        while True:
+            receipt = self.rpc.request("eth_getTransactionReceipt", "0x" + signed.hash.hex())
+            if receipt is not None:
+                found: dict[str, Any] = receipt
+                return found
+            if time.monotonic() >= end:
+                raise ChainUnavailableError(
+                    f"{self.rpc.where}: {signed.call.label} (0x{signed.hash.hex()}) not mined"
+                    f" after {self._receipt_timeout_s:g} s"
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, _POLL_LONGEST_S)
+
+    def _why(self, signed: SignedCall, block: int, gas_used: int) -> str:
+        """Run a reverted call again for its reason, which receipts do not carry.
+
+        On the state after its block first: it has the block's time, and differs from what the
+        transaction saw only by what else is in the block. Then on the state before.
+        """
+        if gas_used >= signed.call.gas_limit:
+            return "out of gas"
+        if signed.to is None:
+            return ""
+        fields = {
+            "from": signed.sender,
+            "value": hex(signed.call.value_wei),
+            "gas": hex(signed.call.gas_limit),
+        }
+        for state in (block, block - 1):
+            try:
+                self.rpc.call(signed.to, signed.call.data, state, **fields)
+            except TransactionRevertedError as reverted:
+                return reverted.reason
+        return ""
+
+
+def _outcome(receipt: Callable[[], Receipt]) -> Receipt | LedgerError:
+    try:
+        return receipt()
+    except TransactionRevertedError as reverted:
+        return reverted

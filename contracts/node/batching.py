@@ -1,0 +1,162 @@
+"""Nesting write batches over an abstract table, and the table in a dict.
+
+py-evm opens several batches while it makes one block. Wrapping them in an outer one makes the
+block a single commit, which is what lets a block be on disk whole or not at all.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from eth.abc import AtomicWriteBatchAPI
+from eth.db.backends.base import BaseAtomicDB, BaseDB
+
+from coordinator.protocol.errors import StoreError
+
+DELETED: Final = None
+"""Marks a key as removed among a batch's writes."""
+
+
+class _Batch(BaseDB, AtomicWriteBatchAPI):
+    """A readable view of the store with the writes of one open batch on top."""
+
+    def __init__(self, below: BaseDB) -> None:
+        self.writes: dict[bytes, bytes | None] = {}
+        self._below = below
+
+    def __getitem__(self, key: bytes) -> bytes:
+        if key in self.writes:
+            value = self.writes[key]
+            if value is DELETED:
+                raise KeyError(key)
+            return value
+        found: bytes = self._below[key]
+        return found
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        self.writes[key] = bytes(value)
+
+    def __delitem__(self, key: bytes) -> None:
+        if key not in self:
+            raise KeyError(key)
+        self.writes[key] = DELETED
+
+    def _exists(self, key: bytes) -> bool:
+        if key in self.writes:
+            return self.writes[key] is not DELETED
+        return key in self._below
+
+
+class BatchingDB(BaseAtomicDB):
+    """Nesting batches over an abstract table; reads see the batches that are open.
+
+    py-evm opens several batches while it makes one block. Wrapping them all in an outer one
+    makes the block a single commit.
+    """
+
+    def __init__(self) -> None:
+        self._open: list[_Batch] = []
+
+    def _read(self, key: bytes) -> bytes | None:
+        raise KeyError(key)
+
+    def _write(self, writes: dict[bytes, bytes | None]) -> None:
+        raise StoreError(f"{len(writes)} write(s) to a store that is read-only")
+
+    def __getitem__(self, key: bytes) -> bytes:
+        for batch in reversed(self._open):
+            if key in batch.writes:
+                value = batch.writes[key]
+                if value is DELETED:
+                    raise KeyError(key)
+                return value
+        stored = self._read(key)
+        if stored is None:
+            raise KeyError(key)
+        return stored
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        with self.atomic_batch() as batch:
+            batch[key] = value
+
+    def __delitem__(self, key: bytes) -> None:
+        with self.atomic_batch() as batch:
+            del batch[key]
+
+    def _exists(self, key: bytes) -> bool:
+        try:
+            self[key]
+        except KeyError:
+            return False
+        return True
+
+    def checkpoint_and_close(self) -> None:
+        """Leave the store in one piece and let go of it. Harmless when repeated."""
+
+    @contextmanager
+    def atomic_batch(self) -> Iterator[_Batch]:
+        """Collect writes; keep all of them if the block ends well, none if it raises.
+
+        Raises
+        ------
+        StoreError
+            If the outermost batch cannot be written; nothing of it is kept.
+        """
+        batch = _Batch(self._open[-1] if self._open else self)
+        self._open.append(batch)
+        try:
+            yield batch
+        finally:
+            self._open.pop()
+        if self._open:
+            self._open[-1].writes.update(batch.writes)
+        elif batch.writes:
+            self._write(batch.writes)
+
+
+class MemoryDB(BatchingDB):
+    """The same store in a dict: lost with the process, and able to go back in time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: dict[bytes, bytes] = {}
+        self._undo: list[dict[bytes, bytes | None]] = []
+
+    def _read(self, key: bytes) -> bytes | None:
+        return self._rows.get(key)
+
+    def _write(self, writes: dict[bytes, bytes | None]) -> None:
+        if self._undo:
+            journal = self._undo[-1]
+            for key in writes:
+                journal.setdefault(key, self._rows.get(key))
+        self._apply(writes)
+
+    def _apply(self, writes: dict[bytes, bytes | None]) -> None:
+        for key, value in writes.items():
+            if value is DELETED:
+                self._rows.pop(key, None)
+            else:
+                self._rows[key] = value
+
+    def snapshot(self) -> int:
+        """Start a snapshot; return its number, from 1."""
+        self._undo.append({})
+        return len(self._undo)
+
+    def revert(self, snapshot: int) -> None:
+        """Undo every write since ``snapshot``, which is used up with all later ones.
+
+        Raises
+        ------
+        KeyError
+            If there is no such snapshot.
+        """
+        if not 1 <= snapshot <= len(self._undo):
+            raise KeyError(snapshot)
+        while len(self._undo) >= snapshot:
+            self._apply(self._undo.pop())
+
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over all rows in order of key."""
+        return iter(sorted(self._rows.items()))

@@ -1,0 +1,126 @@
+"""The parameters a chain starts from: with the transactions they decide every block hash."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from eth_utils.address import is_checksum_address
+
+from contracts.node.evm import GAS_CAP_PER_TRANSACTION
+from coordinator.protocol.canonical import parse_json
+from coordinator.protocol.errors import ConfigError, VerificationError
+from coordinator.protocol.types import Address, JsonObject, Wei, address_bytes
+
+GENESIS_KEY: Final = b"fedproof:genesis"
+"""Row of the chain file that holds the canonical JSON of its parameters."""
+ZERO_ADDRESS: Final = Address("0x" + "00" * 20)
+_MAX_U64: Final = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisConfig:
+    """What block 0 holds.
+
+    Attributes
+    ----------
+    alloc
+        Balance in wei of each account at the start, by checksummed address.
+    chain_id
+        EIP-155 chain id.
+    timestamp
+        Unix time of block 0, seconds.
+    gas_limit
+        Gas per block, the same in every block.
+    coinbase
+        Receives the tips of every block; the zero address burns them.
+    base_fee_wei
+        Base fee of block 0; later ones follow EIP-1559.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range; the message names the field.
+    """
+
+    alloc: Mapping[Address, Wei] = field(default_factory=dict, hash=False)
+    chain_id: int = 1337
+    timestamp: int = 1_700_000_000
+    gas_limit: int = 60_000_000
+    coinbase: Address = ZERO_ADDRESS
+    base_fee_wei: Wei = Wei(1_000_000_000)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alloc", MappingProxyType(dict(self.alloc)))
+        _require_range("chain_id", self.chain_id, 1, _MAX_U64 // 2 - 36)
+        _require_range("timestamp", self.timestamp, 0, _MAX_U64)
+        _require_range("gas_limit", self.gas_limit, GAS_CAP_PER_TRANSACTION, (1 << 63) - 1)
+        _require_range("base_fee_wei", self.base_fee_wei, 0, _MAX_U64)
+        _require_address("coinbase", self.coinbase)
+        for account, balance_wei in self.alloc.items():
+            _require_address("alloc", account)
+            _require_range(f"alloc[{account}]", balance_wei, 0, (1 << 255) - 1)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        # The mapping's read-only view cannot be pickled, and workers are sent these.
+        return type(self).from_json, (self.to_json(),)
+
+    def to_json(self) -> str:
+        """Return canonical JSON: sorted keys, no spaces, balances as decimal strings."""
+        alloc = {a: str(self.alloc[a]) for a in sorted(self.alloc, key=address_bytes)}
+        document: JsonObject = {
+            "alloc": alloc,
+            "base_fee_wei": str(self.base_fee_wei),
+            "chain_id": self.chain_id,
+            "coinbase": self.coinbase,
+            "format": 1,
+            "gas_limit": self.gas_limit,
+            "timestamp": self.timestamp,
+        }
+        return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "GenesisConfig":
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        ConfigError
+            If the text is something else.
+        """
+        try:
+            document = parse_json(text.encode(), "genesis parameters")
+            if document["format"] != 1:
+                raise ConfigError(f"genesis format {document['format']!r}; expected 1")
+            return cls(
+                alloc={Address(a): Wei(int(b)) for a, b in document["alloc"].items()},
+                chain_id=document["chain_id"],
+                timestamp=document["timestamp"],
+                gas_limit=document["gas_limit"],
+                coinbase=Address(document["coinbase"]),
+                base_fee_wei=Wei(int(document["base_fee_wei"])),
+            )
+        except (VerificationError, ValueError, KeyError, TypeError, AttributeError) as failed:
+            raise ConfigError(f"genesis parameters are malformed: {failed!r}") from failed
+
+    def first_difference(self, other: "GenesisConfig") -> tuple[str, Any, Any] | None:
+        """Return name, own value and other's value of the first parameter that differs."""
+        for name in ("chain_id", "timestamp", "gas_limit", "coinbase", "base_fee_wei"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                return name, mine, theirs
+        for account in sorted({*self.alloc, *other.alloc}, key=address_bytes):
+            if self.alloc.get(account) != other.alloc.get(account):
+                return f"alloc[{account}]", self.alloc.get(account), other.alloc.get(account)
+        return None
+
+
+def _require_range(name: str, value: int, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ConfigError(f"genesis {name}: found {value!r}, expected an integer {low}..{high}")
+
+
+def _require_address(name: str, value: str) -> None:
+    if not is_checksum_address(value) and value != ZERO_ADDRESS:
+        raise ConfigError(f"genesis {name}: {value!r} is not an EIP-55 checksummed address")

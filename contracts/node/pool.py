@@ -1,0 +1,194 @@
+"""Pending transactions: admitted one by one, mined in nonce order.
+
+In memory only. A hash that ``eth_sendRawTransaction`` returned is a promise only once its
+receipt can be read; after a crash a client sends again, which is harmless.
+"""
+
+import heapq
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from eth.abc import SignedTransactionAPI
+
+from contracts.node.admission import TransactionRefusedError, decode_transaction
+from contracts.node.node import EmbeddedNode
+from contracts.node.reader import transaction_record
+from contracts.node.records import MinedBlock, TransactionRecord
+from coordinator.protocol.errors import LedgerError
+from coordinator.protocol.types import Address
+
+MAX_POOL_BYTES: Final = 64 * 1024 * 1024
+MAX_NONCES_AHEAD: Final = 1024
+_REPLACEMENT_PERCENT: Final = 110
+"""A replacement must offer at least this much of the old fees, as geth has it."""
+_WAITING: Final = ("block-full", "nonce-too-high")
+"""Refusals that a later block may lift: the transaction stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    arrival: int
+    transaction: SignedTransactionAPI
+    record: TransactionRecord
+
+
+class TransactionPool:
+    """Holds what has been sent to ``node`` and is not in a block yet."""
+
+    def __init__(self, node: EmbeddedNode) -> None:
+        self._node = node
+        self._queues: dict[Address, dict[int, _Entry]] = {}
+        self._by_hash: dict[bytes, _Entry] = {}
+        self._arrivals = itertools.count()
+        self._bytes = 0
+
+    def add(self, raw: bytes) -> bytes:
+        """Admit a raw transaction; return its hash.
+
+        Raises
+        ------
+        TransactionRefusedError
+            If it can never be mined as things are, or the pool is full.
+        """
+        with self._node.lock:
+            transaction = decode_transaction(raw, chain_id=self._node.genesis.chain_id)
+            entry = _Entry(next(self._arrivals), transaction, transaction_record(transaction))
+            self._check(entry)
+            queue = self._queues.setdefault(entry.record.sender, {})
+            if (replaced := queue.get(entry.record.nonce)) is not None:
+                self._drop(replaced)
+            self._queues.setdefault(entry.record.sender, {})[entry.record.nonce] = entry
+            self._by_hash[entry.record.hash] = entry
+            self._bytes += len(raw)
+            return entry.record.hash
+
+    def _check(self, entry: _Entry) -> None:
+        record = entry.record
+        if record.hash in self._by_hash:
+            raise _refused(record, "already-known", "already known")
+        if self._bytes + len(record.raw) > MAX_POOL_BYTES:
+            raise _refused(record, "pool-full", f"the pool holds {self._bytes} bytes, it is full")
+        next_nonce = self._node.get_nonce(record.sender)
+        if record.nonce < next_nonce:
+            raise _refused(
+                record, "nonce-too-low", f"nonce too low: found {record.nonce}, next {next_nonce}"
+            )
+        if record.nonce > next_nonce + MAX_NONCES_AHEAD:
+            raise _refused(
+                record,
+                "nonce-too-high",
+                f"nonce too high: found {record.nonce}, next {next_nonce}",
+            )
+        self._check_price(record)
+        self._check_replacement(record)
+
+    def _check_price(self, record: TransactionRecord) -> None:
+        base_fee = self._node.next_base_fee_wei
+        if record.max_fee_wei < base_fee:
+            raise _refused(
+                record,
+                "fee-too-low",
+                "max fee per gas less than block base fee:"
+                f" found {record.max_fee_wei} wei, base fee {base_fee} wei",
+            )
+        needed = record.gas * record.max_fee_wei + record.value_wei
+        balance = self._node.get_balance(record.sender)
+        if balance < needed:
+            raise _refused(
+                record,
+                "insufficient-funds",
+                "insufficient funds for gas * price + value:"
+                f" have {balance} wei, need {needed} wei",
+            )
+
+    def _check_replacement(self, record: TransactionRecord) -> None:
+        old = self._queues.get(record.sender, {}).get(record.nonce)
+        if old is None:
+            return
+        pairs = (
+            (record.max_fee_wei, old.record.max_fee_wei),
+            (record.max_priority_fee_wei, old.record.max_priority_fee_wei),
+        )
+        if any(new * 100 < was * _REPLACEMENT_PERCENT for new, was in pairs):
+            raise _refused(
+                record,
+                "underpriced",
+                f"replacement transaction underpriced: nonce {record.nonce} is taken by"
+                f" 0x{old.record.hash.hex()}; offer at least 10 % more",
+            )
+
+    def mine(self, *, timestamp: int | None = None) -> MinedBlock:
+        """Make one block of what is ready, in order of arrival where nonces allow.
+
+        What the block had no room for stays; what became invalid is dropped, and reported.
+        """
+        with self._node.lock:
+            entries = list(self._ready())
+            block = self._node.mine([e.record.raw for e in entries], timestamp=timestamp)
+            waiting = {bad.index for bad in block.refused if bad.code in _WAITING}
+            for index, entry in enumerate(entries):
+                if index not in waiting:
+                    self._drop(entry)
+            return block
+
+    def has_ready(self) -> bool:
+        """Whether a block made now would hold a transaction."""
+        with self._node.lock:
+            return next(self._ready(), None) is not None
+
+    def _ready(self) -> Iterator[_Entry]:
+        """Iterate over what can be mined: senders take turns by the arrival of their next."""
+        heap: list[tuple[int, Address, int]] = []
+        for sender, queue in self._queues.items():
+            nonce = self._node.get_nonce(sender)
+            if nonce in queue:
+                heap.append((queue[nonce].arrival, sender, nonce))
+        heapq.heapify(heap)
+        while heap:
+            _, sender, nonce = heapq.heappop(heap)
+            yield self._queues[sender][nonce]
+            if (following := self._queues[sender].get(nonce + 1)) is not None:
+                heapq.heappush(heap, (following.arrival, sender, nonce + 1))
+
+    def _drop(self, entry: _Entry) -> None:
+        record = entry.record
+        del self._by_hash[record.hash]
+        del self._queues[record.sender][record.nonce]
+        if not self._queues[record.sender]:
+            del self._queues[record.sender]
+        self._bytes -= len(record.raw)
+
+    def get(self, transaction_hash: bytes) -> TransactionRecord | None:
+        """Return a pending transaction, or ``None``."""
+        with self._node.lock:
+            entry = self._by_hash.get(transaction_hash)
+            return None if entry is None else entry.record
+
+    def records(self) -> list[TransactionRecord]:
+        """Return what is pending, in order of arrival."""
+        with self._node.lock:
+            return [e.record for e in sorted(self._by_hash.values(), key=lambda e: e.arrival)]
+
+    def next_nonce(self, sender: Address) -> int:
+        """Return the nonce after a sender's mined and gaplessly pending transactions."""
+        with self._node.lock:
+            nonce = self._node.get_nonce(sender)
+            queue = self._queues.get(sender, {})
+            while nonce in queue:
+                nonce += 1
+            return nonce
+
+    def clear(self) -> None:
+        """Forget everything pending."""
+        with self._node.lock:
+            self._queues.clear()
+            self._by_hash.clear()
+            self._bytes = 0
+
+
+def _refused(record: TransactionRecord, code: str, message: str) -> LedgerError:
+    return TransactionRefusedError(
+        f"transaction 0x{record.hash.hex()}: {message}", code=code, transaction_hash=record.hash
+    )

@@ -1,1 +1,0 @@
-"""Adapters: what connects the ports to disk, chain and Flower."""

@@ -1,1 +1,0 @@
-"""The other side of a dispute: an honest coordinator that answers what it is asked."""

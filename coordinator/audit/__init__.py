@@ -1,0 +1,1 @@
+"""Whoever checks: verification after the fact, watching during the window, and answering."""

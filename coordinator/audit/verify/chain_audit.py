@@ -1,0 +1,92 @@
+"""Audits a run's chain: re-executes every block, and checks what was deployed on it.
+
+What comes back is a read-only ledger over the *rebuilt* chain, so nothing that the rest of the
+audit reads was taken from the file on trust.
+"""
+
+import json
+from dataclasses import dataclass
+
+from web3 import Web3
+
+from contracts.binding.federation import Federation
+from contracts.binding.records import Terms
+from contracts.node.genesis import GenesisConfig
+from contracts.node.node import EmbeddedNode
+from contracts.node.provider import EmbeddedProvider
+from contracts.node.replica import replay
+from contracts.node.rpc import Dispatcher
+from coordinator.audit.verify.contract_audit import check_contracts
+from coordinator.audit.verify.findings import Findings
+from coordinator.ledger.contract_ledger import ChainLedger
+from coordinator.protocol.errors import FedproofError, LedgerError
+from coordinator.protocol.types import Address, JsonObject
+from coordinator.stores.run_folder import RunFolder
+
+ARTIFACT = "chain/chain.sqlite"
+COORDINATES = "federation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedChain:
+    """A chain whose every block was executed again, and the federation on it."""
+
+    node: EmbeddedNode
+    federation: Federation
+    ledger: ChainLedger
+    terms: Terms
+
+
+def audit_chain(folder: RunFolder, findings: Findings) -> AuditedChain | None:
+    """Rebuild the run's chain; ``None`` if it cannot be used, with the faults saying why."""
+    try:
+        coordinates = folder.read_json(folder.federation)
+        genesis = GenesisConfig.from_json(json.dumps(coordinates["genesis"]))
+        contract = Address(coordinates["contract"])
+    except (FedproofError, KeyError, TypeError, ValueError) as error:
+        rule = "the run must say where its chain's commitments are"
+        findings.fault(None, COORDINATES, rule, f"{type(error).__name__}: {error}")
+        return None
+    try:
+        replayed = replay(folder.chain)
+    except FedproofError as error:
+        findings.fault(None, ARTIFACT, "every block must re-execute to its own hash", str(error))
+        return None
+    try:
+        dispatcher = Dispatcher(replayed.node, dev=False)
+        federation = Federation(Web3(EmbeddedProvider(dispatcher)), contract)
+        terms = federation.terms
+    except LedgerError as error:  # the blocks are sound: whoever says where to look is wrong
+        findings.fault(None, COORDINATES, "it must name the federation's contract", str(error))
+        return None
+    findings.facts |= {
+        "contract": federation.address,
+        "chain_id": replayed.node.genesis.chain_id,
+        "head_block": replayed.head_number,
+        "head_hash": "0x" + replayed.head_hash.hex(),
+        "transactions": replayed.transactions,
+    }
+    chain = AuditedChain(replayed.node, federation, ChainLedger(federation), terms)
+    _check_genesis(genesis, replayed.node.genesis, findings)
+    _check_head(coordinates, findings)
+    check_contracts(federation, findings, replayed.head_number)
+    return chain
+
+
+def _check_genesis(recorded: GenesisConfig, found: GenesisConfig, findings: Findings) -> None:
+    """Check what the chain was started with; apart from its blocks, which may be sound."""
+    if (difference := recorded.first_difference(found)) is not None:
+        name, said, is_ = difference
+        rule = "the chain must start from the genesis it records"
+        findings.fault(None, COORDINATES, rule, f"{name}: it says {said!r}, the chain has {is_!r}")
+
+
+def _check_head(coordinates: JsonObject, findings: Findings) -> None:
+    recorded = coordinates.get("head_hash")
+    if recorded is not None and recorded != findings.facts["head_hash"]:
+        findings.fault(
+            None,
+            ARTIFACT,
+            "the chain must end at the recorded head",
+            f"found {findings.facts['head_hash']}, federation.json says {recorded}",
+        )

@@ -1,0 +1,80 @@
+"""Audits a round's leaves: order, count, weights, totals, bonds, signatures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from coordinator.audit.verify.findings import Broken
+from coordinator.ports import ChainRound
+from coordinator.protocol.commitments.documents import ContributorEntry
+from coordinator.protocol.errors import AggregationError, ContributorError, VerificationError
+from coordinator.protocol.round.result import contributors_root, expected_weights, totals
+from coordinator.protocol.signatures.eip712 import verify_signature
+from coordinator.protocol.types import Address, Rule, SigningDomain, Wei
+
+
+def broken_leaves(
+    found: ChainRound,
+    entries: Sequence[ContributorEntry],
+    rule: Rule,
+    domain: SigningDomain,
+    stakes: Mapping[Address, Wei],
+) -> Iterator[Broken]:
+    """Yield what does not hold of a round's contributors.
+
+    Parameters
+    ----------
+    stakes
+        Bonds when the round opened; whoever had none is absent.
+    """
+    artifact = f"contributors {found.contributors_root.hex()}"
+    if entries[0].leaf.round_id != found.round_id:
+        detail = f"leaves say round {entries[0].leaf.round_id}"
+        yield artifact, "leaves must be those of this round", detail
+    try:
+        contributors_root(entries)
+    except VerificationError as error:
+        rule_text = "leaves must be in order of address, once each, their indices 0 to n - 1"
+        yield artifact, rule_text, str(error)
+    if len(entries) != found.n:
+        yield artifact, "n must count every leaf", f"{len(entries)} leaves, n = {found.n}"
+    yield from _broken_weights(artifact, entries, rule)
+    examples, stake = totals(entries, rule)
+    if (examples, stake) != (found.total_examples, found.total_stake_wei):
+        detail = (
+            f"found ({found.total_examples}, {found.total_stake_wei}), "
+            f"expected ({examples}, {stake})"
+        )
+        yield artifact, "totals must be the sums over the leaves", detail
+    for entry in entries:
+        yield from _broken_leaf(entry, found.model_root, domain, stakes)
+
+
+def _broken_weights(
+    artifact: str, entries: Sequence[ContributorEntry], rule: Rule
+) -> Iterator[Broken]:
+    rule_text = "weights must apportion the capped example counts"
+    try:
+        weights = expected_weights(entries, rule)
+    except AggregationError as error:  # no shares at all, or one contributor twice
+        yield artifact, rule_text, str(error)
+        return
+    given = [entry.leaf.weight for entry in entries]
+    if given != weights:
+        yield artifact, rule_text, f"found {given}, expected {weights}"
+
+
+def _broken_leaf(
+    entry: ContributorEntry,
+    base_model: bytes,
+    domain: SigningDomain,
+    stakes: Mapping[Address, Wei],
+) -> Iterator[Broken]:
+    leaf = entry.leaf
+    artifact = f"leaf {leaf.index} of {leaf.contributor}"
+    bond = stakes.get(leaf.contributor, Wei(0))
+    if leaf.stake_wei != bond or bond == 0:
+        detail = f"found {leaf.stake_wei}, expected {bond}"
+        yield artifact, "stake must be the bond when the round opened", detail
+    try:
+        verify_signature(domain, entry.signed_update(base_model))
+    except ContributorError as error:
+        yield artifact, "update must be signed by its contributor", str(error)

@@ -1,0 +1,232 @@
+"""Replays one committed round from ledger and store, and names whatever does not follow.
+
+Uses the same pure functions as the coordinator (``core.round_result``), so there is a single
+definition of a right result. Checks go from what the chain holds towards the blobs: existence
+and digest of each blob first, then signatures and bonds, weights and totals, the aggregate, the
+scores and the rewards. After a fault, what depends on the broken part is skipped, and the rest
+is still checked.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+from coordinator.audit.verify.findings import Findings, RoundFinding
+from coordinator.audit.verify.leaf_audit import broken_leaves
+from coordinator.audit.verify.sealed_audit import broken_commitments
+from coordinator.audit.verify.settlement_audit import Carried, ScorerFor, SettlementAuditor
+from coordinator.ports import ArtifactStore, ChainRound, Ledger
+from coordinator.protocol.commitments.documents import (
+    ContributorEntry,
+    contributor_entries,
+    rule_from,
+)
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import (
+    AggregationError,
+    FedproofError,
+    StoreError,
+    VerificationError,
+)
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.numbers.norms import squared_norm
+from coordinator.protocol.round.result import PreviousRound, RoundInput, apply_rule
+from coordinator.protocol.rules.rule import check_manifest, validate_rule
+from coordinator.protocol.types import Int32Vector, RoundId, Rule
+
+SEALED_STATUSES = ("sealed", "settled", "final")
+
+
+class RoundAuditor:
+    """Audits rounds one after another, in order of number.
+
+    Parameters
+    ----------
+    ledger, store
+        Where the commitments and the artifacts are.
+    findings
+        Collects lines and faults.
+    scorer_for
+        Builds the scorer of a rule from the store.
+    pool
+        Runs the reading and hashing of updates in parallel.
+    sealed
+        Whether the federation agreed that contributors commit before they upload.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: ArtifactStore,
+        findings: Findings,
+        scorer_for: ScorerFor,
+        pool: Executor,
+        *,
+        sealed: bool = False,
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._findings = findings
+        self._settlements = SettlementAuditor(ledger, store, scorer_for, self._fault)
+        self._pool = pool
+        self._sealed = sealed
+        self._carried: dict[RoundId, Carried] = {}
+
+    def audit(self, round_id: RoundId) -> RoundFinding:
+        """Replay one round and append its line to the findings."""
+        found = self._ledger.round(round_id)
+        line = RoundFinding(int(round_id), found.status)
+        self._findings.rounds.append(line)
+        before = len(self._findings.faults)
+        if found.status in SEALED_STATUSES:
+            line.model_root = found.new_model_root.hex()
+            line.contributors = found.n
+            line.total_stake_wei = found.total_stake_wei
+            line.paid_wei = found.paid_wei
+            self._audit_sealed(found)
+        if found.status == "void":
+            # Nothing stands on a void round and nobody is paid for it: its reason is all there is.
+            line.reason = self._ledger.void_reason(round_id)
+        line.ok = len(self._findings.faults) == before
+        return line
+
+    # --- a sealed round ----------------------------------------------------------------------
+
+    def _audit_sealed(self, found: ChainRound) -> None:
+        read = self._read_rule(found)
+        if read is None:
+            return
+        rule, manifest = read
+        entries = self._entries(found)
+        base = self._vector(found, found.model_root, manifest, "base model")
+        new_model = self._vector(found, found.new_model_root, manifest, "new model")
+        if entries is None:
+            return
+        self._check_entries(found, entries, rule)
+        updates = self._updates(found, entries, manifest, rule)
+        if base is None or updates is None:
+            return
+        below = self._carried.get(found.parent)
+        if rule.server_momentum_q16 and found.parent and below is None:
+            return  # momentum is unknown since the round below is broken: its own fault says so
+        velocity = below.velocity if below else None
+        model, new_velocity = self._reaggregate(
+            found, rule, manifest, entries, updates, base, velocity
+        )
+        cumulative = None
+        if found.status != "sealed" and new_model is not None and model is not None:
+            result = RoundInput(entries, updates, base, model, found.new_model_root, velocity)
+            try:
+                cumulative = self._settlements.check(found, rule, result, below)
+            except (AggregationError, VerificationError) as error:
+                # A contributor twice, or rewards of somebody who is no member.
+                rule_text = "scores and rewards must follow from contributors and members"
+                self._fault(found, f"rewards {found.rewards_root.hex()}", rule_text, str(error))
+                cumulative = self._settlements.cumulative(found)
+        named = [(e.leaf.contributor, u) for e, u in zip(entries, updates, strict=True)]
+        done = PreviousRound(named, base)
+        self._carried[found.round_id] = Carried(new_velocity, done, cumulative)
+        for old in [r for r in self._carried if r not in (found.round_id, found.parent)]:
+            del self._carried[old]
+
+    def _check_entries(
+        self, found: ChainRound, entries: Sequence[ContributorEntry], rule: Rule
+    ) -> None:
+        domain, stakes = self._ledger.domain(), self._ledger.stakes_at(found.round_id)
+        for broken in broken_leaves(found, entries, rule, domain, stakes):
+            self._fault(found, *broken)
+        for broken in broken_commitments(found, entries, domain, self._store, agreed=self._sealed):
+            self._fault(found, *broken)
+
+    def _fault(self, found: ChainRound, artifact: str, rule: str, detail: str) -> None:
+        self._findings.fault(int(found.round_id), artifact, rule, detail)
+
+    def _read_rule(self, found: ChainRound) -> tuple[Rule, Manifest] | None:
+        name = f"rule {found.rule_hash.hex()}"
+        try:
+            rule = rule_from(self._store.get_document("rule", found.rule_hash))
+            validate_rule(rule)
+            name = f"manifest {rule.manifest_hash.hex()}"
+            manifest = Manifest.from_json(self._store.get_bytes(rule.manifest_hash))
+            check_manifest(rule, manifest)
+        except FedproofError as error:
+            self._fault(found, name, "the announced rule must be in the store", str(error))
+            return None
+        return rule, manifest
+
+    def _entries(self, found: ChainRound) -> list[ContributorEntry] | None:
+        name = f"contributors {found.contributors_root.hex()}"
+        try:
+            document = self._store.get_document("contributors", found.contributors_root)
+            return contributor_entries(document)
+        except StoreError as error:
+            self._fault(found, name, "contributors must hash to the committed root", str(error))
+            return None
+
+    def _vector(
+        self, found: ChainRound, root: bytes, manifest: Manifest, what: str
+    ) -> Int32Vector | None:
+        try:
+            return self._store.get_vector(root, manifest)
+        except StoreError as error:
+            rule = "vector must hash to the committed root"
+            self._fault(found, f"{what} {root.hex()}", rule, str(error))
+            return None
+
+    def _updates(
+        self,
+        found: ChainRound,
+        entries: Sequence[ContributorEntry],
+        manifest: Manifest,
+        rule: Rule,
+    ) -> list[Int32Vector] | None:
+        """Read and re-hash every update; ``None`` if one is missing or corrupt."""
+
+        def read(entry: ContributorEntry) -> Int32Vector | StoreError | None:
+            try:
+                vector = self._store.get_vector(entry.leaf.update_root, manifest)
+            except StoreError as error:
+                return error
+            bound = rule.norm_bound_q
+            return vector if not bound or squared_norm(vector) <= bound * bound else None
+
+        updates = []
+        for entry, result in zip(entries, self._pool.map(read, entries), strict=True):
+            name = f"update {entry.leaf.update_root.hex()} of {entry.leaf.contributor}"
+            if isinstance(result, StoreError):
+                self._fault(found, name, "update must hash to its committed root", str(result))
+            elif result is None:
+                bound = f"L2 norm above {rule.norm_bound_q}"
+                self._fault(found, name, "update must obey the norm bound", bound)
+            else:
+                updates.append(result)
+        return updates if len(updates) == len(entries) else None
+
+    # --- the result ----------------------------------------------------------------------------
+
+    def _reaggregate(
+        self,
+        found: ChainRound,
+        rule: Rule,
+        manifest: Manifest,
+        entries: Sequence[ContributorEntry],
+        updates: Sequence[Int32Vector],
+        base: Int32Vector,
+        velocity: Int32Vector | None,
+    ) -> tuple[Int32Vector | None, Int32Vector | None]:
+        artifact = f"new model {found.new_model_root.hex()}"
+        try:
+            weights = [entry.leaf.weight for entry in entries]
+            applied = apply_rule(rule, base, updates, weights, velocity)
+        except FedproofError as error:
+            self._fault(found, artifact, "the announced rule must apply", str(error))
+            return None, None
+        root = parameter_root(applied.model, manifest)
+        if root != found.new_model_root:
+            self._fault(
+                found,
+                artifact,
+                "new model must be what the rule gives",
+                f"the rule gives {root.hex()}",
+            )
+            return None, applied.velocity
+        return applied.model, applied.velocity

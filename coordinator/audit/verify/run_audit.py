@@ -1,0 +1,108 @@
+"""Audits a whole run folder: files, chain, configuration, then every round."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from coordinator.audit.verify.chain_audit import ARTIFACT, AuditedChain, audit_chain
+from coordinator.audit.verify.contract_audit import check_seen_block
+from coordinator.audit.verify.findings import Findings
+from coordinator.audit.verify.round_audit import RoundAuditor
+from coordinator.audit.verify.scoring import scorer_of
+from coordinator.audit.verify.sealed_audit import is_sealed
+from coordinator.protocol.canonical import parse_json
+from coordinator.protocol.errors import ConfigError, VerificationError
+from coordinator.protocol.types import JsonObject, RoundId
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.run_folder import RunFolder
+
+
+def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = False) -> Findings:
+    """Replay a run from its folder alone; nothing in it is written.
+
+    Parameters
+    ----------
+    root
+        The run's folder.
+    seen_block
+        A block hash that must be in the chain, as remembered by somebody who watched.
+    partial
+        The run is still going on or was interrupted: do not ask for ``SHA256SUMS``.
+
+    Raises
+    ------
+    ConfigError
+        If ``root`` is no folder one can read.
+    StoreError
+        If a file in it is there and cannot be read. Everything else becomes a fault.
+    """
+    if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
+        raise ConfigError(f"{root}: not a readable folder; expected a run folder")
+    folder = RunFolder(root, read_only=True)
+    findings = Findings()
+    if partial:
+        folder.check_readable()
+    else:
+        for name, wrong in folder.check_checksums():
+            rule = "every file must be as the finished run left it"
+            findings.fault(_round_of(name), name, rule, wrong)
+    chain = audit_chain(folder, findings)
+    if chain is not None:
+        _audit_commitments(folder, chain, findings, seen_block)
+    return findings
+
+
+def _audit_commitments(
+    folder: RunFolder, chain: AuditedChain, findings: Findings, seen_block: str | None
+) -> None:
+    if seen_block:
+        check_seen_block(chain.federation, seen_block, findings, ARTIFACT)
+    config = _read_config(folder, chain, findings)
+    store = DiskStore(folder.blobs, read_only=True)
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads, thread_name_prefix="fedproof-verify") as pool:
+        auditor = RoundAuditor(
+            chain.ledger,
+            store,
+            findings,
+            lambda rule: scorer_of(rule, store),
+            pool,
+            sealed=is_sealed(config),
+        )
+        for number in range(1, chain.ledger.head().last_opened + 1):
+            auditor.audit(RoundId(number))
+
+
+def _read_config(folder: RunFolder, chain: AuditedChain, findings: Findings) -> JsonObject:
+    """Return the configuration, if it is the one whose digest the contract was deployed with."""
+    try:
+        data = folder.config.read_bytes()
+    except OSError as error:
+        findings.fault(
+            None, "config.json", "the configuration must be there", error.strerror or str(error)
+        )
+        return {}
+    digest = hashlib.sha256(data).digest()
+    if digest != chain.terms.config_digest:
+        findings.fault(
+            None,
+            "config.json",
+            "its SHA-256 must be the config digest on chain",
+            f"found {digest.hex()}, expected {chain.terms.config_digest.hex()}",
+        )
+        return {}
+    try:
+        config: JsonObject = dict(parse_json(data, "config.json"))
+    except (VerificationError, TypeError, ValueError) as error:
+        findings.fault(None, "config.json", "the configuration must be readable", str(error))
+        return {}
+    return config
+
+
+def _round_of(name: str) -> int | None:
+    """Return the round a file of the coordinator's notes is about; blobs may serve several."""
+    path = Path(name)
+    if path.parent.name == "rounds" and path.stem.isdigit():
+        return int(path.stem)
+    return None

@@ -1,0 +1,65 @@
+"""Audits what makes a round sealed: everyone committed on chain to just what it later revealed."""
+
+from collections.abc import Iterator, Sequence
+
+from coordinator.audit.verify.findings import Broken
+from coordinator.ports import NO_COMMITMENTS, ArtifactStore, ChainRound
+from coordinator.protocol.commitments.documents import ContributorEntry
+from coordinator.protocol.errors import ContributorError, StoreError, VerificationError
+from coordinator.protocol.round.sealed import check_opening, read_commitments
+from coordinator.protocol.types import JsonObject, SigningDomain
+
+
+def is_sealed(config: JsonObject) -> bool:
+    """Return whether a configuration bound on chain says that rounds are sealed.
+
+    Of an experiment that is ``cohort.sealed``, of a federation's agreement ``sealed``.
+    """
+    cohort = config.get("cohort")
+    value = cohort.get("sealed") if isinstance(cohort, dict) else config.get("sealed")
+    return value is True
+
+
+def broken_commitments(
+    found: ChainRound,
+    entries: Sequence[ContributorEntry],
+    domain: SigningDomain,
+    store: ArtifactStore,
+    *,
+    agreed: bool,
+) -> Iterator[Broken]:
+    """Yield what does not hold of a round's commitments.
+
+    Parameters
+    ----------
+    found
+        The round, sealed in the sense of the chain: its result is committed.
+    agreed
+        Whether the federation agreed on sealed rounds. Commitments that are on chain are checked
+        whatever was agreed.
+    """
+    root = found.commitments_root
+    artifact = f"commitments {root.hex()}"
+    if root == NO_COMMITMENTS:
+        if agreed:
+            rule = "a round of a sealed federation must have its commitments on chain"
+            yield f"round {found.round_id}", rule, "there are none"
+        return
+    try:
+        document = store.get_document("commitments", root)
+        commitments = read_commitments(document, found.round_id, root)
+    except StoreError as error:
+        yield artifact, "commitments must hash to the committed root", str(error)
+        return
+    except VerificationError as error:
+        yield artifact, "commitments must be this round's, one a contributor", str(error)
+        return
+    if len(commitments) != found.commitments_count:
+        detail = f"{len(commitments)} leaves, the chain says {found.commitments_count}"
+        yield artifact, "the count must be that of the leaves", detail
+    for entry in entries:
+        try:
+            check_opening(entry.signed_update(found.model_root), entry.salt, domain, commitments)
+        except ContributorError as error:
+            leaf = f"leaf {entry.leaf.index} of {entry.leaf.contributor}"
+            yield leaf, "an update must open what its contributor committed to", str(error)

@@ -1,0 +1,158 @@
+"""What a coordinator showed on chain when it was asked, by anyone: the rule, records, chunks.
+
+The referee accepted it against the round's commitments, so it needs no other check than that a
+vector put together from chunks hashes to its root. Once all of a document or a vector was shown, it
+stands in for what the store does not have.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from eth_abi.abi import decode
+
+from contracts.binding.reader import FederationReader
+from contracts.binding.records import RoundState
+from contracts.binding.referee import RefereeReader
+from contracts.binding.referee_calls import examiner_function
+from contracts.binding.referee_events import Answered, CaseOpened
+from coordinator.audit.watch.shown_records import (
+    Contributors,
+    Records,
+    contributor_of,
+    reward_of,
+    score_of,
+    shown_contributors,
+    shown_rewards,
+    shown_scores,
+)
+from coordinator.protocol.commitments.digests import rule_hash
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.disputes import CaseKind, DisputedRound, Question
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.types import Int32Vector, RewardLeaf, RoundId, Rule, ScoreLeaf
+
+_VALUE_BYTES: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    round_id: RoundId
+    kind: CaseKind
+    index: int
+    chunk: int
+
+
+class PublishedData:
+    """The answers of one referee's coordinator, as far as the chain was read."""
+
+    def __init__(self, federation: FederationReader, referee: RefereeReader) -> None:
+        self._federation, self._referee = federation, referee
+        self._next_block = 0
+        self._asked: dict[int, _Asked] = {}
+        self._rules: dict[bytes, Rule] = {}
+        self._chunks: dict[bytes, dict[int, bytes]] = {}
+        self._contributors = shown_contributors()
+        self._scores = shown_scores()
+        self._rewards = shown_rewards()
+
+    def refresh(self) -> None:
+        """Read the referee's events since the last look."""
+        head = self._referee.rpc.block().number
+        states: dict[RoundId, RoundState] = {}
+        for event in self._referee.events(self._next_block, head):
+            if isinstance(event, CaseOpened):
+                asked = _Asked(event.round, event.kind, event.index, event.chunk)
+                self._asked[event.id] = asked
+            elif isinstance(event, Answered):
+                asked = self._asked[event.id]
+                if asked.round_id not in states:
+                    states[asked.round_id] = self._federation.round(asked.round_id)
+                self._keep(asked, states[asked.round_id], event.evidence)
+        self._next_block = head + 1
+
+    def _keep(self, asked: _Asked, state: RoundState, evidence: bytes) -> None:
+        match asked.kind:
+            case CaseKind.RULE:
+                rule = Rule(*_arguments("answer_rule", evidence)[1])
+                self._rules[rule_hash(rule)] = rule
+            case CaseKind.CONTRIBUTOR:
+                who, proof = contributor_of(_arguments("answer_contributor", evidence))
+                self._contributors.keep(state.contributors_root, asked.index, who, proof)
+            case CaseKind.SCORE:
+                score, proof = score_of(_arguments("answer_score", evidence))
+                self._scores.keep(state.scores_root, asked.index, score, proof)
+            case CaseKind.REWARD:
+                member = self._federation.member(asked.index)
+                assert member is not None  # the referee looked it up when it was asked
+                reward, proof = reward_of(_arguments("answer_reward", evidence), member)
+                self._rewards.keep(state.rewards_root, asked.index, reward, proof)
+            case CaseKind.UPDATE:
+                _, _, leaf, _, chunk, _ = _arguments("answer_update_chunk", evidence)
+                self._chunks.setdefault(bytes(leaf[3]), {})[asked.chunk] = bytes(chunk)
+            case CaseKind.BASE_MODEL | CaseKind.NEW_MODEL:
+                _, _, _, chunk, _ = _arguments("answer_model_chunk", evidence)
+                is_base = asked.kind is CaseKind.BASE_MODEL
+                root = state.model_root if is_base else state.new_model_root
+                self._chunks.setdefault(root, {})[asked.chunk] = bytes(chunk)
+
+    # --- what was shown ----------------------------------------------------------------------
+
+    def rule(self, digest: bytes) -> Rule | None:
+        """Return a rule that was shown, by its hash."""
+        return self._rules.get(digest)
+
+    def contributors(self, root: bytes, n: int) -> Contributors | None:
+        """Return a round's contributors in order of index, if all were shown."""
+        shown = self._contributors.all_of(root, range(n))
+        return None if shown is None else Contributors.of(shown)
+
+    def scores(self, root: bytes, n: int) -> Records[ScoreLeaf] | None:
+        """Return a round's scores in order of the contributors, if all were shown."""
+        return self._scores.all_of(root, range(n))
+
+    def rewards(self, root: bytes, members: int) -> Records[RewardLeaf] | None:
+        """Return what the first ``members`` have earned, if all of it was shown."""
+        return self._rewards.all_of(root, range(1, members + 1))
+
+    def vector(self, root: bytes, manifest: Manifest) -> Int32Vector | None:
+        """Return a vector every chunk of which was shown."""
+        chunks = self._chunks.get(root, {})
+        count = -(-manifest.dimension // manifest.chunk_values)
+        if not all(index in chunks for index in range(count)):
+            return None
+        flat = b"".join(chunks[index] for index in range(count))
+        values = np.frombuffer(flat[: manifest.dimension * _VALUE_BYTES], ">i4").astype(np.int32)
+        return values if parameter_root(values, manifest) == root else None
+
+    def has_shown(self, round_: DisputedRound, question: Question) -> bool:
+        """Whether the answer to a demand for a record or a chunk is on chain already."""
+        if question.function == "demand_record":
+            _, kind, index = question.arguments
+            return self._has_record(round_, CaseKind(kind), index)
+        if question.function != "demand_chunk":
+            return False
+        _, _, kind, index, chunk = question.arguments
+        if kind == CaseKind.UPDATE:
+            root = round_.known_entries[index].leaf.update_root
+        else:
+            committed = round_.committed
+            is_base = kind == CaseKind.BASE_MODEL
+            root = committed.model_root if is_base else committed.new_model_root
+        return chunk in self._chunks.get(root, {})
+
+    def _has_record(self, round_: DisputedRound, kind: CaseKind, index: int) -> bool:
+        committed = round_.committed
+        if kind is CaseKind.CONTRIBUTOR:
+            return self._contributors.has(committed.contributors_root, index)
+        if kind is CaseKind.SCORE:
+            return self._scores.has(committed.scores_root, index)
+        if kind is CaseKind.REWARD:
+            return self._rewards.has(committed.rewards_root, index)
+        return committed.rule_hash in self._rules
+
+
+def _arguments(function: str, evidence: bytes) -> tuple[Any, ...]:
+    """Return the arguments of an answer, whose selector the referee has checked."""
+    values: tuple[Any, ...] = decode(examiner_function(function).inputs, evidence[4:])
+    return values

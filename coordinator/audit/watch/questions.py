@@ -1,0 +1,133 @@
+"""What a watcher asks next about a round, and what it is ready to pay for.
+
+Of a withheld vector every chunk may be demanded, the last one first: only it can have something
+behind the last parameter, and a coordinator whose chunk has cannot answer. Of a withheld document
+every record. One question comes first, for silence convicts at the price of one; once that was
+answered, or where no time is left to wait for it, all the others go out together. Not handled:
+sending.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from coordinator.audit.watch.cases import Key
+from coordinator.audit.watch.published import PublishedData
+from coordinator.protocol.disputes import (
+    CaseKind,
+    DisputedRound,
+    Evidence,
+    Fault,
+    FaultKind,
+    Question,
+)
+
+DEFAULT_CHUNKS = 8
+DEFAULT_RECORDS = 64
+
+Asked = tuple[Fault, Question]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionPlan:
+    """Chooses questions.
+
+    Attributes
+    ----------
+    published
+        What was answered already, to anybody: it is not asked again.
+    chunks, records
+        How many chunks of one vector and how many records of one document to pay for at most.
+    """
+
+    published: PublishedData
+    chunks: int = DEFAULT_CHUNKS
+    records: int = DEFAULT_RECORDS
+
+    def next(
+        self,
+        round_: DisputedRound,
+        options: Sequence[tuple[Fault, Evidence | Question]],
+        asked: Collection[Key],
+        *,
+        can_wait: bool,
+    ) -> list[Asked]:
+        """Return what to ask now, nothing if all was asked that may be.
+
+        Parameters
+        ----------
+        asked
+            Every question this watcher asked before; none of them waits for an answer.
+        can_wait
+            Whether there is time to wait for an answer and ask again.
+        """
+        paid = Counter(subject_of(key) for key in asked)
+        fresh: dict[Key, Asked] = {}
+        for fault, move in options:
+            for other in self._variants(round_, fault, move):
+                key = key_of(other)
+                if key in asked or key in fresh or self.published.has_shown(round_, other):
+                    continue
+                if paid[subject_of(key)] < self._limit(other):
+                    paid[subject_of(key)] += 1
+                    fresh[key] = (fault, other)
+        questions = list(fresh.values())
+        round_id = round_.committed.round_id
+        was_answered = any(key[0] == round_id and not CaseKind(key[1]).is_column for key in asked)
+        # A column is a dispute of its own: no others besides.
+        together = was_answered or not can_wait
+        if together and questions and _is_demand(questions[0][1]):
+            return [found for found in questions if _is_demand(found[1])]
+        return questions[:1]
+
+    def _limit(self, question: Question) -> int:
+        return self.chunks if question.function == "demand_chunk" else self.records
+
+    def _variants(
+        self, round_: DisputedRound, fault: Fault, move: Evidence | Question
+    ) -> Iterator[Question]:
+        """Yield a question with all that may be asked in its place."""
+        if isinstance(move, Evidence):
+            return
+        *fixed, _ = move.arguments
+        for index in self._indices(round_, fault, move):
+            yield replace(move, arguments=(*fixed, index))
+        yield move
+
+    def _indices(self, round_: DisputedRound, fault: Fault, move: Question) -> Sequence[int]:
+        if move.function == "demand_chunk":
+            last = round_.layout.chunk_count - 1
+            return [last, *range(last)]
+        if fault.kind is FaultKind.CONTRIBUTOR_WITHHELD and round_.entries is None:
+            return range(round_.committed.n)
+        if fault.kind is FaultKind.SCORE_WITHHELD and round_.scores is None:
+            return range(round_.committed.n)
+        if fault.kind is FaultKind.REWARD_WITHHELD and round_.rewards is None:
+            return range(1, round_.committed.member_count + 1)
+        return ()
+
+
+def _is_demand(question: Question) -> bool:
+    return question.function.startswith("demand_")
+
+
+def key_of(question: Question) -> Key:
+    """Return round, kind, index and chunk of a question, as the referee's events name them."""
+    round_id, *rest = question.arguments
+    match question.function:
+        case "challenge_column":
+            return (round_id, 1, rest[1], 0)
+        case "challenge_totals":
+            return (round_id, 2, 0, 0)
+        case "challenge_payments":
+            return (round_id, 3, 0, 0)
+        case "demand_record":
+            return (round_id, rest[0], rest[1], 0)
+    return (round_id, rest[1], rest[2], rest[3])
+
+
+def subject_of(key: Key) -> tuple[int, int, int]:
+    """Return what a question is about: a document of a round, or one vector of it."""
+    round_id, kind, index, _ = key
+    is_vector = kind in (CaseKind.UPDATE, CaseKind.BASE_MODEL, CaseKind.NEW_MODEL)
+    return (round_id, kind, index if is_vector else 0)

@@ -1,0 +1,37 @@
+"""What a watcher sees that no contract can judge: reported, and nobody is convicted over it.
+
+Not handled: server momentum and scores other than by examples, which need the rounds before, or
+the evaluation set; ``fedproof verify`` re-executes them.
+"""
+
+from collections.abc import Iterator
+
+from coordinator.protocol.disputes import DisputedRound
+from coordinator.protocol.disputes.fault import EXAMPLES_SCORING
+from coordinator.protocol.numbers.norms import squared_norm
+from coordinator.protocol.types import Rule
+
+
+def unprovable_parts(rule: Rule) -> Iterator[str]:
+    """Yield a line for each part of a rule that no contract can judge."""
+    limits = [
+        (rule.server_momentum_q16, "aggregates under server momentum"),
+        (rule.scoring_hash != EXAMPLES_SCORING, "scores by another rule than examples"),
+    ]
+    for applies, what in limits:
+        if applies:
+            yield f"{what} cannot be proven on chain; fedproof verify re-executes them"
+
+
+def norms_above_bound(round_: DisputedRound) -> Iterator[str]:
+    """Yield a line for each update that the rule's norm bound should have kept out."""
+    if round_.rule is None or not round_.rule.norm_bound_q or round_.entries is None:
+        return
+    bound = round_.rule.norm_bound_q
+    updates = round_.updates or [None] * len(round_.entries)
+    for entry, update in zip(round_.entries, updates, strict=True):
+        if update is not None and squared_norm(update) > bound * bound:
+            yield (
+                f"the update of {entry.leaf.contributor} has an L2 norm above {bound}; "
+                "it cannot be proven on chain"
+            )

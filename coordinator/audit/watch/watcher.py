@@ -1,0 +1,289 @@
+"""Follows a federation: replays every sealed round and, where it is wrong, convicts.
+
+One :meth:`Watcher.step` looks at everything once and does what can be done now. All it needs it
+reads from chain and store, so it can be killed at any instant and started again; and several
+watchers may work at once, for the contract convicts a round only once. Not handled: waiting
+between two looks, and keys.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from eth_account.signers.local import LocalAccount
+
+from contracts.binding.federation import Federation
+from contracts.binding.records import RoundState, RoundStatus
+from contracts.binding.referee import CaseRecord, CaseState, Referee
+from coordinator.audit.watch import sending as errands
+from coordinator.audit.watch.cases import CaseBook, DemandEntry, End, Prove, Wait, next_step
+from coordinator.audit.watch.findings import Notice, Tell, Verb
+from coordinator.audit.watch.patient_reader import PatientReader
+from coordinator.audit.watch.published import PublishedData
+from coordinator.audit.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS, QuestionPlan
+from coordinator.audit.watch.rounds import RoundReader
+from coordinator.audit.watch.sending import Sender, next_time
+from coordinator.audit.watch.unprovable import norms_above_bound, unprovable_parts
+from coordinator.ports import ArtifactStore
+from coordinator.protocol.disputes import (
+    DisputedRound,
+    Evidence,
+    Fault,
+    Question,
+    find_faults,
+    moves_against,
+)
+from coordinator.protocol.errors import StoreError
+from coordinator.protocol.types import RoundId, Wei
+
+_SEALED = (RoundStatus.SEALED, RoundStatus.SETTLED)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """How to watch.
+
+    Attributes
+    ----------
+    lag_rounds
+        Look at a round only when so many newer ones stand on it.
+    interactive
+        Ask for a column even where one transaction would prove the aggregate wrong.
+    chunks, records
+        How many chunks of one withheld vector, and records of one withheld document, to demand at
+        most. When all of them were shown the round is judged as if they had been in the store.
+    store_patience_s
+        How long a store may not answer before that counts as withholding, in chain time; ``None``
+        for a quarter of the challenge window, which is also the most.
+    """
+
+    lag_rounds: int = 0
+    interactive: bool = False
+    chunks: int = DEFAULT_CHUNKS
+    records: int = DEFAULT_RECORDS
+    store_patience_s: int | None = None
+
+
+class Watcher:
+    """Watches one federation.
+
+    Parameters
+    ----------
+    federation, referee
+        Bindings that share one transactor.
+    store
+        Where the rounds' artifacts are published.
+    account
+        Signs and pays; ``None`` only reports.
+    tell
+        Hears what is found, what it would cost and earn, and what is done, in this order.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        referee: Referee,
+        store: ArtifactStore,
+        account: LocalAccount | None,
+        tell: Tell,
+        options: WatchOptions | None = None,
+    ) -> None:
+        self._federation, self._referee = federation, referee
+        self._tell, self._options = tell, options or WatchOptions()
+        self._published = PublishedData(federation, referee)
+        self._rounds = RoundReader(federation, store, self._published)
+        patience_s = self._options.store_patience_s
+        self._reader = PatientReader(federation, self._rounds, patience_s, tell)
+        self._sender = Sender(federation, referee, account, tell)
+        self._plan = QuestionPlan(self._published, self._options.chunks, self._options.records)
+        self._book = CaseBook(referee, self._sender.address)
+        self._told: set[tuple[RoundId, RoundStatus]] = set()
+        self._refused: set[int] = set()
+        self._rules: set[bytes] = set()
+        self.standing: dict[RoundId, list[Fault]] = {}
+        """Provable faults of live rounds that nobody has been convicted for."""
+
+    @property
+    def unread(self) -> dict[RoundId, StoreError]:
+        """Live rounds that could not be read at the last look, and why the store did not answer."""
+        return self._reader.unread
+
+    def step(self) -> bool:
+        """Look at every round and case once; return whether anything was sent.
+
+        A store that does not answer is told, and asked again at the next step; so is a node that
+        refuses a transaction.
+
+        Raises
+        ------
+        LedgerError
+            If the node does not answer, or refuses to be read.
+        """
+        self._book.refresh()
+        self._published.refresh()
+        sent = False
+        if self._sender.account is not None:
+            for case in self._book.open():
+                sent |= self._pursue(case)
+        for state in self._to_examine():
+            sent |= self._examine(state)
+        if self._sender.account is not None and not self._book.open():
+            sent |= self._sender.collect()
+        return sent
+
+    def look_at_all(self) -> None:
+        """Look at the newest rounds from now on, however few stand on them."""
+        self._options = replace(self._options, lag_rounds=0)
+
+    def next_deadline(self) -> int | None:
+        """Return when the first question this watcher waits for is due, in chain time."""
+        self._book.refresh()
+        cases = [case for case in self._book.open() if case.case_id not in self._refused]
+        return min((case.due for case in cases), default=None)
+
+    def challenge(self, round_id: RoundId, faults: Sequence[Fault]) -> bool:
+        """Challenge a round over given faults, as :meth:`step` does over those it finds."""
+        return self._act(self._federation.round(round_id), self._rounds.read(round_id), faults)
+
+    # --- looking -----------------------------------------------------------------------------
+
+    def _to_examine(self) -> Iterator[RoundState]:
+        """Yield the live rounds that are not final, lowest first."""
+        head = self._federation.head()
+        found = []
+        cursor = head.head_round
+        while cursor != head.final_round and cursor:
+            found.append(self._federation.round(cursor))
+            cursor = found[-1].parent
+        live = {state.round_id for state in found}
+        self.standing = {k: faults for k, faults in self.standing.items() if k in live}
+        self._reader.keep_only(live)
+        for state in reversed(found):
+            if state.height <= head.height - self._options.lag_rounds:
+                yield state
+
+    def _examine(self, state: RoundState) -> bool:
+        key = (state.round_id, state.status)
+        is_settled = key in self._told and state.round_id not in self.unread
+        if is_settled and (self._sender.account is None or not self.standing.get(state.round_id)):
+            return False
+        if self._federation.status(state.round_id) not in _SEALED:
+            return False  # voided by what was just proven below it
+        round_ = self._reader.read(state)
+        if round_ is None:
+            return False
+        faults = find_faults(round_)
+        # What was withheld may have been shown since, and something else be wrong with it.
+        if key not in self._told or faults != self.standing.get(state.round_id):
+            self._told.add(key)
+            self._admit_limits(round_)
+            self._report(state, faults)
+            for text in norms_above_bound(round_):
+                self._say("unprovable", state.round_id, text)
+        self.standing[state.round_id] = faults
+        if faults:
+            self._reader.keep(state, round_)
+        return self._act(state, round_, faults)
+
+    def _admit_limits(self, round_: DisputedRound) -> None:
+        """Say, once for each rule, what of it no contract can judge and this watcher does not."""
+        rule, rule_hash = round_.rule, round_.committed.rule_hash
+        if rule is None or rule_hash in self._rules:
+            return
+        self._rules.add(rule_hash)
+        for text in unprovable_parts(rule):
+            self._say("unprovable", round_.committed.round_id, text)
+
+    def _report(self, state: RoundState, faults: Sequence[Fault]) -> None:
+        status, n = state.status.name.lower(), state.n
+        if not faults:
+            self._say("examined", state.round_id, f"{status}, {n} contributors: nothing wrong")
+        for fault in faults:
+            facts = {"fault": fault.kind.value, "place": fault.place}
+            self._tell(Notice("found", int(state.round_id), str(fault), facts=facts))
+
+    # --- acting ------------------------------------------------------------------------------
+
+    def _act(self, state: RoundState, round_: DisputedRound, faults: Sequence[Fault]) -> bool:
+        """Convict over the first fault that one transaction proves, else ask."""
+        if not faults or self._is_over(state):
+            return False
+        options = [(fault, move) for fault in faults for move in moves_against(round_, fault)]
+        if not (self._options.interactive and any(isinstance(m, Question) for _, m in options)):
+            for fault, move in options:
+                if isinstance(move, Evidence) and not self._refusal(move):
+                    return self._convict(state.round_id, move, str(fault))
+        if any(case.round_id == state.round_id for case in self._book.open()):
+            return False  # what was asked is waited for
+        asked = self._book.asked()
+        questions = self._plan.next(round_, options, asked, can_wait=self._can_wait(state))
+        if questions:
+            return self._ask(state.round_id, questions)
+        self._give_up(state.round_id, "nothing is left to ask; see fedproof verify")
+        return False
+
+    def _can_wait(self, state: RoundState) -> bool:
+        """Whether questions can still be asked after two answers given at the last moment."""
+        if not state.settled_at:
+            return True
+        settings = self._referee.settings
+        last = state.settled_at + 2 * settings.challenge_window_s
+        return next_time(self._federation.rpc) + 2 * settings.answer_s < last
+
+    def _is_over(self, state: RoundState) -> bool:
+        """Whether the window has passed: then the round stands, whatever is wrong with it."""
+        end = state.finalizable_at
+        over = end is not None and next_time(self._federation.rpc) >= end
+        if over:
+            self._give_up(state.round_id, "its challenge window has passed")
+        return over
+
+    def _give_up(self, round_id: RoundId, text: str) -> None:
+        """Say once of a round that nothing more will be done."""
+        if (round_id, RoundStatus.FINAL) not in self._told:
+            self._told.add((round_id, RoundStatus.FINAL))
+            self._say("gave up", round_id, text)
+
+    def _convict(self, round_id: RoundId, evidence: Evidence, why: str) -> bool:
+        return self._sender.send([errands.proving(round_id, evidence, why)])
+
+    def _ask(self, round_id: RoundId, questions: Sequence[tuple[Fault, Question]]) -> bool:
+        return self._sender.send(errands.asking(round_id, questions, self._deposit_wei))
+
+    def _pursue(self, case: CaseRecord) -> bool:
+        """Do the next thing about an open case."""
+        match self._next_step(case):
+            case Wait():
+                return False
+            case Prove(evidence):
+                return self._refute(case, evidence)
+            case step:
+                return self._sender.send([errands.pursuing(case, step, self._deposit_wei)])
+
+    @property
+    def _deposit_wei(self) -> Wei:
+        return self._referee.settings.deposit_wei
+
+    def _next_step(self, case: CaseRecord) -> Wait | DemandEntry | End | Prove:
+        status = self._federation.status(case.round_id)
+        now = next_time(self._federation.rpc)
+        round_ = None
+        if status in _SEALED and case.state is CaseState.ANSWERED and now < case.due:
+            round_ = self._reader.read_now(case.round_id, status)
+        return next_step(case, status, round_, self._book.entries(case.case_id), now)
+
+    def _refute(self, case: CaseRecord, evidence: Evidence) -> bool:
+        reason = self._refusal(evidence)
+        if not reason:
+            text = f"the column answered in case {case.case_id} is wrong"
+            return self._convict(case.round_id, evidence, text)
+        if case.case_id not in self._refused:
+            self._refused.add(case.case_id)
+            text = f"case {case.case_id}: {evidence.function} would fail: {reason}"
+            self._say("gave up", case.round_id, text)
+        return False
+
+    def _refusal(self, evidence: Evidence) -> str:
+        return self._referee.refusal(evidence, self._sender.address)
+
+    def _say(self, verb: Verb, round_id: RoundId, text: str) -> None:
+        self._tell(Notice(verb, int(round_id), text))

@@ -1,0 +1,199 @@
+"""What must happen on time whether or not a round runs: answers, finality, the nodes' registry.
+
+One thread, which takes turns with the rounds. What fails is told and tried again; an answer that
+is not given in time costs the coordinator its bond, so those come first.
+
+Answers, deposits and finality are looked at when a block has come or a time has: a question, a
+conviction, a settled round is each a new block, and without one only a window can end, whose time
+is known. Disk space is looked at by the clock.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from coordinator.audit.responder import Responder
+from coordinator.local.logs import fields
+from coordinator.ports import Ledger
+from coordinator.protocol.errors import FedproofError, StoreError
+from coordinator.service import RoundService
+
+LEAST_FREE_BYTES: Final = 32 << 20
+
+
+def check_room(folder: Path, least_free_bytes: int = LEAST_FREE_BYTES) -> None:
+    """Return if there is room.
+
+    Raises
+    ------
+    StoreError
+        If less than ``least_free_bytes`` are free, or the folder cannot be asked about.
+    """
+    try:
+        found = os.statvfs(folder)
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror or error}") from error
+    free = found.f_bavail * found.f_frsize
+    if free < least_free_bytes:
+        raise StoreError(
+            f"{folder}: {free >> 10} KiB of space left on its disk, expected at least "
+            f"{least_free_bytes >> 10}; when it is full, rounds wait until there is room"
+        )
+
+
+_LONGEST_S: Final = 30.0
+_SHORTEST_S: Final = 0.2
+_ANSWERS: Final = 8
+"""So many looks fit into the time there is to answer."""
+_log = logging.getLogger("fedproof.coordinator")
+
+
+class ChainDuty:
+    """What the coordinator owes the chain.
+
+    Parameters
+    ----------
+    block_number
+        Of the newest block; asked at each step, so it should be cheap.
+    answer_s
+        The contract's time to answer a question of a dispute.
+    lock
+        Held by whoever uses ``rounds``.
+    """
+
+    def __init__(
+        self,
+        rounds: RoundService,
+        responder: Responder,
+        ledger: Ledger,
+        block_number: Callable[[], int],
+        answer_s: int,
+        lock: threading.RLock,
+    ) -> None:
+        self._rounds, self._responder, self._ledger = rounds, responder, ledger
+        self._block_number, self._lock = block_number, lock
+        self._longest_s = max(_SHORTEST_S, min(_LONGEST_S, answer_s / _ANSWERS))
+        self._seen = -1
+        self._next = 0.0
+        self._final = -1
+
+    def step(self) -> None:
+        """Do what there is to do.
+
+        Raises
+        ------
+        FedproofError
+            Whatever chain or store raise; the next step tries again.
+        """
+        head = self._block_number()
+        if head == self._seen and time.monotonic() < self._next:
+            return
+        self._seen = -1
+        with self._lock:
+            self._answer()
+            self._rounds.finalize_ready()
+            self._tell_final()
+            waiting = self._rounds.next_to_finalize()
+            wait_s = self._longest_s
+            if waiting is not None:
+                wait_s = min(wait_s, waiting.finalizable_at - self._ledger.now())
+        self._next = time.monotonic() + max(_SHORTEST_S, wait_s)
+        self._seen = head  # blocks of our own are looked at once more: harmless, and misses none
+
+    def _tell_final(self) -> None:
+        """Log every round that has become final since the first look, whoever made it so."""
+        newest = self._ledger.head().last_final
+        height = self._ledger.round(newest).height if newest else 0
+        for final in range(self._final + 1 if self._final >= 0 else height + 1, height + 1):
+            _log.info("round final", extra=fields(round=self._ledger.round_at_height(final)))
+        self._final = height
+
+    def _answer(self) -> None:
+        for given in self._responder.step():
+            _log.warning(
+                "answered a question of a dispute",
+                extra=fields(case=given.case_id, round=given.round_id, kind=given.kind),
+            )
+        owed = self._responder.settle()
+        if owed:
+            _log.info("collected deposits of disputes", extra=fields(wei=owed))
+
+
+_log = logging.getLogger("fedproof.coordinator")
+
+
+@dataclass
+class Duty:
+    """Something to do every ``every_s`` seconds."""
+
+    name: str
+    do: Callable[[], None]
+    every_s: float
+    next_at: float = 0.0
+
+
+class Upkeep:
+    """Does its duties in order, each when it is due, until it is stopped.
+
+    Parameters
+    ----------
+    complain
+        Told of a duty's failure, and with an empty text of its next success.
+
+    Raises
+    ------
+    ValueError
+        If two duties have one name: each would take back what the other complained of.
+    """
+
+    def __init__(self, duties: Sequence[Duty], complain: Callable[[str, str], None]) -> None:
+        self._duties, self._complain = list(duties), complain
+        names = [duty.name for duty in self._duties]
+        if len(set(names)) < len(names):
+            raise ValueError(f"duties {sorted(names)}: expected a name of its own for each")
+        self._failing: set[str] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fedproof-upkeep", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, within_s: float) -> bool:
+        """End after the duty in hand; return whether it came to an end in time."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(within_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            for duty in self._duties:
+                if not self._stopping.is_set() and time.monotonic() >= duty.next_at:
+                    self._do(duty)
+            soonest = min(duty.next_at for duty in self._duties)
+            self._stopping.wait(max(0.05, soonest - time.monotonic()))
+
+    def _do(self, duty: Duty) -> None:
+        try:
+            duty.do()
+        except FedproofError as error:
+            if duty.name not in self._failing:
+                _log.error("%s: %s", duty.name, error, extra=fields(duty=duty.name))
+            self._failing.add(duty.name)
+            self._complain(duty.name, str(error))
+        except Exception as error:  # a defect in one duty must not stop the others
+            _log.exception("%s: a defect", duty.name)
+            self._failing.add(duty.name)
+            self._complain(duty.name, f"{type(error).__name__}: {error}")
+        else:
+            if duty.name in self._failing:
+                self._failing.discard(duty.name)
+                _log.info("%s: works again", duty.name, extra=fields(duty=duty.name))
+                self._complain(duty.name, "")
+        duty.next_at = time.monotonic() + duty.every_s

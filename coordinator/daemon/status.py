@@ -1,0 +1,195 @@
+"""How the service is: written by its parts, read at once and from any thread by whoever asks.
+
+Here too: what is logged and counted of each round's events, and the file that tells tools where a
+running service is reached.
+"""
+
+import json
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from coordinator.http.snapshot import ServiceSnapshot
+from coordinator.local.children import ChildStatus
+from coordinator.local.logs import fields
+from coordinator.protocol.errors import StoreError
+from coordinator.protocol.round import machine as machine
+from coordinator.stores.run_folder import write_atomically
+
+_log = logging.getLogger("fedproof.coordinator")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """``http`` is a URL, ``superlink`` is ``host:port``."""
+
+    http: str
+    superlink: str
+
+
+def service_file(state: Path) -> Path:
+    """Return the file that says where a service is reached: ``pid``, ``http``, ``superlink``."""
+    return state / "run" / "service.json"
+
+
+def tell_where(state: Path, where: Addresses) -> None:
+    """Write where this life is reached; a full disk only keeps others from knowing."""
+    told = json.dumps({"pid": os.getpid(), **asdict(where)}).encode() + b"\n"
+    try:
+        write_atomically(service_file(state), told)
+    except StoreError as error:
+        _log.error("%s", error)
+
+
+def state_of(child: ChildStatus) -> str:
+    """Return a line about a child, for ``/status``."""
+    if child.state == "running":
+        return f"running (pid {child.pid})"
+    return f"{child.state} (status {child.returncode}, started {child.starts} times)"
+
+
+_log = logging.getLogger("fedproof.coordinator")
+
+_LINES: Final[dict[type[Any], tuple[int, str]]] = {
+    machine.RoundOpened: (logging.INFO, "round opened"),
+    machine.UpdatesCommitted: (logging.INFO, "commitments on chain"),
+    machine.UpdateAccepted: (logging.INFO, "update accepted"),
+    machine.CommitmentAccepted: (logging.INFO, "commitment accepted"),
+    machine.UpdateRefused: (logging.WARNING, "submission refused"),
+    machine.CommitmentsConflicted: (logging.WARNING, "two commitments of one contributor"),
+    machine.Equivocated: (logging.WARNING, "two updates of one contributor"),
+    machine.RoundSealed: (logging.INFO, "round sealed"),
+    machine.RoundSettled: (logging.INFO, "round settled"),
+    machine.RoundVoided: (logging.WARNING, "round void"),
+}
+
+
+class Narrator:
+    """An observer for ``RoundService`` that tells everybody.
+
+    Parameters
+    ----------
+    round_id
+        Returns the round in hand.
+    listeners
+        Told of every event, with the round it belongs to.
+    """
+
+    def __init__(self, listeners: Sequence[Callable[[machine.Event, int], None]]) -> None:
+        self._listeners = list(listeners)
+        self.round_id: Callable[[], int] = lambda: 0
+
+    def __call__(self, event: machine.Event) -> None:
+        """Tell of an event."""
+        round_id = self.round_id()
+        for listener in self._listeners:
+            listener(event, round_id)
+        line = _LINES.get(type(event))
+        if line is not None:
+            level, text = line
+            _log.log(level, text, extra=fields(round=round_id, **_details(event)))
+
+
+def _details(event: machine.Event) -> dict[str, object]:
+    match event:
+        case machine.RoundOpened(deadline=deadline):
+            return {"deadline": deadline}
+        case machine.UpdateAccepted(signed=signed):
+            return {"contributor": signed.contributor}
+        case machine.CommitmentAccepted(signed=commitment):
+            return {"contributor": commitment.signer}
+        case machine.UpdateRefused():
+            return {"sender": event.sender, "code": event.code, "why": event.message}
+        case machine.CommitmentsConflicted(contributor=contributor):
+            return {"contributor": contributor}
+        case machine.Equivocated(first=first):
+            return {"contributor": first.contributor}
+        case machine.RoundVoided(reason=reason):
+            return {"reason": reason}
+        case _:
+            return {}
+
+
+_KEPT_ERRORS: Final = 20
+
+
+class StatusBoard:
+    """Collects what there is to say.
+
+    Parameters
+    ----------
+    children
+        Returns each supervised process's state by name.
+    """
+
+    def __init__(self, children: Callable[[], dict[str, str]]) -> None:
+        self._children = children
+        self._lock = threading.Lock()
+        self._phase, self._round_id = "starting", 0
+        self._online: tuple[str, ...] = ()
+        self._hindrances: dict[str, str] = {"service": "starting"}
+        self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
+
+    def observe(self, event: machine.Event, round_id: int) -> None:
+        """Follow a round; for ``RoundService``'s observer."""
+        name = _PHASES.get(type(event))
+        with self._lock:
+            self._round_id = round_id
+            if name is not None:
+                self._phase = name
+
+    def set_phase(self, phase: str) -> None:
+        """Say what the service is doing."""
+        with self._lock:
+            self._phase = phase
+
+    def set_online(self, accounts: Iterable[str]) -> None:
+        """Say which bonded contributors are there."""
+        with self._lock:
+            self._online = tuple(sorted(accounts))
+
+    def hinder(self, what: str, why: str) -> None:
+        """Say why rounds cannot run; an empty ``why`` takes it back."""
+        with self._lock:
+            if not why:
+                self._hindrances.pop(what, None)
+                return
+            if self._hindrances.get(what) != why:
+                self._errors.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {what}: {why}")
+            self._hindrances[what] = why
+
+    def snapshot(self) -> ServiceSnapshot:
+        """Return all of it."""
+        children = self._children()
+        with self._lock:
+            not_ready = [f"{what}: {why}" for what, why in sorted(self._hindrances.items())]
+            not_ready += [
+                f"{name}: {state}"
+                for name, state in sorted(children.items())
+                if not state.startswith("running")
+            ]
+            return ServiceSnapshot(
+                phase=self._phase,
+                round_id=self._round_id,
+                online=self._online,
+                not_ready=not_ready,
+                children=children,
+                errors=tuple(self._errors),
+            )
+
+
+_PHASES: Final[dict[type, str]] = {
+    machine.OpenRequested: "opening",
+    machine.RoundOpened: "collecting",
+    machine.CollectionClosed: "aggregating",
+    machine.Aggregated: "sealing",
+    machine.RoundSealed: "settling",
+    machine.RoundSettled: "settled",
+    machine.RoundVoided: "void",
+}

@@ -1,0 +1,135 @@
+"""The ServerApp's end of the driver: a ``RoundDriver`` whose rounds are run by the service.
+
+Imports neither chain nor key nor torch: what runs in a process that Flower starts stays thin.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from coordinator.flower import driver_wire as wire
+from coordinator.local.channel import ChannelClient, Reply
+from coordinator.local.frames import Buffer, ChannelError, FrameLimits
+from coordinator.ports import RoundAnnouncement, RoundOutcome
+from coordinator.protocol.errors import ContributorError, FedproofError
+from coordinator.protocol.types import (
+    Commitment,
+    Int32Vector,
+    JsonObject,
+    Presence,
+    Signed,
+    SignedUpdate,
+)
+
+_LIMITS: Final = FrameLimits(max_header_bytes=64 << 20, max_attachment_bytes=1 << 33)
+"""Of one answer: the service is ours, so this only keeps a garbled length from being believed."""
+_CONNECT_S: Final = 10.0
+
+
+class RemoteDriver:
+    """A :class:`~coordinator.ports.RoundDriver` at the other end of a Unix socket.
+
+    Parameters
+    ----------
+    socket
+        The service's.
+    token
+        Of this run: makes this the one ServerApp that may drive.
+    run_id
+        Flower's number of the run, for the service's log.
+
+    Raises
+    ------
+    ChannelClosedError
+        If the service is not there.
+    PhaseError
+        If this run is not the current one.
+    """
+
+    def __init__(self, socket: Path, token: str, run_id: int) -> None:
+        self._channel = ChannelClient(socket, _LIMITS, connect_s=_CONNECT_S)
+        try:
+            self.hello = self._channel.call("attach", {"token": token, "run": run_id}).args
+        except FedproofError:
+            self._channel.close()
+            raise
+        self._dimension = int(self.hello["dimension"])
+
+    # --- when there is a round ---------------------------------------------------------------
+
+    def beat(self, nodes: Sequence[int]) -> JsonObject:
+        """Say which nodes are connected; return the fields of a ``desk.Beat``."""
+        return self._call("beat", {"nodes": list(nodes)}).args
+
+    def greet(self, signed: Signed[Presence]) -> None:
+        """Hand on a node's presence statement; raises ``ContributorError`` if it does not hold."""
+        self._call("greet", {"signed": wire.presence_json(signed)})
+
+    # --- the round -----------------------------------------------------------------------------
+
+    def open_round(self) -> RoundAnnouncement:
+        """Open the next round, or go on with one that a crash left open."""
+        reply = self._call("open_round")
+        return wire.announcement_from(reply.args, self._vector(reply))
+
+    def commit(self, signed: Signed[Commitment]) -> None:
+        """Offer one commitment of a sealed round; raises ``ContributorError`` if refused."""
+        self._call("commit", {"signed": wire.commitment_json(signed)})
+
+    def close_commitments(self) -> JsonObject | None:
+        """Put the commitments on chain and return their document; ``None`` voids the round."""
+        document = self._call("close_commitments").args["document"]
+        return None if document is None else dict(document)
+
+    def submit(
+        self,
+        signed: SignedUpdate,
+        vector: Int32Vector,
+        metrics: JsonObject,
+        salt: bytes | None = None,
+    ) -> None:
+        """Offer one update; raises ``ContributorError`` if it is refused (and records it)."""
+        args = {
+            "signed": wire.signed_json(signed),
+            "metrics": metrics,
+            "salt": None if salt is None else salt.hex(),
+        }
+        self._call("submit", args, [wire.vector_bytes(vector)])
+
+    def refuse(self, sender: str, error: Exception) -> None:
+        """Record a reply that could not even be read as a submission."""
+        code = error.code if isinstance(error, ContributorError) else "unreadable"
+        self._call("refuse", {"sender": sender, "code": code, "message": str(error)})
+
+    def close_round(self) -> RoundOutcome:
+        """Aggregate, commit and score what was accepted, or void the round."""
+        reply = self._call("close_round")
+        return wire.outcome_from(reply.args, self._vector(reply))
+
+    def close(self) -> None:
+        """End the connection: the service takes it for the end of this run."""
+        self._channel.close()
+
+    def __enter__(self) -> "RemoteDriver":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(
+        self, name: str, args: JsonObject | None = None, attachments: Sequence[Buffer] = ()
+    ) -> Reply:
+        return self._channel.call(name, args, attachments)
+
+    def _vector(self, reply: Reply) -> Int32Vector:
+        attached: Sequence[Any] = reply.attachments
+        try:
+            return wire.vector_from(attached, self._dimension)
+        except ContributorError as error:
+            raise ChannelError(f"the service's model: {error}") from error

@@ -1,0 +1,367 @@
+"""Flower records to core types and back, at the coordinator (``docs/flower.md``).
+
+Every reply is hostile until read: types, names, sizes and shapes are compared with what the
+round announced before anything is decoded, and decoding allocates nothing. What is wrong with a
+reply is a ``ContributorError`` with a stable code. Signature, bond and commitment are the round
+service's to check.
+
+Signed statements are compared by names, types and lengths before anything is decoded; what a
+statement says, and whether its signature is good, is for the protocol.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from numpy.typing import NDArray
+
+from coordinator.ports import RoundAnnouncement
+from coordinator.protocol import wire
+from coordinator.protocol.commitments.digests import metrics_hash
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import ConfigError, MalformedUpdateError
+from coordinator.protocol.numbers.fixed_point import dequantise, quantise
+from coordinator.protocol.numbers.manifest import Manifest, split_buffers
+from coordinator.protocol.signatures.eip712 import checksum_address
+from coordinator.protocol.types import (
+    Address,
+    Commitment,
+    Int32Vector,
+    JsonObject,
+    Presence,
+    RoundId,
+    Signed,
+    SignedUpdate,
+    UpdateMessage,
+)
+
+
+def read_statement(content: RecordDict) -> SignedUpdate:
+    """Return the signed statement of a reply that carries an update.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``wrong-records`` or ``malformed-statement``.
+    """
+    fields, what = _fields(content, wire.STATEMENT_RECORD, wire.STATEMENT_FIELDS)
+    return _signed_update(fields, what)
+
+
+def read_commitment(content: RecordDict) -> Signed[Commitment]:
+    """Return the signed commitment of a reply to a sealed round's train message.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``wrong-records`` or ``malformed-statement``.
+    """
+    if set(content) != {wire.COMMITMENT}:
+        expected = f"only {wire.COMMITMENT!r}: the round is sealed"
+        raise wire.malformed("wrong-records", "reply", f"records {sorted(content)[:4]}", expected)
+    fields, what = _fields(content, wire.COMMITMENT, wire.COMMITMENT_FIELDS)
+    statement = Commitment(
+        _round(fields, what), _hex(fields["commitment"], 32, f"{what}['commitment']")
+    )
+    signature = _hex(fields["signature"], 65, f"{what}['signature']")
+    return Signed(_address(fields["contributor"], f"{what}['contributor']"), statement, signature)
+
+
+def read_salt(content: RecordDict) -> bytes:
+    """Return what opens the commitment of a revealed update, 32 bytes.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``wrong-records`` or ``malformed-statement``.
+    """
+    fields, what = _fields(content, wire.REVEAL, wire.REVEAL_FIELDS)
+    return _hex(fields["salt"], 32, f"{what}['salt']")
+
+
+def read_presence(content: RecordDict, node_id: int) -> Signed[Presence]:
+    """Return the answer to a hello; what it is worth is for ``core.statements`` to say.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``wrong-records`` or ``malformed-statement``.
+    """
+    fields, what = _fields(content, wire.HELLO, wire.HELLO_FIELDS)
+    signature = _hex(fields["signature"], 65, f"{what}['signature']")
+    if fields["expiry"] < 0:
+        found = str(fields["expiry"])
+        raise wire.malformed("malformed-statement", f"{what}['expiry']", found, "0 or more")
+    account = _address(fields["account"], f"{what}['account']")
+    return Signed(account, Presence(node_id, fields["expiry"]), signature)
+
+
+def _fields(
+    content: RecordDict, name: str, expected: Mapping[str, type]
+) -> tuple[dict[str, Any], str]:
+    """Return a config record's values, types and version checked, and its name for messages."""
+    record, what = content.get(name), f"reply {name!r}"
+    if not isinstance(record, ConfigRecord):
+        found = "no such config record" if record is None else type(record).__name__
+        raise wire.malformed("wrong-records", what, found, "a config record")
+    if set(record) != set(expected):
+        raise wire.malformed(
+            "malformed-statement", what, f"keys {sorted(record)[:10]}", f"keys {sorted(expected)}"
+        )
+    for key, kind in expected.items():
+        if type(record[key]) is not kind:
+            raise wire.malformed(
+                "malformed-statement", f"{what}[{key!r}]", type(record[key]).__name__, kind.__name__
+            )
+    if record["version"] != wire.WIRE_VERSION:
+        raise wire.malformed(
+            "malformed-statement", what, f"version {record['version']!r}", str(wire.WIRE_VERSION)
+        )
+    return dict(record), what
+
+
+def _signed_update(fields: Mapping[str, Any], what: str) -> SignedUpdate:
+    address = _address(fields["contributor"], f"{what}['contributor']")
+    message = UpdateMessage(
+        round_id=_round(fields, what),
+        base_model=_hex(fields["base-model"], 32, f"{what}['base-model']"),
+        update=_hex(fields["update"], 32, f"{what}['update']"),
+        examples=fields["examples"],
+        metrics_hash=_hex(fields["metrics-hash"], 32, f"{what}['metrics-hash']"),
+    )
+    signature = _hex(fields["signature"], 65, f"{what}['signature']")
+    return SignedUpdate(address, message, signature)
+
+
+def _address(text: str, what: str) -> Address:
+    address = checksum_address(_hex(text[2:], 20, what))
+    if text != address:
+        raise wire.malformed("malformed-statement", what, repr(text), address)
+    return address
+
+
+def _round(fields: Mapping[str, Any], what: str) -> RoundId:
+    if not 0 <= fields["round"] < 2**64:
+        raise wire.malformed(
+            "malformed-statement", f"{what}['round']", str(fields["round"]), "a 64-bit number"
+        )
+    return RoundId(fields["round"])
+
+
+def _hex(text: str, size: int, what: str) -> bytes:
+    expected = f"{2 * size} hexadecimal digits"
+    if len(text) != 2 * size:
+        raise wire.malformed("malformed-statement", what, f"{len(text)} characters", expected)
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise wire.malformed("malformed-statement", what, repr(text)[:60], expected) from error
+
+
+_MAX_RECORDS = 16
+
+
+@dataclass(frozen=True)
+class ModelLayout:
+    """What a model's records look like beside its committed vector.
+
+    ``order`` lists tensors and buffers as the application gave them; buffers are integer
+    tensors, which are not averaged and stay as they were at the start.
+    """
+
+    order: tuple[str, ...]
+    buffers: Mapping[str, Array]
+    floats: Mapping[str, NDArray[Any]]
+
+    @classmethod
+    def of(cls, initial: ArrayRecord) -> "ModelLayout":
+        """Read the arrays a ``ServerApp`` starts with.
+
+        Raises
+        ------
+        ConfigError
+            If an array cannot be read, or is neither float nor integer.
+        """
+        named: dict[str, NDArray[Any]] = {}
+        for name, array in initial.items():
+            try:
+                named[name] = wire.decode_npy(
+                    array.data, dtype=array.dtype, shape=tuple(array.shape), what=name
+                )
+            except (MalformedUpdateError, TypeError) as error:
+                raise ConfigError(f"initial_arrays: {name!r} cannot be read: {error}") from error
+        floats, buffers = split_buffers(named)
+        return cls(tuple(named), {name: initial[name] for name in buffers}, floats)
+
+    def manifest(self, *, scale_bits: int = 20, chunk_values: int = 256) -> Manifest:
+        """Return the manifest of the float tensors, in order."""
+        return Manifest.of(self.floats, scale_bits=scale_bits, chunk_values=chunk_values)
+
+    def require_manifest(self, agreed: Manifest) -> None:
+        """Raise ``ConfigError`` if the tensors are not those the federation agreed on."""
+        found = self.manifest(scale_bits=agreed.scale_bits, chunk_values=agreed.chunk_values)
+        if found != agreed:
+            raise ConfigError(
+                f"initial_arrays: {len(found.tensors)} tensors with {found.dimension} "
+                f"parameters, manifest {found.digest().hex()[:16]}; the federation agreed on "
+                f"{len(agreed.tensors)} with {agreed.dimension}, {agreed.digest().hex()[:16]}"
+            )
+
+    def require_model(self, agreed_root: bytes, manifest: Manifest) -> None:
+        """Raise ``ConfigError`` if the values are not the model agreed on before training."""
+        root = parameter_root(quantise(self.floats, manifest), manifest)
+        if root != agreed_root:
+            raise ConfigError(
+                f"initial_arrays: root {root.hex()}, expected {agreed_root.hex()}, the model the "
+                "federation agreed on"
+            )
+
+
+def vector_array(vector: Int32Vector) -> Array:
+    """Return an int32 vector of shape ``(d,)`` as a Flower array."""
+    return Array("int32", vector.shape, "numpy.ndarray", wire.encode_npy(vector))
+
+
+def model_arrays(vector: Int32Vector, manifest: Manifest, layout: ModelLayout) -> ArrayRecord:
+    """Return a committed model as the named tensors an application knows."""
+    arrays = dict(layout.buffers)
+    for name, values in dequantise(vector, manifest).items():
+        arrays[name] = Array(
+            str(values.dtype), values.shape, "numpy.ndarray", wire.encode_npy(values)
+        )
+    return ArrayRecord({name: arrays[name] for name in layout.order})
+
+
+def instruction_records(
+    announcement: RoundAnnouncement,
+    model: Array,
+    layout: ModelLayout,
+    config: ConfigRecord,
+    *,
+    arrays_key: str = "arrays",
+    config_key: str = "config",
+) -> RecordDict:
+    """Return the content of a train or evaluate instruction.
+
+    ``announcement.model_root`` is the root of the vector in ``model``; the user's ``config`` is
+    copied, and must not use keys that start with ``fedproof.``.
+
+    Raises
+    ------
+    ConfigError
+        If it does.
+    """
+    if taken := [key for key in config if key.startswith(wire.INSTRUCTION_PREFIX)]:
+        raise ConfigError(f"config: keys {taken} start with 'fedproof.', which is reserved")
+    fields: dict[str, Any] = {
+        wire.VERSION: wire.WIRE_VERSION,
+        wire.ROUND: int(announcement.round_id),
+        wire.BASE_MODEL: announcement.model_root.hex(),
+        wire.MANIFEST: announcement.manifest.to_json().decode("ascii"),
+        wire.RULE_HASH: announcement.rule_hash.hex(),
+        wire.CHAIN_ID: announcement.domain.chain_id,
+        wire.CONTRACT: announcement.domain.verifying_contract,
+        wire.TENSOR_ORDER: list(layout.order),
+    }
+    if announcement.sealed:
+        fields[wire.SEALED] = 1
+    content = RecordDict({arrays_key: ArrayRecord({wire.MODEL_ARRAY: model})})
+    if layout.buffers:
+        content[wire.BUFFERS_RECORD] = ArrayRecord(dict(layout.buffers))
+    content[config_key] = ConfigRecord({**dict(config), **fields})
+    return content
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A reply read as a signed update; whether to believe it is the service's to decide."""
+
+    signed: SignedUpdate
+    vector: Int32Vector
+    metrics: JsonObject
+
+
+def read_submission(content: RecordDict, dimension: int) -> Submission:
+    """Read a train reply.
+
+    Parameters
+    ----------
+    content
+        As received; not modified. The returned vector is a read-only view into it.
+    dimension
+        The announced *d*.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``wrong-records``, ``wrong-size``, ``wrong-shape``, ``wrong-dtype``, ``malformed-array``,
+        ``malformed-statement``, ``bad-metrics``, ``missing-examples``, ``bad-examples``,
+        ``wrong-examples`` or ``wrong-metrics-hash``.
+    """
+    if len(content) > _MAX_RECORDS:
+        raise wire.malformed(
+            "wrong-records", "reply", f"{len(content)} records", f"at most {_MAX_RECORDS}"
+        )
+    metrics = read_metrics(content)
+    statement = read_statement(content)
+    vector = _read_vector(content, dimension)
+    message = statement.message
+    if message.examples != metrics[wire.EXAMPLES_METRIC]:
+        raise wire.malformed(
+            "wrong-examples",
+            f"metric {wire.EXAMPLES_METRIC!r}",
+            str(metrics[wire.EXAMPLES_METRIC]),
+            f"the signed {message.examples}",
+        )
+    if metrics_hash(metrics) != message.metrics_hash:
+        raise wire.malformed(
+            "wrong-metrics-hash", "metrics", "another hash", message.metrics_hash.hex()
+        )
+    return Submission(statement, vector, metrics)
+
+
+def read_metrics(content: RecordDict) -> JsonObject:
+    """Return a reply's metrics as plain values, with a sound example count.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``wrong-records``, ``bad-metrics``, ``missing-examples`` or ``bad-examples``.
+    """
+    records = content.metric_records
+    if len(records) != 1:
+        raise wire.malformed(
+            "wrong-records", "reply", f"metric records {sorted(records)[:4]}", "exactly one"
+        )
+    (record,) = records.values()
+    metrics = wire.plain_metrics(record)
+    wire.check_examples(metrics)
+    return metrics
+
+
+def _read_vector(content: RecordDict, dimension: int) -> Int32Vector:
+    records = content.array_records
+    if set(records) != {wire.ARRAYS_RECORD}:
+        raise wire.malformed(
+            "wrong-records",
+            "reply",
+            f"array records {sorted(records)[:4]}",
+            f"only {wire.ARRAYS_RECORD!r}",
+        )
+    record = records[wire.ARRAYS_RECORD]
+    if set(record) != {wire.UPDATE_ARRAY}:
+        raise wire.malformed(
+            "wrong-records",
+            f"reply {wire.ARRAYS_RECORD!r}",
+            f"arrays {sorted(record)[:4]}",
+            f"only {wire.UPDATE_ARRAY!r}",
+        )
+    array, what = record[wire.UPDATE_ARRAY], f"reply {wire.UPDATE_ARRAY!r}"
+    if array.dtype != "int32":
+        raise wire.malformed("wrong-dtype", what, str(array.dtype)[:40], "int32")
+    if tuple(array.shape) != (dimension,):
+        raise wire.malformed("wrong-shape", what, str(array.shape)[:80], f"({dimension},)")
+    if array.stype != "numpy.ndarray":
+        raise wire.malformed("malformed-array", what, str(array.stype)[:40], "numpy.ndarray")
+    return wire.decode_vector(array.data, dimension, what)

@@ -1,0 +1,237 @@
+"""The loop that the ServerApp runs: who is there, open, train, collect, close, and again.
+
+It decides nothing: the service says at every beat what to do, and takes every reply. What goes
+wrong on the way (a full disk, a node of the chain that is away) ends an attempt, never the loop:
+the service opens the same round again, or the next.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+# isort: split
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord
+from flwr.serverapp import Grid
+
+from coordinator.flower.driver_client import RemoteDriver
+from coordinator.flower.fetching import fetcher_for, reconnections_of
+from coordinator.flower.metrics import weighted_means
+from coordinator.flower.presence_queries import Hellos
+from coordinator.flower.records import ModelLayout
+from coordinator.flower.sampling import NodeSampling
+from coordinator.flower.strategy import PhaseSettings, RoundPhases
+from coordinator.flower.streaming_grid import PatientGrid
+from coordinator.local.frames import ChannelError
+from coordinator.ports import RoundOutcome
+from coordinator.protocol import wire
+from coordinator.protocol.errors import FedproofError, PhaseError
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.types import JsonObject, RoundId
+
+_EAGER_S: Final = 0.2
+_LONGEST_REST_S: Final = 10.0
+_PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Between attempts that come to nothing: voiding a round costs gas each time."""
+_COMMITTING: Final = 0.7
+"""Share of a sealed round's time in which commitments are waited for: training is in it."""
+_NO_EVALUATION: Final = NodeSampling("evaluate", 0.0, 0, 0, 0.0, 0)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """What the service tells the loop once.
+
+    ``presence_s`` is how often nodes are looked for while waiting, ``pause_s`` lies between two
+    rounds, ``examples_cap`` bounds a contributor's weight in averaged metrics.
+    """
+
+    manifest: Manifest
+    presence_s: float
+    pause_s: float
+    examples_cap: int
+
+    @classmethod
+    def from_hello(cls, hello: JsonObject) -> "LoopSettings":
+        """Read what :meth:`as_hello` made."""
+        manifest = Manifest.from_json(str(hello["manifest"]).encode("ascii"))
+        return cls(
+            manifest,
+            float(hello["presence_s"]),
+            float(hello["pause_s"]),
+            int(hello["examples_cap"]),
+        )
+
+    def as_hello(self) -> JsonObject:
+        """Return it as JSON."""
+        return {
+            "manifest": self.manifest.to_json().decode("ascii"),
+            "presence_s": self.presence_s,
+            "pause_s": self.pause_s,
+            "examples_cap": self.examples_cap,
+        }
+
+
+class RoundLoop:
+    """Runs rounds until the service says that they are complete.
+
+    Parameters
+    ----------
+    driver
+        The service.
+    grid
+        Flower's; each of its nodes may answer anything, or nothing.
+    """
+
+    def __init__(self, driver: RemoteDriver, grid: Grid) -> None:
+        self._driver = driver
+        self._settings = LoopSettings.from_hello(driver.hello)
+        self._inner = grid
+        fetcher = fetcher_for(grid)
+        self._missing = 0
+        self._reconnections, self._activated = reconnections_of(grid), dict[int, str]()
+        self._grid = PatientGrid(
+            grid,
+            self._seconds_left,
+            fetcher,
+            lambda: self._missing == 0,
+            self._life_of,
+        )
+        self._cohort: list[int] = []
+        self._hellos = Hellos(driver, grid, fetcher, self._grid.give_up)
+        self._failures = 0
+        self._not_before = 0.0
+
+    def run(self) -> None:
+        """Run rounds.
+
+        Raises
+        ------
+        ChannelError
+            If the service has gone.
+        PhaseError
+            If another ServerApp drives now.
+        """
+        while True:
+            beat = self._driver.beat(self._nodes())
+            if beat["complete"]:
+                return
+            self._hellos.ask(beat["strangers"])
+            self._hellos.take()
+            self._grid.drop_late()
+            if beat["cohort"] and time.monotonic() >= self._not_before:
+                self._cohort = list(beat["cohort"])
+                self._attempt()
+            else:
+                time.sleep(self._rest_s())
+
+    def _attempt(self) -> None:
+        """Run one round; after one that came to nothing, the next waits longer and longer."""
+        try:
+            if self._round() == "sealed":
+                self._failures = 0
+                self._not_before = time.monotonic() + self._settings.pause_s
+                return
+        except (ChannelError, PhaseError):
+            raise
+        except FedproofError as error:
+            _log.warning("the round was interrupted, trying again: %s", error)
+        pause_s = _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
+        self._failures += 1
+        self._not_before = time.monotonic() + pause_s
+
+    def _rest_s(self) -> float:
+        """Return how long to rest before the next beat: the service hears of us all the time."""
+        if self._hellos.waiting:
+            return _EAGER_S
+        pause_s = self._not_before - time.monotonic()
+        wait_s = min(self._settings.presence_s, _LONGEST_REST_S)
+        return max(_EAGER_S, min(pause_s, wait_s)) if pause_s > 0 else wait_s
+
+    def _round(self) -> str:
+        outcome = self._phases().play(self._grid, self._seconds_left)
+        _log.info(
+            "round %d is %s: %d accepted, %d refused",
+            outcome.round_id,
+            outcome.status,
+            len(outcome.accepted),
+            len(outcome.refusals),
+        )
+        return outcome.status
+
+    def _phases(self) -> "ServicePhases":
+        sampling = NodeSampling("train", 1.0, 0, 0, 0.0, 0, self._pick)
+        metrics = weighted_means(self._settings.examples_cap)
+        settings = PhaseSettings(
+            train_sampling=sampling,
+            evaluate_sampling=_NO_EVALUATION,
+            arrayrecord_key="arrays",
+            configrecord_key="config",
+            weighted_by_key=wire.EXAMPLES_METRIC,
+            train_metrics_aggr_fn=metrics,
+            evaluate_metrics_aggr_fn=metrics,
+            round_config=None,
+        )
+        return ServicePhases(self._driver, settings, self._settings.manifest)
+
+    def _pick(self, _round_id: RoundId, _nodes: Sequence[int]) -> Sequence[int]:
+        return self._cohort
+
+    def _nodes(self) -> list[int]:
+        """Return the connected nodes, and note since when each of them is."""
+        found = {node.node_id: node.last_activated_at for node in self._inner.get_nodes()}
+        away = {n: since for n, since in self._activated.items() if n in self._cohort}
+        self._activated = away | found
+        return sorted(found)
+
+    def _life_of(self, node: int) -> tuple[int, str]:
+        return self._reconnections(), self._activated.get(node, "")
+
+    def _seconds_left(self) -> float:
+        beat = self._driver.beat(self._nodes())
+        self._hellos.ask(beat["strangers"])  # who comes now takes part in the next round
+        self._hellos.take()
+        self._missing = int(beat["missing"])
+        return float(beat["seconds_left"])
+
+
+class ServicePhases(RoundPhases):
+    """Phases whose model's layout is the federation's manifest: no application gives names."""
+
+    def __init__(self, service: RemoteDriver, settings: PhaseSettings, manifest: Manifest) -> None:
+        super().__init__(service, settings)
+        self._layout = layout_of(manifest)
+
+    def play(self, grid: Grid, seconds_left: Callable[[], float]) -> RoundOutcome:
+        """Open a round, collect, and close it; return how it ended.
+
+        In a sealed round the commitments may take most of the time: what is left is for uploads of
+        what is trained already.
+        """
+        messages = list(self.configure_train(0, ArrayRecord(), ConfigRecord(), grid))
+        announced = self._require_announcement()
+        if announced.sealed:
+            asked = [] if announced.commitments is not None else messages
+            patience_s = _COMMITTING * seconds_left()
+            messages = self.configure_reveal(grid.send_and_receive(asked, timeout=patience_s))
+        self.aggregate_train(0, grid.send_and_receive(messages))
+        return self._require_outcome()
+
+    def summary(self) -> None:
+        """Say what this is."""
+        _log.info("rounds are the service's; the cohort is who is there")
+
+    def _current_arrays(self) -> ArrayRecord:
+        return ArrayRecord()  # nobody evaluates: no need to turn the model into tensors
+
+
+def layout_of(manifest: Manifest) -> ModelLayout:
+    """Return the layout of a model that has nothing but the manifest's tensors."""
+    floats = {
+        spec.name: np.broadcast_to(np.zeros((), spec.dtype), spec.shape)
+        for spec in manifest.tensors
+    }
+    return ModelLayout(tuple(floats), {}, floats)

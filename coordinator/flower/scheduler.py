@@ -1,0 +1,129 @@
+"""Decides when there is a round: enough contributors, rounds left, time left."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from coordinator.flower.driver_server import Beat
+from coordinator.flower.presence import Attendance, Roster
+from coordinator.local.logs import fields
+from coordinator.ports import Ledger
+from coordinator.protocol.round.machine import Phase
+from coordinator.protocol.types import Presence, RoundId, Signed
+from coordinator.service import RoundService
+
+_COLLECTING: Final = frozenset({Phase.GATHERING, Phase.COLLECTING})
+_POLL_S: Final = 0.2
+_log = logging.getLogger("fedproof.coordinator")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When rounds open and close.
+
+    Attributes
+    ----------
+    min_online
+        Bonded contributors that must be there.
+    rounds
+        Sealed rounds after which there are no more; 0 for no end.
+    seal_margin_s
+        Before a round's deadline it is closed, to be sealed in time.
+    min_open_s
+        The contract's: a round is not sealed before it has been open so long.
+    """
+
+    min_online: int
+    rounds: int
+    seal_margin_s: float
+    min_open_s: int
+
+
+class RoundConductor:
+    """A :class:`~coordinator.flower.driver_server.Conductor` over the ledger and what nodes have
+    said.
+
+    Parameters
+    ----------
+    service
+        Its round's phase decides whether time is running.
+    stopping
+        Says that the service is on its way out: no more waiting then.
+
+    Attributes
+    ----------
+    is_waiting
+        Whether at the last beat too few contributors were there to open a round.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        service: RoundService,
+        roster: Roster,
+        pace: Pace,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._ledger, self._service, self._roster = ledger, service, roster
+        self._pace, self._stopping = pace, stopping
+        self._attendance = Attendance({}, (), ())
+        self._wanted, self._wanted_at = True, -1
+        self.is_waiting = True
+
+    @property
+    def attendance(self) -> Attendance:
+        """Who was there at the last beat."""
+        return self._attendance
+
+    @property
+    def height(self) -> int:
+        """How many rounds the live chain of rounds has."""
+        return self._ledger.round(self._ledger.head().last_sealed).height
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all rounds that were asked for are sealed."""
+        return bool(self._pace.rounds) and self._pace.rounds <= self.height
+
+    def wants_rounds(self, block: int) -> bool:
+        """Return whether there are rounds to run; worked out once for each newest block."""
+        if block != self._wanted_at:
+            self._wanted, self._wanted_at = not self.is_complete, block
+        return self._wanted
+
+    def beat(self, nodes: Sequence[int]) -> Beat:
+        """Say what to do now, with these nodes connected."""
+        before, found = self._attendance, self._roster.attendance(nodes)
+        self._attendance = found
+        if set(found.present.values()) != set(before.present.values()):
+            _log.info(
+                "contributors online",
+                extra=fields(online=len(found.present), needed=self._pace.min_online),
+            )
+        self.is_waiting = False
+        state = self._service.state
+        if state.phase in _COLLECTING:
+            left = float(state.deadline - self._ledger.now() - self._pace.seal_margin_s)
+            came = state.commitments if state.phase is Phase.GATHERING else state.accepted
+            missing = max(0, state.quorum - len(came))
+            return Beat(False, sorted(found.present), found.strangers, max(0.0, left), missing)
+        if self.is_complete:
+            return Beat(complete=True)
+        enough = len(found.present) >= self._pace.min_online
+        self.is_waiting = not enough
+        return Beat(False, sorted(found.present) if enough else (), found.strangers)
+
+    def greet(self, signed: Signed[Presence]) -> None:
+        """Take a node's presence statement; raises ``ContributorError`` if it does not hold."""
+        account = self._roster.greet(signed)
+        node = signed.statement.node_id
+        _log.info("a node speaks for an account", extra=fields(node=node, account=account))
+
+    def wait_until_sealable(self) -> None:
+        """Return once the contract lets the open round be sealed."""
+        round_id = RoundId(self._service.state.round_id)
+        opened_at = self._ledger.round(round_id).opened_at
+        while self._ledger.now() < opened_at + self._pace.min_open_s and not self._stopping():
+            time.sleep(_POLL_S)

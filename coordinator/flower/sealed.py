@@ -1,0 +1,72 @@
+"""The commit phase of a sealed round, and the queries that ask to reveal (``docs/flower.md``)."""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+# isort: split
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+
+from coordinator.flower.records import read_commitment
+from coordinator.flower.replies import Addressed, check_reply, refusal
+from coordinator.ports import RoundAnnouncement, RoundDriver
+from coordinator.protocol import wire
+from coordinator.protocol.canonical import canonical_json
+from coordinator.protocol.errors import ContributorError
+from coordinator.protocol.types import JsonObject
+
+NOT_COMMITTED = "not-committed"
+"""What a client declines a reveal with that committed to nothing: it may be asked all the same."""
+
+_log = logging.getLogger(__name__)
+
+
+def gather_commitments(
+    service: RoundDriver, sent: Sequence[Message], replies: Iterable[Message]
+) -> list[int]:
+    """Offer every commitment to the service as it comes; return the nodes that made one."""
+    addressed: Addressed | None = None
+    answered: set[str] = set()
+    nodes = []
+    for reply in replies:
+        # a grid that streams sends the messages when its first reply is asked for
+        addressed = addressed or Addressed.of(sent, MessageType.TRAIN)
+        answered.add(reply.metadata.reply_to_message_id)
+        if _offer(service, reply, addressed):
+            nodes.append(addressed.nodes[reply.metadata.reply_to_message_id])
+    addressed = addressed or Addressed.of(sent, MessageType.TRAIN)
+    for sender in addressed.unanswered(answered):
+        service.refuse(sender, refusal("no-reply", "no commitment came before the timeout"))
+    return sorted(set(nodes))
+
+
+def _offer(service: RoundDriver, reply: Message, addressed: Addressed) -> bool:
+    sender = addressed.sender(reply)
+    try:
+        signed = read_commitment(check_reply(reply, addressed))
+    except ContributorError as error:
+        _log.info("refused the commitment of %s: %s", sender, error)
+        service.refuse(sender, error)
+        return False
+    try:
+        service.commit(signed)
+    except ContributorError as error:  # the service has it on record
+        _log.info("refused the commitment of %s: %s", sender, error)
+        return False
+    return True
+
+
+def reveal_queries(
+    announcement: RoundAnnouncement, commitments: JsonObject, nodes: Iterable[int]
+) -> list[Message]:
+    """Return the messages that ask nodes to reveal what they committed to."""
+    record = ConfigRecord(
+        {
+            wire.VERSION: wire.WIRE_VERSION,
+            wire.ROUND: int(announcement.round_id),
+            wire.CHAIN_ID: announcement.domain.chain_id,
+            wire.CONTRACT: announcement.domain.verifying_contract,
+            wire.COMMITMENTS: canonical_json(commitments).decode("ascii"),
+        }
+    )
+    content, group = RecordDict({wire.REVEAL: record}), str(announcement.round_id)
+    return [Message(content, node, MessageType.QUERY, group_id=group) for node in nodes]

@@ -1,0 +1,40 @@
+"""The ServerApp of a federation, ``coordinator.flower.server_app:app``: thin, keyless, replaceable.
+
+Flower's executor starts it for each run, in a process that may die at any time; the service then
+starts the next. It finds the service by the socket in its environment, and proves with the run's
+token that it is the current one.
+"""
+
+import os
+from pathlib import Path
+
+# isort: split
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from coordinator.flower.driver_client import RemoteDriver
+from coordinator.flower.round_loop import RoundLoop
+from coordinator.protocol.errors import ConfigError
+
+SOCKET_VARIABLE = "FEDPROOF_SOCKET"
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Drive rounds until they are complete.
+
+    Raises
+    ------
+    ConfigError
+        If it was not started by a coordinator's service.
+    """
+    path = os.environ.get(SOCKET_VARIABLE)
+    if not path:
+        raise ConfigError(
+            f"{SOCKET_VARIABLE} is not set: this ServerApp is started by 'fedproof coordinator'"
+        )
+    token = str(context.run_config.get("token", ""))
+    with RemoteDriver(Path(path), token, grid.run.run_id) as driver:
+        RoundLoop(driver, grid).run()

@@ -1,0 +1,228 @@
+"""Flower's SuperLink with our guard before it: ``python -m coordinator.flower.superlink FILE ...``.
+
+``FILE`` holds the guard's settings as JSON; what follows are ``flower-superlink``'s own arguments.
+Flower's application is untouched: it is wrapped where it is handed to the HTTP server. That is the
+one of the coordinator's HTTP port, so that nobody can hold its connections for nothing.
+"""
+
+import hashlib
+import ipaddress
+import json
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+# isort: split
+import uvicorn
+from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.superlink.routers.fleet import node_auth
+from google.protobuf.message import DecodeError
+from starlette.concurrency import run_in_threadpool
+
+from coordinator.flower.guard import (
+    LOOPBACK,
+    NODE_KEY_HEADER,
+    App,
+    FleetWire,
+    Guard,
+    GuardLimits,
+    Push,
+)
+from coordinator.flower.node_headers import is_signed
+from coordinator.http.limits import HttpLimits
+from coordinator.http.listener import FairListener, guarded_protocol
+from coordinator.http.server import LoggedHandshake
+from coordinator.protocol.errors import ConfigError
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIApplication
+
+CLOCK_TOLERANCE_S: Final = 7_200
+"""How far a node's clock may be off. What Flower's nodes sign is a time and nothing else, inside
+TLS, so a longer window opens nothing; with Flower's five minutes a clock an hour off locks out."""
+BUSY_MS: Final = 30_000
+"""How long a call waits for Flower's database; with Flower's five seconds, uploads of 32 nodes at
+once failed on two cores."""
+_STOP_S: Final = 3
+LIMITS: Final = HttpLimits(
+    connections_per_client=128,  # some SuperNodes behind one address, a dozen connections each
+    connections=2_000,
+    header_s=30.0,
+    write_s=600.0,  # an object of 5 MiB is one answer: also over a line of 100 kbit/s
+    keep_alive_s=120,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardFile:
+    """What the service tells the guard."""
+
+    vector_bytes: int
+    control_secret: str
+    registered_only: bool
+
+    def write(self, path: Path) -> None:
+        """Write it for the SuperLink, private."""
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(asdict(self)))
+
+
+def main() -> None:
+    """Run the SuperLink until it is told to stop."""
+    settings = GuardFile(**json.loads(Path(sys.argv[1]).read_text()))
+    sys.argv = ["flower-superlink", *sys.argv[2:]]
+    for name in ("TIMESTAMP_TOLERANCE", "SYSTEM_TIME_TOLERANCE"):
+        vars(node_auth)[name] = CLOCK_TOLERANCE_S
+    wait_for_database(BUSY_MS)
+    command = import_module("flwr.superlink.cli.flower_superlink")  # the package hides the module
+    vars(command)["uvicorn"] = _Server(settings)
+    command.flower_superlink()
+
+
+def wait_for_database(busy_ms: int) -> None:
+    """Have each connection to Flower's database wait so long for a lock."""
+    mixin = import_module("flwr.supercore.sql_mixin")
+    pragmas = {**dict(mixin.SQLITE_PRAGMAS), "busy_timeout": str(busy_ms)}
+    vars(mixin)["SQLITE_PRAGMAS"] = tuple(pragmas.items())
+
+
+class _Server:
+    """Stands in for the module ``uvicorn`` in Flower's command."""
+
+    def __init__(self, settings: GuardFile) -> None:
+        self._settings = settings
+
+    def run(self, app: Any, host: str, port: int, **options: Any) -> None:
+        """Serve Flower's application behind the guard."""
+        tls = {k: options[k] for k in ("log_config", "ssl_keyfile", "ssl_certfile")}
+        try:
+            listener = fair_listener(host, port, LIMITS)
+        except ConfigError as error:
+            raise SystemExit(str(error)) from error
+        server = server_of(guarded(app, self._settings, host), LIMITS, **tls)
+        server.run([listener])
+        if not server.started:
+            raise SystemExit(1)
+
+
+def fair_listener(host: str, port: int, limits: HttpLimits) -> FairListener:
+    """Return a socket of which each address but this host's own has a share.
+
+    It is bound and does not listen: that is left to the server, so that whoever can connect knows
+    that the SuperLink has started.
+
+    Raises
+    ------
+    ConfigError
+        If the port is taken, or the address is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConfigError(f"{host}:{port}: cannot listen there: {error.strerror}") from error
+    return FairListener(bound, limits, LOOPBACK | own_hosts(host))
+
+
+def server_of(app: App, limits: HttpLimits, **options: Any) -> uvicorn.Server:
+    """Return a server that waits for nobody longer than the limits say.
+
+    It has no limit of its own for all connections together, which would be one for our own
+    ServerApp too: the listener bounds those of others.
+    """
+    config = uvicorn.Config(
+        cast("ASGIApplication", app),
+        **options,
+        loop="asyncio",  # the listener is in Python
+        http=guarded_protocol(limits),
+        ws="none",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=limits.keep_alive_s,
+        timeout_graceful_shutdown=_STOP_S,
+    )
+    config.load()
+    if config.ssl is not None:
+        config.ssl.sslobject_class = LoggedHandshake
+    return uvicorn.Server(config)
+
+
+def own_hosts(host: str) -> frozenset[str]:
+    """Return the addresses under which this host's own processes come, besides loopback."""
+    return frozenset() if ipaddress.ip_address(host).is_unspecified else frozenset({host})
+
+
+def guarded(app: Any, settings: GuardFile, host: str) -> Guard:
+    """Return Flower's FastAPI application behind the guard."""
+    served: App = app
+    return Guard(
+        served,
+        GuardLimits.of_model(settings.vector_bytes),
+        settings.control_secret,
+        own_hosts(host),
+        _registered(app) if settings.registered_only else None,
+        FleetWire(read_push, count_instructions),
+    )
+
+
+def read_push(body: bytes) -> Push | None:
+    """Read a ``push-messages`` body; ``None`` for what is no such body, which Flower refuses."""
+    request = PushMessagesRequest()
+    try:
+        request.ParseFromString(body)
+    except DecodeError:
+        return None
+    objects = sum(1 for tree in request.message_object_trees for _ in iterate_object_tree(tree))
+    digest = hashlib.sha256()
+    for part in (*request.messages_list, *request.message_object_trees):
+        digest.update(hashlib.sha256(part.SerializeToString(deterministic=True)).digest())
+    return Push(objects, digest.digest(), _fault(request))
+
+
+def _fault(request: PushMessagesRequest) -> str:
+    """Return why a push is not one reply of the node that authenticated itself."""
+    count = len(request.messages_list), len(request.message_object_trees)
+    if count != (1, 1):
+        return f"{count[0]} messages with {count[1]} object trees, expected one of each"
+    metadata, tree = request.messages_list[0].metadata, request.message_object_trees[0]
+    node = request.node.node_id
+    if metadata.src_node_id != node:
+        return f"node {node} sends a message of node {metadata.src_node_id}"
+    if metadata.dst_node_id != SUPERLINK_NODE_ID or not metadata.reply_to_message_id:
+        return "a message that is no reply to the SuperLink"
+    if tree.object_id != metadata.message_id:
+        return "an object tree of another message"
+    return ""
+
+
+def count_instructions(body: bytes) -> int:
+    """Return how many instructions an answer to ``pull-messages`` holds."""
+    return len(PullMessagesResponse.FromString(body).messages_list)
+
+
+def _registered(app: Any) -> Callable[[Mapping[bytes, bytes]], Awaitable[bytes | None]]:
+    def look(headers: Mapping[bytes, bytes]) -> bytes | None:
+        key = is_signed(headers, CLOCK_TOLERANCE_S)
+        state = app.state.linkstate_factory.state()
+        known = key is not None and state.get_node_id_by_public_key(key) is not None
+        return key if known else None
+
+    async def key_of(headers: Mapping[bytes, bytes]) -> bytes | None:
+        return await run_in_threadpool(look, headers) if NODE_KEY_HEADER in headers else None
+
+    return key_of
+
+
+if __name__ == "__main__":
+    main()

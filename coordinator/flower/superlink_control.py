@@ -1,0 +1,202 @@
+"""The service's hand on Flower's SuperLink: runs are started and stopped, nodes registered.
+
+The same calls that ``flwr run`` and ``flwr supernode register`` make, without a process for each
+and with the secret that our guard asks for. Not handled: when to call (``engine``, ``nodes``).
+"""
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+# isort: split
+import httpx
+from flwr.cli.build import build_fab_from_disk
+from flwr.common.serde import fab_to_proto, user_config_to_proto
+from flwr.proto.control_pb2 import (
+    ListNodesRequest,
+    ListRunsRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    StopRunRequest,
+    UnregisterNodeRequest,
+)
+from flwr.supercore.constant import NodeStatus
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.fab import Fab
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
+
+from coordinator.flower.guard import CONTROL_HEADER
+from coordinator.protocol.errors import FedproofError
+
+_FINISHED: Final = "finished"
+_MAX_RUNS: Final = 100
+
+
+class SuperLinkError(FedproofError):
+    """The SuperLink did not answer, or refused: it is asked again, never given up on.
+
+    ``answered`` says which: one that refuses is alive, with a full disk for example.
+    """
+
+    exit_code = 70
+
+    def __init__(self, message: str, *, answered: bool = False) -> None:
+        super().__init__(message)
+        self.answered = answered
+
+
+class _Secret:
+    """Adds the header that our guard asks for."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        context.request.headers[CONTROL_HEADER] = self._secret
+        return call_next(context)
+
+
+class SuperLinkControl:
+    """One SuperLink's control interface.
+
+    Parameters
+    ----------
+    address
+        ``host:port``.
+    root_certificates
+        PEM of the authority its certificate is under; ``None`` for plain HTTP.
+    secret
+        As in the guard's settings.
+    """
+
+    def __init__(self, address: str, root_certificates: bytes | None, secret: str) -> None:
+        self._address = address
+        self._client = ControlHttpClient.from_server_address(
+            address,
+            root_certificates is None,
+            root_certificates,
+            [_Secret(secret), RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
+        )
+
+    def start_run(self, app: Path, config: Mapping[str, str | int | float | bool]) -> int:
+        """Start a run of the Flower app in a folder; return its number.
+
+        Raises
+        ------
+        SuperLinkError
+            If the SuperLink does not take it.
+        """
+        content = build_fab_from_disk(app)
+        fab = Fab(hashlib.sha256(content).hexdigest(), content, {})
+        request = StartRunRequest(
+            fab=fab_to_proto(fab), override_config=user_config_to_proto(dict(config))
+        )
+        answer = self._call("StartRun", request)
+        if not answer.HasField("run_id"):
+            message = f"SuperLink {self._address}: did not start the run"
+            raise SuperLinkError(message, answered=True)
+        return int(answer.run_id)
+
+    def unfinished_runs(self) -> list[int]:
+        """Return the runs that have not finished, the newest first."""
+        answer = self._call("ListRuns", ListRunsRequest(limit=_MAX_RUNS))
+        return [
+            int(run.run_id) for run in answer.run_dict.values() if run.status.status != _FINISHED
+        ]
+
+    def stop_run(self, run_id: int) -> None:
+        """Stop a run."""
+        self._call("StopRun", StopRunRequest(run_id=run_id))
+
+    def nodes(self) -> dict[bytes, int]:
+        """Return the registered nodes: number by public key (PEM).
+
+        Flower lists those that were taken out as well, for good: they are left out here.
+        """
+        answer = self._call("ListNodes", ListNodesRequest())
+        return {
+            bytes(node.public_key): int(node.node_id)
+            for node in answer.nodes_info
+            if node.status != NodeStatus.UNREGISTERED
+        }
+
+    def register_node(self, public_key: bytes, name: str) -> int:
+        """Register a node by its public key (PEM); return its number."""
+        request = RegisterNodeRequest(public_key=public_key, name=name)
+        return int(self._call("RegisterNode", request).node_id)
+
+    def unregister_node(self, node_id: int) -> None:
+        """Take a node out; it is refused from then on."""
+        self._call("UnregisterNode", UnregisterNodeRequest(node_id=node_id))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _call(self, name: str, request: Any) -> Any:
+        try:
+            return getattr(self._client, name)(request)
+        except httpx.HTTPStatusError as refused:
+            raise SuperLinkError(
+                f"SuperLink {self._address}: {name} refused with status "
+                f"{refused.response.status_code}: {refused.response.text[:300]}",
+                answered=True,
+            ) from refused
+        except (httpx.HTTPError, ValueError) as failed:
+            raise SuperLinkError(
+                f"SuperLink {self._address}: {name}: {type(failed).__name__}: {failed}"
+            ) from failed
+
+
+class ControlSlot:
+    """Lends one connection to several threads; it is closed when nobody is in a call with it.
+
+    Parameters
+    ----------
+    connect
+        Makes a connection, at the first call and at the first after :meth:`let_go`.
+    """
+
+    def __init__(self, connect: Callable[[], SuperLinkControl]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._lent: _Lent | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._lent is not None
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[SuperLinkControl]:
+        """Lend it, for as long as it is needed."""
+        with self._lock:
+            lent = self._lent = self._lent or _Lent(self._connect())
+            lent.users += 1
+        try:
+            yield lent.control
+        finally:
+            with self._lock:
+                lent.users -= 1
+                over = not lent.users and lent is not self._lent
+            if over:
+                lent.control.close()
+
+    def let_go(self) -> None:
+        """Close it, or have it closed by whoever is in a call with it last."""
+        with self._lock:
+            lent, self._lent = self._lent, None
+            over = lent is not None and not lent.users
+        if lent is not None and over:
+            lent.control.close()
+
+
+@dataclass
+class _Lent:
+    control: SuperLinkControl
+    users: int = 0

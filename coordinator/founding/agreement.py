@@ -1,0 +1,252 @@
+"""From ``federation.toml`` to what a federation agrees on: model, rule, scoring, terms of money.
+
+Everything but the coordinator's address is decided by the file, so everybody who has it can work
+out the agreement again, and compare its digest with the one on chain.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.binding.records import Terms
+from coordinator.ledger.deployment import Deployment, contract_address
+from coordinator.models.architecture import architecture
+from coordinator.ports import ArtifactStore
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.commitments.documents import rule_document
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.numbers.fixed_point import quantise
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.screening import UpdateLimits
+from coordinator.protocol.rules.rule import RuleKind, Weighting
+from coordinator.protocol.scores.architecture import Architecture
+from coordinator.protocol.types import Address, Int32Vector, JsonObject, Rule, Wei
+from coordinator.service import FederationPlan, publish_plan
+from coordinator.service.scorers import encode_evaluation_set, scoring_digest, scoring_document
+from coordinator.settings.agreement import Features, FederationAgreement
+from coordinator.settings.founding import Founding
+from coordinator.settings.participant import CsvData, NumpyData
+
+_KINDS = {
+    "fedavg": RuleKind.FEDAVG,
+    "median": RuleKind.MEDIAN,
+    "trimmed_mean": RuleKind.TRIMMED_MEAN,
+}
+_MOST_EXAMPLES = (1 << 48) - 1
+FUNDED_ROUNDS = 100
+"""Rounds the pool is filled for, where neither it nor the number of rounds is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What a founding file comes to.
+
+    ``initial_model`` has shape ``(d,)``, int32; ``artifacts`` are blobs to publish with the plan,
+    by their SHA-256.
+    """
+
+    agreement: FederationAgreement
+    deployment: Deployment
+    initial_model: Int32Vector
+    artifacts: tuple[bytes, ...]
+
+    def publish(self, store: ArtifactStore) -> None:
+        """Put into a store what a verifier needs before the first round."""
+        publish_plan(store, plan_of(self.agreement, self.deployment.terms), self.initial_model)
+        for blob in self.artifacts:
+            store.put_bytes(blob)
+        store.sync()
+
+
+def plan_of(agreement: FederationAgreement, terms: Terms) -> FederationPlan:
+    """Return the round service's plan under an agreement."""
+    manifest = agreement.core_manifest
+    limits = UpdateLimits(
+        max_bytes=4 * manifest.dimension,
+        max_examples=_MOST_EXAMPLES,
+        min_stake_wei=terms.min_stake_wei,
+    )
+    return FederationPlan(
+        manifest, agreement.core_rule, agreement.round_duration_s, limits, agreement.sealed
+    )
+
+
+class Examples(Protocol):
+    """Examples with their labels, as a loader gives them.
+
+    ``x`` has shape ``(n, ...)``, float32; ``y`` has shape ``(n,)``, integer classes.
+    """
+
+    @property
+    def x(self) -> NDArray[np.float32]:
+        """Inputs."""
+        ...
+
+    @property
+    def y(self) -> NDArray[np.int64]:
+        """Labels."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def first(self, count: int) -> "Examples":
+        """Return the first ``count`` examples."""
+        ...
+
+
+LoadExamples = Callable[[CsvData | NumpyData, Features, Architecture, Path], Examples]
+"""Reads a file of examples: section, agreed features, model, folder of relative paths."""
+
+
+def agree(
+    founding: Founding, coordinator: Address, folder: Path, load_examples: LoadExamples
+) -> Agreed:
+    """Work out an agreement; the same file and address give the same bytes.
+
+    Parameters
+    ----------
+    coordinator
+        The fresh account that deploys: the contract's address follows from it.
+    folder
+        What relative paths of the file are relative to.
+    load_examples
+        Reads the public evaluation data; usually ``clients.data.load.load_data``.
+
+    Raises
+    ------
+    ConfigError
+        If the model does not fit the input, or the evaluation data not the model.
+    """
+    described = architecture(
+        founding.model,
+        tuple(founding.input.shape),
+        founding.input.classes,
+        founding.numbers.scale_bits,
+    )
+    _check_features(founding)
+    scoring, artifacts = _scoring(founding, described, folder, load_examples)
+    manifest, vector = _initial_model(founding, described)
+    rule = _rule(founding, manifest, scoring_digest(scoring))
+    agreement = FederationAgreement(
+        name=founding.name,
+        chain_id=founding.chain.chain_id,
+        contract=contract_address(coordinator),
+        initial_model_root=parameter_root(vector, manifest).hex(),
+        manifest=_document(manifest.to_json()),
+        rule=rule_document(rule),
+        scoring=scoring,
+        architecture=_document(described.to_json().encode()),
+        training=founding.training,
+        features=founding.features,
+        sealed=founding.round.sealed,
+        access=founding.access,
+        round_duration_s=founding.round.duration_s,
+    )
+    deployment = _deployment(founding, agreement, coordinator)
+    return Agreed(agreement, deployment, vector, (canonical_json(scoring), *artifacts))
+
+
+def _initial_model(founding: Founding, described: Architecture) -> tuple[Manifest, Int32Vector]:
+    """Return the model's layout and first values, drawn from the file's seed alone."""
+    from coordinator.models.networks import build_network, initialise  # torch, only when needed
+
+    network = build_network(described)
+    initialise(network, np.random.Generator(np.random.PCG64(founding.seed)))
+    arrays: dict[str, NDArray[np.generic]] = {
+        name: tensor.numpy() for name, tensor in network.state_dict().items()
+    }
+    numbers = founding.numbers
+    manifest = Manifest.of(arrays, scale_bits=numbers.scale_bits, chunk_values=numbers.chunk_values)
+    return manifest, quantise(arrays, manifest)
+
+
+def _rule(founding: Founding, manifest: Manifest, scoring_hash: bytes) -> Rule:
+    aggregator = founding.aggregator
+    by_examples = aggregator.kind == "fedavg" and aggregator.weighting == "examples"
+    return Rule(
+        version=1,
+        kind=int(_KINDS[aggregator.kind]),
+        weighting=int(Weighting.EXAMPLES if by_examples else Weighting.UNIFORM),
+        num_byzantine=founding.fault_bound,
+        examples_cap=aggregator.examples_cap,
+        server_lr_q16=aggregator.server_lr_q16,
+        server_momentum_q16=aggregator.server_momentum_q16,
+        manifest_hash=manifest.digest(),
+        dimension=manifest.dimension,
+        chunk_values=manifest.chunk_values,
+        scale_bits=manifest.scale_bits,
+        min_contributors=founding.min_contributors,
+        norm_bound_q=founding.numbers.norm_bound_q,
+        scoring_hash=scoring_hash,
+    )
+
+
+def _scoring(
+    founding: Founding, described: Architecture, folder: Path, load_examples: LoadExamples
+) -> tuple[JsonObject, tuple[bytes, ...]]:
+    """Return the scoring document and the blobs it names."""
+    if founding.scoring.kind == "examples":
+        return scoring_document("examples"), ()
+    path = founding.evaluation_data
+    section = CsvData(path=path) if path.endswith(".csv") else NumpyData(kind="numpy", path=path)
+    wanted = founding.scoring.evaluation_examples
+    public = load_examples(section, founding.features, described, folder)
+    if len(public) < wanted:
+        raise ConfigError(
+            f"{folder / path}: {len(public)} examples, scoring.evaluation_examples asks for "
+            f"{wanted}"
+        )
+    public = public.first(wanted)
+    scaled = np.rint(public.x.astype(np.float64) * (1 << described.activation_bits))
+    limits = np.iinfo(np.int32)
+    inputs = np.clip(scaled, limits.min, limits.max).astype(np.int32)
+    blob = encode_evaluation_set(inputs, public.y)
+    digest = hashlib.sha256(blob).digest()
+    return scoring_document("leave_one_out", architecture=described, evaluation=digest), (blob,)
+
+
+def _deployment(
+    founding: Founding, agreement: FederationAgreement, coordinator: Address
+) -> Deployment:
+    stake, windows = founding.stake, founding.windows
+    terms = Terms(
+        coordinator=coordinator,
+        initial_model_root=bytes.fromhex(agreement.initial_model_root),
+        config_digest=agreement.digest,
+        min_stake_wei=Wei(stake.minimum_wei),
+        min_coordinator_bond_wei=Wei(stake.coordinator_minimum_wei or stake.coordinator_bond_wei),
+        round_budget_wei=Wei(founding.rewards.round_budget_wei),
+        min_contributors=founding.min_contributors,
+        min_open_s=windows.min_open_s,
+        challenge_window_s=windows.challenge_window_s,
+        unbonding_period_s=windows.unbonding_s,
+        contributor_slash_bps=stake.contributor_slash_bps,
+        coordinator_slash_bps=stake.coordinator_slash_bps,
+    )
+    rounds = founding.round.rounds or FUNDED_ROUNDS
+    return Deployment(
+        terms=terms,
+        dispute_deposit_wei=Wei(stake.dispute_deposit_wei),
+        answer_s=windows.answer_s,
+        coordinator_bond_wei=Wei(stake.coordinator_bond_wei),
+        pool_wei=Wei(founding.rewards.pool_wei or rounds * founding.rewards.round_budget_wei),
+    )
+
+
+def _check_features(founding: Founding) -> None:
+    names, shape = founding.features.names, founding.input.shape
+    if names and shape != [len(names)]:
+        raise ConfigError(
+            f"features.names has {len(names)} columns, but input.shape is {shape}; expected "
+            f"[{len(names)}]"
+        )
+
+
+def _document(data: bytes) -> Any:
+    return parse_json(data, "a document of our own")

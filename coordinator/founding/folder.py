@@ -1,0 +1,240 @@
+"""The folder of a federation: where everything lies, and how it is written.
+
+====================  ===========================================================================
+``federation.toml``   what all of it was made from
+``federation.json``   the agreement, public
+``coordinator.toml``  the service's configuration
+``keys/``             accounts of coordinator and treasury, and their passwords
+``tls/``              the federation's own authority, and the server's certificate
+``nodes/``            public keys of the participants' SuperNodes
+``registry.json``     who may take part; the running service reads it again when it changes
+``participants/``     a folder for each, to be carried there
+``state/``            the service's own: chain, artifacts, rounds, logs
+====================  ===========================================================================
+
+What is secret has mode 0600, in folders of mode 0700. Every file is flushed to the disk before the
+folder gets its name.
+"""
+
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from coordinator.protocol.errors import ConfigError, StoreError
+from coordinator.stores.disk import flush_folder
+
+SECRET_MODE: Final = 0o600
+PUBLIC_MODE: Final = 0o644
+FOLDER_MODE: Final = 0o700
+_PASSWORD_BYTES: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class FederationFolder:
+    """Paths below a federation's folder."""
+
+    root: Path
+
+    @property
+    def agreement(self) -> Path:
+        """The public agreement."""
+        return self.root / "federation.json"
+
+    @property
+    def settings(self) -> Path:
+        """The service's configuration."""
+        return self.root / "coordinator.toml"
+
+    @property
+    def founding(self) -> Path:
+        """A copy of the file that all of it was made from."""
+        return self.root / "federation.toml"
+
+    @property
+    def coordinator_key(self) -> Path:
+        """The coordinator's account."""
+        return self.root / "keys" / "coordinator.json"
+
+    @property
+    def coordinator_password(self) -> Path:
+        """Its password."""
+        return self.root / "keys" / "coordinator.password"
+
+    @property
+    def treasury_key(self) -> Path:
+        """The account that gives later participants their starting balance; embedded chain only."""
+        return self.root / "keys" / "treasury.json"
+
+    @property
+    def treasury_password(self) -> Path:
+        """Its password."""
+        return self.root / "keys" / "treasury.password"
+
+    @property
+    def authority_key(self) -> Path:
+        """The authority's key: needed only to renew the server's certificate."""
+        return self.root / "tls" / "ca.key"
+
+    @property
+    def authority(self) -> Path:
+        """The authority's certificate: what participants trust."""
+        return self.root / "tls" / "ca.crt"
+
+    @property
+    def server_key(self) -> Path:
+        """The server's key."""
+        return self.root / "tls" / "server.key"
+
+    @property
+    def server(self) -> Path:
+        """The server's certificate."""
+        return self.root / "tls" / "server.crt"
+
+    @property
+    def registry(self) -> Path:
+        """Who may take part."""
+        return self.root / "registry.json"
+
+    @property
+    def state(self) -> Path:
+        """The service's own folder."""
+        return self.root / "state"
+
+    @property
+    def chain(self) -> Path:
+        """The embedded chain."""
+        return self.state / "chain" / "chain.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        """The artifact store."""
+        return self.state / "blobs"
+
+    @property
+    def deployment(self) -> Path:
+        """What the contract is deployed with."""
+        return self.state / "deployment.json"
+
+    def node_key(self, name: str) -> Path:
+        """Return the public key file of a participant's SuperNode."""
+        return self.root / "nodes" / f"{name}.pub"
+
+    def participant(self, name: str) -> Path:
+        """Return a participant's folder."""
+        return self.root / "participants" / name
+
+
+def require_folder(root: Path) -> FederationFolder:
+    """Return an existing federation's folder.
+
+    Raises
+    ------
+    ConfigError
+        If there is none.
+    """
+    folder = FederationFolder(root)
+    if not folder.registry.is_file():
+        raise ConfigError(
+            f"{root}: no federation's folder ({folder.registry.name} is missing); expected what "
+            "'fedproof federation init' wrote"
+        )
+    return folder
+
+
+def new_password() -> str:
+    """Return a random password of 192 bits."""
+    return secrets.token_urlsafe(_PASSWORD_BYTES)
+
+
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that is not there yet, with exactly this mode; folders are made as needed.
+
+    Raises
+    ------
+    StoreError
+        If it exists, or the disk refuses.
+    """
+    try:
+        _make_folders(path.parent)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder and those above it; ``mkdir``'s own mode would be for the last one only."""
+    if not folder.is_dir():
+        _make_folders(folder.parent)
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+
+
+def replace_file(path: Path, data: bytes, mode: int) -> None:
+    """Replace a file as a whole: a reader sees the old bytes or the new ones.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses; the old file is then untouched.
+    """
+    temporary = path.with_name(f".new-{path.name}")
+    with suppress(OSError):
+        temporary.unlink()
+    write_new(temporary, data, mode)
+    try:
+        os.rename(temporary, path)
+        flush_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def staging_for(target: Path) -> Path:
+    """Return an empty folder beside ``target``, mode 0700, to be renamed to it when complete.
+
+    What an interrupted attempt left is removed: nothing outside depends on its keys.
+
+    Raises
+    ------
+    ConfigError
+        If ``target`` is there already and not an empty folder.
+    StoreError
+        If the disk refuses.
+    """
+    staging = target.with_name(f".{target.name}.unfinished")
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ConfigError(f"{target}: exists already; nothing is ever overwritten")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if staging.exists():
+            shutil.rmtree(staging)
+        staging.mkdir(mode=FOLDER_MODE)
+    except OSError as error:
+        raise StoreError(f"cannot make {staging}: {error.strerror or error}") from error
+    return staging
+
+
+def publish_folder(staging: Path, target: Path) -> None:
+    """Give a complete folder its name, durably.
+
+    Raises
+    ------
+    StoreError
+        If somebody else made ``target`` meanwhile, or the disk refuses.
+    """
+    try:
+        for folder, _, _ in os.walk(staging):
+            flush_folder(Path(folder))
+        os.rename(staging, target)
+        flush_folder(target.parent)
+    except OSError as error:
+        raise StoreError(f"cannot make {target}: {error.strerror or error}") from error

@@ -1,0 +1,111 @@
+"""What a participant is given: a folder with everything it needs to take part, and nothing more.
+
+Whoever makes a key knows it. A participant that wants to be the only one brings the address of an
+account and the public key of a SuperNode of its own; then its folder holds no secret at all.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.founding.certificates import make_node_key, read_node_key
+from coordinator.founding.folder import (
+    PUBLIC_MODE,
+    SECRET_MODE,
+    FederationFolder,
+    new_password,
+    write_new,
+)
+from coordinator.founding.templates import Reach, participant_toml
+from coordinator.local import keyfile
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.signatures.eip712 import checksum_address
+from coordinator.protocol.types import Address, address_bytes
+from coordinator.settings.registry import RegisteredParticipant
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """Who is to take part: ``address`` and ``node_key`` empty where they are to be made.
+
+    ``node_key`` is one line of an OpenSSH public key.
+    """
+
+    name: str
+    address: str = ""
+    node_key: str = ""
+
+
+def read_public_key(path: Path) -> str:
+    """Return the public key of a participant's own SuperNode.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or holds no such key.
+    """
+    try:
+        return read_node_key(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def checked_address(text: str, place: str) -> Address:
+    """Return an address with its checksum; ``place`` is named in errors.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or mixed case does not match its checksum (EIP-55).
+    """
+    try:
+        found = checksum_address(address_bytes(text))
+    except ValueError as error:
+        raise ConfigError(f'{place} = "{text}": expected 0x and 40 hexadecimal digits') from error
+    if text not in (found, found.lower(), "0x" + found[2:].upper()):
+        raise ConfigError(f'{place} = "{text}": its checksum is wrong, expected {found}')
+    return found
+
+
+def invite(
+    folder: FederationFolder, invited: Invited, reach: Reach, agreement: bytes, label: str
+) -> RegisteredParticipant:
+    """Make a participant's folder, and return the entry for the registry.
+
+    Parameters
+    ----------
+    agreement
+        The bytes of ``federation.json``.
+    label
+        The agreed name of the column that is learned, or empty.
+
+    Raises
+    ------
+    StoreError, KeyFileError
+        If something is there already, or the disk refuses.
+    """
+    place = folder.participant(invited.name)
+    text = participant_toml(invited.name, reach, label, own_account=bool(invited.address))
+    write_new(place / "participant.toml", text, PUBLIC_MODE)
+    write_new(place / "federation.json", agreement, PUBLIC_MODE)
+    address, node_key = invited.address, invited.node_key
+    if not address:
+        password = new_password()
+        write_new(place / "password.txt", password.encode() + b"\n", SECRET_MODE)
+        address = str(keyfile.create(place / "account.json", password).address)
+    if reach.tls:
+        write_new(place / "ca.crt", folder.authority.read_bytes(), PUBLIC_MODE)
+        node_key = node_key or _make_node_key(place, invited.name)
+        write_new(folder.node_key(invited.name), node_key.encode() + b"\n", PUBLIC_MODE)
+    return RegisteredParticipant(name=invited.name, address=address, node_key=node_key)
+
+
+def write_node_key(path: Path, comment: str) -> str:
+    """Write a SuperNode's key pair to ``path`` and ``path.pub``; return the public line."""
+    made = make_node_key(comment)
+    write_new(path, made.private, SECRET_MODE)
+    write_new(path.with_name(f"{path.name}.pub"), made.public.encode() + b"\n", PUBLIC_MODE)
+    return made.public
+
+
+def _make_node_key(place: Path, name: str) -> str:
+    return write_node_key(place / "node.key", name)

@@ -1,0 +1,109 @@
+"""Renewing what TLS stands on: the server's certificate, or the authority that everybody trusts.
+
+For a new server certificate participants need nothing new. A new authority is for a server's key
+that was stolen: the old certificate would be accepted until it ends. Everybody must then be given
+the new ``ca.crt``, and is refused until it has it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from coordinator.founding.certificates import (
+    SERVER_DAYS,
+    KeyAndCertificate,
+    end_of,
+    make_authority,
+    make_server,
+    names_of,
+    with_local,
+)
+from coordinator.founding.folder import (
+    PUBLIC_MODE,
+    SECRET_MODE,
+    FederationFolder,
+    replace_file,
+    require_folder,
+)
+from coordinator.protocol.errors import ConfigError
+from coordinator.settings.agreement import read_agreement
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A certificate that replaced another; ``authority`` if everybody needs it anew."""
+
+    path: Path
+    names: tuple[str, ...]
+    ends: datetime
+    authority: Path | None = None
+
+
+def renew(root: Path, names: list[str], days: int = SERVER_DAYS) -> Renewed:
+    """Make a new certificate for the server's key and put it in the old one's place.
+
+    Parameters
+    ----------
+    names
+        Host names and addresses, to which those of the machine itself are added; empty keeps those
+        of the old certificate.
+
+    Raises
+    ------
+    ConfigError
+        If the federation runs without TLS, a file is missing or malformed, or the authority has
+        expired.
+    StoreError
+        If the disk refuses.
+    """
+    folder = require_folder(root.absolute())
+    authority = KeyAndCertificate(_read(folder.authority_key), _read(folder.authority))
+    kept = with_local(names) if names else names_of(_read(folder.server))
+    made = make_server(authority, kept, days=days, key=_read(folder.server_key))
+    replace_file(folder.server, made.certificate, PUBLIC_MODE)
+    return Renewed(folder.server, tuple(kept), end_of(made.certificate))
+
+
+def renew_authority(root: Path, names: list[str], days: int = SERVER_DAYS) -> Renewed:
+    """Make a new authority, and a new key and certificate for the server under it.
+
+    Interrupted between two files, the same call again makes all of them anew.
+
+    Parameters
+    ----------
+    names
+        Host names and addresses, to which those of the machine itself are added; empty keeps those
+        of the old certificate.
+
+    Raises
+    ------
+    ConfigError
+        If the federation runs without TLS, or a file is missing or malformed.
+    StoreError
+        If the disk refuses.
+    """
+    folder = require_folder(root.absolute())
+    kept = with_local(names) if names else names_of(_read(folder.server))
+    authority = make_authority(read_agreement(folder.agreement).name)
+    made = make_server(authority, kept, days=days)
+    for path, data, mode in _files(folder, authority, made):
+        replace_file(path, data, mode)
+    return Renewed(folder.server, tuple(kept), end_of(made.certificate), folder.authority)
+
+
+def _files(
+    folder: FederationFolder, authority: KeyAndCertificate, server: KeyAndCertificate
+) -> list[tuple[Path, bytes, int]]:
+    return [
+        (folder.authority_key, authority.key, SECRET_MODE),
+        (folder.authority, authority.certificate, PUBLIC_MODE),
+        (folder.server_key, server.key, SECRET_MODE),
+        (folder.server, server.certificate, PUBLIC_MODE),
+    ]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error

@@ -1,0 +1,68 @@
+"""The first thing every request meets: whose it is, for which host, and one of how many."""
+
+from collections import Counter
+from typing import Final
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from contracts.node.http_checks import Door, refusal
+from coordinator.http.limits import HttpLimits
+from coordinator.http.metrics import Telemetry
+
+ROUTES: Final = frozenset({"rpc", "blobs", "federation", "status", "healthz", "readyz", "metrics"})
+
+
+class Gate:
+    """ASGI middleware: checks Host, bounds one client's requests at a time, counts answers.
+
+    The client is the connection's address, never what a header says.
+    """
+
+    def __init__(self, app: ASGIApp, door: Door, limits: HttpLimits, telemetry: Telemetry) -> None:
+        self._app = app
+        self._door = door
+        self._limits = limits
+        self._telemetry = telemetry
+        self._busy: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        answer = _Counted(send)
+        client = scope["client"][0] if scope.get("client") else "unknown"
+        self._busy[client] += 1
+        try:
+            await self._choose(scope, client)(scope, receive, answer)
+        finally:
+            self._busy[client] -= 1
+            if not self._busy[client]:
+                del self._busy[client]
+            self._telemetry.count_request(_route(scope), answer.status, answer.sent_bytes)
+
+    def _choose(self, scope: Scope, client: str) -> ASGIApp:
+        if self._busy[client] > self._limits.requests_per_client:
+            reason = f"more than {self._limits.requests_per_client} requests at a time"
+            return refusal(429, reason, retry_after="1")
+        return self._door.check_host(Request(scope)) or self._app
+
+
+class _Counted:
+    """Passes an answer on and counts it; ``status`` is 0 until there is one."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+        self.sent_bytes = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        self.sent_bytes += len(message.get("body", b""))
+        await self._send(message)
+
+
+def _route(scope: Scope) -> str:
+    first = str(scope["path"]).split("/", 2)[1:2]
+    return first[0] if first and first[0] in ROUTES else "other"

@@ -1,0 +1,1 @@
+"""The ledger port over the federation contract: rounds, members, deployment, finding one."""

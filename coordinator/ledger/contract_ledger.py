@@ -1,0 +1,227 @@
+"""The ledger port over the federation contract, on any chain the binding can reach."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from eth_account.signers.local import LocalAccount
+
+from contracts.binding.events import Slashed
+from contracts.binding.federation import Federation
+from contracts.binding.records import RoundState, RoundStatus
+from coordinator.ledger.membership import Membership
+from coordinator.ports import ChainHead, ChainRound, ChainStatus
+from coordinator.protocol.types import Address, RoundId, SignedUpdate, SigningDomain, Wei
+
+_REASON_LIMIT: Final = 32
+
+_STATUS: Final[Mapping[RoundStatus, ChainStatus]] = {
+    RoundStatus.NONE: "none",
+    RoundStatus.OPEN: "open",
+    RoundStatus.SEALED: "sealed",
+    RoundStatus.SETTLED: "settled",
+    RoundStatus.FINAL: "final",
+    RoundStatus.VOID: "void",
+}
+
+
+class ChainLedger:
+    """A :class:`~coordinator.ports.Ledger`: reads from the contract, signs as the coordinator.
+
+    Parameters
+    ----------
+    federation
+        The deployed contract.
+    coordinator
+        The account that signs; ``None`` for an auditor, who only reads.
+    next_time
+        Chain time of a transaction sent now; the head's time plus a second by default.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        coordinator: LocalAccount | None = None,
+        *,
+        next_time: Callable[[], int] | None = None,
+    ) -> None:
+        self._federation = federation
+        self._coordinator = coordinator
+        self._next_time = next_time
+        self._membership = Membership(federation)
+
+    # --- reading -------------------------------------------------------------------------
+
+    def domain(self) -> SigningDomain:
+        """Return the EIP-712 domain of the contract."""
+        return self._federation.domain
+
+    def now(self) -> int:
+        """Return the chain time a transaction sent now would see."""
+        return self._next_time() if self._next_time else self._federation.now() + 1
+
+    def head(self) -> ChainHead:
+        """Return where the live chain of rounds stands."""
+        head = self._federation.head()
+        return ChainHead(
+            last_opened=head.last_opened,
+            last_sealed=head.head_round,
+            last_settled=self._last_settled(head.head_round, head.final_round),
+            last_final=head.final_round,
+            model_root=head.model_root,
+        )
+
+    def _last_settled(self, sealed: RoundId, final: RoundId) -> RoundId:
+        """Walk down from the last sealed round: rounds are settled in order of height."""
+        cursor = sealed
+        while cursor > final:
+            found = self._federation.round(cursor)
+            if found.status is RoundStatus.SETTLED:
+                return cursor
+            cursor = found.parent
+        return final
+
+    def round(self, round_id: RoundId) -> ChainRound:
+        """Return one round as the contract stores it."""
+        return chain_round(self._federation.round(round_id))
+
+    def round_at_height(self, height: int) -> RoundId:
+        """Return the live round at a height, or 0."""
+        return self._federation.round_at_height(height)
+
+    def members(self, count: int) -> Sequence[Address]:
+        """Return the first ``count`` members, in order of joining."""
+        return self._membership.members(count)
+
+    def stakes_at(self, round_id: RoundId) -> Mapping[Address, Wei]:
+        """Return the bonds of all members when a round opened."""
+        return self._membership.stakes_at(round_id)
+
+    def seal_seed(self, round_id: RoundId) -> bytes:
+        """Return the hash of the block that sealed a round."""
+        seal_block = self._federation.round(round_id).seal_block
+        return self._federation.transactor.rpc.block(seal_block).hash
+
+    def void_reason(self, round_id: RoundId) -> str:
+        """Return why a round is void; for one that stood on a void round, that one's reason."""
+        own = self._federation.void_reason(round_id)
+        if own:
+            return own
+        parent = self._federation.round(round_id).parent
+        return f"stands on round {parent}: {self.void_reason(parent)}" if parent else ""
+
+    def is_equivocation_slashed(self, round_id: RoundId, contributor: Address) -> bool:
+        """Return whether a contributor was slashed for equivocating in a round."""
+        return self._federation.is_slashed(round_id, contributor)
+
+    # --- writing: returns once the block is durable -----------------------------------------
+
+    def open_round(
+        self, round_id: RoundId, model_root: bytes, rule_hash: bytes, deadline: int
+    ) -> None:
+        """Open a round."""
+        self._federation.open_round(self._signer, round_id, model_root, rule_hash, deadline)
+
+    def commit_updates(self, round_id: RoundId, *, commitments_root: bytes, count: int) -> None:
+        """Fix the commitments of an open round."""
+        self._federation.commit_updates(self._signer, round_id, commitments_root, count)
+
+    def seal_round(
+        self,
+        round_id: RoundId,
+        *,
+        contributors_root: bytes,
+        n: int,
+        total_examples: int,
+        total_stake_wei: Wei,
+        new_model_root: bytes,
+    ) -> None:
+        """Commit a round's contributors and result."""
+        self._federation.seal_round(
+            self._signer,
+            round_id,
+            contributors_root=contributors_root,
+            n=n,
+            total_examples=total_examples,
+            total_stake_wei=total_stake_wei,
+            new_model_root=new_model_root,
+        )
+
+    def settle_round(
+        self,
+        round_id: RoundId,
+        *,
+        scores_root: bytes,
+        total_score: int,
+        rewards_root: bytes,
+        paid_wei: Wei,
+    ) -> None:
+        """Commit a round's scores and cumulative rewards."""
+        self._federation.settle_round(
+            self._signer,
+            round_id,
+            scores_root=scores_root,
+            total_score=total_score,
+            rewards_root=rewards_root,
+            paid_wei=paid_wei,
+        )
+
+    def finalize_round(self, round_id: RoundId) -> None:
+        """Make a round final."""
+        self._federation.finalize_round(self._signer, round_id)
+
+    def void_round(self, round_id: RoundId, reason: str) -> None:
+        """Give up an open round; past its deadline anyone's ``expire_round`` does."""
+        found = self._federation.round(round_id)
+        if self.now() >= found.deadline:
+            self._federation.expire_round(self._signer, round_id)
+        else:
+            self._federation.void_round(self._signer, round_id, chain_reason(reason))
+
+    def slash_equivocation(self, first: SignedUpdate, second: SignedUpdate) -> Wei:
+        """Bring two signatures to the contract; return the wei taken."""
+        receipt = self._federation.slash_equivocation(self._signer, first, second)
+        return Wei(sum(event.amount for event in receipt.events if isinstance(event, Slashed)))
+
+    @property
+    def _signer(self) -> LocalAccount:
+        if self._coordinator is None:
+            raise PermissionError("this ledger was opened for reading: it has no account")
+        return self._coordinator
+
+
+def chain_reason(reason: str) -> str:
+    """Return the word for a void round that fits the contract's 32 bytes of ASCII.
+
+    The whole reason is in the coordinator's journal; on chain its beginning has to do.
+    """
+    printable = reason.encode("ascii", "replace").decode()
+    return printable[:_REASON_LIMIT] or "unspecified"
+
+
+def chain_round(found: RoundState) -> ChainRound:
+    """Convert the binding's record to the port's."""
+    return ChainRound(
+        round_id=found.round_id,
+        status=_STATUS[found.status],
+        parent=found.parent,
+        height=found.height,
+        model_root=found.model_root,
+        rule_hash=found.rule_hash,
+        opened_at=found.opened_at,
+        deadline=found.deadline,
+        budget_wei=found.budget_wei,
+        member_count=found.member_count,
+        contributors_root=found.contributors_root,
+        n=found.n,
+        total_examples=found.total_examples,
+        total_stake_wei=found.total_stake_wei,
+        new_model_root=found.new_model_root,
+        seal_block=found.seal_block,
+        scores_root=found.scores_root,
+        total_score=found.total_score,
+        rewards_root=found.rewards_root,
+        paid_wei=found.paid_wei,
+        finalizable_at=found.finalizable_at or 0,
+        commitments_root=found.commitments_root,
+        commitments_count=found.commitments_count,
+    )

@@ -1,0 +1,1 @@
+"""Models: the architecture document of a federation, and PyTorch modules made from it."""

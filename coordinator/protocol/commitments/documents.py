@@ -1,0 +1,221 @@
+"""JSON documents of the artifact store and the digests that name them.
+
+Every document is canonical JSON. What it is named by depends on its kind:
+
+================  ===========================================================================
+``contributors``  root of the contributors tree its leaves give
+``commitments``   root of the commitments tree (rounds of sealed federations)
+``scores``        root of the scores tree
+``rewards``       root of the rewards tree
+``rule``          ``rule_hash`` of its fields
+``json``          SHA-256 of its canonical bytes (manifest, scoring, configuration)
+================  ===========================================================================
+
+A name says what was committed, not that it is right: leaves out of order or repeated have a name
+too, so that whoever audits a fraud can read it. Amounts in wei are decimal strings, since many JSON
+readers keep only 53 bits of a number.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.commitments.digests import (
+    commitment_leaf_hash,
+    contributor_leaf_hash,
+    metrics_hash,
+    reward_leaf_hash,
+    rule_hash,
+    score_leaf_hash,
+    signature_hash,
+)
+from coordinator.protocol.commitments.standard_tree import StandardTree
+from coordinator.protocol.errors import BlobCorruptError, FedproofError
+from coordinator.protocol.types import (
+    Address,
+    CommitmentLeaf,
+    ContributorLeaf,
+    JsonObject,
+    RewardLeaf,
+    RoundId,
+    Rule,
+    ScoreLeaf,
+    SignedUpdate,
+    UpdateMessage,
+    Wei,
+    address_bytes,
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ContributorEntry:
+    """A contributors-tree leaf with what its signature hash stands for.
+
+    In a sealed round ``salt`` (32 bytes) opens the contributor's commitment; else it is ``None``.
+    """
+
+    leaf: ContributorLeaf
+    signature: bytes
+    metrics: JsonObject
+    salt: bytes | None = None
+
+    def signed_update(self, base_model: bytes) -> SignedUpdate:
+        """Return what the contributor signed, given the model the round started from."""
+        message = UpdateMessage(
+            round_id=self.leaf.round_id,
+            base_model=base_model,
+            update=self.leaf.update_root,
+            examples=self.leaf.examples,
+            metrics_hash=metrics_hash(self.metrics),
+        )
+        return SignedUpdate(self.leaf.contributor, message, self.signature)
+
+
+def contributors_document(round_id: RoundId, entries: Sequence[ContributorEntry]) -> JsonObject:
+    """Return the document of a round's contributors, in order of index."""
+    rows = [_contributor_row(entry) for entry in entries]
+    return {"round": round_id, "contributors": rows}
+
+
+def _contributor_row(entry: ContributorEntry) -> JsonObject:
+    row = {
+        "index": entry.leaf.index,
+        "contributor": entry.leaf.contributor,
+        "update": entry.leaf.update_root.hex(),
+        "examples": entry.leaf.examples,
+        "weight": entry.leaf.weight,
+        "stake_wei": str(entry.leaf.stake_wei),
+        "signature": entry.signature.hex(),
+        "metrics": entry.metrics,
+    }
+    return row if entry.salt is None else {**row, "salt": entry.salt.hex()}
+
+
+def contributor_entries(document: JsonObject) -> list[ContributorEntry]:
+    """Read a contributors document back; the inverse of :func:`contributors_document`."""
+    round_id = RoundId(document["round"])
+    entries = []
+    for row in document["contributors"]:
+        signature = bytes.fromhex(row["signature"])
+        metrics = dict(row["metrics"])
+        leaf = ContributorLeaf(
+            round_id=round_id,
+            index=row["index"],
+            contributor=Address(row["contributor"]),
+            update_root=bytes.fromhex(row["update"]),
+            examples=row["examples"],
+            weight=row["weight"],
+            stake_wei=Wei(int(row["stake_wei"])),
+            signature_hash=signature_hash(metrics_hash(metrics), signature),
+        )
+        salt = bytes.fromhex(row["salt"]) if "salt" in row else None
+        entries.append(ContributorEntry(leaf, signature, metrics, salt))
+    return entries
+
+
+def commitments_document(round_id: RoundId, commitments: Mapping[Address, bytes]) -> JsonObject:
+    """Return the document of what a sealed round's contributors commit to, in order of address."""
+    rows = [[who, commitments[who].hex()] for who in sorted(commitments, key=address_bytes)]
+    return {"round": round_id, "commitments": rows}
+
+
+def commitment_leaves(document: JsonObject) -> list[CommitmentLeaf]:
+    """Read a commitments document back."""
+    round_id = RoundId(document["round"])
+    return [
+        CommitmentLeaf(round_id, Address(who), bytes.fromhex(commitment))
+        for who, commitment in document["commitments"]
+    ]
+
+
+def scores_document(leaves: Sequence[ScoreLeaf]) -> JsonObject:
+    """Return the document of a round's scores, in order of address."""
+    return {
+        "round": leaves[0].round_id,
+        "scores": [[leaf.contributor, leaf.score] for leaf in leaves],
+    }
+
+
+def score_leaves(document: JsonObject) -> list[ScoreLeaf]:
+    """Read a scores document back."""
+    round_id = RoundId(document["round"])
+    return [ScoreLeaf(round_id, Address(who), score) for who, score in document["scores"]]
+
+
+def rewards_document(leaves: Sequence[RewardLeaf]) -> JsonObject:
+    """Return the document of cumulative rewards, in order of joining."""
+    return {"rewards": [[leaf.contributor, str(leaf.cumulative_wei)] for leaf in leaves]}
+
+
+def reward_leaves(document: JsonObject) -> list[RewardLeaf]:
+    """Read a rewards document back."""
+    return [RewardLeaf(Address(who), Wei(int(wei))) for who, wei in document["rewards"]]
+
+
+_DIGEST_FIELDS = ("manifest_hash", "scoring_hash")
+
+
+def rule_document(rule: Rule) -> JsonObject:
+    """Return the document of an aggregation rule."""
+    fields = dataclasses.asdict(rule)
+    return {k: v.hex() if k in _DIGEST_FIELDS else v for k, v in fields.items()}
+
+
+def rule_from(document: JsonObject) -> Rule:
+    """Read a rule document back."""
+    fields: dict[str, Any] = {
+        k: bytes.fromhex(v) if k in _DIGEST_FIELDS else v for k, v in document.items()
+    }
+    return Rule(**fields)
+
+
+def _sha256(document: JsonObject) -> bytes:
+    return hashlib.sha256(canonical_json(document)).digest()
+
+
+_NAMES: Mapping[str, Callable[[JsonObject], bytes]] = {
+    "contributors": lambda d: (
+        StandardTree([contributor_leaf_hash(entry.leaf) for entry in contributor_entries(d)]).root
+    ),
+    "commitments": lambda d: (
+        StandardTree([commitment_leaf_hash(leaf) for leaf in commitment_leaves(d)]).root
+    ),
+    "scores": lambda d: StandardTree([score_leaf_hash(leaf) for leaf in score_leaves(d)]).root,
+    "rewards": lambda d: StandardTree([reward_leaf_hash(leaf) for leaf in reward_leaves(d)]).root,
+    "rule": lambda d: rule_hash(rule_from(d)),
+    "json": _sha256,
+}
+
+
+def name_of(kind: str, document: JsonObject) -> bytes:
+    """Return the digest that names a document of this kind."""
+    return _NAMES[kind](document)
+
+
+def encode(document: JsonObject) -> bytes:
+    """Return a document's only valid bytes."""
+    return canonical_json(document)
+
+
+def decode(kind: str, name: bytes, data: bytes, place: str) -> JsonObject:
+    """Parse a document and check its spelling and its name.
+
+    Raises
+    ------
+    BlobCorruptError
+        Naming ``place`` and what does not hold.
+    """
+    try:
+        document: Any = parse_json(data, place)
+        if not isinstance(document, dict) or canonical_json(document) != data:
+            raise BlobCorruptError(f"{place}: not canonical JSON; a byte was changed")
+        found = name_of(kind, document)
+    except (ValueError, KeyError, TypeError, AttributeError, FedproofError) as error:
+        if isinstance(error, BlobCorruptError):
+            raise
+        raise BlobCorruptError(f"{place}: not a {kind} document: {error}") from error
+    if found != name:
+        raise BlobCorruptError(f"{place}: content hashes to {found.hex()}, expected {name.hex()}")
+    return document

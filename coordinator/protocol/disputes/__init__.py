@@ -1,0 +1,37 @@
+"""Disputes, without a chain: what is wrong with a round, and how it is proven.
+
+``find_faults`` names what is wrong, ``moves_against`` builds what proves it; ``answer_to`` is what
+an honest coordinator replies; ``next_move`` finds the one wrong step of a false column. The
+contracts that judge are in ``contracts/src/referee``; ``contracts.binding.referee`` sends all this
+to them.
+"""
+
+from coordinator.protocol.disputes.answers import ColumnAnswer, OpenCase, answer_to, column_of
+from coordinator.protocol.disputes.bisection import NextMove, next_move
+from coordinator.protocol.disputes.columns import Column, Entry
+from coordinator.protocol.disputes.fault import Fault, FaultKind
+from coordinator.protocol.disputes.faults import find_faults, moves_against
+from coordinator.protocol.disputes.moves import Evidence, Move, ProvenEntry, Question
+from coordinator.protocol.disputes.records import CaseKind, Commitments, DisputedRound
+
+__all__ = [
+    "CaseKind",
+    "Column",
+    "ColumnAnswer",
+    "Commitments",
+    "DisputedRound",
+    "Entry",
+    "Evidence",
+    "Fault",
+    "FaultKind",
+    "Move",
+    "NextMove",
+    "OpenCase",
+    "ProvenEntry",
+    "Question",
+    "answer_to",
+    "column_of",
+    "find_faults",
+    "moves_against",
+    "next_move",
+]

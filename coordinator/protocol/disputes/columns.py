@@ -1,0 +1,194 @@
+"""Columns: the running entries that show, contributor by contributor, how a result came about.
+
+A column has an entry before the first contributor (all zero) and one after each: five signed words.
+Its root is that of the RFC 6962 tree over the ``n + 1`` encoded entries, so one wrong step can be
+shown with two inclusion proofs whatever *n* is. What the five words mean depends on the column:
+
+==============  =======================================================================
+weighted mean   ``(sum of weight * value, 0, 0, 0, 0)``
+coordinate-wise ``(count below lo, at lo, at hi, above hi, sum strictly between)``
+totals          ``(sum of weights, of capped examples, of stakes, 0, 0)``
+payments        ``(sum of scores, of shares of the budget, 0, 0, 0)``
+==============  =======================================================================
+
+Everything is modulo 2^256, as in the contract. Not handled: who asks for columns (``questions``).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from coordinator.protocol.commitments.merkle import leaf_hash, path_positions, tree_levels
+from coordinator.protocol.errors import AggregationError, VerificationError
+from coordinator.protocol.rules.rule import RuleKind, capped_examples
+from coordinator.protocol.types import ContributorLeaf, Rule, ScoreLeaf, Wei
+
+Entry = tuple[int, int, int, int, int]
+"""One running entry: five words, signed, -2^255 to 2^255 - 1."""
+
+ZERO: Entry = (0, 0, 0, 0, 0)
+_MODULUS = 1 << 256
+_HALF = 1 << 255
+
+
+def wrapped(value: int) -> int:
+    """Return a value as the contract's ``int256`` holds it."""
+    return (value + _HALF) % _MODULUS - _HALF
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return the 160 bytes that are a leaf of the column's tree: ABI ``int256[5]``."""
+    return b"".join((word % _MODULUS).to_bytes(32, "big") for word in entry)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column and its tree. ``lo`` and ``hi`` are 0 where there are no order statistics."""
+
+    entries: tuple[Entry, ...]
+    lo: int = 0
+    hi: int = 0
+
+    @cached_property
+    def _levels(self) -> list[list[bytes]]:
+        return tree_levels([leaf_hash(encode_entry(entry)) for entry in self.entries])
+
+    @property
+    def root(self) -> bytes:
+        """What the coordinator answers a challenge with, 32 bytes."""
+        return self._levels[-1][0]
+
+    @property
+    def last(self) -> Entry:
+        """The entry after all contributors."""
+        return self.entries[-1]
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        """Return the siblings that prove entry ``index``.
+
+        Raises
+        ------
+        VerificationError
+            If there is no such entry.
+        """
+        positions = path_positions(index, len(self.entries))
+        return tuple(
+            self._levels[height][place]
+            for height, place in enumerate(positions)
+            if place is not None
+        )
+
+
+def followed(rule: Rule, lo: int, hi: int, entry: Entry, value: int, weight: int) -> Entry:
+    """Return the entry after one more contributor, of the column of one parameter."""
+    if rule.kind == RuleKind.FEDAVG:
+        return (wrapped(entry[0] + weight * value), *entry[1:])
+    below, at_lo, at_hi, above, between = entry
+    return (
+        below + (value < lo),
+        at_lo + (value == lo),
+        at_hi + (value == hi),
+        above + (value > hi),
+        wrapped(between + (value if lo < value < hi else 0)),
+    )
+
+
+def trim_of(rule: Rule, n: int) -> int:
+    """Return how many values a coordinate-wise rule discards at each end.
+
+    Raises
+    ------
+    AggregationError
+        If nothing would be left.
+    """
+    trim = (n - 1) // 2 if rule.kind == RuleKind.MEDIAN else rule.num_byzantine
+    if not 0 <= 2 * trim < n:
+        raise AggregationError(f"n = {n} values cannot lose {trim} at each end")
+    return trim
+
+
+def order_statistics(rule: Rule, values: Sequence[int]) -> tuple[int, int]:
+    """Return the smallest and the largest value kept; zeros for a weighted mean."""
+    if rule.kind == RuleKind.FEDAVG:
+        return 0, 0
+    trim = trim_of(rule, len(values))
+    ordered = sorted(values)
+    return ordered[trim], ordered[len(values) - 1 - trim]
+
+
+def aggregate_column(
+    rule: Rule,
+    weights: Sequence[int],
+    values: Sequence[int],
+    *,
+    claimed: tuple[int, int] | None = None,
+) -> Column:
+    """Return the column of one parameter over all contributors, in leaf order.
+
+    Parameters
+    ----------
+    weights, values
+        One each a contributor: its committed weight, and the parameter in its update.
+    claimed
+        Order statistics to count by, if not the right ones: a coordinator may claim others, and its
+        column is then checked by its own claim.
+    """
+    lo, hi = order_statistics(rule, values) if claimed is None else claimed
+    entries = [ZERO]
+    for weight, value in zip(weights, values, strict=True):
+        entries.append(followed(rule, lo, hi, entries[-1], int(value), int(weight)))
+    return Column(tuple(entries), lo, hi)
+
+
+def totals_column(rule: Rule, leaves: Sequence[ContributorLeaf]) -> Column:
+    """Return the column of weights, capped examples and stakes, in leaf order."""
+    rows = [(leaf.weight, capped_examples(rule, leaf.examples), leaf.stake_wei) for leaf in leaves]
+    return _summed(rows)
+
+
+def payments_column(budget_wei: Wei, total_score: int, scores: Sequence[ScoreLeaf]) -> Column:
+    """Return the column of scores and shares; ``scores`` in the order of the contributors."""
+    rows = [(leaf.score, share_of(budget_wei, leaf.score, total_score)) for leaf in scores]
+    return _summed(rows)
+
+
+def share_of(budget_wei: Wei, score: int, total_score: int) -> int:
+    """Return ``budget * score // total``, nothing if nobody scored."""
+    return budget_wei * score // total_score if total_score else 0
+
+
+def _summed(rows: Iterable[tuple[int, ...]]) -> Column:
+    entries = [ZERO]
+    for row in rows:
+        padded = (*row, *ZERO[len(row) :])
+        a, b, c, d, e = (wrapped(x + y) for x, y in zip(entries[-1], padded, strict=True))
+        entries.append((a, b, c, d, e))
+    return Column(tuple(entries))
+
+
+def is_ranked(rule: Rule, n: int, entry: Entry) -> bool:
+    """Return whether the last entry's counts make its lo and hi the ends of what is kept."""
+    trim = trim_of(rule, n)
+    below, at_lo, at_hi, above, _ = entry
+    return below <= trim < below + at_lo and above <= trim < above + at_hi
+
+
+def aggregate_of(rule: Rule, n: int, column: Column) -> int:
+    """Return what a column's last entry gives as the aggregate of its parameter.
+
+    Raises
+    ------
+    VerificationError
+        If the column's order statistics are not those of its counts.
+    """
+    if rule.kind == RuleKind.FEDAVG:
+        return (column.last[0] + (1 << 23)) >> 24
+    if not is_ranked(rule, n, column.last):
+        raise VerificationError(f"column: {column.lo} and {column.hi} are not the values kept")
+    trim = trim_of(rule, n)
+    kept = n - 2 * trim
+    below, at_lo, at_hi, above, between = column.last
+    total = column.lo * kept
+    if column.lo != column.hi:
+        total = between + column.lo * (below + at_lo - trim) + column.hi * (above + at_hi - trim)
+    return (2 * total + kept) // (2 * kept)

@@ -1,0 +1,272 @@
+"""What can be sent to the referee: proofs, and questions the coordinator must answer.
+
+Plain values, in the order of the contract's parameters: the binding (``contracts.binding.referee``)
+encodes them by the function's name. Builders read the disputed round, which must be known as far as
+the move needs it; they do not ask whether it would succeed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coordinator.protocol.commitments.merkle import path_positions
+from coordinator.protocol.commitments.parameter_tree import ChunkProof
+from coordinator.protocol.disputes.columns import Column, Entry, aggregate_column, order_statistics
+from coordinator.protocol.disputes.records import CaseKind, DisputedRound, Proof
+from coordinator.protocol.types import Address, ContributorLeaf, Rule, ScoreLeaf, address_bytes
+
+MAX_TRANSACTION_BYTES = 128 * 1024
+"""The least that every node relays."""
+
+MAX_DIRECT = 512
+DIRECT_CHUNK_VALUES = 256
+CASE_CHUNK_VALUES = 1024
+"""Chunks that fit a direct challenge, and a case."""
+
+_ENVELOPE_BYTES = 256
+"""Signature, nonce, fees and framing of a transaction, at most."""
+_DIRECT_HEAD_BYTES = 4 + 32 * 18
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A call of one of the examiners' functions; ``tail`` follows the arguments, unframed."""
+
+    function: str
+    arguments: tuple[Any, ...]
+    tail: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A call of the referee that opens a case; costs a deposit."""
+
+    function: str
+    arguments: tuple[Any, ...]
+
+
+Move = Evidence | Question
+
+
+def rule_words(rule: Rule) -> tuple[Any, ...]:
+    """Return the contract's ``Rule`` struct."""
+    return tuple(getattr(rule, name) for name in Rule.__dataclass_fields__)
+
+
+def leaf_words(leaf: ContributorLeaf) -> tuple[Any, ...]:
+    """Return the contract's ``Leaf`` struct."""
+    return tuple(getattr(leaf, name) for name in ContributorLeaf.__dataclass_fields__)
+
+
+def score_words(leaf: ScoreLeaf) -> tuple[Any, ...]:
+    """Return the contract's ``Score`` struct."""
+    return (leaf.round_id, leaf.contributor, leaf.score)
+
+
+# --- chunks -----------------------------------------------------------------------------------
+
+
+def update_chunk(round_: DisputedRound, position: int, chunk: int) -> ChunkProof:
+    """Return one chunk of a contributor's update with its proof."""
+    leaf = round_.known_entries[position].leaf
+    return round_.vector_tree(leaf.update_root, round_.update(position)).proof(chunk)
+
+
+def model_chunk(round_: DisputedRound, kind: CaseKind, chunk: int) -> ChunkProof:
+    """Return one chunk of the base or the new model with its proof."""
+    committed = round_.committed
+    root = committed.model_root if kind is CaseKind.BASE_MODEL else committed.new_model_root
+    return round_.vector_tree(root, round_.model(kind)).proof(chunk)
+
+
+def parameter_values(round_: DisputedRound, parameter: int) -> list[int]:
+    """Return one parameter of every update, in leaf order."""
+    return [int(round_.update(i)[parameter]) for i in range(len(round_.known_entries))]
+
+
+def expected_column(
+    round_: DisputedRound, parameter: int, claimed: tuple[int, int] | None = None
+) -> Column:
+    """Return the right column of one parameter, counted by the claimed order statistics if any."""
+    weights = [entry.leaf.weight for entry in round_.known_entries]
+    values = parameter_values(round_, parameter)
+    return aggregate_column(round_.known_rule, weights, values, claimed=claimed)
+
+
+# --- the aggregate ----------------------------------------------------------------------------
+
+
+def direct_size(rule: Rule, n: int) -> int:
+    """Return the bytes of a direct challenge's transaction, at most."""
+    siblings = sum(place is not None for place in path_positions(0, _chunk_count(rule)))
+    stride = 32 * siblings + 4 * rule.chunk_values
+    padding = 4 * (DIRECT_CHUNK_VALUES - rule.chunk_values)
+    return _ENVELOPE_BYTES + _DIRECT_HEAD_BYTES + 2 * stride + n * (128 + stride) + padding
+
+
+def fits_directly(rule: Rule, n: int) -> bool:
+    """Return whether one transaction can hold a challenge over all contributors."""
+    small = rule.chunk_values <= DIRECT_CHUNK_VALUES and n <= MAX_DIRECT
+    return small and direct_size(rule, n) <= MAX_TRANSACTION_BYTES
+
+
+def challenge_chunk(round_: DisputedRound, parameter: int) -> Evidence:
+    """Prove one parameter of the new model wrong, in one transaction.
+
+    Raises
+    ------
+    ValueError
+        If the rule's chunks are too large for it.
+    """
+    rule, entries = round_.known_rule, round_.known_entries
+    if rule.chunk_values > DIRECT_CHUNK_VALUES:
+        raise ValueError(
+            f"direct challenge: chunks of {rule.chunk_values} values, "
+            f"expected at most {DIRECT_CHUNK_VALUES}"
+        )
+    chunk = parameter // rule.chunk_values
+    kinds = (CaseKind.BASE_MODEL, CaseKind.NEW_MODEL)
+    parts = [_joined(model_chunk(round_, kind, chunk)) for kind in kinds]
+    for position, entry in enumerate(entries):
+        parts.append(_packed(entry.leaf) + _joined(update_chunk(round_, position, chunk)))
+    parts.append(bytes(4 * (DIRECT_CHUNK_VALUES - rule.chunk_values)))
+    lo, hi = order_statistics(rule, parameter_values(round_, parameter))
+    arguments = (round_.committed.round_id, rule_words(rule), parameter, lo, hi)
+    return Evidence("challenge_chunk", arguments, b"".join(parts))
+
+
+def challenge_padding(round_: DisputedRound, proof: ChunkProof) -> Evidence:
+    """Prove that the new model's last chunk has values behind the last parameter."""
+    words = rule_words(round_.known_rule)
+    arguments = (round_.committed.round_id, words, proof.chunk, proof.siblings)
+    return Evidence("challenge_padding", arguments)
+
+
+def _joined(proof: ChunkProof) -> bytes:
+    return b"".join(proof.siblings) + proof.chunk
+
+
+def _packed(leaf: ContributorLeaf) -> bytes:
+    return (
+        address_bytes(leaf.contributor)
+        + leaf.examples.to_bytes(8, "big")
+        + leaf.weight.to_bytes(4, "big")
+        + leaf.update_root
+        + leaf.stake_wei.to_bytes(32, "big")
+        + leaf.signature_hash
+    )
+
+
+def _chunk_count(rule: Rule) -> int:
+    return -(-rule.dimension // rule.chunk_values)
+
+
+# --- steps of an answered column ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenEntry:
+    """One entry of an answered column, as the coordinator published it."""
+
+    entry: Entry
+    path: Proof
+
+
+def prove_first(case_id: int, kind: CaseKind, first: ProvenEntry) -> Evidence:
+    """Prove that a column does not start from zero."""
+    return Evidence("prove_first", (case_id, int(kind), first.entry, first.path))
+
+
+def prove_step(
+    round_: DisputedRound,
+    case_id: int,
+    parameter: int,
+    position: int,
+    before: ProvenEntry,
+    after: ProvenEntry,
+) -> Evidence:
+    """Prove that the entry after a contributor does not follow, in the column of a parameter."""
+    rule = round_.known_rule
+    proof = update_chunk(round_, position, parameter // rule.chunk_values)
+    arguments = (
+        case_id,
+        rule_words(rule),
+        *_leaf_and_proof(round_, position),
+        *(before.entry, before.path, after.entry, after.path),
+        *(proof.chunk, proof.siblings),
+    )
+    return Evidence("prove_step", arguments)
+
+
+def prove_last(round_: DisputedRound, case_id: int, parameter: int, last: ProvenEntry) -> Evidence:
+    """Prove that the last entry of a parameter's column does not give the new model."""
+    rule = round_.known_rule
+    chunk = parameter // rule.chunk_values
+    base = model_chunk(round_, CaseKind.BASE_MODEL, chunk)
+    new = model_chunk(round_, CaseKind.NEW_MODEL, chunk)
+    arguments = (
+        *(case_id, rule_words(rule), last.entry, last.path),
+        *(base.chunk, base.siblings, new.chunk, new.siblings),
+    )
+    return Evidence("prove_last", arguments)
+
+
+def prove_totals_step(
+    round_: DisputedRound, case_id: int, position: int, before: ProvenEntry, after: ProvenEntry
+) -> Evidence:
+    """Prove that the entry after a contributor does not follow, in the column of totals."""
+    arguments = (
+        *(case_id, rule_words(round_.known_rule), *_leaf_and_proof(round_, position)),
+        *(before.entry, before.path, after.entry, after.path),
+    )
+    return Evidence("prove_totals_step", arguments)
+
+
+def prove_totals_last(case_id: int, last: ProvenEntry) -> Evidence:
+    """Prove that a column of totals does not end in what is committed."""
+    return Evidence("prove_totals_last", (case_id, last.entry, last.path))
+
+
+def prove_payments_step(
+    round_: DisputedRound, case_id: int, position: int, before: ProvenEntry, after: ProvenEntry
+) -> Evidence:
+    """Prove that the entry after a contributor does not follow, in the column of payments."""
+    arguments = (
+        *(case_id, *_leaf_and_proof(round_, position)),
+        *score_and_proof(round_, round_.known_entries[position].leaf.contributor),
+        *(before.entry, before.path, after.entry, after.path),
+    )
+    return Evidence("prove_payments_step", arguments)
+
+
+def prove_payments_last(case_id: int, last: ProvenEntry) -> Evidence:
+    """Prove that a column of payments does not end in what is committed."""
+    return Evidence("prove_payments_last", (case_id, last.entry, last.path))
+
+
+def _leaf_and_proof(round_: DisputedRound, position: int) -> tuple[tuple[Any, ...], Proof]:
+    leaf = round_.known_entries[position].leaf
+    return leaf_words(leaf), round_.leaf_proof(position)
+
+
+def score_and_proof(round_: DisputedRound, contributor: Address) -> tuple[tuple[Any, ...], Proof]:
+    """Return a contributor's published score and its proof.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    at = position_of(round_.known_scores, contributor)
+    return score_words(round_.known_scores[at]), round_.scores_tree.proof(at)
+
+
+def position_of(leaves: Sequence[Any], contributor: Address) -> int:
+    """Return the first position of an account's leaf.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    return [leaf.contributor for leaf in leaves].index(contributor)

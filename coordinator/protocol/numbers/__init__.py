@@ -1,0 +1,1 @@
+"""Numbers: floats to fixed point and back, the manifest that orders them, norms, weights."""

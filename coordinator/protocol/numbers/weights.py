@@ -1,0 +1,73 @@
+"""Integer weights: shares become parts of 2^24 that sum to it exactly.
+
+Not handled: where shares come from (``rules.capped_examples``) and what is done with the weights
+(``aggregation``).
+"""
+
+import operator
+from collections.abc import Sequence
+
+from coordinator.protocol.errors import AggregationError
+from coordinator.protocol.types import WEIGHT_TOTAL, Address, address_bytes
+
+
+def apportion(shares: Sequence[int], addresses: Sequence[Address]) -> list[int]:
+    """Divide 2^24 in proportion to integer shares, by largest remainder.
+
+    Everyone gets the floor of their quota; what is left goes one by one to the largest remainders,
+    of equal ones to the smaller address. So a weight is the floor or the ceiling of its quota, and
+    no order of the input changes who gets what.
+
+    Parameters
+    ----------
+    shares
+        Non-negative integers, of any size.
+    addresses
+        Whose share each is; all different.
+
+    Returns
+    -------
+    Weights in the order of the input, summing to exactly ``2**24``.
+
+    Raises
+    ------
+    AggregationError
+        If there are no shares, all are zero, one is negative or no integer, or the addresses do
+        not match them one to one.
+
+    Examples
+    --------
+    >>> a, b, c = (Address("0x" + 39 * "0" + digit) for digit in "123")
+    >>> apportion([1, 1, 1], [a, b, c])
+    [5592406, 5592405, 5592405]
+    """
+    exact = [_checked_share(share, index) for index, share in enumerate(shares)]
+    if len(addresses) != len(exact) or len(set(addresses)) != len(exact):
+        raise AggregationError(
+            f"weights: {len(exact)} shares for {len(set(addresses))} different addresses, "
+            "expected one address a share"
+        )
+    total = sum(exact)
+    if total == 0:
+        raise AggregationError(
+            f"weights: the shares of all {len(exact)} contributors are zero, "
+            "expected at least one above zero"
+        )
+    quotas = [divmod(share * WEIGHT_TOTAL, total) for share in exact]
+    weights = [floor for floor, _ in quotas]
+    order = sorted(range(len(exact)), key=lambda i: (-quotas[i][1], address_bytes(addresses[i])))
+    for index in order[: WEIGHT_TOTAL - sum(weights)]:
+        weights[index] += 1
+    return weights
+
+
+def _checked_share(share: int, index: int) -> int:
+    try:
+        value = operator.index(share)
+    except TypeError as error:
+        raise AggregationError(
+            f"weights: share {index} is {share!r}, expected an integer"
+        ) from error
+    if value < 0:
+        raise AggregationError(f"weights: share {index} is {value}, expected at least 0")
+    return value

@@ -1,0 +1,242 @@
+"""What can happen to a round (events) and what is then to be done (effects).
+
+Plain frozen records; :mod:`coordinator.protocol.round.machine` says which event is legal when, and
+to which effects it leads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from coordinator.protocol.types import Address, Commitment, RoundId, Signed, SignedUpdate
+
+# --- events: what has happened -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequested:
+    """Somebody wants the round to begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundOpened:
+    """The ledger has opened the round (or had, before a restart).
+
+    ``commitments`` are those that the ledger holds already, of a sealed round that a crash
+    interrupted after its commitments were closed.
+    """
+
+    deadline: int
+    commitments: Mapping[Address, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentAccepted:
+    """One contributor's commitment of a sealed round passed every check."""
+
+    signed: Signed[Commitment]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentsConflicted:
+    """A contributor signed two different commitments for this round: neither counts."""
+
+    contributor: Address
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentsClosed:
+    """Every awaited commitment is in, or it is time to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatesCommitted:
+    """The ledger holds the commitments' root: updates may be revealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAccepted:
+    """One update passed every check of the boundary."""
+
+    signed: SignedUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRefused:
+    """One submission did not pass; ``code`` is the screening reason."""
+
+    sender: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Equivocated:
+    """A contributor signed two different updates for this round."""
+
+    first: SignedUpdate
+    second: SignedUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionClosed:
+    """Every awaited reply is in, or the deadline has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregated:
+    """The rule has been applied and every blob the seal commits to is durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class AggregationFailed:
+    """The rule could not be applied; the round cannot be sealed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSealed:
+    """The ledger holds the contributors root and the new model root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores and rewards are computed and durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSettled:
+    """The ledger holds the scores root and the rewards root."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPassed:
+    """The challenge window has passed unchallenged."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFinalized:
+    """The ledger has paid the round."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundVoided:
+    """The ledger has voided the round, or one it stands on."""
+
+    reason: str
+
+
+Event = (
+    OpenRequested
+    | RoundOpened
+    | CommitmentAccepted
+    | CommitmentsConflicted
+    | CommitmentsClosed
+    | UpdatesCommitted
+    | UpdateAccepted
+    | UpdateRefused
+    | Equivocated
+    | CollectionClosed
+    | Aggregated
+    | AggregationFailed
+    | RoundSealed
+    | Scored
+    | RoundSettled
+    | WindowPassed
+    | RoundFinalized
+    | RoundVoided
+)
+
+
+# --- effects: what is to be done -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRound:
+    """Open the round on the ledger."""
+
+    round_id: RoundId
+
+
+@dataclass(frozen=True, slots=True)
+class CommitUpdates:
+    """Put the root of the commitments on the ledger; make the document durable before."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepUpdate:
+    """Store an accepted update."""
+
+    signed: SignedUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class DropUpdate:
+    """Forget a contributor's update: it will not be aggregated."""
+
+    contributor: Address
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRefusal:
+    """Write a refusal into the round's record."""
+
+    sender: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlashEquivocation:
+    """Bring both signatures to the ledger, when the collection is closed."""
+
+    first: SignedUpdate
+    second: SignedUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Apply the rule to the accepted updates; make every blob durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealRound:
+    """Commit the result to the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRound:
+    """Score the contributors and split the budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettleRound:
+    """Commit scores and rewards to the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizeRound:
+    """Finalise on the ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoidRound:
+    """Give the round up on the ledger."""
+
+    reason: str
+
+
+Effect = (
+    OpenRound
+    | CommitUpdates
+    | KeepUpdate
+    | DropUpdate
+    | RecordRefusal
+    | SlashEquivocation
+    | Aggregate
+    | SealRound
+    | ScoreRound
+    | SettleRound
+    | FinalizeRound
+    | VoidRound
+)

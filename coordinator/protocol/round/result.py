@@ -1,0 +1,150 @@
+"""What a round's accepted updates lead to: leaves, weights, new model, scores.
+
+The coordinator calls these functions to make a round and ``verify`` calls the same ones to
+replay it, so that there is one definition of the right answer. Vectors are int32 of shape
+``(d,)``; nothing is modified.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from coordinator.protocol.commitments.digests import contributors_tree, signature_hash
+from coordinator.protocol.commitments.documents import ContributorEntry
+from coordinator.protocol.numbers.weights import apportion
+from coordinator.protocol.rules import aggregate, apply_step, server_step
+from coordinator.protocol.rules.rule import Weighting, capped_examples, check_fault_bound
+from coordinator.protocol.types import (
+    Address,
+    ContributorLeaf,
+    Int32Vector,
+    JsonObject,
+    RoundId,
+    Rule,
+    ScoreLeaf,
+    SignedUpdate,
+    Wei,
+    address_bytes,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedRule:
+    """The model after a round, and the server momentum (``None`` where the rule has none)."""
+
+    model: Int32Vector
+    velocity: Int32Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundInput:
+    """Everything a sealed round's scores may depend on; entries and updates in leaf order.
+
+    ``velocity`` is the server momentum *before* the round.
+    """
+
+    entries: Sequence[ContributorEntry]
+    updates: Sequence[Int32Vector]
+    base_model: Int32Vector
+    new_model: Int32Vector
+    new_model_root: bytes
+    velocity: Int32Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousRound:
+    """The public updates of the round below, in leaf order, and the model they started from."""
+
+    updates: Sequence[tuple[Address, Int32Vector]]
+    base_model: Int32Vector
+
+
+def build_entries(
+    round_id: RoundId,
+    accepted: Mapping[Address, SignedUpdate],
+    metrics: Mapping[Address, JsonObject],
+    stakes: Mapping[Address, Wei],
+    rule: Rule,
+    salts: Mapping[Address, bytes] | None = None,
+) -> list[ContributorEntry]:
+    """Return the round's contributors in order of address, with their weights.
+
+    ``salts`` are what opened their commitments, in a sealed round.
+
+    Raises
+    ------
+    AggregationError
+        If the example counts give no weights (all zero).
+    """
+    ordered = sorted(accepted, key=address_bytes)
+    shares = [_share(accepted[address], rule) for address in ordered]
+    weights = apportion(shares, ordered)
+    entries = []
+    for index, (address, weight) in enumerate(zip(ordered, weights, strict=True)):
+        signed = accepted[address]
+        leaf = ContributorLeaf(
+            round_id=round_id,
+            index=index,
+            contributor=address,
+            update_root=signed.message.update,
+            examples=signed.message.examples,
+            weight=weight,
+            stake_wei=stakes[address],
+            signature_hash=signature_hash(signed.message.metrics_hash, signed.signature),
+        )
+        salt = salts.get(address) if salts else None
+        entries.append(ContributorEntry(leaf, signed.signature, metrics[address], salt))
+    return entries
+
+
+def _share(signed: SignedUpdate, rule: Rule) -> int:
+    if rule.weighting == Weighting.UNIFORM:
+        return 1
+    return capped_examples(rule, signed.message.examples)
+
+
+def expected_weights(entries: Sequence[ContributorEntry], rule: Rule) -> list[int]:
+    """Return the weights that the entries' example counts give under the rule."""
+    uniform = rule.weighting == Weighting.UNIFORM
+    shares = [1 if uniform else capped_examples(rule, e.leaf.examples) for e in entries]
+    return apportion(shares, [e.leaf.contributor for e in entries])
+
+
+def contributors_root(entries: Sequence[ContributorEntry]) -> bytes:
+    """Return the root of the contributors tree."""
+    return contributors_tree([entry.leaf for entry in entries]).root
+
+
+def totals(entries: Sequence[ContributorEntry], rule: Rule) -> tuple[int, Wei]:
+    """Return ``(total_examples, total_stake_wei)``; examples are capped before the sum."""
+    examples = sum(capped_examples(rule, entry.leaf.examples) for entry in entries)
+    return examples, Wei(sum(entry.leaf.stake_wei for entry in entries))
+
+
+def apply_rule(
+    rule: Rule,
+    base_model: Int32Vector,
+    updates: Sequence[Int32Vector],
+    weights: Sequence[int],
+    velocity: Int32Vector | None,
+) -> AppliedRule:
+    """Aggregate the updates and step the model, exactly.
+
+    Raises
+    ------
+    AggregationError
+        If the fault bound is not met or the new model leaves the int32 range.
+    """
+    check_fault_bound(rule, len(updates))
+    delta = aggregate(rule.kind, updates, weights, num_byzantine=rule.num_byzantine)
+    step, new_velocity = server_step(delta, velocity, rule.server_lr_q16, rule.server_momentum_q16)
+    return AppliedRule(apply_step(base_model, step), new_velocity)
+
+
+def score_leaves_of(
+    round_id: RoundId, entries: Sequence[ContributorEntry], scores: Sequence[int]
+) -> list[ScoreLeaf]:
+    """Return the leaves of the scores tree, in order of address."""
+    return [
+        ScoreLeaf(round_id, entry.leaf.contributor, score)
+        for entry, score in zip(entries, scores, strict=True)
+    ]

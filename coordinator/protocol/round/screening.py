@@ -1,0 +1,280 @@
+"""Checks on one incoming update, cheapest first, before anything is kept of it.
+
+Two steps, so that nothing is allocated for a stranger: :func:`screen_envelope` reads only what was
+declared and signed; :func:`screen_vector` reads the values. Every refusal is a ``ContributorError``
+with a stable ``code`` (listed in ``docs/protocol.md``). Until the signature has been checked, a
+refusal is attributed to nobody: a message that merely names a contributor proves nothing about it.
+Not handled: deadlines (the contract's) and what becomes of a refusal (``rounds``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.protocol.commitments.digests import metrics_hash
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.compiled import compiled
+from coordinator.protocol.errors import EquivocationError, MalformedUpdateError
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.numbers.norms import squared_norm
+from coordinator.protocol.signatures.eip712 import verify_signature
+from coordinator.protocol.types import (
+    Address,
+    Int32Vector,
+    RoundId,
+    Rule,
+    SignedUpdate,
+    SigningDomain,
+    Wei,
+)
+
+Verdict = Literal["new", "duplicate"]
+
+_UINT64_MAX = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateLimits:
+    """What the federation takes of one update at most, whatever the manifest says.
+
+    ``max_bytes`` bounds the declared size; an update counts at least ``min_examples`` and at most
+    ``max_examples``; its sender has at least ``min_stake_wei`` bonded.
+    """
+
+    max_bytes: int = 1 << 32
+    min_examples: int = 1
+    max_examples: int = (1 << 48) - 1
+    min_stake_wei: Wei = Wei(1)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundContext:
+    """What an update of the open round is checked against.
+
+    ``stakes`` are the bonds when the round opened; an address that is absent has none.
+    """
+
+    round_id: RoundId
+    base_model_root: bytes
+    manifest: Manifest
+    domain: SigningDomain
+    rule: Rule
+    stakes: Mapping[Address, Wei]
+    limits: UpdateLimits = field(default_factory=UpdateLimits)
+
+
+def screen_envelope(
+    signed: SignedUpdate,
+    declared_bytes: int,
+    context: RoundContext,
+    accepted: Mapping[Address, SignedUpdate],
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    dtype: str = "int32",
+    shape: tuple[int, ...] | None = None,
+) -> Verdict:
+    """Check everything that can be checked without the values.
+
+    Parameters
+    ----------
+    signed
+        The statement that came with the update.
+    declared_bytes
+        Size of the values as announced by the transport.
+    context
+        The open round.
+    accepted
+        What has been accepted in this round so far.
+    metrics
+        What the contributor reports beside the update, checked against the signed hash; ``None``
+        where it is not there yet.
+    dtype, shape
+        As announced by the transport; ``None`` where it announces no shape.
+
+    Returns
+    -------
+    ``"new"``, or ``"duplicate"`` for an equal repeat, which changes nothing.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``too-large``, ``wrong-size``, ``wrong-dtype``, ``wrong-shape``, ``malformed-message``,
+        ``wrong-round``, ``not-bonded``, ``conflicting-repeat``, ``wrong-base-model``,
+        ``examples-out-of-range``, ``bad-metrics``, ``wrong-metrics``.
+    SignatureError
+        Any code of ``signing.verify_signature``.
+    EquivocationError
+        If the contributor signed another update root for this round; carries both statements.
+    """
+    _check_declared(declared_bytes, dtype, shape, context)
+    _check_form(signed)
+    if signed.message.round_id != context.round_id:
+        raise _refusal("wrong-round", "round", signed.message.round_id, context.round_id)
+    check_bond(signed.contributor, context)
+    verify_signature(context.domain, signed)
+    earlier = accepted.get(signed.contributor)
+    if earlier is not None:
+        return _check_repeat(earlier, signed)
+    _check_content(signed, context, metrics)
+    return "new"
+
+
+def screen_vector(
+    vector: NDArray[Any],
+    signed: SignedUpdate,
+    context: RoundContext,
+    *,
+    threads: int | None = None,
+) -> None:
+    """Check the values of an update whose envelope has passed.
+
+    Parameters
+    ----------
+    vector
+        Shape ``(d,)``, ``int32``, C-contiguous; not modified.
+    signed, context
+        As in :func:`screen_envelope`.
+    threads
+        For the hash; all cores this process may use when ``None``.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``wrong-dtype``, ``wrong-shape``, ``norm-too-large`` or ``wrong-root``.
+    """
+    if vector.dtype != np.int32 or not vector.dtype.isnative:
+        raise _refusal("wrong-dtype", "values' dtype", vector.dtype.str, "native int32", signed)
+    expected = (context.manifest.dimension,)
+    if vector.shape != expected or not vector.flags.c_contiguous:
+        found = f"{vector.shape}, strides {vector.strides}"
+        raise _refusal("wrong-shape", "values' shape", found, f"{expected}, contiguous", signed)
+    bound = context.rule.norm_bound_q
+    if bound and (square := squared_norm(vector)) > bound * bound:
+        raise _refusal("norm-too-large", "squared L2 norm", square, f"<= {bound}^2", signed)
+    root = parameter_root(vector, context.manifest, threads=threads)
+    if root != signed.message.update:
+        raise _refusal("wrong-root", "values hash to", root, signed.message.update, signed)
+
+
+def screen_range(vector: Int32Vector, base_model: Int32Vector, signed: SignedUpdate) -> None:
+    """Check that the contributor's own model, base plus update, fits the fixed-point range.
+
+    If every contributor's does, so does any mean of them: no aggregate of accepted updates can
+    overflow (but for a server learning rate above one, or momentum).
+
+    Parameters
+    ----------
+    vector, base_model
+        Shape ``(d,)`` int32 each; not modified.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``out-of-range``; names the first parameter.
+    """
+    index = int(_first_overflow(base_model, vector))
+    if index >= 0:
+        found = int(base_model[index]) + int(vector[index])
+        raise _refusal("out-of-range", f"parameter {index} becomes", found, "an int32", signed)
+
+
+def check_bond(who: Address, context: RoundContext) -> None:
+    """Raise ``MalformedUpdateError`` (``not-bonded``) if an account has too little bonded."""
+    bond = context.stakes.get(who, 0)
+    if bond < context.limits.min_stake_wei:
+        place = f"bond of {who} when the round opened"
+        raise _refusal("not-bonded", place, f"{bond} wei", f">= {context.limits.min_stake_wei} wei")
+
+
+@compiled
+def _first_overflow(base: Any, update: Any) -> int:
+    for i in range(base.size):
+        total = np.int64(base[i]) + np.int64(update[i])
+        if total > 2147483647 or total < -2147483648:
+            return i
+    return -1
+
+
+def _check_declared(
+    declared_bytes: int, dtype: str, shape: tuple[int, ...] | None, context: RoundContext
+) -> None:
+    if declared_bytes > context.limits.max_bytes:
+        raise _refusal(
+            "too-large", "declared bytes", declared_bytes, f"<= {context.limits.max_bytes}"
+        )
+    dimension = context.manifest.dimension
+    if dtype != "int32":
+        raise _refusal("wrong-dtype", "declared dtype", dtype, "int32")
+    if shape is not None and shape != (dimension,):
+        raise _refusal("wrong-shape", "declared shape", shape, (dimension,))
+    if declared_bytes != 4 * dimension:
+        raise _refusal("wrong-size", "declared bytes", declared_bytes, 4 * dimension)
+
+
+def _check_form(signed: SignedUpdate) -> None:
+    message = signed.message
+    for name in ("round_id", "examples"):
+        value = getattr(message, name)
+        if type(value) is not int or not 0 <= value <= _UINT64_MAX:
+            raise _refusal("malformed-message", name, repr(value), "a uint64")
+    for name in ("base_model", "update", "metrics_hash"):
+        value = getattr(message, name)
+        if type(value) is not bytes or len(value) != 32:
+            raise _refusal("malformed-message", name, repr(value), "32 bytes")
+    if type(signed.signature) is not bytes:
+        raise _refusal("malformed-message", "signature", repr(signed.signature), "65 bytes")
+
+
+def _check_repeat(earlier: SignedUpdate, signed: SignedUpdate) -> Verdict:
+    if earlier.message == signed.message:
+        return "duplicate"
+    if earlier.message.update == signed.message.update:
+        raise _refusal(
+            "conflicting-repeat",
+            "second statement about the same update",
+            "another base model, example count or metrics",
+            "an equal repeat",
+            signed,
+        )
+    raise EquivocationError(
+        f"{signed.contributor} signed two updates for round {signed.message.round_id}: "
+        f"{earlier.message.update.hex()} and {signed.message.update.hex()}",
+        evidence=(earlier, signed),
+    )
+
+
+def _check_content(
+    signed: SignedUpdate, context: RoundContext, metrics: Mapping[str, Any] | None
+) -> None:
+    message = signed.message
+    if message.base_model != context.base_model_root:
+        raise _refusal(
+            "wrong-base-model", "base model", message.base_model, context.base_model_root, signed
+        )
+    low, high = context.limits.min_examples, context.limits.max_examples
+    if not low <= message.examples <= high:
+        raise _refusal(
+            "examples-out-of-range", "examples", message.examples, f"{low} to {high}", signed
+        )
+    if metrics is not None and (found := metrics_hash(metrics)) != message.metrics_hash:
+        raise _refusal("wrong-metrics", "metrics hash to", found, message.metrics_hash, signed)
+
+
+def _refusal(
+    code: str, place: str, found: object, expected: object, signer: SignedUpdate | None = None
+) -> MalformedUpdateError:
+    """Make an error; ``signer`` only once the signature has been checked."""
+    found_text = found.hex() if isinstance(found, bytes) else str(found)
+    expected_text = expected.hex() if isinstance(expected, bytes) else str(expected)
+    who = f"update of {signer.contributor}: " if signer else "update: "
+    return MalformedUpdateError(
+        f"{who}{place} {found_text}, expected {expected_text}",
+        code=code,
+        contributor=signer.contributor if signer else None,
+        round_id=signer.message.round_id if signer else None,
+        found=found_text,
+        expected=expected_text,
+    )

@@ -1,0 +1,100 @@
+"""Models a round would have given with one update absent, or with its signs scrambled."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.protocol.rules import KIND_NAMES, aggregate, apply_step, server_step
+from coordinator.protocol.scores.scoring_round import ScoringRound
+from coordinator.protocol.types import Int32Vector
+
+Flips = NDArray[np.bool_]
+"""Shape ``(d,)``: where a value changes its sign."""
+
+
+class Counterfactuals(Protocol):
+    """Models of one round; each is shape ``(d,)`` int32 or an ``AggregationError``."""
+
+    def complete(self) -> Int32Vector:
+        """Return the model with every update."""
+
+    def without(self, i: int) -> Int32Vector:
+        """Return the model without update ``i``."""
+
+    def flipped(self, i: int, flips: Flips) -> Int32Vector:
+        """Return the model with the signs of update ``i`` changed where ``flips`` says so."""
+
+
+def counterfactuals(scored: ScoringRound) -> Counterfactuals:
+    """Return the models of a round under its rule."""
+    if KIND_NAMES.get(scored.rule.kind) == "fedavg":
+        return _WeightedMean(scored)
+    return _CoordinateWise(scored)
+
+
+def _model(scored: ScoringRound, delta: Int32Vector) -> Int32Vector:
+    step, _ = server_step(
+        delta, scored.velocity, scored.rule.server_lr_q16, scored.rule.server_momentum_q16
+    )
+    return apply_step(scored.base_model, step)
+
+
+class _WeightedMean:
+    """The others keep their weights: an absent update counts as zero."""
+
+    def __init__(self, scored: ScoringRound) -> None:
+        self._scored = scored
+        self._sums = np.zeros(scored.base_model.shape, np.int64)
+        for i in range(len(scored.updates)):
+            self._sums += self._share(i)
+
+    def _share(self, i: int) -> NDArray[np.int64]:
+        return self._scored.updates[i].astype(np.int64) * int(self._scored.weights[i])
+
+    def _from_sums(self, sums: NDArray[np.int64]) -> Int32Vector:
+        # In range: the weights that stay are not negative and sum to at most 2**24.
+        return _model(self._scored, ((sums + (1 << 23)) >> 24).astype(np.int32))
+
+    def complete(self) -> Int32Vector:
+        return self._from_sums(self._sums)
+
+    def without(self, i: int) -> Int32Vector:
+        return self._from_sums(self._sums - self._share(i))
+
+    def flipped(self, i: int, flips: Flips) -> Int32Vector:
+        share = self._share(i)
+        share *= flips
+        share <<= 1
+        np.subtract(self._sums, share, out=share)
+        # Except for the negative of -2**31, which has no int32.
+        return self._from_sums(np.minimum(share, ((1 << 31) - 1) << 24))
+
+
+class _CoordinateWise:
+    """The rule is applied again to the others, with as much of the fault bound as they can bear."""
+
+    def __init__(self, scored: ScoringRound) -> None:
+        self._scored = scored
+
+    def _aggregate(self, updates: list[Int32Vector]) -> Int32Vector:
+        rule = self._scored.rule
+        if not updates:
+            return _model(self._scored, np.zeros_like(self._scored.base_model))
+        bound = min(rule.num_byzantine, (len(updates) - 1) // 2)
+        delta = aggregate(rule.kind, updates, (), num_byzantine=bound)
+        return _model(self._scored, delta)
+
+    def complete(self) -> Int32Vector:
+        return self._aggregate(list(self._scored.updates))
+
+    def without(self, i: int) -> Int32Vector:
+        return self._aggregate([u for j, u in enumerate(self._scored.updates) if j != i])
+
+    def flipped(self, i: int, flips: Flips) -> Int32Vector:
+        updates = list(self._scored.updates)
+        wide = updates[i].astype(np.int64)
+        np.negative(wide, out=wide, where=flips)
+        # The negative of -2**31 has no int32.
+        updates[i] = np.minimum(wide, (1 << 31) - 1).astype(np.int32)
+        return self._aggregate(updates)

@@ -1,0 +1,207 @@
+"""Artifact store on disk: content-addressed, atomic, re-hashed on every read (PROTOCOL §8).
+
+``blobs/<first two hex digits>/<hex>.<kind>``, where the name is the digest under which the
+chain or another artifact commits to the blob:
+
+=====================  ======================================================================
+``.safetensors``       an int32 vector, named by its parameter root
+``.bin``               opaque bytes, named by their SHA-256
+``.<kind>.json``       a canonical JSON document, named as its kind says (``documents``)
+=====================  ======================================================================
+
+Writes go to a temporary file, are flushed to the disk, renamed, and the folder is flushed too.
+They run in a small thread pool so that hashing and training go on meanwhile; ``sync`` is the
+barrier before anything is committed to. A blob's bytes are canonical: a file that decodes to
+the right content but is spelt differently is corrupt, so no changed byte goes unnoticed.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from coordinator.protocol.commitments import documents
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import BlobCorruptError, BlobMissingError, StoreError
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.types import Int32Vector, JsonObject
+from coordinator.stores import vector_file
+
+Content = Callable[[], Sequence[bytes | memoryview]]
+"""Yields the pieces of a file, in order."""
+
+_WRITERS = 4
+_TEMPORARY = ".tmp-"
+
+
+class DiskStore:
+    """An :class:`~coordinator.ports.ArtifactStore` in one folder.
+
+    Parameters
+    ----------
+    root
+        The blob folder; created when missing unless ``read_only``.
+    read_only
+        Never create or write anything: for ``verify``, and beside the one that writes.
+    """
+
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
+        self._root = root
+        self._read_only = read_only
+        self._lock = threading.Lock()
+        self._pending: dict[Path, Future[None]] = {}
+        self._pool = ThreadPoolExecutor(_WRITERS, thread_name_prefix="fedproof-store")
+        if not read_only:
+            try:
+                root.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"artifact store {root}: {error.strerror or error}") from error
+
+    # --- vectors -----------------------------------------------------------------------
+
+    def put_vector(self, vector: Int32Vector, manifest: Manifest, root: bytes) -> None:
+        """Queue an int32 vector of shape ``(d,)``; it must not change until ``sync``."""
+        path = self.path(root, "safetensors")
+        self._write(path, lambda: vector_file.encode(vector, manifest.digest()))
+
+    def get_vector(self, root: bytes, manifest: Manifest) -> Int32Vector:
+        """Return the vector of this root, re-hashed; shape ``(d,)``, int32, read-only."""
+        path = self.path(root, "safetensors")
+        vector = vector_file.decode(self._read(path), manifest, str(path))
+        found = parameter_root(vector, manifest)
+        if found != root:
+            raise BlobCorruptError(
+                f"{path}: content hashes to {found.hex()}, expected {root.hex()}"
+            )
+        return vector
+
+    # --- documents and bytes -----------------------------------------------------------
+
+    def put_document(self, kind: str, name: bytes, document: JsonObject) -> None:
+        """Write a canonical JSON document under the root it is committed by."""
+        found = documents.name_of(kind, document)
+        if found != name:
+            raise StoreError(
+                f"{kind} document: content hashes to {found.hex()}, not to {name.hex()}"
+            )
+        data = documents.encode(document)
+        self._write(self.path(name, f"{kind}.json"), lambda: [data])
+
+    def get_document(self, kind: str, name: bytes) -> JsonObject:
+        """Return a document of a kind, its spelling and its root checked."""
+        path = self.path(name, f"{kind}.json")
+        return documents.decode(kind, name, self._read(path), str(path))
+
+    def put_bytes(self, data: bytes) -> bytes:
+        """Write opaque bytes; return their SHA-256, which names them."""
+        digest = hashlib.sha256(data).digest()
+        self._write(self.path(digest, "bin"), lambda: [data])
+        return digest
+
+    def get_bytes(self, digest: bytes) -> bytes:
+        """Return opaque bytes, re-hashed."""
+        path = self.path(digest, "bin")
+        data = self._read(path)
+        if hashlib.sha256(data).digest() != digest:
+            raise BlobCorruptError(
+                f"{path}: content hashes to {hashlib.sha256(data).hexdigest()}, "
+                f"expected {digest.hex()}"
+            )
+        return data
+
+    # --- the folder --------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Wait until everything queued is on the disk; raise the first failure."""
+        with self._lock:
+            pending, self._pending = self._pending, {}
+        failed: OSError | None = None
+        for future in pending.values():
+            try:
+                future.result()
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise StoreError(
+                f"artifact store {self._root}: cannot write {failed.filename or 'a blob'}: "
+                f"{failed.strerror or failed}; free some space or permission and run again "
+                "with --resume"
+            ) from failed
+
+    def discard_leftovers(self) -> None:
+        """Remove what a killed process left half written; only while nobody else writes here."""
+        for leftover in self._root.glob(f"*/{_TEMPORARY}*"):
+            leftover.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Finish writing and stop the threads."""
+        try:
+            self.sync()
+        finally:
+            self._pool.shutdown()
+
+    def paths(self) -> Iterator[Path]:
+        """Yield every file of the store, sorted."""
+        yield from sorted(p for p in self._root.rglob("*") if p.is_file())
+
+    def path(self, name: bytes, suffix: str) -> Path:
+        """Return where the blob of this name lies, or would lie.
+
+        Raises
+        ------
+        StoreError
+            If the name is not 32 bytes.
+        """
+        if len(name) != 32:
+            raise StoreError(f"blob name {name.hex()!r}: expected 32 bytes, found {len(name)}")
+        text = name.hex()
+        return self._root / text[:2] / f"{text}.{suffix}"
+
+    def _read(self, path: Path) -> bytes:
+        with self._lock:
+            pending = self._pending.get(path)
+        if pending is not None:
+            pending.result()
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            raise BlobMissingError(f"{path}: blob is missing") from error
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror or error}") from error
+
+    def _write(self, path: Path, content: Content) -> None:
+        if self._read_only:
+            raise StoreError(f"artifact store {self._root} is open for reading only")
+        with self._lock:
+            if path not in self._pending:
+                self._pending[path] = self._pool.submit(_write_atomically, path, content)
+
+
+def _write_atomically(path: Path, content: Content) -> None:
+    """Write, flush, rename, flush the folder: after a crash the blob is whole or not there."""
+    if path.exists():
+        return
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.parent / f"{_TEMPORARY}{path.name}"
+    try:
+        with open(temporary, "wb") as file:
+            for piece in content():
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+        flush_folder(path.parent)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Make renames in a folder durable (fsync of the folder itself)."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,233 @@
+"""Artifact store over HTTP, for reading: a coordinator's ``/blobs``, trusted for nothing.
+
+Everything is re-hashed, so it does not matter who serves it. A vector's size follows from the
+manifest, so not a byte more is read; documents and opaque bytes have limits. Connection failures
+are tried again, and a server that says it is busy is asked later; what is missing or wrong is told
+at once. Not handled: writing, and keeping a copy (put what was read into a ``DiskStore``).
+"""
+
+import email.utils
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from contracts.binding.http_client import Answer, AnswerTooLongError, HttpClient, UnreachableError
+from contracts.binding.json_bounds import check_nesting
+from coordinator.protocol.commitments import documents
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.errors import BlobCorruptError, BlobMissingError, ConfigError, StoreError
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.signatures.authorization import sign_read
+from coordinator.protocol.types import Int32Vector, JsonObject, SigningDomain
+from coordinator.stores import vector_file
+from coordinator.stores.disk import DiskStore
+
+MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
+"""Some 100,000 contributors."""
+MAX_BYTES: Final = 256 * 1024 * 1024
+READ_FOR_S: Final = 120
+"""How long a signed request is good for."""
+_VECTOR: Final = "safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """The account that asks where updates are for members only; the key is never shown."""
+
+    domain: SigningDomain
+    private_key: bytes
+
+    def __repr__(self) -> str:
+        """Return a text without the key."""
+        return f"Reader({self.domain})"
+
+    def authorization(self, blob: bytes, now: float) -> str:
+        """Return the header's value for a blob, good for two minutes from ``now``."""
+        return sign_read(self.domain, self.private_key, blob, int(now) + READ_FOR_S)
+
+
+class HttpStore:
+    """An :class:`~coordinator.ports.ArtifactStore` that reads from a URL.
+
+    Parameters
+    ----------
+    url
+        The coordinator's, for example ``https://host:8700``; blobs are below ``/blobs``.
+    ca_file
+        PEM certificates of the only authorities to trust.
+    reader
+        Who asks; needed for updates of federations whose ``access`` is ``members``.
+    max_document_bytes, max_bytes
+        Longest document and opaque blob to accept.
+    clock
+        Unix time in seconds; a server whose clock differs is asked by its own.
+
+    Raises
+    ------
+    ConfigError
+        If the URL or the file of authorities cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca_file: Path | None = None,
+        reader: Reader | None = None,
+        max_document_bytes: int = MAX_DOCUMENT_BYTES,
+        max_bytes: int = MAX_BYTES,
+        timeout_s: float = 30.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._client = HttpClient(url, ca_file=ca_file, timeout_s=timeout_s)
+        self._reader = reader
+        self._max_document_bytes = max_document_bytes
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._ahead_s = 0.0  # the server's clock minus ours, once it has refused for it
+
+    @property
+    def url(self) -> str:
+        """Where it reads from."""
+        return self._client.url
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def get_vector(self, root: bytes, manifest: Manifest) -> Int32Vector:
+        """Return the vector of this root, re-hashed; shape ``(d,)``, int32, read-only."""
+        size = len(vector_file.header(manifest.dimension, manifest.digest()))
+        place, data = self._get(root, _VECTOR, size + 4 * manifest.dimension)
+        vector = vector_file.decode(data, manifest, place)
+        _check(place, parameter_root(vector, manifest), root)
+        return vector
+
+    def get_document(self, kind: str, name: bytes) -> JsonObject:
+        """Return a document of a kind, its spelling and its root checked."""
+        place, data = self._get(name, f"{kind}.json", self._max_document_bytes)
+        return documents.decode(kind, name, data, place)
+
+    def get_bytes(self, digest: bytes) -> bytes:
+        """Return opaque bytes, re-hashed."""
+        place, data = self._get(digest, "bin", self._max_bytes)
+        _check(place, hashlib.sha256(data).digest(), digest)
+        return data
+
+    def get_agreement(self) -> bytes:
+        """Return the agreement as served; whoever uses it checks its digest on chain.
+
+        Raises
+        ------
+        BlobMissingError, StoreError
+            If there is none, or the server does not answer.
+        """
+        place = f"{self.url}/federation"
+        answer = self._ask("/federation", place, self._max_document_bytes, {})
+        if answer.status == 404:
+            raise BlobMissingError(f"{place}: this server has no agreement")
+        return self._content(answer, place)
+
+    def _get(self, name: bytes, suffix: str, limit_bytes: int) -> tuple[str, bytes]:
+        if len(name) != 32:
+            raise StoreError(f"blob name {name.hex()!r}: expected 32 bytes, found {len(name)}")
+        path = f"/blobs/{name.hex()}.{suffix}"
+        place = self.url + path
+        answer = self._ask(path, place, limit_bytes, self._headers(name, suffix))
+        if answer.status == 401 and self._reader is not None and self._adopt_clock(answer):
+            answer = self._ask(path, place, limit_bytes, self._headers(name, suffix))
+        if answer.status == 404:
+            raise BlobMissingError(f"{place}: blob is missing, or not public yet")
+        return place, self._content(answer, place)
+
+    def _headers(self, name: bytes, suffix: str) -> dict[str, str]:
+        if self._reader is None or suffix != _VECTOR:
+            return {}
+        now = self._clock() + self._ahead_s
+        return {"Authorization": self._reader.authorization(name, now)}
+
+    def _adopt_clock(self, answer: Answer) -> bool:
+        """Reckon by the server's clock from now on; false if it was not the clock."""
+        try:
+            there = email.utils.parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        except ValueError:
+            return False
+        before, self._ahead_s = self._ahead_s, there - self._clock()
+        return abs(self._ahead_s - before) > READ_FOR_S / 2
+
+    def _ask(self, path: str, place: str, limit_bytes: int, headers: dict[str, str]) -> Answer:
+        try:
+            return self._client.get(path, limit_bytes=limit_bytes, headers=headers)
+        except UnreachableError as error:
+            raise StoreError(str(error)) from error
+        except AnswerTooLongError as error:
+            raise BlobCorruptError(str(error)) from error
+
+    def _content(self, answer: Answer, place: str) -> bytes:
+        if answer.status != 200:
+            raise StoreError(f"{place}: status {answer.status}: {_reason(answer.data)}")
+        return answer.data
+
+    # --- the rest of the port ----------------------------------------------------------------
+
+    def put_vector(self, vector: Int32Vector, manifest: Manifest, root: bytes) -> None:
+        """Refuse: a store over HTTP is for reading."""
+        raise self._read_only()
+
+    def put_document(self, kind: str, name: bytes, document: JsonObject) -> None:
+        """Refuse: a store over HTTP is for reading."""
+        raise self._read_only()
+
+    def put_bytes(self, data: bytes) -> bytes:
+        """Refuse: a store over HTTP is for reading."""
+        raise self._read_only()
+
+    def sync(self) -> None:
+        """Return: nothing is ever put."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _read_only(self) -> StoreError:
+        return StoreError(f"artifact store {self.url} is open for reading only")
+
+
+def open_store(
+    where: str | Path, *, ca_file: Path | None = None, reader: Reader | None = None
+) -> "HttpStore | DiskStore":
+    """Return the store at a URL, or in a folder: a run's, a federation's, or its blobs.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such folder, or the URL cannot be used.
+    """
+    if str(where).startswith(("http://", "https://")):
+        return HttpStore(str(where), ca_file=ca_file, reader=reader)
+    folder = Path(where)
+    if not folder.is_dir():
+        raise ConfigError(f"--store {folder}: no such folder; expected a URL, a run's folder")
+    inside = (folder / "blobs", folder / "state" / "blobs")
+    blobs = next((place for place in inside if place.is_dir()), folder)
+    return DiskStore(blobs, read_only=True)
+
+
+def _check(place: str, found: bytes, expected: bytes) -> None:
+    if found != expected:
+        raise BlobCorruptError(
+            f"{place}: content hashes to {found.hex()}, expected {expected.hex()}"
+        )
+
+
+def _reason(data: bytes) -> str:
+    """Return what a refusal says; it comes from a stranger, so only so much of it."""
+    try:
+        check_nesting(data)
+        said = json.loads(data)
+        text = str(said["error"]) if isinstance(said, dict) else str(said)
+    except (ValueError, KeyError):
+        text = data.decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else " " for c in text[:300])

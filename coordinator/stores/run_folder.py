@@ -1,0 +1,298 @@
+"""The folder of a run: where each artifact lies, who may write it, and its checksums.
+
+======================  =====================================================================
+``config.json``         resolved experiment or federation config, canonical JSON
+``federation.json``     chain id, contract address, genesis: what finds the chain's commitments
+``versions.json``       versions of Python and of the packages that matter
+``chain/``              the embedded chain's store
+``blobs/``              the artifact store
+``rounds/ attempts/``   the coordinator's notes of each round, and what it tried in vain
+``pending/``            what was signed and not revealed yet, while the run goes on
+``metrics.jsonl .csv``  one line a round
+``*.json``              ``contributors`` and ``coordinator``: what became of them
+``plots/ report.md``    for people
+``SHA256SUMS``          digest of every file but report and plots, written when complete
+======================  =====================================================================
+
+``SHA256SUMS`` is what finds a changed byte in files that no root on chain covers (unused bytes
+of the database file, metrics); everything else is bound by the chain itself. Report and plots
+are views, drawn again from the rest at any time.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from coordinator.protocol.canonical import parse_json
+from coordinator.protocol.errors import (
+    BlobCorruptError,
+    BlobMissingError,
+    ConfigError,
+    StoreError,
+    VerificationError,
+)
+from coordinator.protocol.types import JsonObject, RoundId
+from coordinator.stores import checksums
+from coordinator.stores.disk import flush_folder
+from coordinator.stores.small_files import read_file
+
+CHECKSUMS = "SHA256SUMS"
+LOCK = ".lock"
+FILES = (
+    CHECKSUMS,
+    "config.json",
+    "contributors.json",
+    "coordinator.json",
+    "federation.json",
+    "metrics.csv",
+    "metrics.jsonl",
+    "report.md",
+    "versions.json",
+)
+FOLDERS = ("attempts", "blobs", "chain", "pending", "plots", "rounds")
+"""All that a run ever puts into its folder, beside the lock: nothing else in it is deleted."""
+
+_CONFIG = "config.json"
+_TEMPORARY = ".tmp-"
+_TEMPORARIES = tuple(_TEMPORARY + name for name in FILES)
+_IGNORED = (CHECKSUMS, LOCK, "report.md")
+_VIEWS = "plots"
+
+
+class RunFolder:
+    """Paths, lock and small files of one run; ``read_only`` never writes a byte."""
+
+    def __init__(self, root: Path, *, read_only: bool = False) -> None:
+        self.root = root
+        self.read_only = read_only
+        self._lock: IO[str] | None = None
+
+    @property
+    def config(self) -> Path:
+        """Path of the resolved config."""
+        return self.root / _CONFIG
+
+    @property
+    def federation(self) -> Path:
+        """Path of the chain's coordinates."""
+        return self.root / "federation.json"
+
+    @property
+    def chain(self) -> Path:
+        """Path of the embedded chain's store."""
+        return self.root / "chain" / "chain.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        """Path of the artifact store."""
+        return self.root / "blobs"
+
+    @property
+    def plots(self) -> Path:
+        """Path of the plots."""
+        return self.root / "plots"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run was finished (its checksums are written last)."""
+        return (self.root / CHECKSUMS).is_file()
+
+    def create(self) -> None:
+        """Make the folder and take its lock; what lies in it stays.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be made or another process holds it.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = open(self.root / LOCK, "w")  # noqa: SIM115 - held until release
+        except OSError as error:
+            raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise StoreError(
+                f"run folder {self.root} is in use by another process; wait for it or choose "
+                "another --out"
+            ) from error
+        self._lock = lock
+
+    def names(self) -> list[str]:
+        """Return what lies in the folder, sorted; nothing if there is no folder.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be listed.
+        """
+        try:
+            return sorted(os.listdir(self.root))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
+
+    def foreign(self) -> list[str]:
+        """Return the names of what lies in the folder and no run puts there."""
+        return sorted({*self.names()} - {LOCK, *FILES, *FOLDERS, *_TEMPORARIES})
+
+    def discard_leftovers(self) -> None:
+        """Remove what a killed process left half written; only in a run's folder, and locked."""
+        inside = (p for name in FOLDERS for p in (self.root / name).rglob(f"{_TEMPORARY}*"))
+        for leftover in (*(self.root / name for name in _TEMPORARIES), *inside):
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Delete all that a run puts into its folder, but the lock; only while it is locked.
+
+        The checksums go first and the config last: killed in between, what is left is a run still,
+        and no finished one.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
+        """
+        between = [n for n in (*FOLDERS, *FILES, *_TEMPORARIES) if n not in (CHECKSUMS, _CONFIG)]
+        for name in (CHECKSUMS, *between, _CONFIG):
+            path = self.root / name
+            try:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(f"cannot delete {path}: {error.strerror or error}") from error
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def read_json(self, path: Path) -> JsonObject:
+        """Return a JSON object of the folder.
+
+        Raises
+        ------
+        ConfigError
+            If the file is missing or not a JSON object.
+        StoreError
+            If it cannot be read.
+        """
+        try:
+            value: Any = parse_json(path.read_bytes(), str(path))
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{path}: missing; expected a run folder written by 'fedproof simulate'"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+        except VerificationError as error:
+            raise ConfigError(str(error)) from error
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: expected a JSON object, found {type(value).__name__}")
+        return value
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a small file atomically and durably."""
+        write_atomically(path, data)
+
+    # --- checksums -----------------------------------------------------------------------
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file that the checksums cover, sorted: all but report and plots."""
+        for path in sorted(self.root.rglob("*")):
+            if path.is_file() and path.name not in _IGNORED and path.parent.name != _VIEWS:
+                yield path
+
+    def check_readable(self) -> None:
+        """Open every file that the checksums cover.
+
+        Raises
+        ------
+        StoreError
+            Naming the first that cannot be read: then nobody knows whether it is sound.
+        """
+        for path in self.files():
+            checksums.require_readable(path)
+
+    def write_checksums(self) -> None:
+        """Write ``SHA256SUMS`` in the form that ``sha256sum -c`` reads."""
+        self.write(self.root / CHECKSUMS, checksums.text_of(self.root, self.files()))
+
+    def check_checksums(self) -> Iterator[tuple[str, str]]:
+        """Yield ``(file, what is wrong)`` for every file that is not as it was written.
+
+        Raises
+        ------
+        StoreError
+            If a file is there and cannot be read.
+        """
+        return checksums.check(self.root, self.root / CHECKSUMS, self.files())
+
+
+class FileJournal:
+    """A :class:`~coordinator.ports.RoundJournal`: one JSON file a round."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, round_id: RoundId, entry: JsonObject) -> None:
+        """Write a round's entry atomically and durably."""
+        data = json.dumps(entry, indent=1, sort_keys=True).encode() + b"\n"
+        write_atomically(self._path(round_id), data)
+
+    def get(self, round_id: RoundId) -> JsonObject:
+        """Return a round's entry.
+
+        Raises
+        ------
+        BlobMissingError, BlobCorruptError
+            If there is none; if it is no JSON object.
+        """
+        path = self._path(round_id)
+        if not path.exists():
+            raise BlobMissingError(f"{path}: missing")
+        try:
+            value: Any = parse_json(read_file(path), str(path))
+        except VerificationError as error:
+            raise BlobCorruptError(str(error)) from error
+        if not isinstance(value, dict):
+            raise BlobCorruptError(f"{path}: expected a JSON object")
+        return value
+
+    def _path(self, round_id: RoundId) -> Path:
+        return self._root / f"{round_id:06d}.json"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write, flush, rename, flush the folder.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+        flush_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error

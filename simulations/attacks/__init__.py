@@ -1,0 +1,1 @@
+"""Misbehaviour that a simulation can play: dishonest contributors and coordinators."""

@@ -1,0 +1,30 @@
+"""Imported once by the fork server: everything a simulated contributor's first round loads.
+
+Compiled kernels come from their cache on first use, and torch imports more on first use: done
+here, before the workers are forked, so that each of them starts warm. Runs no threads, since
+a fork would not carry them over.
+"""
+
+import numpy as np
+import torch
+
+import simulations.run.client_app  # noqa: F401
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.numbers.fixed_point import dequantise, quantise, subtract
+from coordinator.protocol.numbers.manifest import Manifest
+
+
+def warm_up() -> bytes:
+    """Run one tiny model through what the signing mod does; return its root."""
+    torch.set_num_threads(1)
+    torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1)  # imports hundreds of modules
+    fresh = {"w": np.zeros(300, np.float32)}
+    received = {"w": np.frombuffer(bytes(1200), np.float32)}  # read-only, as from the wire
+    manifest = Manifest.of(fresh)
+    base = quantise(fresh, manifest)
+    dequantise(base, manifest)
+    update = subtract(quantise(received, manifest), base)
+    return parameter_root(update, manifest, threads=1)
+
+
+warm_up()

@@ -1,0 +1,104 @@
+"""Figures of a run: accuracy per round; stakes and rewards per contributor.
+
+Drawn with matplotlib's object interface on the Agg canvas, so no display is needed and nothing
+global changes. Colours are from the Okabe-Ito palette, which colour-blind readers can tell apart.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from coordinator.stores.small_files import unwritable
+from simulations.report.records import ContributorRecord, RoundRecord
+
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
+_DPI = 120
+_MOST_BARS = 60
+
+
+def draw_accuracy(rounds: Sequence[RoundRecord], title: str, path: Path) -> None:
+    """Plot test accuracy and loss against the round number; void rounds are marked.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written.
+    """
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    tested = [r for r in rounds if r.test_accuracy is not None]
+    numbers = [r.round for r in tested]
+    accuracy = [r.test_accuracy or 0.0 for r in tested]
+    axes.plot(numbers, accuracy, color=BLUE, marker="o", markersize=4, label="test accuracy")
+    for index, void in enumerate(r.round for r in rounds if r.status == "void"):
+        axes.axvline(void, color=RED, linestyle=":", label="void round" if index == 0 else None)
+    axes.set(title=title, xlabel="round", ylabel="test accuracy", ylim=(0, 1.02))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    losses = axes.twinx()
+    loss = [r.test_loss if r.test_loss is not None else float("nan") for r in tested]
+    losses.plot(numbers, loss, color=ORANGE, marker="s", markersize=3, alpha=0.8, label="test loss")
+    losses.set(ylabel="test loss", ylim=(0, None))
+    handles = [h for a in (axes, losses) for h in a.get_legend_handles_labels()[0]]
+    labels = [text for a in (axes, losses) for text in a.get_legend_handles_labels()[1]]
+    axes.legend(handles, labels, loc="center right", frameon=True)
+    _save(figure, path)
+
+
+def draw_money(people: Sequence[ContributorRecord], title: str, path: Path) -> None:
+    """Plot each contributor's bond and what it earned, in ether; slashed bonds stand out.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written.
+    """
+    shown = people[:_MOST_BARS]
+    figure = Figure(figsize=(8.5, max(3.0, 0.32 * len(shown) + 1.6)), layout="constrained")
+    stakes, rewards = figure.subplots(1, 2, sharey=True)
+    rows = list(range(len(shown)))
+    _bars(
+        stakes,
+        rows,
+        [p.stake_wei for p in shown],
+        [RED if p.slashed_wei else GREY for p in shown],
+        "bond at the end (ETH)",
+    )
+    for row, person in zip(rows, shown, strict=True):
+        if person.slashed_wei:
+            stakes.text(0.02, row, " slashed", va="center", color=RED, fontsize=8)
+    _bars(
+        rewards,
+        rows,
+        [p.earned_wei for p in shown],
+        [GREEN if p.behaviour == "honest" else ORANGE for p in shown],
+        "earned (ETH); orange: misbehaves",
+    )
+    stakes.set_yticks(rows, [f"{p.label} {p.behaviour}" for p in shown], fontsize=8)
+    stakes.invert_yaxis()
+    more = f" (first {_MOST_BARS} of {len(people)})" if len(people) > _MOST_BARS else ""
+    figure.suptitle(title + more)
+    _save(figure, path)
+
+
+def _bars(
+    axes: Axes, rows: Sequence[int], wei: Sequence[int], colours: Sequence[str], label: str
+) -> None:
+    axes.barh(rows, [amount / 10**18 for amount in wei], color=list(colours), height=0.7)
+    axes.set(xlabel=label)
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=_DPI)
+    except OSError as error:
+        raise unwritable(path, error) from error

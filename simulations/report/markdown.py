@@ -1,0 +1,114 @@
+"""Writes a run's report: ``report.md`` and the plots beside it.
+
+Everything in it is read from the run folder; nothing is computed anew, so a report can be drawn
+again at any time (``fedproof report RUN``). Plots and report are views: the checksums of the run
+do not cover them.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from coordinator.commands.output import ether
+from coordinator.stores.run_folder import RunFolder
+from simulations.report.figures import draw_accuracy, draw_money
+from simulations.report.records import (
+    ContributorRecord,
+    RoundRecord,
+    read_contributors,
+    read_rounds,
+)
+from simulations.run.convictions import COORDINATOR, coordinator_lines
+
+
+def write_report(folder: RunFolder, out: Path | None = None) -> Path:
+    """Draw the plots and write the report into ``out`` (default: the run folder).
+
+    Returns
+    -------
+    Path of ``report.md``.
+
+    Raises
+    ------
+    ConfigError
+        If the folder does not hold a finished run.
+    StoreError
+        If a file of it cannot be read, or the report cannot be written.
+    """
+    target = out or folder.root
+    config = folder.read_json(folder.config)
+    rounds = read_rounds(folder.root / "metrics.jsonl")
+    people = read_contributors(folder.root / "contributors.json")
+    name = str(config.get("name", folder.root.name))
+    draw_accuracy(rounds, f"{name}: accuracy", target / "plots" / "accuracy.png")
+    draw_money(people, f"{name}: stakes and rewards", target / "plots" / "stakes_rewards.png")
+    coordinator = coordinator_lines(folder.read_json(folder.root / COORDINATOR))
+    federation = folder.read_json(folder.federation)
+    text = "\n".join(_lines(config, federation, rounds, people, coordinator)) + "\n"
+    path = target / "report.md"
+    folder.write(path, text.encode())
+    return path
+
+
+def _lines(
+    config: dict[str, Any],
+    federation: dict[str, Any],
+    rounds: Sequence[RoundRecord],
+    people: Sequence[ContributorRecord],
+    coordinator: Sequence[str],
+) -> Iterator[str]:
+    yield f"# {config['name']}"
+    yield ""
+    yield f"- data `{config['data']['kind']}`, model `{config['model']['kind']}`, "
+    yield f"  rule `{config['aggregator']['kind']}`, scoring `{config['scoring']['kind']}`, "
+    yield f"  seed {config['seed']}"
+    yield f"- contract `{federation['contract']}` on chain {federation['chain_id']}, "
+    yield f"  head block {federation.get('head_block', '?')} `{federation.get('head_hash', '?')}`"
+    last = next((r for r in reversed(rounds) if r.test_accuracy is not None), None)
+    if last is not None:
+        yield f"- test accuracy after round {last.round}: **{last.test_accuracy:.1%}**"
+    yield ""
+    yield "![accuracy per round](plots/accuracy.png)"
+    yield ""
+    yield "## Rounds"
+    yield ""
+    yield "| round | status | contributors | refused | accuracy | paid | model root |"
+    yield "|---:|---|---:|---|---:|---:|---|"
+    for record in rounds:
+        yield _round_row(record)
+    yield ""
+    yield "## Contributors"
+    yield ""
+    yield "![stakes and rewards](plots/stakes_rewards.png)"
+    yield ""
+    yield "| client | behaviour | examples | rounds | refused | bond | slashed | earned | address |"
+    yield "|---|---|---:|---:|---|---:|---:|---:|---|"
+    for person in people:
+        yield _contributor_row(person)
+    if coordinator:
+        yield ""
+        yield "## Coordinator"
+        yield ""
+        for line in coordinator:
+            yield f"- {line}"
+
+
+def _round_row(record: RoundRecord) -> str:
+    accuracy = "" if record.test_accuracy is None else f"{record.test_accuracy:.1%}"
+    status = record.status + (f": {record.reason}" if record.reason else "")
+    return (
+        f"| {record.round} | {status} | {record.contributors} | {_counts(record.refusals)} | "
+        f"{accuracy} | {ether(record.paid_wei)} | `{record.model_root[:16]}` |"
+    )
+
+
+def _contributor_row(person: ContributorRecord) -> str:
+    return (
+        f"| {person.label} | {person.behaviour} | {person.examples} | {person.accepted} | "
+        f"{_counts(person.refusals)} | {ether(person.stake_wei)} | {ether(person.slashed_wei)} | "
+        f"{ether(person.earned_wei)} | `{person.address}` |"
+    )
+
+
+def _counts(codes: dict[str, int]) -> str:
+    return ", ".join(f"{code} ×{n}" if n > 1 else code for code, n in sorted(codes.items()))

@@ -1,0 +1,143 @@
+"""What a run tells while it goes on: a line a round, and a bar."""
+
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from coordinator.commands.output import ether, short
+from simulations.report.records import RoundRecord
+
+REASONS_SHOWN = 3
+"""Refusals of a round that are told in full."""
+
+
+class Listener(Protocol):
+    """Hears of a run's steps."""
+
+    def say(self, text: str) -> None:
+        """Hear a sentence about the set-up or the end."""
+
+    def round_begins(self, round_id: int, cohort: int) -> None:
+        """Hear that a round collects updates from ``cohort`` contributors."""
+
+    def update_decided(self) -> None:
+        """Hear that one more update was accepted or refused."""
+
+    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
+        """Hear how a round ended, and why each refused submission was refused."""
+
+
+class Silence:
+    """A listener for tests and scripts."""
+
+    def say(self, text: str) -> None:
+        """Ignore."""
+
+    def round_begins(self, round_id: int, cohort: int) -> None:
+        """Ignore."""
+
+    def update_decided(self) -> None:
+        """Ignore."""
+
+    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
+        """Ignore."""
+
+
+class Screen:
+    """A listener that draws on a terminal, and prints plain lines where there is none."""
+
+    def __init__(self, console: Console, rounds: int) -> None:
+        self._console = console
+        self._rounds = rounds
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("updates"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("starting", total=None)
+
+    def __enter__(self) -> "Screen":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text)
+
+    def round_begins(self, round_id: int, cohort: int) -> None:
+        """Start the bar of a round."""
+        self._progress.reset(
+            self._task, description=f"round {round_id}/{self._rounds}", total=cohort
+        )
+
+    def update_decided(self) -> None:
+        """Move the bar."""
+        self._progress.advance(self._task)
+
+    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
+        """Print the round's line, and why somebody was refused."""
+        self._console.print(round_line(record, self._rounds), soft_wrap=True)
+        for line in refused_lines(record, reasons):
+            # Reasons quote what contributors sent, which is not markup.
+            self._console.print(line, style="yellow", markup=False, soft_wrap=True)
+
+
+def refused_lines(record: RoundRecord, reasons: Sequence[str]) -> list[str]:
+    """Return how many were refused for what, then the first reasons in full, each once."""
+    if not record.refusals:
+        return []
+    counts = ", ".join(f"{n} {code}" for code, n in sorted(record.refusals.items()))
+    lines = [f"          refused: {counts}"]
+    told = list(Counter(reasons).items())
+    for reason, times in told[:REASONS_SHOWN]:
+        lines.append(f"          {reason}" + (f" ({times} times)" if times > 1 else ""))
+    if (more := len(told) - REASONS_SHOWN) > 0:
+        lines.append(f"          and {more} more: rounds/{record.round:06d}.json")
+    return lines
+
+
+def round_line(record: RoundRecord, rounds: int) -> str:
+    """Return one line: status, contributors, accuracy, payment, model root."""
+    head = f"round {record.round:>3}/{rounds}"
+    if record.status == "void":
+        return f"{head}  [red]void[/red]: {escape(record.reason)}"
+    accuracy = "  -  " if record.test_accuracy is None else f"{record.test_accuracy:5.1%}"
+    return (
+        f"{head} {record.contributors:>4} updates  {accuracy}  "
+        f"stake {ether(record.stake_wei):>7}  paid {ether(record.paid_wei):>7}  "
+        f"model {short(record.model_root)}"
+    )
+
+
+def earnings_table(rows: Sequence[tuple[str, str, int, int, int]]) -> str:
+    """Return a plain table of (client, behaviour, bond, slashed, earned) in wei."""
+    lines = [f"{'client':<14}{'behaviour':<14}{'bond':>12}{'slashed':>12}{'earned':>14}"]
+    for client, behaviour, bond, slashed, earned in rows:
+        lines.append(
+            f"{client:<14}{behaviour:<14}{ether(bond):>12}{ether(slashed):>12}{ether(earned):>14}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Running an experiment: chain, identities, cohort, rounds, and what is written of them."""

@@ -1,0 +1,255 @@
+"""A simulated federation's chain: opened, the contract deployed, everyone bonded and paid.
+
+Every step looks at the chain first and does only what is missing, in blocks of fixed content, so
+that a run killed in the middle goes on to the very same blocks.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+
+from contracts.binding import calls
+from contracts.binding.calls import Call
+from contracts.binding.federation import Federation
+from contracts.binding.records import Terms
+from contracts.binding.referee import Referee
+from contracts.node.node import EmbeddedNode
+from contracts.node.provider import EmbeddedProvider
+from contracts.node.rpc import Dispatcher
+from coordinator.ledger.contract_ledger import ChainLedger
+from coordinator.ledger.deployment import Deployment, deploy_federation
+from coordinator.ports import ArtifactStore
+from coordinator.protocol.commitments.digests import rewards_tree
+from coordinator.protocol.commitments.documents import reward_leaves
+from coordinator.protocol.types import Address, RoundId, Wei
+from simulations.experiment import Experiment
+from simulations.run.identities import Identities, genesis_of
+
+TRANSACTIONS_PER_BLOCK = 100
+"""Joins and claims go in blocks of this many: fixed, since block hashes depend on it."""
+
+
+class PatientLedger(ChainLedger):
+    """The ledger of a simulated coordinator: lets chain time pass where it has to wait.
+
+    ``wait_until`` lets chain time reach a second, ``next_time`` tells it.
+    """
+
+    def __init__(
+        self,
+        federation: Federation,
+        account: LocalAccount,
+        wait_until: Callable[[int], None],
+        next_time: Callable[[], int],
+    ) -> None:
+        super().__init__(federation, account, next_time=next_time)
+        self._wait_until = wait_until
+        self._min_open_s = federation.terms.min_open_s
+
+    def seal_round(
+        self,
+        round_id: RoundId,
+        *,
+        contributors_root: bytes,
+        n: int,
+        total_examples: int,
+        total_stake_wei: Wei,
+        new_model_root: bytes,
+    ) -> None:
+        """Commit a round's result, once it has been open as long as the terms ask."""
+        self._wait_until(self.round(round_id).opened_at + self._min_open_s)
+        super().seal_round(
+            round_id,
+            contributors_root=contributors_root,
+            n=n,
+            total_examples=total_examples,
+            total_stake_wei=total_stake_wei,
+            new_model_root=new_model_root,
+        )
+
+
+def let_pass(node: EmbeddedNode, timestamp: int) -> None:
+    """Let chain time reach ``timestamp`` with an empty block, if it has not."""
+    if node.next_timestamp < timestamp:
+        node.mine(timestamp=timestamp - 1)
+
+
+@dataclass(frozen=True)
+class SimulatedChain:
+    """The embedded node of a run and the federation on it; a context manager."""
+
+    node: EmbeddedNode
+    dispatcher: Dispatcher
+    federation: Federation
+    ledger: ChainLedger
+    identities: Identities
+
+    def __enter__(self) -> "SimulatedChain":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def referee(self) -> Referee:
+        """The contract that convicts the coordinator."""
+        w3 = Web3(EmbeddedProvider(self.dispatcher))
+        address = self.federation.head().referee
+        return Referee(w3, address, transactor=self.federation.transactor)
+
+    def close(self) -> None:
+        """Leave one plain chain file behind."""
+        self.dispatcher.close()
+        self.node.close()
+
+    def wait_until(self, timestamp: int) -> None:
+        """Let chain time reach ``timestamp`` with an empty block, if it has not."""
+        let_pass(self.node, timestamp)
+
+    def send_in_blocks(self, batch: Sequence[tuple[LocalAccount, Call]]) -> None:
+        """Send calls in order, a fixed number a block."""
+        for part in _parts(batch):
+            self.federation.send_batch(self.federation.prepare_all(part))
+
+
+def open_chain(
+    experiment: Experiment, identities: Identities, path: Path | None, initial_model_root: bytes
+) -> SimulatedChain:
+    """Open or start the run's chain with its federation deployed, bonded and funded.
+
+    Parameters
+    ----------
+    path
+        The chain's file; ``None`` keeps the chain in memory.
+    initial_model_root
+        32 bytes; the model the first round must open on.
+
+    Raises
+    ------
+    ConfigError
+        If the file holds the chain of another experiment.
+    ChainUnavailableError, StoreError
+        If the file cannot be used.
+    """
+    node = EmbeddedNode.create_or_open(
+        path, genesis_of(experiment, identities), block_time_s=experiment.chain.block_time_s
+    )
+    try:
+        dispatcher = Dispatcher(node, dev=True)
+        w3 = Web3(EmbeddedProvider(dispatcher))
+        deployment = deployment_of(experiment, identities, initial_model_root)
+        federation = deploy_federation(w3, identities.coordinator, deployment)
+        ledger = PatientLedger(
+            federation,
+            identities.coordinator,
+            partial(let_pass, node),
+            lambda: node.next_timestamp,
+        )
+        chain = SimulatedChain(node, dispatcher, federation, ledger, identities)
+        _join(chain, experiment)
+    except BaseException:
+        node.close()
+        raise
+    return chain
+
+
+def terms_of(experiment: Experiment, identities: Identities, initial_model_root: bytes) -> Terms:
+    """Return the terms the contract is deployed with; they bind the config's digest."""
+    stake, chain = experiment.stake, experiment.chain
+    return Terms(
+        coordinator=Address(identities.coordinator.address),
+        initial_model_root=initial_model_root,
+        config_digest=experiment.digest,
+        min_stake_wei=Wei(stake.minimum_wei),
+        min_coordinator_bond_wei=Wei(stake.coordinator_minimum_wei),
+        round_budget_wei=Wei(experiment.rewards.round_budget_wei),
+        min_contributors=experiment.cohort.min_contributors,
+        min_open_s=chain.min_open_s,
+        challenge_window_s=chain.challenge_window_s,
+        unbonding_period_s=chain.unbonding_s,
+        contributor_slash_bps=stake.contributor_slash_bps,
+        coordinator_slash_bps=stake.coordinator_slash_bps,
+    )
+
+
+def deployment_of(
+    experiment: Experiment, identities: Identities, initial_model_root: bytes
+) -> Deployment:
+    """Return all that the coordinator deploys, bonds and funds."""
+    return Deployment(
+        terms=terms_of(experiment, identities, initial_model_root),
+        dispute_deposit_wei=Wei(experiment.stake.dispute_deposit_wei),
+        answer_s=experiment.chain.answer_s,
+        coordinator_bond_wei=Wei(experiment.stake.coordinator_bond_wei),
+        pool_wei=Wei(experiment.rewards.pool_wei),
+    )
+
+
+def _join(chain: SimulatedChain, experiment: Experiment) -> None:
+    """Bond every contributor that means to be bonded and has not joined yet."""
+    unbonded = {
+        client
+        for behaviour in experiment.behaviours
+        if behaviour.kind == "unbonded"
+        for client in behaviour.clients
+    }
+    joining = [
+        account
+        for client, account in enumerate(chain.identities.contributors)
+        if client not in unbonded
+    ]
+    joined = chain.federation.head().member_count
+    stake = calls.join(Wei(experiment.stake.minimum_wei))
+    chain.send_in_blocks([(account, stake) for account in joining[joined:]])
+
+
+def finalize_all(chain: SimulatedChain) -> None:
+    """Let every challenge window pass and finalise what is settled, lowest round first."""
+    while True:
+        head = chain.ledger.head()
+        cursor, lowest = head.last_settled, None
+        while cursor > head.last_final:
+            lowest = chain.ledger.round(cursor)
+            cursor = lowest.parent
+        if lowest is None:
+            return
+        chain.wait_until(lowest.finalizable_at)
+        chain.ledger.finalize_round(lowest.round_id)
+
+
+def claim_all(chain: SimulatedChain, store: ArtifactStore) -> None:
+    """Have every contributor claim, with its own key, what it earned and has not claimed."""
+    final = chain.ledger.head().last_final
+    if not final:
+        return
+    leaves = reward_leaves(store.get_document("rewards", _rewards_root(chain, final)))
+    tree = rewards_tree(leaves)
+    accounts = {Address(account.address): account for account in chain.identities.contributors}
+    batch = []
+    for index, leaf in enumerate(leaves):
+        claimed = chain.federation.account(leaf.contributor).claimed_wei
+        if leaf.cumulative_wei > claimed:
+            claim = calls.claim(leaf.cumulative_wei, tree.proof(index))
+            batch.append((accounts[leaf.contributor], claim))
+    chain.send_in_blocks(batch)
+
+
+def _rewards_root(chain: SimulatedChain, round_id: RoundId) -> bytes:
+    return chain.ledger.round(round_id).rewards_root
+
+
+def _parts(
+    batch: Sequence[tuple[LocalAccount, Call]],
+) -> Iterator[Sequence[tuple[LocalAccount, Call]]]:
+    for start in range(0, len(batch), TRANSACTIONS_PER_BLOCK):
+        yield batch[start : start + TRANSACTIONS_PER_BLOCK]

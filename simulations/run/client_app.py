@@ -1,0 +1,109 @@
+"""The simulated contributors: one ClientApp that plays each of them, honest or not.
+
+Which contributor a message is for is in Flower's node configuration. An equivocating
+contributor is two nodes with one key: both train, both sign, and their updates differ. The
+misbehaviours act in the signing mod (``misconduct``), where a real attacker would: the app inside
+is honest.
+"""
+
+# isort: split
+import numpy as np
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from numpy.typing import NDArray
+
+from clients.mod.verifiable_updates import VerifiableUpdates, no_queries
+from clients.training.trainer import evaluate, train, use_one_thread
+from simulations.attacks.behaviours import behaviour_of
+from simulations.attacks.client_mod import SimulatedUpdates
+from simulations.data import load_dataset
+from simulations.engines.spec import SimulationSpec
+from simulations.experiment.models import build_model, training_settings
+from simulations.experiment.plan import agree
+from simulations.experiment.seeds import integer_seed
+from simulations.run.cohort import client_of
+
+FACTORY = "simulations.run.client_app:make_client_app"
+PLAIN_FACTORY = "simulations.run.client_app:make_plain_client_app"
+
+
+def make_client_app(spec: SimulationSpec) -> ClientApp:
+    """Build the ClientApp that plays all contributors, its mod outermost."""
+    return _app_of(LocalContributor(spec, skips_training=True), [SimulatedUpdates(spec)])
+
+
+def make_plain_client_app(spec: SimulationSpec) -> ClientApp:
+    """Build the same ClientApp without the mod: what is left for plain Flower strategies."""
+    return _app_of(LocalContributor(spec), [])
+
+
+def _app_of(contributor: "LocalContributor", mods: list[VerifiableUpdates]) -> ClientApp:
+    app = ClientApp(mods=list(mods))
+    app.train()(contributor.train)
+    app.evaluate()(contributor.evaluate)
+    app.query()(no_queries)
+    return app
+
+
+class LocalContributor:
+    """Trains and evaluates for whichever contributor a message's node configuration names.
+
+    Parameters
+    ----------
+    skips_training
+        Whether contributors that need no training (free riders) skip it.
+    """
+
+    def __init__(self, spec: SimulationSpec, *, skips_training: bool = False) -> None:
+        use_one_thread()
+        self._experiment = experiment = spec.experiment
+        dataset = load_dataset(experiment.data, spec.data_folder, experiment.seed)
+        agreement = agree(experiment, dataset)
+        self._dataset, self._shares = agreement.dataset, agreement.shares
+        self._model = build_model(
+            experiment.model,
+            self._dataset.input_shape,
+            self._dataset.num_classes,
+            experiment.seed,
+        )
+        self._settings = training_settings(experiment.training)
+        self._skips_training = skips_training
+
+    def train(self, message: Message, context: Context) -> Message:
+        """Return the trained model and the metrics of its training."""
+        client, round_id = client_of(context), _round_of(message)
+        behaviour = behaviour_of(self._experiment.behaviours, client, round_id)
+        if behaviour.overhears is not None:
+            client = behaviour.overhears  # what was overheard is what the victim would train
+        x, y = self._data(client)
+        metrics = MetricRecord({"num-examples": len(y)})
+        arrays = message.content.array_records["arrays"]
+        if behaviour.trains or not self._skips_training:
+            self._model.load_state_dict(arrays.to_torch_state_dict())
+            seed = integer_seed(self._experiment.seed, "training", round_id, client)
+            metrics["train-loss"] = train(self._model, x, y, self._settings, seed).loss
+            arrays = ArrayRecord(self._model.state_dict())
+        content = RecordDict({"arrays": arrays, "metrics": metrics})
+        return Message(content, reply_to=message)
+
+    def evaluate(self, message: Message, context: Context) -> Message:
+        """Return loss and accuracy of the model on the contributor's own data."""
+        x, y = self._data(client_of(context))
+        arrays = message.content.array_records["arrays"]
+        self._model.load_state_dict(arrays.to_torch_state_dict())
+        loss, correct = evaluate(self._model, x, y)
+        metrics = MetricRecord(
+            {"num-examples": len(y), "eval-loss": loss, "eval-accuracy": correct / len(y)}
+        )
+        return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+    def _data(self, client: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        indices = self._shares.indices[client]
+        return self._dataset.train_x[indices], self._dataset.train_y[indices]
+
+
+def _round_of(message: Message) -> int:
+    """Return the round from the message's group; plain strategies only put it in the config."""
+    if message.metadata.group_id:
+        return int(message.metadata.group_id)
+    return int(str(message.content.config_records["config"]["server-round"]))

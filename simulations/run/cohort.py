@@ -1,0 +1,95 @@
+"""Who takes part in a simulation: nodes, the cohort of a round, and what all can read.
+
+Which contributor a node plays is in its Flower node configuration. An equivocating contributor
+is two nodes with one key, the second called its shadow.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# isort: split
+from flwr.app import Context, UserConfig
+
+from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement
+from coordinator.protocol.commitments.documents import contributor_entries
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.types import Address, RoundId
+from simulations.attacks.behaviours import behaviour_of
+from simulations.experiment import Experiment
+from simulations.experiment.seeds import generator
+
+CLIENT, SHADOW = "client", "shadow"
+PUBLIC_UPDATES = "public-updates"
+FIRST_NODE = 2
+
+
+def node_configs(experiment: Experiment) -> dict[int, UserConfig]:
+    """Return the nodes of an experiment: client ``i`` is node ``i + 2``, its shadow comes after.
+
+    Node 1 is Flower's server. Shadows are the second nodes of equivocating contributors.
+    """
+    clients = range(experiment.partition.clients)
+    nodes: dict[int, UserConfig] = {
+        client + FIRST_NODE: {CLIENT: client, SHADOW: False} for client in clients
+    }
+    for client in clients:
+        if behaviour_of(experiment.behaviours, client).label == "equivocate":
+            nodes[len(nodes) + FIRST_NODE] = {CLIENT: client, SHADOW: True}
+    return nodes
+
+
+def client_of(context: Context) -> int:
+    """Return the number of the contributor that a node plays.
+
+    Raises
+    ------
+    ConfigError
+        If its configuration does not say.
+    """
+    client = context.node_config.get(CLIENT)
+    if type(client) is not int or client < 0:
+        raise ConfigError(f"node config: {CLIENT} is {client!r}, expected a number from 0")
+    return client
+
+
+def cohort_sampler(experiment: Experiment, nodes: Mapping[int, UserConfig]) -> "CohortSampler":
+    """Return the sampler that draws ``cohort.size`` contributors a round, shadows with them."""
+    return CohortSampler(experiment.seed, experiment.cohort.size, nodes)
+
+
+@dataclass(frozen=True)
+class CohortSampler:
+    """Draws contributors, not nodes; the same seed and round give the same cohort."""
+
+    seed: int
+    size: int
+    nodes: Mapping[int, UserConfig]
+
+    def __call__(self, round_id: RoundId, available: Sequence[int]) -> list[int]:
+        """Return the nodes of the cohort, ascending."""
+        clients = sorted({int(self.nodes[node][CLIENT]) for node in available})
+        rng = generator(self.seed, "cohort", int(round_id))
+        size = min(self.size, len(clients))
+        chosen = {clients[i] for i in rng.choice(len(clients), size=size, replace=False)}
+        return sorted(node for node in available if self.nodes[node][CLIENT] in chosen)
+
+
+def public_updates(
+    announcement: RoundAnnouncement,
+    ledger: Ledger,
+    store: ArtifactStore,
+    addresses: Sequence[Address],
+) -> dict[str, str]:
+    """Return a round's config of what anyone can read: the updates of the round below.
+
+    For ``FedproofStrategy(round_config=...)``. ``addresses`` are the contributors', by client.
+    """
+    parent = ledger.round(announcement.round_id).parent
+    roots: dict[str, str] = {}
+    if parent:
+        root = ledger.round(parent).contributors_root
+        clients = {address: client for client, address in enumerate(addresses)}
+        for entry in contributor_entries(store.get_document("contributors", root)):
+            roots[str(clients[entry.leaf.contributor])] = entry.leaf.update_root.hex()
+    return {PUBLIC_UPDATES: json.dumps(roots, sort_keys=True)}

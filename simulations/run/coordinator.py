@@ -1,0 +1,75 @@
+"""The coordinator of a run: its store, its round service; dishonest where the experiment is."""
+
+from dataclasses import dataclass
+
+from coordinator.ports import Ledger
+from coordinator.protocol.commitments.digests import canonical_json
+from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.types import Address
+from coordinator.service import Observer, RoundService, publish_plan
+from coordinator.service.scorers import scorer_from
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.run_folder import FileJournal, RunFolder
+from simulations.attacks.dishonest import DishonestService
+from simulations.attacks.dishonest_ports import Attacker, InsistentLedger, WithholdingStore
+from simulations.experiment import Experiment
+from simulations.experiment.plan import Agreement
+from simulations.run.chain import SimulatedChain
+from simulations.run.identities import Identities
+
+
+@dataclass(frozen=True)
+class RunStores:
+    """Where a run's coordinator writes: artifacts, notes, and what the contract refused it."""
+
+    artifacts: DiskStore
+    journal: FileJournal
+    attempts: FileJournal
+
+
+def artifact_store(experiment: Experiment, folder: RunFolder) -> DiskStore:
+    """Return the run's store; one that keeps updates to itself if that is the attack."""
+    if any(attack.kind == "withhold" for attack in experiment.coordinator_attacks):
+        return WithholdingStore(folder.blobs, folder.root / "withheld")
+    return DiskStore(folder.blobs)
+
+
+def publish(store: DiskStore, agreement: Agreement) -> bytes:
+    """Store what was agreed before the first round; return the initial model's root."""
+    root = publish_plan(store, agreement.plan, agreement.initial_model)
+    for blob in (canonical_json(agreement.scoring), *agreement.artifacts):
+        store.put_bytes(blob)
+    store.sync()
+    assert root == parameter_root(agreement.initial_model, agreement.plan.manifest)
+    return root
+
+
+def attacker_of(experiment: Experiment, people: Identities) -> Attacker:
+    """Return the attacker of an experiment; without attacks it attacks nothing."""
+    coordinator = Address(people.coordinator.address)
+    return Attacker.of(experiment.coordinator_attacks, people.addresses, coordinator)
+
+
+def round_service(
+    experiment: Experiment,
+    agreement: Agreement,
+    chain: SimulatedChain,
+    stores: RunStores,
+    attacker: Attacker,
+    observe: Observer,
+) -> RoundService:
+    """Return the round service, dishonest if the experiment has attacks."""
+    ledger: Ledger = chain.ledger
+    scorer = scorer_from(agreement.scoring, stores.artifacts)
+    rest = (stores.artifacts, stores.journal, scorer, agreement.plan, observe)
+    if not experiment.coordinator_attacks:
+        return RoundService(ledger, *rest)
+    ledger = InsistentLedger(
+        chain.federation,
+        chain.identities.coordinator,
+        chain.ledger,
+        attacker,
+        stores.attempts,
+        lambda: chain.node.next_timestamp,
+    )
+    return DishonestService(ledger, *rest, attacker=attacker)

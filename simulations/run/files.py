@@ -1,0 +1,130 @@
+"""A run's folder: whose it is, who holds it, where its chain is, what was on disk."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from coordinator.commands.version import versions
+from coordinator.protocol.canonical import parse_json
+from coordinator.protocol.errors import ConfigError, VerificationError
+from coordinator.stores.run_folder import LOCK, RunFolder
+from coordinator.stores.small_files import read_file
+from simulations.experiment import Experiment
+from simulations.run.chain import SimulatedChain, open_chain
+from simulations.run.identities import identities_of
+
+_CONFIG = "config.json"
+_FORMAT = "fedproof-experiment-"
+
+
+@contextmanager
+def held_folder(folder: RunFolder, experiment: Experiment, *, fresh: bool) -> Iterator[None]:
+    """Lock the folder and make sure that it is this experiment's.
+
+    Nothing is deleted in a folder that is not recognised as a run's: neither an earlier run
+    (``fresh``) nor what a killed process left half written.
+    """
+    _check_is_run(folder, fresh=fresh)
+    folder.create()  # refuses if another process is at work in it
+    try:
+        if fresh:
+            folder.clear()
+        folder.discard_leftovers()
+        config = experiment.canonical_json()
+        if not folder.config.exists():
+            folder.write(folder.config, config)
+        elif read_file(folder.config) != config:
+            raise ConfigError(
+                f"--out {folder.root}: holds a run of another configuration (config.json differs);"
+                " choose another folder, or delete it with --fresh"
+            )
+        told = folder.root / "versions.json"
+        if not told.exists():
+            text = json.dumps(versions(), indent=1, sort_keys=True)
+            folder.write(told, text.encode() + b"\n")
+        yield
+    finally:
+        folder.release()
+
+
+def _check_is_run(folder: RunFolder, *, fresh: bool) -> None:
+    """Refuse a folder with contents that are not a run's; with ``fresh``, not a run's alone."""
+    names = folder.names()
+    if names and not _is_run(folder, names):
+        found = "config.json of something else" if folder.config.exists() else "no config.json"
+        if fresh:
+            raise ConfigError(f"--fresh: {folder.root} holds no run ({found}); it is not deleted")
+        raise ConfigError(
+            f"--out {folder.root}: is not empty and holds no run ({found}); choose another"
+        )
+    foreign = folder.foreign()
+    if fresh and foreign:
+        raise ConfigError(
+            f"--fresh: {folder.root} holds more than a run: {', '.join(foreign[:5])}"
+            f"{', ...' if foreign[5:] else ''}; nothing is deleted; move that away first"
+        )
+
+
+def _is_run(folder: RunFolder, names: Sequence[str]) -> bool:
+    """Whether the folder has an experiment's config, or is where one was about to be written.
+
+    A process killed before that leaves no more than the lock, which is empty, and a part of the
+    config under its temporary name.
+    """
+    if _CONFIG in names:
+        return _is_experiment(folder.config)
+    begun = {*names} <= {LOCK, f".tmp-{_CONFIG}"}
+    lock = folder.root / LOCK
+    return begun and lock.is_file() and lock.stat().st_size == 0
+
+
+def _is_experiment(path: Path) -> bool:
+    """Whether a file is a resolved experiment of this version or of another."""
+    if not path.is_file():
+        return False
+    try:
+        value = parse_json(read_file(path), str(path))
+    except VerificationError:
+        return False
+    return isinstance(value, dict) and str(value.get("format")).startswith(_FORMAT)
+
+
+@contextmanager
+def run_chain(
+    experiment: Experiment, folder: RunFolder, initial_model_root: bytes
+) -> Iterator[SimulatedChain]:
+    """Open the run's chain, its federation deployed, and write down where it is."""
+    folder.chain.parent.mkdir(exist_ok=True)
+    identities = identities_of(experiment)
+    with open_chain(experiment, identities, folder.chain, initial_model_root) as chain:
+        write_federation(folder, chain, complete=False)
+        yield chain
+
+
+def write_federation(folder: RunFolder, chain: SimulatedChain, *, complete: bool) -> None:
+    """Write where the commitments are; the head is for whoever wants to remember a block hash."""
+    document: dict[str, object] = {
+        "chain_id": chain.node.genesis.chain_id,
+        "contract": chain.federation.address,
+        "referee": chain.referee.address,
+        "genesis": json.loads(chain.node.genesis.to_json()),
+    }
+    if complete:
+        head = chain.node.head
+        document |= {"head_block": head.number, "head_hash": "0x" + head.hash.hex()}
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    folder.write(folder.federation, text.encode())
+
+
+def seconds_on_disk(path: Path) -> dict[int, float]:
+    """Return the wall times of an interrupted run; its last line may be half written."""
+    found = {}
+    if path.is_file():
+        for line in read_file(path).decode(errors="replace").splitlines():
+            try:
+                row = parse_json(line.encode(), path.name)
+                found[int(row["round"])] = float(row["seconds"])
+            except (VerificationError, ValueError, KeyError, TypeError):
+                continue
+    return found

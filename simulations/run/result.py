@@ -1,0 +1,52 @@
+"""How a run is asked for, and what a finished one left behind."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.protocol.types import JsonObject
+from coordinator.stores.run_folder import RunFolder
+from simulations.report.records import (
+    ContributorRecord,
+    RoundRecord,
+    read_contributors,
+    read_rounds,
+)
+from simulations.run.convictions import COORDINATOR
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run; nothing here changes a result.
+
+    ``workers`` of ``None`` means all cores. ``fresh`` deletes an earlier run in the folder.
+    ``rpc_port`` serves the chain on loopback while the run lasts (0: any free port), for watchers
+    in other processes: after each round it pauses for ``pace_s`` seconds of wall-clock time.
+    """
+
+    workers: int | None = None
+    data_folder: Path | None = None
+    fresh: bool = False
+    rpc_port: int | None = None
+    pace_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run left behind."""
+
+    folder: RunFolder
+    rounds: list[RoundRecord]
+    contributors: list[ContributorRecord]
+    coordinator: JsonObject
+    resumed_from: int
+
+
+def finished(folder: RunFolder, *, resumed_from: int) -> RunResult:
+    """Read back what a run wrote."""
+    return RunResult(
+        folder,
+        read_rounds(folder.root / "metrics.jsonl"),
+        read_contributors(folder.root / "contributors.json"),
+        folder.read_json(folder.root / COORDINATOR),
+        resumed_from,
+    )

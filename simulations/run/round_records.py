@@ -1,0 +1,218 @@
+"""Records of a run, read back from chain, store and journal.
+
+A record is always built from what is durable, never from memory, so a round whose record a crash
+lost gets the very same one after a resume (but for its wall time).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from clients.training.trainer import evaluate
+from contracts.binding.events import Slashed
+from coordinator.ports import ArtifactStore, ChainRound, RoundJournal
+from coordinator.protocol.commitments.documents import (
+    ContributorEntry,
+    contributor_entries,
+    reward_leaves,
+)
+from coordinator.protocol.errors import BlobMissingError
+from coordinator.protocol.numbers.fixed_point import dequantise
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.rules.rule import capped_examples
+from coordinator.protocol.types import Address, Int32Vector, JsonObject, RoundId
+from simulations.attacks.behaviours import behaviour_of
+from simulations.data.dataset import Dataset
+from simulations.experiment import Experiment
+from simulations.experiment.plan import Agreement
+from simulations.report.records import ContributorRecord, RoundRecord
+from simulations.run.chain import SimulatedChain
+
+_SEALED = ("sealed", "settled", "final")
+NODE_PREFIX = "node "
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Loss and accuracy of a model on the test set."""
+
+    loss: float
+    accuracy: float
+
+
+class Tester:
+    """Evaluates committed models on a data set's test part, in floats; decides nothing."""
+
+    def __init__(self, model: nn.Module, manifest: Manifest, dataset: Dataset) -> None:
+        self._model, self._manifest, self._dataset = model, manifest, dataset
+
+    def test(self, vector: Int32Vector) -> Tested:
+        """Return the figures of the model with parameters ``vector`` (shape ``(d,)`` int32)."""
+        arrays = dequantise(vector, self._manifest)
+        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        self._model.load_state_dict(state)
+        loss, correct = evaluate(self._model, self._dataset.test_x, self._dataset.test_y)
+        return Tested(loss, correct / len(self._dataset.test_y))
+
+
+class Bookkeeper:
+    """Builds the records of one run."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        agreement: Agreement,
+        chain: SimulatedChain,
+        store: ArtifactStore,
+        journal: RoundJournal,
+        tester: Tester,
+        senders: Mapping[str, int],
+    ) -> None:
+        self._experiment, self._agreement = experiment, agreement
+        self._chain, self._store, self._journal = chain, store, journal
+        self._tester = tester
+        self._senders = senders
+
+    def round_record(self, round_id: RoundId, seconds: float) -> RoundRecord:
+        """Return the record of a decided round."""
+        found = self._chain.ledger.round(round_id)
+        notes = self._notes(round_id, found.status)
+        refusals = Counter(row["code"] for row in notes["refusals"])
+        sealed = found.status in _SEALED
+        entries = self._entries(found) if sealed else []
+        tested = self._tested(found) if sealed else None
+        rule = self._agreement.plan.rule
+        return RoundRecord(
+            round=int(round_id),
+            status=found.status,
+            reason="" if sealed else self._void_reason(found, notes),
+            model_root=found.new_model_root.hex() if sealed else "",
+            contributors_root=found.contributors_root.hex() if sealed else "",
+            contributors=found.n if sealed else 0,
+            refused=sum(refusals.values()),
+            refusals=dict(sorted(refusals.items())),
+            examples=sum(capped_examples(rule, e.leaf.examples) for e in entries),
+            stake_wei=int(found.total_stake_wei) if sealed else 0,
+            paid_wei=int(found.paid_wei) if sealed else 0,
+            train_loss=_train_loss(entries),
+            test_loss=tested.loss if tested else None,
+            test_accuracy=tested.accuracy if tested else None,
+            seconds=seconds,
+        )
+
+    def reasons(self, round_id: RoundId) -> list[str]:
+        """Return why each submission of a decided round was refused, by whom it came from."""
+        notes = self._notes(round_id, self._chain.ledger.round(round_id).status)
+        return [
+            f"{sender if client is None else f'client {client}'}: {row['message']}"
+            for row in notes["refusals"]
+            for sender in [str(row["sender"])]
+            for client in [self._client_of(sender)]
+        ]
+
+    def contributor_records(self, rounds: Sequence[RoundRecord]) -> list[ContributorRecord]:
+        """Return what became of every simulated contributor."""
+        accepted: Counter[Address] = Counter()
+        refusals: dict[int, Counter[str]] = {}
+        for record in rounds:
+            round_id = RoundId(record.round)
+            if record.contributors_root:
+                entries = self._entries(self._chain.ledger.round(round_id))
+                accepted.update(entry.leaf.contributor for entry in entries)
+            for row in self._notes(round_id, record.status)["refusals"]:
+                client = self._client_of(str(row["sender"]))
+                if client is not None:
+                    refusals.setdefault(client, Counter())[str(row["code"])] += 1
+        earned, slashed = self._earned(), self._slashed()
+        return [
+            self._contributor(client, address, accepted, refusals, earned, slashed)
+            for client, address in enumerate(self._chain.identities.addresses)
+        ]
+
+    def _contributor(
+        self,
+        client: int,
+        address: Address,
+        accepted: Mapping[Address, int],
+        refusals: Mapping[int, Counter[str]],
+        earned: Mapping[Address, int],
+        slashed: Mapping[Address, int],
+    ) -> ContributorRecord:
+        state = self._chain.federation.account(address)
+        shares = self._agreement.shares
+        return ContributorRecord(
+            client=client,
+            label=shares.names[client],
+            address=address,
+            behaviour=behaviour_of(self._experiment.behaviours, client).label,
+            examples=len(shares.indices[client]),
+            stake_wei=int(state.bond_wei),
+            slashed_wei=slashed.get(address, 0),
+            earned_wei=earned.get(address, 0),
+            claimed_wei=int(state.claimed_wei),
+            accepted=accepted.get(address, 0),
+            refusals=dict(sorted(refusals.get(client, Counter()).items())),
+        )
+
+    def _entries(self, found: ChainRound) -> list[ContributorEntry]:
+        document = self._store.get_document("contributors", found.contributors_root)
+        return contributor_entries(document)
+
+    def _notes(self, round_id: RoundId, status: str) -> JsonObject:
+        """Return the coordinator's notes of a decided round.
+
+        Of a void round there may be none: a fraud was proven, and the coordinator killed before it
+        knew. Then the chain's reason is the only one.
+        """
+        try:
+            return self._journal.get(round_id)
+        except BlobMissingError:
+            if status != "void":
+                raise
+            return {"reason": "", "refusals": []}
+
+    def _void_reason(self, found: ChainRound, notes: JsonObject) -> str:
+        """Return the coordinator's own reason, in full; or what it was convicted for."""
+        if found.status != "void":
+            return ""
+        return str(notes["reason"]) or self._chain.ledger.void_reason(found.round_id)
+
+    def _tested(self, found: ChainRound) -> Tested | None:
+        number, every = int(found.round_id), self._experiment.evaluation.every
+        if number % every and number != self._experiment.rounds:
+            return None
+        manifest = self._agreement.plan.manifest
+        return self._tester.test(self._store.get_vector(found.new_model_root, manifest))
+
+    def _client_of(self, sender: str) -> int | None:
+        """Return whose submission was refused; senders are addresses or Flower's nodes."""
+        return self._senders.get(sender.removesuffix(" (unproven)"))
+
+    def _earned(self) -> dict[Address, int]:
+        last = self._chain.ledger.head().last_settled
+        if not last:
+            return {}
+        root = self._chain.ledger.round(last).rewards_root
+        leaves = reward_leaves(self._store.get_document("rewards", root))
+        return {leaf.contributor: int(leaf.cumulative_wei) for leaf in leaves}
+
+    def _slashed(self) -> dict[Address, int]:
+        taken: Counter[Address] = Counter()
+        for event in self._chain.federation.events():
+            if isinstance(event, Slashed):
+                taken[event.account] += int(event.amount)
+        return dict(taken)
+
+
+def _train_loss(entries: Sequence[ContributorEntry]) -> float | None:
+    """Return the mean of the contributors' own training losses, weighted by examples."""
+    told = [
+        (float(entry.metrics["train-loss"]), entry.leaf.examples)
+        for entry in entries
+        if isinstance(entry.metrics.get("train-loss"), float)
+    ]
+    total = sum(examples for _, examples in told)
+    return sum(loss * examples for loss, examples in told) / total if total else None

@@ -1,0 +1,275 @@
+"""In-memory fakes of every port, complete enough to run and verify whole federations.
+
+``MemoryLedger`` follows the contract's rules (phases, stacking, windows, one open round), with a
+clock the caller moves. The integration suite runs against these and the real adapters alike.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from memory_store import MemoryJournal, MemoryStore
+
+from coordinator.ports import ChainHead, ChainRound
+from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.signatures.eip712 import verify_signature
+from coordinator.protocol.types import Address, RoundId, SignedUpdate, SigningDomain, Wei
+
+__all__ = ["MemoryJournal", "MemoryLedger", "MemoryStore"]
+
+_ZERO = bytes(32)
+
+
+@dataclass
+class MemoryLedger:
+    """A :class:`~coordinator.ports.Ledger` that keeps the contract's rules in Python.
+
+    ``bonds`` are current bonds; a change counts from the next round that opens. ``time`` is chain
+    time and moves only when the test moves it.
+    """
+
+    initial_model_root: bytes
+    bonds: dict[Address, Wei]
+    signing_domain: SigningDomain
+    round_budget_wei: Wei = Wei(0)
+    pool_wei: Wei = Wei(0)
+    min_contributors: int = 1
+    challenge_window_s: int = 0
+    time: int = 1_700_000_000
+    rounds: dict[int, ChainRound] = field(default_factory=dict)
+    slashed: dict[tuple[int, Address], Wei] = field(default_factory=dict)
+    void_reasons: dict[int, str] = field(default_factory=dict)
+    _stakes: dict[int, dict[Address, Wei]] = field(default_factory=dict)
+    _members: list[Address] = field(default_factory=list)
+    _head: ChainHead | None = None
+
+    def __post_init__(self) -> None:
+        self._members = list(self.bonds)
+        zero = RoundId(0)
+        self._head = ChainHead(zero, zero, zero, zero, self.initial_model_root)
+
+    def domain(self) -> SigningDomain:
+        """Return the EIP-712 domain."""
+        return self.signing_domain
+
+    def now(self) -> int:
+        """Return the chain time."""
+        return self.time
+
+    def head(self) -> ChainHead:
+        """Return the live head."""
+        assert self._head is not None
+        return self._head
+
+    def round(self, round_id: RoundId) -> ChainRound:
+        """Return one round; what the contract says of one that was never opened."""
+        return self.rounds.get(int(round_id)) or _unopened(round_id)
+
+    def round_at_height(self, height: int) -> RoundId:
+        """Return the live round at a height, or 0."""
+        cursor = self.head().last_sealed
+        while cursor and self.rounds[cursor].height != height:
+            cursor = self.rounds[cursor].parent
+        return cursor
+
+    def members(self, count: int) -> Sequence[Address]:
+        """Return the first members."""
+        return self._members[:count]
+
+    def stakes_at(self, round_id: RoundId) -> Mapping[Address, Wei]:
+        """Return the bonds when a round opened."""
+        return self._stakes[int(round_id)]
+
+    def seal_seed(self, round_id: RoundId) -> bytes:
+        """Return a digest of what was sealed, as a block hash would be."""
+        found = self.round(round_id)
+        return hashlib.sha256(found.contributors_root + found.new_model_root).digest()
+
+    def join(self, address: Address, bond_wei: Wei) -> None:
+        """Bond an account; counts from the next round."""
+        if address not in self._members:
+            self._members.append(address)
+        self.bonds[address] = bond_wei
+
+    def open_round(
+        self, round_id: RoundId, model_root: bytes, rule_hash: bytes, deadline: int
+    ) -> None:
+        """Open a round."""
+        head = self.head()
+        _require(round_id == head.last_opened + 1, "round: wrong number")
+        last = self.rounds.get(int(head.last_opened))
+        _require(last is None or last.status != "open", "round: one is open")
+        _require(model_root == head.model_root, "round: wrong model")
+        _require(deadline > self.time, "round: deadline in the past")
+        parent = self.rounds.get(int(head.last_sealed))
+        pledged = sum(
+            r.budget_wei for r in self.rounds.values() if r.status in ("sealed", "settled")
+        )
+        budget = min(self.round_budget_wei, self.pool_wei - pledged)
+        self._stakes[int(round_id)] = {a: b for a, b in self.bonds.items() if b > 0}
+        self.rounds[int(round_id)] = replace(
+            _unopened(round_id),
+            status="open",
+            parent=head.last_sealed,
+            height=(parent.height if parent else 0) + 1,
+            model_root=model_root,
+            rule_hash=rule_hash,
+            opened_at=self.time,
+            deadline=deadline,
+            budget_wei=Wei(budget),
+            member_count=len(self._members),
+        )
+        self._head = replace(head, last_opened=round_id)
+
+    def commit_updates(self, round_id: RoundId, *, commitments_root: bytes, count: int) -> None:
+        """Fix the commitments of the open round."""
+        found = self._expect(round_id, "open")
+        _require(self.time < found.deadline, "round: deadline passed")
+        _require(commitments_root != _ZERO, "round: empty root")
+        _require(found.commitments_root == _ZERO, "round: already committed")
+        self.rounds[int(round_id)] = replace(
+            found, commitments_root=commitments_root, commitments_count=count
+        )
+
+    def seal_round(
+        self,
+        round_id: RoundId,
+        *,
+        contributors_root: bytes,
+        n: int,
+        total_examples: int,
+        total_stake_wei: Wei,
+        new_model_root: bytes,
+    ) -> None:
+        """Seal the open round."""
+        found = self._expect(round_id, "open")
+        _require(self.time < found.deadline, "round: deadline passed")
+        _require(n >= self.min_contributors, "round: too few contributors")
+        self.rounds[int(round_id)] = replace(
+            found,
+            status="sealed",
+            contributors_root=contributors_root,
+            n=n,
+            total_examples=total_examples,
+            total_stake_wei=total_stake_wei,
+            new_model_root=new_model_root,
+            seal_block=int(round_id),
+        )
+        self._head = replace(self.head(), last_sealed=round_id, model_root=new_model_root)
+
+    def settle_round(
+        self,
+        round_id: RoundId,
+        *,
+        scores_root: bytes,
+        total_score: int,
+        rewards_root: bytes,
+        paid_wei: Wei,
+    ) -> None:
+        """Settle a sealed round."""
+        found = self._expect(round_id, "sealed")
+        _require(found.parent == self.head().last_settled, "round: not the next to settle")
+        _require(paid_wei <= found.budget_wei, "round: over budget")
+        self.rounds[int(round_id)] = replace(
+            found,
+            status="settled",
+            scores_root=scores_root,
+            total_score=total_score,
+            rewards_root=rewards_root,
+            paid_wei=paid_wei,
+            finalizable_at=self.time + self.challenge_window_s,
+        )
+        self._head = replace(self.head(), last_settled=round_id)
+
+    def finalize_round(self, round_id: RoundId) -> None:
+        """Make a settled round final."""
+        found = self._expect(round_id, "settled")
+        _require(found.parent == self.head().last_final, "round: not the next to finalise")
+        _require(self.time >= found.finalizable_at, "round: window open")
+        self.rounds[int(round_id)] = replace(found, status="final")
+        self.pool_wei = Wei(self.pool_wei - found.paid_wei)
+        self._head = replace(self.head(), last_final=round_id)
+
+    def void_round(self, round_id: RoundId, reason: str) -> None:
+        """Give up the open round."""
+        found = self._expect(round_id, "open")
+        self.rounds[int(round_id)] = replace(found, status="void")
+        self.void_reasons[int(round_id)] = reason
+
+    def convict(self, round_id: RoundId, reason: str) -> None:
+        """Void a sealed round and all stacked on it, as a referee's verdict does."""
+        guilty = self._expect(round_id, "sealed", "settled")
+        for number, found in self.rounds.items():
+            if found.height >= guilty.height and found.status in ("open", "sealed", "settled"):
+                self.rounds[number] = replace(found, status="void")
+        self.void_reasons[int(round_id)] = reason
+        parent = self.rounds.get(int(guilty.parent))
+        settled = parent.round_id if parent and parent.status != "sealed" else RoundId(0)
+        self._head = replace(
+            self.head(),
+            last_sealed=guilty.parent,
+            last_settled=min(self.head().last_settled, settled),
+            model_root=guilty.model_root,
+        )
+
+    def void_reason(self, round_id: RoundId) -> str:
+        """Return why a round is void."""
+        own = self.void_reasons.get(int(round_id), "")
+        parent = self.rounds[int(round_id)].parent
+        if own or not parent:
+            return own
+        return f"stands on round {parent}: {self.void_reason(parent)}"
+
+    def is_equivocation_slashed(self, round_id: RoundId, contributor: Address) -> bool:
+        """Return whether the offence was punished."""
+        return (int(round_id), contributor) in self.slashed
+
+    def slash_equivocation(self, first: SignedUpdate, second: SignedUpdate) -> Wei:
+        """Take the whole bond of somebody who signed twice."""
+        key = (int(first.message.round_id), first.contributor)
+        _require(key not in self.slashed, "evidence: already slashed")
+        _require(first.message.update != second.message.update, "evidence: same update")
+        for signed in (first, second):
+            verify_signature(self.signing_domain, signed)
+        taken = self.bonds.get(first.contributor, Wei(0))
+        self.bonds[first.contributor] = Wei(0)
+        self.slashed[key] = taken
+        return taken
+
+    def _expect(self, round_id: RoundId, *statuses: str) -> ChainRound:
+        found = self.rounds.get(int(round_id))
+        _require(found is not None and found.status in statuses, f"round: not {statuses[0]}")
+        assert found is not None
+        return found
+
+
+def _require(condition: bool, reason: str) -> None:
+    if not condition:
+        raise TransactionRevertedError(f"the ledger refused: {reason}", reason=reason)
+
+
+def _unopened(round_id: RoundId) -> ChainRound:
+    """Return what the contract stores of a round before it opens: nothing."""
+    return ChainRound(
+        round_id=round_id,
+        status="none",
+        parent=RoundId(0),
+        height=0,
+        model_root=_ZERO,
+        rule_hash=_ZERO,
+        opened_at=0,
+        deadline=0,
+        budget_wei=Wei(0),
+        member_count=0,
+        contributors_root=_ZERO,
+        n=0,
+        total_examples=0,
+        total_stake_wei=Wei(0),
+        new_model_root=_ZERO,
+        seal_block=0,
+        scores_root=_ZERO,
+        total_score=0,
+        rewards_root=_ZERO,
+        paid_wei=Wei(0),
+        finalizable_at=0,
+    )
