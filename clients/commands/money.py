@@ -10,7 +10,7 @@ import typer
 from eth_account.signers.local import LocalAccount
 
 from clients.commands.output import amount, duration, moment, report, say
-from clients.commands.session import AsJson, Desk, at_a_desk
+from clients.commands.session import AsJson, Session, with_session
 from clients.commands.transacting import amount_of, send
 from clients.commands.waiting import Wait, wait_until
 from clients.daemon.earnings import Earnings, earnings
@@ -33,9 +33,9 @@ _STILL_LIVE = "round: still live"
 
 
 @app.command()
-@at_a_desk
+@with_session
 def join(
-    desk: Desk,
+    session: Session,
     stake: Annotated[
         str | None,
         typer.Option(help='Bond so much more, e.g. "2 ether"; default: what is missing.'),
@@ -55,10 +55,10 @@ def join(
 
     Exit status: 0 bonded, or was already; 2 bad options; 5 chain; 7 key.
     """
-    account = desk.unlock()
-    address, least = Address(account.address), _least_bond(desk)
-    bond = desk.federation.account(address).bond_wei
-    wanted = max(desk.place.bond_wei, least) - bond
+    account = session.unlock()
+    address, least = Address(account.address), _least_bond(session)
+    bond = session.federation.account(address).bond_wei
+    wanted = max(session.place.bond_wei, least) - bond
     missing = Wei(wanted) if stake is None else amount_of("--stake", stake)
     if missing <= 0:
         text = f"{address} has a bond of {amount(bond)} already: nothing is sent"
@@ -69,18 +69,18 @@ def join(
             f"--stake {amount(missing)}: with {amount(bond)} bonded so far that is below the "
             f"least the contract takes, {amount(least)}"
         )
-    is_boss = address == desk.federation.terms.coordinator
-    call = calls.bond_coordinator(missing) if is_boss else calls.join(missing)
-    receipt = send(desk, account, call)
-    bond = desk.federation.account(address).bond_wei
+    is_coordinator = address == session.federation.terms.coordinator
+    call = calls.bond_coordinator(missing) if is_coordinator else calls.join(missing)
+    receipt = send(session, account, call)
+    bond = session.federation.account(address).bond_wei
     text = f"bonded {amount(missing)}; the bond of {address} is {amount(bond)}"
     facts = {"account": address, "bonded_wei": str(missing), "bond_wei": str(bond)}
     report(as_json, receipt, text, facts)
 
 
 @app.command()
-@at_a_desk
-def leave(desk: Desk, wait: Wait = False, as_json: AsJson = False) -> None:
+@with_session
+def leave(session: Session, wait: Wait = False, as_json: AsJson = False) -> None:
     """Start unbonding the whole bond; it can still be slashed until it is withdrawn.
 
     The account takes no part in rounds that open from then on. fedproof balance says when the
@@ -91,15 +91,15 @@ def leave(desk: Desk, wait: Wait = False, as_json: AsJson = False) -> None:
 
     Exit status: 0; 2 bad options; 5 chain, or nothing is bonded; 7 key.
     """
-    account = desk.unlock()
+    account = session.unlock()
     address = Address(account.address)
-    if not desk.federation.account(address).bond_wei:
+    if not session.federation.account(address).bond_wei:
         raise LedgerError(f"{address} has no bond: there is nothing to take out")
-    if address == desk.federation.terms.coordinator:
-        receipt = _leave_coordinating(desk, account, wait)
+    if address == session.federation.terms.coordinator:
+        receipt = _leave_coordinating(session, account, wait)
     else:
-        receipt = send(desk, account, calls.leave())
-    state = desk.federation.account(address)
+        receipt = send(session, account, calls.leave())
+    state = session.federation.account(address)
     text = f"unbonding {amount(state.unbonding_wei)}, free from {moment(state.matures_at)}"
     facts = {
         "account": address,
@@ -109,18 +109,18 @@ def leave(desk: Desk, wait: Wait = False, as_json: AsJson = False) -> None:
     report(as_json, receipt, text, facts)
 
 
-def _leave_coordinating(desk: Desk, account: LocalAccount, wait: bool) -> Receipt:
+def _leave_coordinating(session: Session, account: LocalAccount, wait: bool) -> Receipt:
     while True:
         try:
-            return send(desk, account, calls.unbond_coordinator())
+            return send(session, account, calls.unbond_coordinator())
         except TransactionRevertedError as error:
             if not wait or error.reason != _STILL_LIVE:
                 raise
-        wait_until(lambda: _live_rounds(desk))
+        wait_until(lambda: _live_rounds(session))
 
 
-def _live_rounds(desk: Desk) -> str | None:
-    head = desk.federation.head()
+def _live_rounds(session: Session) -> str | None:
+    head = session.federation.head()
     if head.open_round:
         return f"round {head.open_round} is open"
     if head.height != head.final_height:
@@ -129,8 +129,8 @@ def _live_rounds(desk: Desk) -> str | None:
 
 
 @app.command()
-@at_a_desk
-def withdraw(desk: Desk, wait: Wait = False, as_json: AsJson = False) -> None:
+@with_session
+def withdraw(session: Session, wait: Wait = False, as_json: AsJson = False) -> None:
     """Take out what is unbonded and free; else, bounties for proven offences.
 
     With --wait, waits until what is unbonding is free.
@@ -139,13 +139,13 @@ def withdraw(desk: Desk, wait: Wait = False, as_json: AsJson = False) -> None:
 
     Exit status: 0; 2 bad options; 5 chain, nothing to take out, or not free yet; 7 key.
     """
-    account = desk.unlock()
+    account = session.unlock()
     address = Address(account.address)
     if wait:
-        wait_until(lambda: _unfree(address, desk))
-    state, now = desk.federation.account(address), desk.now()
+        wait_until(lambda: _unfree(address, session))
+    state, now = session.federation.account(address), session.now()
     call, wei, what = _withdrawal(address, state, now)
-    receipt = send(desk, account, call)
+    receipt = send(session, account, call)
     facts = {"account": address, "withdrawn_wei": str(wei), "what": what}
     report(as_json, receipt, f"took out {amount(wei)} of {what}", facts)
 
@@ -162,9 +162,9 @@ def _withdrawal(address: Address, state: AccountState, now: int) -> tuple[Call, 
     raise LedgerError(f"{address} has nothing unbonding{hint}")
 
 
-def _unfree(address: Address, desk: Desk) -> str | None:
-    state = desk.federation.account(address)
-    return _until_free(address, state) if state.matures_at > desk.now() else None
+def _unfree(address: Address, session: Session) -> str | None:
+    state = session.federation.account(address)
+    return _until_free(address, state) if state.matures_at > session.now() else None
 
 
 def _until_free(address: Address, state: AccountState) -> str:
@@ -174,8 +174,8 @@ def _until_free(address: Address, state: AccountState) -> str:
 
 
 @app.command()
-@at_a_desk
-def claim(desk: Desk, as_json: AsJson = False) -> None:
+@with_session
+def claim(session: Session, as_json: AsJson = False) -> None:
     """Take out all rewards of final rounds, with one proof from the store.
 
     Example: [bold]fedproof claim --config participant.toml[/bold]
@@ -183,21 +183,21 @@ def claim(desk: Desk, as_json: AsJson = False) -> None:
     Exit status: 0 paid, or nothing is due; 1 the store lacks the rewards or has wrong ones;
     2 bad options; 5 chain; 6 the store does not answer; 7 key.
     """
-    account = desk.unlock()
+    account = session.unlock()
     address = Address(account.address)
-    due = _earnings(desk, address)
+    due = _earnings(session, address)
     if not due.owed_wei:
         text = f"nothing is due: {address} has claimed {amount(due.claimed_wei)} so far"
         facts = {"account": address, "claimed_wei": "0"}
         say(as_json, text, facts)
         return
     try:
-        receipt = send(desk, account, calls.claim(due.cumulative_wei, due.proof))
+        receipt = send(session, account, calls.claim(due.cumulative_wei, due.proof))
     except TransactionRevertedError as error:
         if error.reason != _BAD_PROOF:
             raise
-        due = _earnings(desk, address)  # a round became final in between: prove against it
-        receipt = send(desk, account, calls.claim(due.cumulative_wei, due.proof))
+        due = _earnings(session, address)  # a round became final in between: prove against it
+        receipt = send(session, account, calls.claim(due.cumulative_wei, due.proof))
     facts = {
         "account": address,
         "claimed_wei": str(due.owed_wei),
@@ -207,9 +207,9 @@ def claim(desk: Desk, as_json: AsJson = False) -> None:
 
 
 @app.command()
-@at_a_desk
+@with_session
 def fund(
-    desk: Desk,
+    session: Session,
     value: Annotated[str, typer.Argument(metavar="AMOUNT", help='For example "10 ether".')],
     as_json: AsJson = False,
 ) -> None:
@@ -220,15 +220,15 @@ def fund(
     Exit status: 0; 2 bad options; 5 chain; 7 key.
     """
     wei = amount_of("AMOUNT", value)
-    receipt = send(desk, desk.unlock(), calls.fund(wei))
-    pool = desk.federation.head().pool_wei
+    receipt = send(session, session.unlock(), calls.fund(wei))
+    pool = session.federation.head().pool_wei
     text = f"added {amount(wei)}; the pool is {amount(pool)}"
     report(as_json, receipt, text, {"funded_wei": str(wei), "pool_wei": str(pool)})
 
 
 @app.command()
-@at_a_desk
-def balance(desk: Desk, as_json: AsJson = False) -> None:
+@with_session
+def balance(session: Session, as_json: AsJson = False) -> None:
     """Show an account's money: wallet, bond, what is unbonding and when it is free, rewards.
 
     Needs no password. Rewards of rounds that are not final yet are not shown.
@@ -238,12 +238,12 @@ def balance(desk: Desk, as_json: AsJson = False) -> None:
     Exit status: 0; 1 or 6 if the store cannot say what was earned (the rest is shown); 2 bad
     options; 5 chain.
     """
-    address = desk.address
-    wallet = desk.federation.rpc.quantity("eth_getBalance", address, "latest")
-    state, now = desk.federation.account(address), desk.now()
+    address = session.address
+    wallet = session.federation.rpc.quantity("eth_getBalance", address, "latest")
+    state, now = session.federation.account(address), session.now()
     due, trouble = None, None
     try:
-        due = _earnings(desk, address) if desk.place.store is not None else None
+        due = _earnings(session, address) if session.place.store is not None else None
     except StoreError as error:
         trouble = error
     if as_json:
@@ -287,14 +287,14 @@ def _balance_lines(
     return [*lines, ("unclaimed", owed), ("claimed", amount(state.claimed_wei))]
 
 
-def _least_bond(desk: Desk) -> Wei:
-    terms = desk.federation.terms
-    is_boss = desk.address == terms.coordinator
-    return terms.min_coordinator_bond_wei if is_boss else terms.min_stake_wei
+def _least_bond(session: Session) -> Wei:
+    terms = session.federation.terms
+    is_coordinator = session.address == terms.coordinator
+    return terms.min_coordinator_bond_wei if is_coordinator else terms.min_stake_wei
 
 
-def _earnings(desk: Desk, address: Address) -> Earnings:
-    store = desk.store()
+def _earnings(session: Session, address: Address) -> Earnings:
+    store = session.store()
     if store is None:
         raise ConfigError("no artifact store: give --store URL, or --config participant.toml")
-    return earnings(desk.federation, store, address)
+    return earnings(session.federation, store, address)

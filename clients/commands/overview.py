@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from clients.commands.output import amount, duration, exact_ether, moment, table
-from clients.commands.session import AsJson, Desk, at_a_desk, service_of
+from clients.commands.session import AsJson, Session, service_of, with_session
 from contracts.binding.http_client import HttpClient, UnreachableError
 from contracts.binding.records import RoundState, RoundStatus
 from coordinator.commands.cli import app
@@ -21,8 +21,8 @@ _NO_ROOT = bytes(32)
 
 
 @app.command()
-@at_a_desk
-def status(desk: Desk, as_json: AsJson = False) -> None:
+@with_session
+def status(session: Session, as_json: AsJson = False) -> None:
     """Show a federation: its rounds, its money, its coordinator, and how the service is.
 
     Examples:
@@ -33,17 +33,17 @@ def status(desk: Desk, as_json: AsJson = False) -> None:
 
     Exit status: 0; 2 bad options; 5 chain.
     """
-    facts = _facts(desk)
-    service = _service(desk)
+    facts = _facts(session)
+    service = _service(session)
     if as_json:
         print_json({**facts, "service": service})
         return
-    for name, text in _status_lines(desk, facts, service):
+    for name, text in _status_lines(session, facts, service):
         console.print(f"{name:<12} {text}", soft_wrap=True)
 
 
-def _facts(desk: Desk) -> dict[str, Any]:
-    federation = desk.federation
+def _facts(session: Session) -> dict[str, Any]:
+    federation = session.federation
     head, terms, block = federation.head(), federation.terms, federation.block()
     boss = federation.account(terms.coordinator)
     bonds = federation.stakes_at(RoundId(head.last_opened + 1))
@@ -75,13 +75,13 @@ def _facts(desk: Desk) -> dict[str, Any]:
     }
 
 
-def _service(desk: Desk) -> dict[str, Any] | None:
+def _service(session: Session) -> dict[str, Any] | None:
     """Return what the coordinator says of itself; an ``error`` if it says nothing."""
-    store = desk.store()
+    store = session.store()
     url = service_of(store)
     if url is None:
         return None
-    client = HttpClient(url, ca_file=desk.place.ca, timeout_s=10.0, attempts=1)
+    client = HttpClient(url, ca_file=session.place.ca, timeout_s=10.0, attempts=1)
     try:
         answer = client.get("/status", limit_bytes=_STATUS_BYTES)
         if answer.status != 200:
@@ -95,9 +95,9 @@ def _service(desk: Desk) -> dict[str, Any] | None:
 
 
 def _status_lines(
-    desk: Desk, facts: dict[str, Any], service: dict[str, Any] | None
+    session: Session, facts: dict[str, Any], service: dict[str, Any] | None
 ) -> list[tuple[str, str]]:
-    agreement = desk.place.agreement
+    agreement = session.place.agreement
     name = f"{agreement.name}, " if agreement else ""
     age = max(0, int(time.time()) - facts["block_time"])
     opened = f"round {facts['open_round']} is open" if facts["open_round"] else "no round is open"
@@ -137,9 +137,9 @@ def _service_line(service: dict[str, Any] | None) -> str:
 
 
 @app.command()
-@at_a_desk
+@with_session
 def rounds(
-    desk: Desk,
+    session: Session,
     last: Annotated[int, typer.Option(min=1, help="Only so many newest rounds.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -149,10 +149,10 @@ def rounds(
 
     Exit status: 0; 2 bad options; 5 chain.
     """
-    federation = desk.federation
+    federation = session.federation
     newest = federation.head().last_opened
     numbers = range(max(1, newest - last + 1), newest + 1)
-    found = [_round_json(desk, federation.round(RoundId(number))) for number in numbers]
+    found = [_round_json(session, federation.round(RoundId(number))) for number in numbers]
     if as_json:
         print_json({"contract": federation.address, "last_opened": newest, "rounds": found})
         return
@@ -171,13 +171,13 @@ def _round_row(row: dict[str, Any]) -> list[str]:
     return [str(row["round"]), row["status"], opened, *numbers, paid, model, row["reason"]]
 
 
-def _round_json(desk: Desk, found: RoundState) -> dict[str, Any]:
+def _round_json(session: Session, found: RoundState) -> dict[str, Any]:
     is_void = found.status is RoundStatus.VOID
     is_sealed = found.new_model_root != _NO_ROOT
     return {
         "round": found.round_id,
         "status": found.status.name.lower(),
-        "reason": desk.federation.void_reason(found.round_id) if is_void else "",
+        "reason": session.federation.void_reason(found.round_id) if is_void else "",
         "parent": found.parent,
         "opened_at": found.opened_at,
         "deadline": found.deadline,
@@ -193,9 +193,9 @@ def _round_json(desk: Desk, found: RoundState) -> dict[str, Any]:
 
 
 @app.command()
-@at_a_desk
+@with_session
 def contributors(
-    desk: Desk,
+    session: Session,
     bonded: Annotated[bool, typer.Option("--bonded", help="Only those with a bond.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -208,12 +208,12 @@ def contributors(
     Exit status: 0; 1 or 6 if the store lacks the rewards or does not answer; 2 bad options;
     5 chain.
     """
-    earned = _earned(desk)
-    rows = [_contributor_json(desk, address, earned) for address in desk.federation.members()]
+    earned = _earned(session)
+    rows = [_contributor_json(session, address, earned) for address in session.federation.members()]
     if bonded:
         rows = [row for row in rows if int(row["bond_wei"])]
     if as_json:
-        print_json({"contract": desk.federation.address, "contributors": rows})
+        print_json({"contract": session.federation.address, "contributors": rows})
         return
     if not rows:
         console.print("nobody has joined yet")
@@ -229,9 +229,9 @@ def _contributor_row(row: dict[str, Any]) -> list[str]:
 
 
 def _contributor_json(
-    desk: Desk, address: Address, earned: dict[Address, Wei] | None
+    session: Session, address: Address, earned: dict[Address, Wei] | None
 ) -> dict[str, Any]:
-    state = desk.federation.account(address)
+    state = session.federation.account(address)
     return {
         "member": state.index,
         "address": address,
@@ -243,9 +243,9 @@ def _contributor_json(
     }
 
 
-def _earned(desk: Desk) -> dict[Address, Wei] | None:
+def _earned(session: Session) -> dict[Address, Wei] | None:
     """Return cumulative rewards of final rounds, ``None`` if no store is known."""
-    store, root = desk.store(), desk.federation.head().rewards_root
+    store, root = session.store(), session.federation.head().rewards_root
     if store is None:
         return None
     if root == _NO_ROOT:

@@ -77,7 +77,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Session:
     """One federation, and perhaps one account, for the length of a command."""
 
     place: Place
@@ -119,7 +119,7 @@ class Desk:
         return open_store(self.place.store, ca_file=self.place.ca, reader=asks)
 
 
-def sit_down(config: Path | None, **options: Any) -> Desk:
+def connect_session(config: Path | None, **options: Any) -> Session:
     """Find the federation that configuration and options name, and check that it is that one.
 
     Parameters
@@ -145,7 +145,7 @@ def sit_down(config: Path | None, **options: Any) -> Desk:
         check_federation(rpc_of(w3), place.agreement)
     federation = Federation(w3, _contract(place))
     _ = federation.terms  # raises if it is another contract
-    return Desk(place, federation)
+    return Session(place, federation)
 
 
 def _rpc_ca(configured: Place, given: dict[str, Any]) -> Path | None:
@@ -222,8 +222,8 @@ def _options(
     password_file: PasswordFile = None,
     store: Store = None,
     ca: Ca = None,
-) -> Desk:
-    return sit_down(
+) -> Session:
+    return connect_session(
         config,
         rpc=rpc,
         contract=contract,
@@ -234,15 +234,15 @@ def _options(
     )
 
 
-def at_a_desk(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes a :class:`Desk` first the options that a desk is found by."""
+def with_session(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes a :class:`Session` first the options that a desk is found by."""
     shared = inspect.signature(_options).parameters
     own = list(inspect.signature(command).parameters.values())[1:]
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        desk = _options(**{name: given.pop(name) for name in shared})
-        command(desk, **given)
+        session = _options(**{name: given.pop(name) for name in shared})
+        command(session, **given)
 
     taken = [*own, *shared.values()]
     run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]

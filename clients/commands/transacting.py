@@ -4,7 +4,7 @@ from eth_account.signers.local import LocalAccount
 from pydantic_core import PydanticCustomError
 
 from clients.commands.output import amount
-from clients.commands.session import Desk
+from clients.commands.session import Session
 from contracts.binding.calls import Call
 from contracts.binding.transactions import Receipt
 from coordinator.ledger.deployment import needed_wei
@@ -13,7 +13,7 @@ from coordinator.protocol.types import Wei
 from coordinator.settings.base import MAX_WEI, parse_wei
 
 
-def send(desk: Desk, account: LocalAccount, call: Call) -> Receipt:
+def send(session: Session, account: LocalAccount, call: Call) -> Receipt:
     """Send one transaction and wait until it is mined.
 
     Raises
@@ -23,7 +23,7 @@ def send(desk: Desk, account: LocalAccount, call: Call) -> Receipt:
     TransactionRevertedError
         If it was mined and reverted.
     """
-    rpc = desk.federation.rpc
+    rpc = session.federation.rpc
     needed = needed_wei(rpc, [call])
     found = rpc.quantity("eth_getBalance", account.address, "latest")
     if found < needed:
@@ -31,7 +31,7 @@ def send(desk: Desk, account: LocalAccount, call: Call) -> Receipt:
             f"{call.label}: {account.address} has {amount(found)}, and needs up to "
             f"{amount(needed)} with gas: send it {amount(needed - found)}"
         )
-    return desk.federation.transact(account, call)
+    return session.federation.transact(account, call)
 
 
 def amount_of(option: str, text: str) -> Wei:

@@ -30,7 +30,7 @@ class BondMissingError(LedgerError):
 
 
 @dataclass(frozen=True)
-class Purse:
+class AccountManager:
     """Bonds and claims for one account.
 
     ``record`` is a file that remembers what was bonded once, so that it is not bonded again after

@@ -63,7 +63,7 @@ class Progress:
         self.rounds.add(round_id)
 
 
-class Answering:
+class MessageHandler:
     """Answers one message at a time; hellos go past a training that is under way.
 
     Parameters

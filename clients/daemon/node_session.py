@@ -104,7 +104,7 @@ class NodeSession:
             return None  # without a note, the SuperLink's own patience has to do
 
 
-def farewell_to(address: str, ca: Path, key: Path) -> Farewell:
+def deactivate_node(address: str, ca: Path, key: Path) -> Farewell:
     """Return what ends a node's session at a SuperLink.
 
     Parameters

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from clients.daemon.account_manager import Purse
+from clients.daemon.account_manager import AccountManager
 from clients.daemon.chain import ChainLink, HistoryGuard
 from clients.daemon.history import HistoryLostError
 from clients.daemon.model_copies import ModelCopies
@@ -30,26 +30,26 @@ class Faults:
 
     now: dict[str, str] = field(default_factory=dict)
 
-    def wrong(self, duty: str, error: Exception) -> None:
+    def wrong(self, task: str, error: Exception) -> None:
         """Note a fault, and log it if it is a new one."""
         text = str(error)
-        if self.now.get(duty) != text:
-            _log.error("%s", text, extra=fields(duty=duty))
-        self.now[duty] = text
+        if self.now.get(task) != text:
+            _log.error("%s", text, extra=fields(task=task))
+        self.now[task] = text
 
-    def right(self, duty: str) -> None:
+    def right(self, task: str) -> None:
         """Note that a duty is done."""
-        if self.now.pop(duty, None) is not None:
-            _log.info("%s is in order again", duty)
+        if self.now.pop(task, None) is not None:
+            _log.info("%s is in order again", task)
 
 
 @dataclass
-class Upkeep:
+class PeriodicTasks:
     """One participant's duties on one connection; :meth:`step` does what is due."""
 
     link: ChainLink
     guard: HistoryGuard
-    purse: Purse
+    account_manager: AccountManager
     store: ArtifactStore
     models: ModelCopies
     faults: Faults
@@ -97,10 +97,10 @@ class Upkeep:
         self.block = self.guard.check()
 
     def _bond(self) -> None:
-        self.bond_wei = self.purse.ensure_bond()
+        self.bond_wei = self.account_manager.ensure_bond()
 
     def _claim(self) -> None:
-        self.purse.claim_due(self.store)
+        self.account_manager.claim_due(self.store)
 
     def _copy(self) -> None:
         self.models.refresh(self.link.federation, self.store)

@@ -1,8 +1,8 @@
 """The participant's daemon: holds key, data, model and chain; keeps Flower's SuperNode running.
 
-One process with one loop (upkeep) and a thread for each message. It is meant to run for months:
-what fails is tried again with growing pauses, and only mistakes in its own files, or a node that
-answers for another federation, end it.
+One process with one loop (``PeriodicTasks``) and a thread for each message. It is meant to run for
+months: what fails is tried again with growing pauses, and only mistakes in its own files, or a node
+that answers for another federation, end it.
 """
 
 import logging
@@ -16,13 +16,13 @@ from eth_account.signers.local import LocalAccount
 from flwr.app import MessageType
 
 from clients.daemon import chain
-from clients.daemon.account_manager import Purse
+from clients.daemon.account_manager import AccountManager
 from clients.daemon.chain import ChainLink, HistoryGuard
 from clients.daemon.contexts import Contexts
 from clients.daemon.history import BlockHistory
-from clients.daemon.message_handler import Answering
+from clients.daemon.message_handler import MessageHandler
 from clients.daemon.model_copies import ModelCopies
-from clients.daemon.periodic_tasks import Faults, Upkeep, took_part
+from clients.daemon.periodic_tasks import Faults, PeriodicTasks, took_part
 from clients.daemon.preload import load_kernels
 from clients.daemon.received import ReceivedModels
 from clients.daemon.relay import CALL, unpack_request
@@ -30,7 +30,7 @@ from clients.daemon.replies import ReplyStore
 from clients.daemon.setup import Setup
 from clients.daemon.status import ParticipantStatus, State, child_rows, write_status
 from clients.daemon.supernode import SuperNode, SuperNodeError
-from clients.daemon.suspend_detector import Standstill
+from clients.daemon.suspend_detector import SuspendDetector
 from clients.daemon.watchdog import Watchdog
 from clients.mod.journal import FileJournal
 from clients.mod.pending import FilePending
@@ -58,8 +58,8 @@ _log = logging.getLogger(__name__)
 class _Connected:
     """What there is once the chain has been reached and checked."""
 
-    upkeep: Upkeep
-    answering: Answering
+    periodic_tasks: PeriodicTasks
+    message_handler: MessageHandler
 
 
 class ParticipantDaemon:
@@ -90,7 +90,7 @@ class ParticipantDaemon:
         self._journal = FileJournal(setup.state / "journal.jsonl")
         self._faults = Faults()
         self._watchdog = Watchdog()
-        self._standstill = Standstill()
+        self._suspend_detector = SuspendDetector()
         self._stop = threading.Event()
         self._connected: _Connected | None = None
 
@@ -101,7 +101,7 @@ class ParticipantDaemon:
     @property
     def is_training(self) -> bool:
         """Whether the application is at work now."""
-        return self._connected is not None and self._connected.answering.is_training
+        return self._connected is not None and self._connected.message_handler.is_training
 
     def run(self, *, once: bool = False) -> None:
         """Take part until it is stopped; with ``once``, until a round with our update is sealed.
@@ -118,12 +118,12 @@ class ParticipantDaemon:
         limits = FrameLimits(max_header_bytes=1 << 24, max_attachment_bytes=limit)
         with ChannelServer(self._socket, {CALL: self._answer}, limits), Children() as children:
             try:
-                self._standstill.start()
+                self._suspend_detector.start()
                 load_kernels(self._setup.agreement.core_manifest)
                 self._connect(children)
                 self._serve(children, once=once)
             finally:
-                self._standstill.stop()
+                self._suspend_detector.stop()
                 self._write("stopped", children)
                 children.stop(grace_s=_GRACE_S)
 
@@ -162,7 +162,7 @@ class ParticipantDaemon:
         )
         manifest = setup.agreement.core_manifest
         received = ReceivedModels(setup.state / "received", manifest)
-        answering = Answering(
+        message_handler = MessageHandler(
             participant,
             self._app,
             self._replies,
@@ -174,7 +174,7 @@ class ParticipantDaemon:
         )
         models = ModelCopies(setup.state / "models", manifest, settings.models.keep, received)
         models.prepare()
-        purse = Purse(
+        account_manager = AccountManager(
             link.federation,
             self._account,
             settings.stake,
@@ -183,18 +183,27 @@ class ParticipantDaemon:
         )
         reader = Reader(setup.agreement.domain, key)
         store = HttpStore(settings.coordinator.store, ca_file=setup.ca, reader=reader)
-        return _Connected(Upkeep(link, guard, purse, store, models, self._faults), answering)
+        return _Connected(
+            PeriodicTasks(link, guard, account_manager, store, models, self._faults),
+            message_handler,
+        )
 
     def _serve(self, children: Children, *, once: bool) -> None:
         while not self._stop.is_set() and self._connected is not None:
-            upkeep, answering = self._connected.upkeep, self._connected.answering
-            whole = upkeep.step()
-            if answering.is_training or answering.progress.last_asked == upkeep.open_round:
+            periodic_tasks, message_handler = (
+                self._connected.periodic_tasks,
+                self._connected.message_handler,
+            )
+            whole = periodic_tasks.step()
+            if (
+                message_handler.is_training
+                or message_handler.progress.last_asked == periodic_tasks.open_round
+            ):
                 self._watchdog.heard()  # before we saw that the round is open
-            self._look_at_node(children, upkeep.open_round)
-            state: State = "training" if answering.is_training else "ready"
+            self._look_at_node(children, periodic_tasks.open_round)
+            state: State = "training" if message_handler.is_training else "ready"
             self._write(state if whole else "refusing", children)
-            if once and self._sealed_with_ours(upkeep, answering):
+            if once and self._sealed_with_ours(periodic_tasks, message_handler):
                 return
             self._stop.wait(POLL_S)
 
@@ -202,7 +211,7 @@ class ParticipantDaemon:
         try:
             uptime_s = self._node.look(children)
             why = ""
-            if (stood_s := self._standstill.take()) and uptime_s > POLL_S:
+            if (stood_s := self._suspend_detector.take()) and uptime_s > POLL_S:
                 why = f"this machine, or the daemon, stood still for {stood_s:.0f} s"
             elif self._watchdog.is_stuck(open_round, uptime_s, self._node.is_carrying):
                 why = f"round {open_round} is open and nothing comes from it"
@@ -214,10 +223,17 @@ class ParticipantDaemon:
         else:
             self._faults.right("supernode")
 
-    def _sealed_with_ours(self, upkeep: Upkeep, answering: Answering) -> bool:
-        for round_id in sorted(answering.progress.rounds):
+    def _sealed_with_ours(
+        self, periodic_tasks: PeriodicTasks, message_handler: MessageHandler
+    ) -> bool:
+        for round_id in sorted(message_handler.progress.rounds):
             try:
-                if took_part(upkeep.link.federation, upkeep.store, round_id, answering.address):
+                if took_part(
+                    periodic_tasks.link.federation,
+                    periodic_tasks.store,
+                    round_id,
+                    message_handler.address,
+                ):
                     _log.info("took part in a sealed round", extra=fields(round=round_id))
                     return True
             except FedproofError as error:
@@ -231,21 +247,21 @@ class ParticipantDaemon:
         run_config = request.args.get("run_config")
         if self._connected is None:
             raise LedgerError(self._faults.now.get("chain", "the chain was not reached yet"))
-        answer = self._connected.answering.answer(
+        answer = self._connected.message_handler.answer(
             message, run_config if isinstance(run_config, dict) else {}
         )
         return Reply(answer.header, answer.attachments)
 
     def _write(self, state: State, children: Children) -> None:
         connected = self._connected
-        progress = connected.answering.progress if connected else None
+        progress = connected.message_handler.progress if connected else None
         status = ParticipantStatus(
             name=self._setup.settings.name,
             address=self._account.address,
             state=state,
             pid=os.getpid(),
-            chain_block=connected.upkeep.block if connected else 0,
-            bond_wei=str(connected.upkeep.bond_wei if connected else 0),
+            chain_block=connected.periodic_tasks.block if connected else 0,
+            bond_wei=str(connected.periodic_tasks.bond_wei if connected else 0),
             trained=progress.trained if progress else 0,
             repeated=progress.repeated if progress else 0,
             refused=progress.refused if progress else 0,

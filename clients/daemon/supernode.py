@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from clients.daemon.node_session import NodeSession, admitted_node, farewell_to
+from clients.daemon.node_session import NodeSession, admitted_node, deactivate_node
 from clients.daemon.relay import SOCKET_SETTING
 from coordinator.local.children import Children, ChildSpec
 from coordinator.local.keyfile import PASSWORD_VARIABLE
@@ -166,7 +166,7 @@ def _session(settings: ParticipantSettings, folder: Path, state: Path) -> NodeSe
     reach, key = settings.coordinator, settings.node.key
     if not reach.ca or not key:
         return None
-    farewell = farewell_to(reach.superlink, folder / reach.ca, folder / key)
+    farewell = deactivate_node(reach.superlink, folder / reach.ca, folder / key)
     return NodeSession(state / "session.json", farewell)
 
 

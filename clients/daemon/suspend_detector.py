@@ -18,7 +18,7 @@ def since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class Standstill:
+class SuspendDetector:
     """A thread that does nothing but to see how long that takes.
 
     Parameters

@@ -122,7 +122,7 @@ class FederationReader:
         """Return an account's index from 1, 0 if it never joined."""
         return int(self._view("member_index", address))
 
-    def _roster(self, round_id: int, count: int | None) -> Iterator[tuple[Address, Wei]]:
+    def _presence_register(self, round_id: int, count: int | None) -> Iterator[tuple[Address, Wei]]:
         first = 1
         while count is None or first <= count:
             page = self._view("roster", first, round_id)
@@ -134,14 +134,16 @@ class FederationReader:
 
     def members(self, count: int | None = None) -> list[Address]:
         """Return the first ``count`` members (all by default) in order of joining."""
-        return [address for address, _ in self._roster(0, count)]
+        return [address for address, _ in self._presence_register(0, count)]
 
     def stakes_at(self, round_id: RoundId) -> dict[Address, Wei]:
         """Return every member's bond when a round opened; those without one are absent.
 
         For a round that has not opened yet: the bonds now.
         """
-        return {address: bond for address, bond in self._roster(round_id, None) if bond > 0}
+        return {
+            address: bond for address, bond in self._presence_register(round_id, None) if bond > 0
+        }
 
     def bond_at(self, address: Address, round_id: RoundId) -> Wei:
         """Return an account's bond when a round opened.

@@ -16,7 +16,7 @@ LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 BODY_TIMEOUT_S: Final = 30.0
 
 
-class Door:
+class HttpChecks:
     """Refuses requests for other hosts and of other content types.
 
     Parameters

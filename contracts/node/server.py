@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from contracts.node.http_checks import BODY_TIMEOUT_S, Door, read_body
+from contracts.node.http_checks import BODY_TIMEOUT_S, HttpChecks, read_body
 from contracts.node.rpc import Dispatcher, Observer
 from contracts.node.serving import STOP_S, ServerHandle, is_loopback, listen, url_of
 from coordinator.protocol.errors import ConfigError
@@ -32,7 +32,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 def rpc_endpoint(
     dispatcher: Dispatcher,
-    door: Door,
+    http_checks: HttpChecks,
     *,
     max_body_bytes: int = MAX_BODY_BYTES,
     body_timeout_s: float = BODY_TIMEOUT_S,
@@ -57,7 +57,7 @@ def rpc_endpoint(
     """
 
     async def rpc(request: Request) -> Response:
-        refused = door.check_host(request) or door.check_content_type(request)
+        refused = http_checks.check_host(request) or http_checks.check_content_type(request)
         if refused is not None:
             return refused
         body = await read_body(request, max_body_bytes, timeout_s=body_timeout_s)
@@ -94,10 +94,10 @@ def make_app(
     max_body_bytes
         A longer body is answered with 413.
     """
-    door = Door(allowed_hosts)
+    http_checks = HttpChecks(allowed_hosts)
 
     async def healthz(request: Request) -> Response:
-        refused = door.check_host(request)
+        refused = http_checks.check_host(request)
         if refused is not None:
             return refused
         node = dispatcher.node
@@ -105,7 +105,7 @@ def make_app(
             {"status": "ok", "chain_id": node.genesis.chain_id, "block": node.head_number}
         )
 
-    rpc = rpc_endpoint(dispatcher, door, max_body_bytes=max_body_bytes)
+    rpc = rpc_endpoint(dispatcher, http_checks, max_body_bytes=max_body_bytes)
     return Starlette(
         routes=[Route("/", rpc, methods=["POST"]), Route("/healthz", healthz, methods=["GET"])]
     )

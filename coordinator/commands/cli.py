@@ -57,13 +57,13 @@ def _status(application: typer.Typer) -> int:
     try:
         result = application(standalone_mode=False)
     except FedproofError as error:
-        _complain(str(error))
+        _report_problem(str(error))
         return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted; the same command with --resume goes on where it stopped")
+        _report_problem("interrupted; the same command with --resume goes on where it stopped")
         return INTERRUPTED
     except SystemExit as ended:
         # click ends with 1 on any broken pipe; for `verify` that would mean tampering
@@ -97,7 +97,7 @@ def _is_the_disks(error: OSError) -> bool:
 
 def _disk_refused(error: OSError) -> int:
     where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-    _complain(f"{where}{error.strerror or error}")
+    _report_problem(f"{where}{error.strerror or error}")
     return StoreError.exit_code
 
 
@@ -105,7 +105,7 @@ def _defect(error: Exception) -> int:
     """Say in one line what went wrong and where; all of it only to whoever asks."""
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
-    _complain(
+    _report_problem(
         f"internal error: {type(error).__name__}: {error}{_place(error)}; please report it "
         f"({DEBUG_VARIABLE}=1 shows where it came from)"
     )
@@ -121,6 +121,6 @@ def _place(error: Exception) -> str:
     return ""
 
 
-def _complain(message: str) -> None:
+def _report_problem(message: str) -> None:
     _ERRORS.print("fedproof: error:", style="bold red", end=" ")
     _ERRORS.print(" ".join(message.split()), markup=False)

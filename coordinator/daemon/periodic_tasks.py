@@ -53,7 +53,7 @@ _ANSWERS: Final = 8
 _log = logging.getLogger("fedproof.coordinator")
 
 
-class ChainDuty:
+class ChainTask:
     """What the coordinator owes the chain.
 
     Parameters
@@ -128,7 +128,7 @@ _log = logging.getLogger("fedproof.coordinator")
 
 
 @dataclass
-class Duty:
+class PeriodicTask:
     """Something to do every ``every_s`` seconds."""
 
     name: str
@@ -137,12 +137,12 @@ class Duty:
     next_at: float = 0.0
 
 
-class Upkeep:
+class PeriodicTasks:
     """Does its duties in order, each when it is due, until it is stopped.
 
     Parameters
     ----------
-    complain
+    report_problem
         Told of a duty's failure, and with an empty text of its next success.
 
     Raises
@@ -151,9 +151,11 @@ class Upkeep:
         If two duties have one name: each would take back what the other complained of.
     """
 
-    def __init__(self, duties: Sequence[Duty], complain: Callable[[str, str], None]) -> None:
-        self._duties, self._complain = list(duties), complain
-        names = [duty.name for duty in self._duties]
+    def __init__(
+        self, tasks: Sequence[PeriodicTask], report_problem: Callable[[str, str], None]
+    ) -> None:
+        self._tasks, self._report_problem = list(tasks), report_problem
+        names = [task.name for task in self._tasks]
         if len(set(names)) < len(names):
             raise ValueError(f"duties {sorted(names)}: expected a name of its own for each")
         self._failing: set[str] = set()
@@ -173,27 +175,27 @@ class Upkeep:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            for duty in self._duties:
-                if not self._stopping.is_set() and time.monotonic() >= duty.next_at:
-                    self._do(duty)
-            soonest = min(duty.next_at for duty in self._duties)
+            for task in self._tasks:
+                if not self._stopping.is_set() and time.monotonic() >= task.next_at:
+                    self._do(task)
+            soonest = min(task.next_at for task in self._tasks)
             self._stopping.wait(max(0.05, soonest - time.monotonic()))
 
-    def _do(self, duty: Duty) -> None:
+    def _do(self, task: PeriodicTask) -> None:
         try:
-            duty.do()
+            task.do()
         except FedproofError as error:
-            if duty.name not in self._failing:
-                _log.error("%s: %s", duty.name, error, extra=fields(duty=duty.name))
-            self._failing.add(duty.name)
-            self._complain(duty.name, str(error))
+            if task.name not in self._failing:
+                _log.error("%s: %s", task.name, error, extra=fields(task=task.name))
+            self._failing.add(task.name)
+            self._report_problem(task.name, str(error))
         except Exception as error:  # a defect in one duty must not stop the others
-            _log.exception("%s: a defect", duty.name)
-            self._failing.add(duty.name)
-            self._complain(duty.name, f"{type(error).__name__}: {error}")
+            _log.exception("%s: a defect", task.name)
+            self._failing.add(task.name)
+            self._report_problem(task.name, f"{type(error).__name__}: {error}")
         else:
-            if duty.name in self._failing:
-                self._failing.discard(duty.name)
-                _log.info("%s: works again", duty.name, extra=fields(duty=duty.name))
-                self._complain(duty.name, "")
-        duty.next_at = time.monotonic() + duty.every_s
+            if task.name in self._failing:
+                self._failing.discard(task.name)
+                _log.info("%s: works again", task.name, extra=fields(task=task.name))
+                self._report_problem(task.name, "")
+        task.next_at = time.monotonic() + task.every_s

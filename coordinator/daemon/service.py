@@ -15,17 +15,23 @@ from contracts.binding.reader import FederationReader
 from coordinator.audit.responder import Responder
 from coordinator.audit.watch.rounds import RoundReader
 from coordinator.daemon.chain import open_service_chain
-from coordinator.daemon.periodic_tasks import ChainDuty, Duty, Upkeep, check_room
+from coordinator.daemon.periodic_tasks import ChainTask, PeriodicTask, PeriodicTasks, check_room
 from coordinator.daemon.plan import ServicePlan
 from coordinator.daemon.renewal import EndWatch, FileWatch
-from coordinator.daemon.status import Addresses, Narrator, StatusBoard, state_of, tell_where
-from coordinator.flower.driver_server import Desk
+from coordinator.daemon.status import (
+    Addresses,
+    RoundReporter,
+    ServiceStatus,
+    state_of,
+    write_service_file,
+)
+from coordinator.flower.driver_server import DriverServer
 from coordinator.flower.engine import Engine
-from coordinator.flower.presence import Roster
+from coordinator.flower.presence import PresenceRegister
 from coordinator.flower.processes import FlowerProcesses
 from coordinator.flower.round_loop import LoopSettings
-from coordinator.flower.scheduler import RoundConductor
-from coordinator.http.http_context import HttpFace
+from coordinator.flower.scheduler import RoundScheduler
+from coordinator.http.http_context import HttpContext
 from coordinator.http.metrics import Telemetry
 from coordinator.http.server import HttpHandle, serve_http
 from coordinator.local.channel import ChannelServer
@@ -100,26 +106,32 @@ class CoordinatorService:
         self.telemetry = Telemetry()
         self.children = Children(self._child_changed)
         self._stack.callback(self.children.stop, grace_s=_CHILDREN_GRACE_S)
-        self.board = StatusBoard(self._children_states)
-        narrator = Narrator([lambda event, _: self.telemetry.observe(event), self.board.observe])
+        self.status = ServiceStatus(self._children_states)
+        round_reporter = RoundReporter(
+            [lambda event, _: self.telemetry.observe(event), self.status.observe]
+        )
         self.rounds = RoundService(
             self.chain.ledger,
             self.store,
             FileJournal(state / "rounds"),
             scorer_from(plan.agreement.scoring, self.store),
             plan.federation_plan(terms),
-            narrator,
+            round_reporter,
         )
-        narrator.round_id = lambda: int(self.rounds.state.round_id)
-        roster = Roster(
+        round_reporter.round_id = lambda: int(self.rounds.state.round_id)
+        presence_register = PresenceRegister(
             self.chain.federation.domain,
             terms.min_stake_wei,
             self._bond,
             self.chain.ledger.now,
             state / "roster.json",
         )
-        self.conductor = RoundConductor(
-            self.chain.ledger, self.rounds, roster, plan.pace(terms), self.stopping.is_set
+        self.scheduler = RoundScheduler(
+            self.chain.ledger,
+            self.rounds,
+            presence_register,
+            plan.pace(terms),
+            self.stopping.is_set,
         )
         responder = Responder(
             self.chain.federation,
@@ -127,7 +139,7 @@ class CoordinatorService:
             RoundReader(self.chain.federation, self.store),
             account,
         )
-        self.duty = ChainDuty(
+        self.task = ChainTask(
             self.rounds,
             responder,
             self.chain.ledger,
@@ -135,14 +147,14 @@ class CoordinatorService:
             self.chain.referee.settings.answer_s,
             self.lock,
         )
-        self.desk = Desk(
+        self.driver_server = DriverServer(
             self.rounds,
-            self.conductor,
+            self.scheduler,
             self.lock,
             plan.agreement.core_manifest.dimension,
             self._hello().as_hello(),
             lambda _lease: self.engine.server_app_left(),
-            self.board.hinder,
+            self.status.set_problem,
         )
         self._socket = socket_path(state, "service")
         processes = FlowerProcesses(
@@ -153,8 +165,10 @@ class CoordinatorService:
             self._mark,
             self._socket,
         )
-        self.engine = Engine(processes, self.desk, self._wants_rounds, self.board.hinder)
-        self.upkeep = Upkeep(self._duties(), self.board.hinder)
+        self.engine = Engine(
+            processes, self.driver_server, self._wants_rounds, self.status.set_problem
+        )
+        self.periodic_tasks = PeriodicTasks(self._tasks(), self.status.set_problem)
 
     # --- life ----------------------------------------------------------------------------------
 
@@ -171,25 +185,28 @@ class CoordinatorService:
         self._stack.callback(self._http.stop)
         private_folder(self._socket.parent)
         channel = ChannelServer(
-            self._socket, self.desk.handlers(), self.desk.limits, self.desk.disconnected
+            self._socket,
+            self.driver_server.handlers(),
+            self.driver_server.limits,
+            self.driver_server.disconnected,
         )
         self._stack.callback(channel.stop)
         self._settle_the_past()
         self.engine.start()
         self._stack.callback(self.engine.stop, 2.0)
-        self.upkeep.start()
-        self._stack.callback(self.upkeep.stop, _UPKEEP_S)
-        self.board.hinder("service", "")
-        self.board.set_phase("waiting")
+        self.periodic_tasks.start()
+        self._stack.callback(self.periodic_tasks.stop, _UPKEEP_S)
+        self.status.set_problem("service", "")
+        self.status.set_phase("waiting")
         where = Addresses(self._http.url, self._flower.address)
-        tell_where(self.plan.state, where)
+        write_service_file(self.plan.state, where)
         _log.info(
             "the coordinator is up",
             extra=fields(
                 http=where.http,
                 superlink=where.superlink,
                 contract=self.chain.federation.address,
-                sealed_rounds=self.conductor.height,
+                sealed_rounds=self.scheduler.height,
                 after_s=round(time.monotonic() - began, 1),
             ),
         )
@@ -203,17 +220,17 @@ class CoordinatorService:
 
     def _serve(self) -> HttpHandle:
         section, chain = self.plan.settings.http, self.chain
-        face = HttpFace(
+        context = HttpContext(
             agreement=self.plan.agreement,
             federation=FederationReader(chain.federation.rpc, chain.federation.address),
             store=self.store,
-            status=self.board.snapshot,
+            status=self.status.snapshot,
             dispatcher=chain.dispatcher,
             allowed_hosts=section.allowed_hosts,
             telemetry=self.telemetry,
         )
         return serve_http(
-            face,
+            context,
             section.host,
             section.port,
             certfile=self.plan.path(section.certificate),
@@ -229,13 +246,16 @@ class CoordinatorService:
             examples_cap=agreement.core_rule.examples_cap,
         )
 
-    def _duties(self) -> list[Duty]:
+    def _tasks(self) -> list[PeriodicTask]:
         return [
-            Duty("chain", self.duty.step, _LOOK_EVERY_S[self.chain.is_embedded]),
-            Duty("status", self._show_presence, 1.0),
-            Duty("registry", self.engine.sync_nodes, _REGISTRY_EVERY_S),
-            Duty("disk", lambda: check_room(self.plan.state), _FILES_EVERY_S),
-            *(Duty(name, watch.step, _FILES_EVERY_S) for name, watch in self._watches().items()),
+            PeriodicTask("chain", self.task.step, _LOOK_EVERY_S[self.chain.is_embedded]),
+            PeriodicTask("status", self._show_presence, 1.0),
+            PeriodicTask("registry", self.engine.sync_nodes, _REGISTRY_EVERY_S),
+            PeriodicTask("disk", lambda: check_room(self.plan.state), _FILES_EVERY_S),
+            *(
+                PeriodicTask(name, watch.step, _FILES_EVERY_S)
+                for name, watch in self._watches().items()
+            ),
         ]
 
     def _watches(self) -> dict[str, FileWatch | EndWatch]:
@@ -252,11 +272,11 @@ class CoordinatorService:
         return self.chain.federation.block().number if node is None else node.head_number
 
     def _show_presence(self) -> None:
-        self.board.set_online(self.conductor.attendance.present.values())
+        self.status.set_online(self.scheduler.attendance.present.values())
         if self.plan.settings.round.rounds and not self._wants_rounds():
-            self.board.set_phase("complete")
-        elif self.conductor.is_waiting:
-            self.board.set_phase("waiting")
+            self.status.set_phase("complete")
+        elif self.scheduler.is_waiting:
+            self.status.set_phase("waiting")
 
     def _settle_the_past(self) -> None:
         """Settle what a crash left sealed; a chain that is away now is asked again later."""
@@ -265,19 +285,19 @@ class CoordinatorService:
                 self.rounds.catch_up()
         except FedproofError as error:
             _log.error("catching up: %s", error)
-            self.board.hinder("chain", str(error))
+            self.status.set_problem("chain", str(error))
 
     def _wants_rounds(self) -> bool:
         block = self._block_number()
         with self.lock:
-            return self.conductor.wants_rounds(block)
+            return self.scheduler.wants_rounds(block)
 
     def _bond(self, account: Address) -> Wei:
         return self.chain.federation.account(account).bond_wei
 
     def _children_states(self) -> dict[str, str]:
         states = {child.name: state_of(child) for child in self.children.status()}
-        lease = self.desk.lease
+        lease = self.driver_server.lease
         if self.engine.run_id is not None:
             states["serverapp"] = "starting" if lease is None else f"running (pid {lease.peer.pid})"
         return states

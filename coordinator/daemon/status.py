@@ -38,7 +38,7 @@ def service_file(state: Path) -> Path:
     return state / "run" / "service.json"
 
 
-def tell_where(state: Path, where: Addresses) -> None:
+def write_service_file(state: Path, where: Addresses) -> None:
     """Write where this life is reached; a full disk only keeps others from knowing."""
     told = json.dumps({"pid": os.getpid(), **asdict(where)}).encode() + b"\n"
     try:
@@ -70,7 +70,7 @@ _LINES: Final[dict[type[Any], tuple[int, str]]] = {
 }
 
 
-class Narrator:
+class RoundReporter:
     """An observer for ``RoundService`` that tells everybody.
 
     Parameters
@@ -119,7 +119,7 @@ def _details(event: machine.Event) -> dict[str, object]:
 _KEPT_ERRORS: Final = 20
 
 
-class StatusBoard:
+class ServiceStatus:
     """Collects what there is to say.
 
     Parameters
@@ -154,7 +154,7 @@ class StatusBoard:
         with self._lock:
             self._online = tuple(sorted(accounts))
 
-    def hinder(self, what: str, why: str) -> None:
+    def set_problem(self, what: str, why: str) -> None:
         """Say why rounds cannot run; an empty ``why`` takes it back."""
         with self._lock:
             if not why:

@@ -27,7 +27,7 @@ _LIMITS: Final = FrameLimits(max_header_bytes=64 << 20, max_attachment_bytes=1 <
 _CONNECT_S: Final = 10.0
 
 
-class RemoteDriver:
+class DriverClient:
     """A :class:`~coordinator.ports.RoundDriver` at the other end of a Unix socket.
 
     Parameters
@@ -111,7 +111,7 @@ class RemoteDriver:
         """End the connection: the service takes it for the end of this run."""
         self._channel.close()
 
-    def __enter__(self) -> "RemoteDriver":
+    def __enter__(self) -> "DriverClient":
         return self
 
     def __exit__(

@@ -56,7 +56,7 @@ class Beat:
     missing: int = 0
 
 
-class Conductor(Protocol):
+class Scheduler(Protocol):
     """What decides when there is a round, besides the driver itself."""
 
     def beat(self, nodes: Sequence[int]) -> Beat:
@@ -78,7 +78,7 @@ class Lease:
     peer: Peer
 
 
-class Desk:
+class DriverServer:
     """Answers one ServerApp's calls.
 
     Parameters
@@ -91,23 +91,23 @@ class Desk:
         Told to a ServerApp that attaches: what it needs to know once.
     on_detach
         Called when the ServerApp that holds the lease has gone.
-    complain
+    report_problem
         Told why rounds do not go on, and with an empty text when they do.
     """
 
     def __init__(
         self,
         driver: RoundDriver,
-        conductor: Conductor,
+        scheduler: Scheduler,
         lock: threading.RLock,
         dimension: int,
         hello: JsonObject,
         on_detach: Callable[[Lease], None] = lambda _lease: None,
-        complain: Callable[[str, str], None] = lambda _what, _why: None,
+        report_problem: Callable[[str, str], None] = lambda _what, _why: None,
     ) -> None:
-        self._driver, self._conductor, self._lock = driver, conductor, lock
+        self._driver, self._scheduler, self._lock = driver, scheduler, lock
         self._dimension, self._hello, self._on_detach = dimension, hello, on_detach
-        self._complain, self._complaint = complain, ""
+        self._report_problem, self._problem = report_problem, ""
         self._token = ""
         self._lease: Lease | None = None
         self._count = 0
@@ -191,7 +191,7 @@ class Desk:
         self._in_call += 1
         try:
             if request.call == "close_round":
-                self._conductor.wait_until_sealable()  # not under the lock: disputes go on
+                self._scheduler.wait_until_sealable()  # not under the lock: disputes go on
             with self._lock:
                 self._require_lease(request)
                 reply = handler(request)
@@ -210,10 +210,10 @@ class Desk:
 
     def _tell(self, complaint: str) -> None:
         """Say what keeps rounds from going on: to the log when it is news, to the board always."""
-        if complaint and complaint != self._complaint:
+        if complaint and complaint != self._problem:
             _log.error("%s", complaint)
-        self._complaint = complaint
-        self._complain("rounds", complaint)
+        self._problem = complaint
+        self._report_problem("rounds", complaint)
 
     def _require_lease(self, request: Request) -> None:
         lease = self._lease
@@ -222,7 +222,7 @@ class Desk:
 
     def _beat(self, request: Request) -> Reply:
         nodes = _node_ids(request.args.get("nodes"))
-        beat = self._conductor.beat(nodes)
+        beat = self._scheduler.beat(nodes)
         return Reply(
             {
                 "complete": beat.complete,
@@ -234,7 +234,7 @@ class Desk:
         )
 
     def _greet(self, request: Request) -> Reply:
-        self._conductor.greet(wire.presence_from(request.args.get("signed")))
+        self._scheduler.greet(wire.presence_from(request.args.get("signed")))
         return Reply()
 
     def _open_round(self, _request: Request) -> Reply:

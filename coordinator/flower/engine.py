@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from coordinator.flower.driver_server import Desk
+from coordinator.flower.driver_server import DriverServer
 from coordinator.flower.node_registry import NodeRegistry
 from coordinator.flower.processes import EXECUTOR, SUPERLINK, FlowerProcesses
 from coordinator.flower.superlink_control import ControlSlot, SuperLinkControl, SuperLinkError
@@ -32,7 +32,7 @@ _DEAF_CALLS: Final = 3
 """A SuperLink that leaves so many calls unanswered is stuck."""
 _log = logging.getLogger("fedproof.coordinator")
 
-Complain = Callable[[str, str], None]
+ReportProblem = Callable[[str, str], None]
 
 
 class Engine:
@@ -42,11 +42,11 @@ class Engine:
     ----------
     processes
         SuperLink and executor.
-    desk
+    driver_server
         Knows the ServerApp that drives.
     wanted
         Whether there are rounds to run.
-    complain
+    report_problem
         Told what is wrong, and with an empty text when it no longer is.
     connect
         Returns the SuperLink's control interface.
@@ -55,13 +55,13 @@ class Engine:
     def __init__(
         self,
         processes: FlowerProcesses,
-        desk: Desk,
+        driver_server: DriverServer,
         wanted: Callable[[], bool],
-        complain: Complain,
+        report_problem: ReportProblem,
         connect: Callable[[FlowerProcesses], SuperLinkControl] | None = None,
     ) -> None:
-        self._processes, self._desk = processes, desk
-        self._wanted, self._complain = wanted, complain
+        self._processes, self._driver_server = processes, driver_server
+        self._wanted, self._report_problem = wanted, report_problem
         make = connect or control_of
         self._control = ControlSlot(lambda: make(processes))
         self._nodes = NodeRegistry(processes.settings.registry)
@@ -126,22 +126,22 @@ class Engine:
             self._look()
             self._unanswered = 0
         except SuperLinkError as error:
-            self._complain("flower", str(error))
+            self._report_problem("flower", str(error))
             self._unanswered = 0 if error.answered else self._unanswered + 1
             self._next_start = time.monotonic() + 1.0
             if self._unanswered >= _DEAF_CALLS:
                 self._unanswered = 0
                 self._processes.restart(SUPERLINK, "it does not answer")
         except FedproofError as error:
-            self._complain("flower", str(error))
+            self._report_problem("flower", str(error))
         except Exception as error:
             _log.exception("the engine: a defect")
-            self._complain("flower", f"{type(error).__name__}: {error}")
+            self._report_problem("flower", f"{type(error).__name__}: {error}")
 
     def _look(self) -> None:
         if not self._processes.is_up():
             if self._clean:
-                self._complain("flower", "the SuperLink is not up")
+                self._report_problem("flower", "the SuperLink is not up")
             return
         with self._control.use() as control:
             self._look_after(control)
@@ -158,18 +158,18 @@ class Engine:
         if self._run_id is None and time.monotonic() >= self._next_start and self._wanted():
             self._start_run(control)
         elif self._attached or self._run_id is None:
-            self._complain("flower", "")
+            self._report_problem("flower", "")
 
     def _fault(self) -> str:
         """Return what is wrong with the run, empty if nothing is."""
-        lease = self._desk.lease
+        lease = self._driver_server.lease
         age_s = time.monotonic() - self._run_started
         if lease is not None:
             if not self._attached:
                 self._attached = True
                 took = fields(run=self._run_id, after_s=round(age_s, 1))
                 _log.info("the ServerApp drives", extra=took)
-            if self._desk.is_idle and self._desk.silent_s > SILENCE_S:
+            if self._driver_server.is_idle and self._driver_server.silent_s > SILENCE_S:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(lease.peer.pid, signal.SIGKILL)  # it may be stopped, and come back
                 return f"its ServerApp has said nothing for {SILENCE_S:g} s"
@@ -185,7 +185,7 @@ class Engine:
 
     def _forget_run(self, control: SuperLinkControl) -> None:
         run_id, self._run_id = self._run_id, None
-        self._desk.new_token()  # whatever is left of it can do nothing from here on
+        self._driver_server.new_token()  # whatever is left of it can do nothing from here on
         self._attached = False
         self._next_start = time.monotonic() + _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
         self._failures += 1
@@ -195,7 +195,7 @@ class Engine:
 
     def _start_run(self, control: SuperLinkControl) -> None:
         self._attached = False
-        token = self._desk.new_token()
+        token = self._driver_server.new_token()
         self._run_id = control.start_run(self._processes.app, {"token": token})
         self._run_started = time.monotonic()
         _log.info("a Flower run has started", extra=fields(run=self._run_id))

@@ -36,14 +36,14 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from coordinator.http.listener import Seldom
+from coordinator.http.listener import RepeatFilter
 
 QUIET_S: Final = 30.0
 """How long the same is not said again of the same peer."""
 _log = logging.getLogger(__name__)
 
 
-class Complaints:
+class RefusalLog:
     """Logs refusals, each reason of a peer once in a while.
 
     Parameters
@@ -53,7 +53,7 @@ class Complaints:
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._seldom = Seldom(monotonic, QUIET_S)
+        self._repeat_filter = RepeatFilter(monotonic, QUIET_S)
 
     def say(self, peer: str, key: bytes, path: str, reason: str) -> None:
         """Log that a call was refused.
@@ -67,7 +67,7 @@ class Complaints:
         path, reason
             What was called, and why that was refused.
         """
-        if not self._seldom.is_news(peer, reason):
+        if not self._repeat_filter.is_news(peer, reason):
             return
         node = f"key {hashlib.sha256(key).hexdigest()[:16]}" if key else "no key"
         _log.warning("refused %s of %s (%s): %s", path.rsplit("/", 1)[-1], peer, node, reason)
@@ -297,7 +297,7 @@ class Guard:
         self._allowances = Allowances()
         self._turns: dict[bytes, _Turns] = defaultdict(lambda: _Turns(limits.calls_at_once))
         self._pushes = asyncio.Semaphore(limits.pushes_at_once)
-        self._complaints = Complaints()
+        self._refusal_log = RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -402,7 +402,7 @@ class Guard:
     async def _decline(self, scope: Scope, send: Send, status: int, reason: str) -> None:
         peer = str((scope.get("client") or ("nowhere",))[0])
         key = dict(scope["headers"]).get(NODE_KEY_HEADER, b"")
-        self._complaints.say(peer, key, scope["path"], reason)
+        self._refusal_log.say(peer, key, scope["path"], reason)
         await answer(send, status, reason)
 
 

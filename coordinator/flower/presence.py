@@ -32,7 +32,7 @@ class Attendance:
     unbonded: Sequence[Address]
 
 
-class Roster:
+class PresenceRegister:
     """Keeps what nodes have said of themselves.
 
     Parameters

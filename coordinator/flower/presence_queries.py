@@ -13,7 +13,7 @@ from typing import Final
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from coordinator.flower.driver_client import RemoteDriver
+from coordinator.flower.driver_client import DriverClient
 from coordinator.flower.fetching import Fetcher
 from coordinator.flower.records import read_presence
 from coordinator.flower.replies import Addressed, check_reply
@@ -28,7 +28,7 @@ ANSWER_BYTES: Final = 64 << 10
 _log = logging.getLogger(__name__)
 
 
-class Hellos:
+class PresenceQueries:
     """Asks nodes whom they speak for, without waiting for any of them.
 
     Parameters
@@ -43,7 +43,7 @@ class Hellos:
 
     def __init__(
         self,
-        driver: RemoteDriver,
+        driver: DriverClient,
         grid: Grid,
         fetcher: Fetcher,
         give_up: Callable[[Mapping[str, int]], None],

@@ -16,14 +16,14 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
-from coordinator.flower.driver_client import RemoteDriver
+from coordinator.flower.driver_client import DriverClient
 from coordinator.flower.fetching import fetcher_for, reconnections_of
 from coordinator.flower.metrics import weighted_means
-from coordinator.flower.presence_queries import Hellos
+from coordinator.flower.presence_queries import PresenceQueries
 from coordinator.flower.records import ModelLayout
 from coordinator.flower.sampling import NodeSampling
 from coordinator.flower.strategy import PhaseSettings, RoundPhases
-from coordinator.flower.streaming_grid import PatientGrid
+from coordinator.flower.streaming_grid import StreamingGrid
 from coordinator.local.frames import ChannelError
 from coordinator.ports import RoundOutcome
 from coordinator.protocol import wire
@@ -86,14 +86,14 @@ class RoundLoop:
         Flower's; each of its nodes may answer anything, or nothing.
     """
 
-    def __init__(self, driver: RemoteDriver, grid: Grid) -> None:
+    def __init__(self, driver: DriverClient, grid: Grid) -> None:
         self._driver = driver
         self._settings = LoopSettings.from_hello(driver.hello)
         self._inner = grid
         fetcher = fetcher_for(grid)
         self._missing = 0
         self._reconnections, self._activated = reconnections_of(grid), dict[int, str]()
-        self._grid = PatientGrid(
+        self._grid = StreamingGrid(
             grid,
             self._seconds_left,
             fetcher,
@@ -101,7 +101,7 @@ class RoundLoop:
             self._life_of,
         )
         self._cohort: list[int] = []
-        self._hellos = Hellos(driver, grid, fetcher, self._grid.give_up)
+        self._presence_queries = PresenceQueries(driver, grid, fetcher, self._grid.give_up)
         self._failures = 0
         self._not_before = 0.0
 
@@ -119,8 +119,8 @@ class RoundLoop:
             beat = self._driver.beat(self._nodes())
             if beat["complete"]:
                 return
-            self._hellos.ask(beat["strangers"])
-            self._hellos.take()
+            self._presence_queries.ask(beat["strangers"])
+            self._presence_queries.take()
             self._grid.drop_late()
             if beat["cohort"] and time.monotonic() >= self._not_before:
                 self._cohort = list(beat["cohort"])
@@ -145,7 +145,7 @@ class RoundLoop:
 
     def _rest_s(self) -> float:
         """Return how long to rest before the next beat: the service hears of us all the time."""
-        if self._hellos.waiting:
+        if self._presence_queries.waiting:
             return _EAGER_S
         pause_s = self._not_before - time.monotonic()
         wait_s = min(self._settings.presence_s, _LONGEST_REST_S)
@@ -192,8 +192,8 @@ class RoundLoop:
 
     def _seconds_left(self) -> float:
         beat = self._driver.beat(self._nodes())
-        self._hellos.ask(beat["strangers"])  # who comes now takes part in the next round
-        self._hellos.take()
+        self._presence_queries.ask(beat["strangers"])  # who comes now takes part in the next round
+        self._presence_queries.take()
         self._missing = int(beat["missing"])
         return float(beat["seconds_left"])
 
@@ -201,7 +201,7 @@ class RoundLoop:
 class ServicePhases(RoundPhases):
     """Phases whose model's layout is the federation's manifest: no application gives names."""
 
-    def __init__(self, service: RemoteDriver, settings: PhaseSettings, manifest: Manifest) -> None:
+    def __init__(self, service: DriverClient, settings: PhaseSettings, manifest: Manifest) -> None:
         super().__init__(service, settings)
         self._layout = layout_of(manifest)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from coordinator.flower.driver_server import Beat
-from coordinator.flower.presence import Attendance, Roster
+from coordinator.flower.presence import Attendance, PresenceRegister
 from coordinator.local.logs import fields
 from coordinator.ports import Ledger
 from coordinator.protocol.round.machine import Phase
@@ -41,8 +41,8 @@ class Pace:
     min_open_s: int
 
 
-class RoundConductor:
-    """A :class:`~coordinator.flower.driver_server.Conductor` over the ledger and what nodes have
+class RoundScheduler:
+    """A :class:`~coordinator.flower.driver_server.Scheduler` over the ledger and what nodes have
     said.
 
     Parameters
@@ -62,11 +62,11 @@ class RoundConductor:
         self,
         ledger: Ledger,
         service: RoundService,
-        roster: Roster,
+        presence_register: PresenceRegister,
         pace: Pace,
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._ledger, self._service, self._roster = ledger, service, roster
+        self._ledger, self._service, self._presence_register = ledger, service, presence_register
         self._pace, self._stopping = pace, stopping
         self._attendance = Attendance({}, (), ())
         self._wanted, self._wanted_at = True, -1
@@ -95,7 +95,7 @@ class RoundConductor:
 
     def beat(self, nodes: Sequence[int]) -> Beat:
         """Say what to do now, with these nodes connected."""
-        before, found = self._attendance, self._roster.attendance(nodes)
+        before, found = self._attendance, self._presence_register.attendance(nodes)
         self._attendance = found
         if set(found.present.values()) != set(before.present.values()):
             _log.info(
@@ -117,7 +117,7 @@ class RoundConductor:
 
     def greet(self, signed: Signed[Presence]) -> None:
         """Take a node's presence statement; raises ``ContributorError`` if it does not hold."""
-        account = self._roster.greet(signed)
+        account = self._presence_register.greet(signed)
         node = signed.statement.node_id
         _log.info("a node speaks for an account", extra=fields(node=node, account=account))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from coordinator.flower.driver_client import RemoteDriver
+from coordinator.flower.driver_client import DriverClient
 from coordinator.flower.round_loop import RoundLoop
 from coordinator.protocol.errors import ConfigError
 
@@ -36,5 +36,5 @@ def main(grid: Grid, context: Context) -> None:
             f"{SOCKET_VARIABLE} is not set: this ServerApp is started by 'fedproof coordinator'"
         )
     token = str(context.run_config.get("token", ""))
-    with RemoteDriver(Path(path), token, grid.run.run_id) as driver:
+    with DriverClient(Path(path), token, grid.run.run_id) as driver:
         RoundLoop(driver, grid).run()

@@ -51,7 +51,7 @@ _PASSING_REASONS: Final = tuple(
 _log = logging.getLogger(__name__)
 
 
-class PatientGrid(Grid):
+class StreamingGrid(Grid):
     """A grid whose ``send_and_receive`` streams.
 
     Parameters

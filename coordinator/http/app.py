@@ -25,15 +25,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from contracts.node.http_checks import Door, refusal
+from contracts.node.http_checks import HttpChecks, refusal
 from contracts.node.rpc_dev import DEV_METHODS
 from contracts.node.server import rpc_endpoint
 from coordinator.http.blobs import Blobs, Members, Publication
-from coordinator.http.chain_facts import ChainFacts, ChainLookout
-from coordinator.http.http_context import HttpFace
+from coordinator.http.chain_facts import ChainFacts, ChainFactsCache
+from coordinator.http.http_context import HttpContext
 from coordinator.http.limits import CpuBudget
 from coordinator.http.metrics import CONTENT_TYPE, metrics_page
-from coordinator.http.request_limits import Gate
+from coordinator.http.request_limits import RequestLimiter
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.errors import ConfigError, LedgerError
 
@@ -41,7 +41,7 @@ Result = TypeVar("Result")
 
 
 def make_app(
-    face: HttpFace, *, certificate_end_s: Callable[[], float | None] = lambda: None
+    context: HttpContext, *, certificate_end_s: Callable[[], float | None] = lambda: None
 ) -> ASGIApp:
     """Return the application.
 
@@ -55,34 +55,34 @@ def make_app(
     ConfigError
         If the dispatcher was made for development: its methods are never served.
     """
-    door, pages = Door(face.allowed_hosts), _Pages(face, certificate_end_s)
+    http_checks, pages = HttpChecks(context.allowed_hosts), _Pages(context, certificate_end_s)
     routes = [
         Route("/federation", pages.federation, methods=["GET"]),
         Route("/status", pages.status, methods=["GET"]),
         Route("/healthz", pages.healthz, methods=["GET"]),
         Route("/readyz", pages.readyz, methods=["GET"]),
         Route("/metrics", pages.metrics, methods=["GET"]),
-        Route("/blobs/{name}", _blobs(face, pages), methods=["GET"]),
+        Route("/blobs/{name}", _blobs(context, pages), methods=["GET"]),
     ]
-    if face.dispatcher is not None:
-        routes.append(Route("/rpc", _rpc(face, door), methods=["POST"]))
-    return Gate(Starlette(routes=routes), door, face.limits, face.telemetry)
+    if context.dispatcher is not None:
+        routes.append(Route("/rpc", _rpc(context, http_checks), methods=["POST"]))
+    return RequestLimiter(Starlette(routes=routes), http_checks, context.limits, context.telemetry)
 
 
-def _rpc(face: HttpFace, door: Door) -> Callable[[Request], Any]:
-    dispatcher = face.dispatcher
+def _rpc(context: HttpContext, http_checks: HttpChecks) -> Callable[[Request], Any]:
+    dispatcher = context.dispatcher
     assert dispatcher is not None
     if dispatcher.methods & DEV_METHODS.methods.keys():
         raise ConfigError("the chain was opened for development: it is not served to others")
-    threads = _Limiter(face.limits.rpc_threads)
-    budget = CpuBudget(face.limits.cpu_burst_s, face.limits.cpu_share)
+    threads = _Limiter(context.limits.rpc_threads)
+    budget = CpuBudget(context.limits.cpu_burst_s, context.limits.cpu_share)
     answer = rpc_endpoint(
         dispatcher,
-        door,
-        max_body_bytes=face.limits.body_bytes,
-        body_timeout_s=face.limits.body_s,
+        http_checks,
+        max_body_bytes=context.limits.body_bytes,
+        body_timeout_s=context.limits.body_s,
         threads=threads,
-        observe=face.telemetry.count_rpc,
+        observe=context.telemetry.count_rpc,
         meter=lambda request, used_s: budget.spend(_client(request), used_s),
     )
 
@@ -100,10 +100,10 @@ def _client(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def _blobs(face: HttpFace, pages: "_Pages") -> Callable[[Request], Any]:
-    publication = Publication(face.federation, face.store, face.agreement)
-    members = Members(face.federation, face.clock)
-    blobs = Blobs(face.store, publication, members, pages.threads)
+def _blobs(context: HttpContext, pages: "_Pages") -> Callable[[Request], Any]:
+    publication = Publication(context.federation, context.store, context.agreement)
+    members = Members(context.federation, context.clock)
+    blobs = Blobs(context.store, publication, members, pages.threads)
 
     async def blob(request: Request) -> Response:
         return await blobs(request)
@@ -124,12 +124,12 @@ class _Limiter:
 class _Pages:
     """The small pages."""
 
-    def __init__(self, face: HttpFace, certificate_end_s: Callable[[], float | None]) -> None:
-        self._face = face
+    def __init__(self, context: HttpContext, certificate_end_s: Callable[[], float | None]) -> None:
+        self._context = context
         self._certificate_end_s = certificate_end_s
-        self._lookout = ChainLookout(face.federation)
-        self._agreement = face.agreement.canonical_json()
-        self.threads = _Limiter(face.limits.read_threads)
+        self._lookout = ChainFactsCache(context.federation)
+        self._agreement = context.agreement.canonical_json()
+        self.threads = _Limiter(context.limits.read_threads)
 
     async def federation(self, request: Request) -> Response:
         """Answer with the agreement."""
@@ -158,7 +158,7 @@ class _Pages:
         return await anyio.to_thread.run_sync(work, limiter=self.threads())
 
     def _readiness(self) -> tuple[tuple[ServiceSnapshot, ChainFacts | None], list[str]]:
-        snapshot = self._face.status()
+        snapshot = self._context.status()
         reasons = list(snapshot.not_ready)
         facts = None
         try:
@@ -169,11 +169,11 @@ class _Pages:
 
     def _metrics(self) -> str:
         (snapshot, facts), _ = self._readiness()
-        return metrics_page(snapshot, facts, self._face.telemetry, self._certificate_end_s())
+        return metrics_page(snapshot, facts, self._context.telemetry, self._certificate_end_s())
 
     def _status(self) -> dict[str, Any]:
         (snapshot, facts), reasons = self._readiness()
-        agreement = self._face.agreement
+        agreement = self._context.agreement
         return {
             "federation": agreement.name,
             "chain_id": agreement.chain_id,
@@ -188,8 +188,8 @@ class _Pages:
                 "members": facts.head.member_count if facts else None,
             },
             "updates": {
-                "accepted": self._face.telemetry.accepted,
-                "refused": self._face.telemetry.refused,
+                "accepted": self._context.telemetry.accepted,
+                "refused": self._context.telemetry.refused,
             },
             "ready": not reasons,
             "not_ready": reasons,

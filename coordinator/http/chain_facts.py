@@ -19,7 +19,7 @@ class ChainFacts:
     coordinator_bond_wei: Wei
 
 
-class ChainLookout:
+class ChainFactsCache:
     """Reads :class:`ChainFacts`; safe to share."""
 
     def __init__(self, federation: FederationReader) -> None:

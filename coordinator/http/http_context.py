@@ -14,7 +14,7 @@ from coordinator.stores.disk import DiskStore
 
 
 @dataclass(frozen=True)
-class HttpFace:
+class HttpContext:
     """The parts of one coordinator's service.
 
     Attributes

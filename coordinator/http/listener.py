@@ -31,7 +31,7 @@ _OWN_FILES: Final = 512
 _LOGGER = logging.getLogger(__name__)
 
 
-class Seldom:
+class RepeatFilter:
     """Says of each peer, once in a while, what may be said; of too many peers nothing.
 
     Parameters
@@ -82,7 +82,7 @@ class FairListener(socket.socket):
         self._limits, self._own = limits, own
         self._most = room_for(limits.connections)
         self._open: Counter[str] = Counter()
-        self._seldom = Seldom()
+        self._repeat_filter = RepeatFilter()
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Take the next connection.
@@ -107,7 +107,7 @@ class FairListener(socket.socket):
         taken.close()
         if not self._open[peer]:
             del self._open[peer]
-        if self._seldom.is_news(peer, why):
+        if self._repeat_filter.is_news(peer, why):
             _LOGGER.warning("%s: refused: %s", peer, why)
         raise ConnectionAbortedError(why)
 
@@ -156,7 +156,7 @@ class GuardedProtocol(H11Protocol):
     """One connection; made by :func:`guarded_protocol`, which fills in the limits."""
 
     limits: ClassVar[HttpLimits]
-    seldom: ClassVar[Seldom]
+    repeat_filter: ClassVar[RepeatFilter]
 
     _header_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -216,7 +216,7 @@ class GuardedProtocol(H11Protocol):
 
     def _late(self, what: str) -> None:
         peer = self.client[0] if self.client else "unknown"
-        if self.seldom.is_news(peer, what):
+        if self.repeat_filter.is_news(peer, what):
             _LOGGER.warning("%s: too slow in %s; closed", peer, what)
         self.transport.abort()
 
@@ -229,5 +229,5 @@ class GuardedProtocol(H11Protocol):
 
 def guarded_protocol(limits: HttpLimits) -> type[GuardedProtocol]:
     """Return the protocol class of one server."""
-    fields: dict[str, Any] = {"limits": limits, "seldom": Seldom()}
+    fields: dict[str, Any] = {"limits": limits, "seldom": RepeatFilter()}
     return cast("type[GuardedProtocol]", type("Guarded", (GuardedProtocol,), fields))

@@ -6,22 +6,24 @@ from typing import Final
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contracts.node.http_checks import Door, refusal
+from contracts.node.http_checks import HttpChecks, refusal
 from coordinator.http.limits import HttpLimits
 from coordinator.http.metrics import Telemetry
 
 ROUTES: Final = frozenset({"rpc", "blobs", "federation", "status", "healthz", "readyz", "metrics"})
 
 
-class Gate:
+class RequestLimiter:
     """ASGI middleware: checks Host, bounds one client's requests at a time, counts answers.
 
     The client is the connection's address, never what a header says.
     """
 
-    def __init__(self, app: ASGIApp, door: Door, limits: HttpLimits, telemetry: Telemetry) -> None:
+    def __init__(
+        self, app: ASGIApp, http_checks: HttpChecks, limits: HttpLimits, telemetry: Telemetry
+    ) -> None:
         self._app = app
-        self._door = door
+        self._http_checks = http_checks
         self._limits = limits
         self._telemetry = telemetry
         self._busy: Counter[str] = Counter()
@@ -45,7 +47,7 @@ class Gate:
         if self._busy[client] > self._limits.requests_per_client:
             reason = f"more than {self._limits.requests_per_client} requests at a time"
             return refusal(429, reason, retry_after="1")
-        return self._door.check_host(Request(scope)) or self._app
+        return self._http_checks.check_host(Request(scope)) or self._app
 
 
 class _Counted:

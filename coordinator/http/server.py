@@ -18,7 +18,7 @@ from cryptography import x509
 
 from contracts.node.serving import STOP_S, ServerHandle, is_loopback, listen, url_of
 from coordinator.http.app import make_app
-from coordinator.http.http_context import HttpFace
+from coordinator.http.http_context import HttpContext
 from coordinator.http.listener import FairListener, guarded_protocol
 from coordinator.protocol.errors import ConfigError
 
@@ -161,7 +161,7 @@ class HttpHandle(ServerHandle):
 
 
 def serve_http(
-    face: HttpFace,
+    http_context: HttpContext,
     host: str = "127.0.0.1",
     port: int = 0,
     *,
@@ -195,9 +195,9 @@ def serve_http(
             "http.key (fedproof federation init makes them)"
         )
     own = [] if host in _ANY else [f"[{host}]" if ":" in host else host]
-    face = replace(face, allowed_hosts=[*face.allowed_hosts, *own])
-    app = make_app(face, certificate_end_s=lambda: ends.at_s)
-    limits = face.limits
+    http_context = replace(http_context, allowed_hosts=[*http_context.allowed_hosts, *own])
+    app = make_app(http_context, certificate_end_s=lambda: ends.at_s)
+    limits = http_context.limits
     listener = FairListener(listen(host, port), limits)
     config = uvicorn.Config(
         app,

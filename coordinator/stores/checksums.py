@@ -7,7 +7,7 @@ from pathlib import Path
 from coordinator.stores.small_files import read_file, unreadable
 
 
-def text_of(root: Path, files: Iterable[Path]) -> bytes:
+def checksum_lines(root: Path, files: Iterable[Path]) -> bytes:
     """Return one line a file: its SHA-256 in hex, two spaces, its path below ``root``."""
     lines = [f"{digest_of(path)}  {path.relative_to(root).as_posix()}\n" for path in files]
     return "".join(lines).encode()
@@ -21,7 +21,7 @@ def check(root: Path, sums: Path, files: Iterable[Path]) -> Iterator[tuple[str, 
     root
         The folder that names are relative to.
     sums
-        What :func:`text_of` gave, as a file.
+        What :func:`checksum_lines` gave, as a file.
     files
         All that should be listed.
 

@@ -228,7 +228,7 @@ class RunFolder:
 
     def write_checksums(self) -> None:
         """Write ``SHA256SUMS`` in the form that ``sha256sum -c`` reads."""
-        self.write(self.root / CHECKSUMS, checksums.text_of(self.root, self.files()))
+        self.write(self.root / CHECKSUMS, checksums.checksum_lines(self.root, self.files()))
 
     def check_checksums(self) -> Iterator[tuple[str, str]]:
         """Yield ``(file, what is wrong)`` for every file that is not as it was written.

@@ -34,7 +34,7 @@ TRANSACTIONS_PER_BLOCK = 100
 """Joins and claims go in blocks of this many: fixed, since block hashes depend on it."""
 
 
-class PatientLedger(ChainLedger):
+class WaitingLedger(ChainLedger):
     """The ledger of a simulated coordinator: lets chain time pass where it has to wait.
 
     ``wait_until`` lets chain time reach a second, ``next_time`` tells it.
@@ -73,7 +73,7 @@ class PatientLedger(ChainLedger):
         )
 
 
-def let_pass(node: EmbeddedNode, timestamp: int) -> None:
+def advance_time(node: EmbeddedNode, timestamp: int) -> None:
     """Let chain time reach ``timestamp`` with an empty block, if it has not."""
     if node.next_timestamp < timestamp:
         node.mine(timestamp=timestamp - 1)
@@ -114,7 +114,7 @@ class SimulatedChain:
 
     def wait_until(self, timestamp: int) -> None:
         """Let chain time reach ``timestamp`` with an empty block, if it has not."""
-        let_pass(self.node, timestamp)
+        advance_time(self.node, timestamp)
 
     def send_in_blocks(self, batch: Sequence[tuple[LocalAccount, Call]]) -> None:
         """Send calls in order, a fixed number a block."""
@@ -149,10 +149,10 @@ def open_chain(
         w3 = Web3(EmbeddedProvider(dispatcher))
         deployment = deployment_of(experiment, identities, initial_model_root)
         federation = deploy_federation(w3, identities.coordinator, deployment)
-        ledger = PatientLedger(
+        ledger = WaitingLedger(
             federation,
             identities.coordinator,
-            partial(let_pass, node),
+            partial(advance_time, node),
             lambda: node.next_timestamp,
         )
         chain = SimulatedChain(node, dispatcher, federation, ledger, identities)

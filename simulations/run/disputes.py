@@ -63,7 +63,7 @@ def _raised(entry: Entry, amount: int) -> Entry:
     return (wrapped(entry[0] + amount * WEIGHT_TOTAL), *entry[1:])
 
 
-class Watchtower:
+class SimulatedDisputes:
     """The watcher, if the experiment has one, and the coordinator's responder.
 
     Parameters

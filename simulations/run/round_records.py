@@ -58,7 +58,7 @@ class Tester:
         return Tested(loss, correct / len(self._dataset.test_y))
 
 
-class Bookkeeper:
+class RoundRecorder:
     """Builds the records of one run."""
 
     def __init__(

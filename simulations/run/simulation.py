@@ -47,10 +47,10 @@ from simulations.run.coordinator import (
     publish,
     round_service,
 )
-from simulations.run.disputes import Watchtower
+from simulations.run.disputes import SimulatedDisputes
 from simulations.run.files import held_folder, run_chain, seconds_on_disk, write_federation
 from simulations.run.result import RunOptions, RunResult, finished
-from simulations.run.round_records import NODE_PREFIX, Bookkeeper, Tester
+from simulations.run.round_records import NODE_PREFIX, RoundRecorder, Tester
 
 __all__ = ["RunOptions", "RunResult", "run_experiment"]
 
@@ -121,9 +121,9 @@ class Simulation:
             self.attacker,
             self._observe,
         )
-        self.tower = self._tower(stack)
+        self.disputes = self._disputes(stack)
         self.service.catch_up()
-        self.bookkeeper = self._bookkeeper()
+        self.round_recorder = self._round_recorder()
         self.records = self._rebuilt_records()
 
     @property
@@ -188,19 +188,19 @@ class Simulation:
 
     def conclude(self) -> None:
         """Finalise, pay out, and write the run's records."""
-        self.tower.look_at_all()
+        self.disputes.look_at_all()
         finalize_all(self.chain)
         claim_all(self.chain, self.store)
         seconds = {record.round: record.seconds for record in self.records}
         self.records = [
-            self.bookkeeper.round_record(RoundId(number), seconds.get(number, 0.0))
+            self.round_recorder.round_record(RoundId(number), seconds.get(number, 0.0))
             for number in range(1, self.completed_rounds + 1)
         ]
         self._write_records()
         shutil.rmtree(self._pending, ignore_errors=True)  # what was signed and never revealed
         record = coordinator_record(self.chain, self.attempts, len(self.records) + 1)
         self.folder.write(self.folder.root / COORDINATOR, record)
-        people = self.bookkeeper.contributor_records(self.records)
+        people = self.round_recorder.contributor_records(self.records)
         self.folder.write(
             self.folder.root / "contributors.json", contributors_json(people).encode()
         )
@@ -223,22 +223,22 @@ class Simulation:
     def _round_over(self, report: RoundReport) -> None:
         self._settle_disputes()
         now = time.monotonic()
-        record = self.bookkeeper.round_record(report.outcome.round_id, now - self._clock)
+        record = self.round_recorder.round_record(report.outcome.round_id, now - self._clock)
         self._clock = now
         self.records.append(record)
         line = record.as_json() + "\n"
         append(self.folder.root / "metrics.jsonl", line.encode())
-        self.listener.round_ends(record, self.bookkeeper.reasons(report.outcome.round_id))
+        self.listener.round_ends(record, self.round_recorder.reasons(report.outcome.round_id))
 
     def _tell_missed(self) -> None:
         """Show the rounds that a crash left sealed, and not on the screen."""
         for round_id in self._untold:
-            record = self.bookkeeper.round_record(round_id, 0.0)
-            self.listener.round_ends(record, self.bookkeeper.reasons(round_id))
+            record = self.round_recorder.round_record(round_id, 0.0)
+            self.listener.round_ends(record, self.round_recorder.reasons(round_id))
 
     def _settle_disputes(self) -> None:
         """Let watchers look at what was sealed; a slashed coordinator may bond again."""
-        self.tower.look()
+        self.disputes.look()
         stake, account = self.experiment.stake, self.chain.identities.coordinator
         bond = self.chain.federation.account(Address(account.address)).bond_wei
         if bond < stake.coordinator_minimum_wei and stake.coordinator_rebonds:
@@ -252,7 +252,7 @@ class Simulation:
 
     # --- set-up ----------------------------------------------------------------------------------
 
-    def _tower(self, stack: ExitStack) -> Watchtower:
+    def _disputes(self, stack: ExitStack) -> SimulatedDisputes:
         public = DiskStore(self.folder.blobs, read_only=True)
         stack.callback(public.close)
         pace_s = 0.0
@@ -263,9 +263,9 @@ class Simulation:
             self.listener.say(f"chain     {handle.url}, contract {self.chain.federation.address}")
             pace_s = self.options.pace_s
         section = self.experiment.watcher
-        return Watchtower(self.chain, public, section, self.attacker, self._say, pace_s)
+        return SimulatedDisputes(self.chain, public, section, self.attacker, self._say, pace_s)
 
-    def _bookkeeper(self) -> Bookkeeper:
+    def _round_recorder(self) -> RoundRecorder:
         experiment, dataset = self.experiment, self.agreement.dataset
         use_one_thread()  # so that test figures repeat to the last bit
         model = build_model(
@@ -274,7 +274,7 @@ class Simulation:
         tester = Tester(model, self.agreement.plan.manifest, dataset)
         senders: dict[str, int] = {a: i for i, a in enumerate(self.chain.identities.addresses)}
         senders |= {f"{NODE_PREFIX}{node}": int(c[CLIENT]) for node, c in self.nodes.items()}
-        return Bookkeeper(
+        return RoundRecorder(
             experiment, self.agreement, self.chain, self.store, self.journal, tester, senders
         )
 
@@ -283,7 +283,7 @@ class Simulation:
         seconds = seconds_on_disk(self.folder.root / "metrics.jsonl")
         rounds = [RoundId(number) for number in range(1, self.completed_rounds + 1)]
         self._untold = [number for number in rounds if number not in seconds]
-        self.records = [self.bookkeeper.round_record(n, seconds.get(n, 0.0)) for n in rounds]
+        self.records = [self.round_recorder.round_record(n, seconds.get(n, 0.0)) for n in rounds]
         self._write_records()
         return self.records
 

@@ -39,8 +39,8 @@ from coordinator.stores.run_folder import FileJournal
 from simulations.attacks.dishonest import DishonestService
 from simulations.attacks.dishonest_ports import Attacker, InsistentLedger, WithholdingStore
 from simulations.experiment import Experiment
-from simulations.run.chain import PatientLedger, SimulatedChain, open_chain, terms_of
-from simulations.run.disputes import Watchtower
+from simulations.run.chain import SimulatedChain, WaitingLedger, open_chain, terms_of
+from simulations.run.disputes import SimulatedDisputes
 from simulations.run.identities import Identities, identities_of, private_key
 
 CONTRIBUTORS = 5
@@ -106,7 +106,7 @@ class RemoteChain:
 
     federation: Federation
     referee: Referee
-    ledger: PatientLedger
+    ledger: WaitingLedger
     identities: Identities
     wait_until: Callable[[int], None]
 
@@ -139,7 +139,7 @@ def open_on_anvil(url: str, used: Experiment, root: bytes) -> RemoteChain:
             rpc.request("evm_setNextBlockTimestamp", hex(timestamp))
             rpc.request("evm_mine")
 
-    ledger = PatientLedger(federation, boss, wait_until, lambda: next_time(rpc))
+    ledger = WaitingLedger(federation, boss, wait_until, lambda: next_time(rpc))
     return RemoteChain(federation, referee, ledger, identities, wait_until)
 
 
@@ -155,7 +155,7 @@ class FraudBench:
     folder: Path
     public: DiskStore
     service: RoundService
-    tower: Watchtower
+    disputes: SimulatedDisputes
     attacker: Attacker
     attempts: FileJournal
     notices: list[Notice] = field(default_factory=list)
@@ -183,7 +183,7 @@ class FraudBench:
             self.service.submit(signed, vector, metrics, SALT)
         outcome = self.service.close_round()
         if watched:
-            self.tower.look()
+            self.disputes.look()
         return outcome
 
     def _commitment(self, announced: RoundAnnouncement, client: int) -> Signed[Commitment]:
@@ -262,7 +262,7 @@ def _bench(used: Experiment, folder: Path, chain: SimulatedChain | RemoteChain) 
         ledger, store, journal, RuleScorer("examples"), plan, lambda _: None, attacker=attacker
     )
     notices: list[Notice] = []
-    tower = Watchtower(chain, public, used.watcher, attacker, notices.append)  # type: ignore[arg-type]
-    yield FraudBench(used, chain, folder, public, service, tower, attacker, attempts, notices)
+    disputes = SimulatedDisputes(chain, public, used.watcher, attacker, notices.append)  # type: ignore[arg-type]
+    yield FraudBench(used, chain, folder, public, service, disputes, attacker, attempts, notices)
     store.close()
     public.close()

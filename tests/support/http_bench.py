@@ -20,7 +20,7 @@ from contracts.node.genesis import GenesisConfig
 from contracts.node.node import EmbeddedNode
 from contracts.node.provider import EmbeddedProvider
 from contracts.node.rpc import Dispatcher
-from coordinator.http.http_context import HttpFace
+from coordinator.http.http_context import HttpContext
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.ledger.contract_ledger import ChainLedger
 from coordinator.ledger.deployment import Deployment, contract_address, deploy_federation
@@ -107,7 +107,7 @@ class HttpBench:
     snapshot: ServiceSnapshot = field(default_factory=lambda: ServiceSnapshot("waiting"))
     open: RoundAnnouncement | None = None
 
-    def face(self, **changes: Any) -> HttpFace:
+    def context(self, **changes: Any) -> HttpContext:
         fields: dict[str, Any] = {
             "agreement": self.agreement,
             "federation": self.federation,
@@ -115,7 +115,7 @@ class HttpBench:
             "status": lambda: self.snapshot,
             "dispatcher": self.dispatcher,
         }
-        return HttpFace(**{**fields, **changes})
+        return HttpContext(**{**fields, **changes})
 
     def begin(self) -> RoundAnnouncement:
         """Open a round and submit everybody's update, but do not close it."""

@@ -43,7 +43,7 @@ class MailboxGrid(LocalGrid):
         self.reconnections = 0
         self.box: dict[str, Message] = {}
         self.pulled: list[str] = []
-        self.hellos: list[int] = []
+        self.presence_queries: list[int] = []
 
     def get_node_ids(self) -> list[int]:
         return [node for node in self.apps if node not in self.offline]
@@ -90,7 +90,7 @@ class MailboxGrid(LocalGrid):
     def _reply(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
         if wire.HELLO in message.content.config_records:
-            self.hellos.append(node)
+            self.presence_queries.append(node)
             return self._hello(message, node)
         if node in self.conduct.wrong:
             return Message(RecordDict(), reply_to=message)

@@ -36,7 +36,7 @@ from coordinator.flower.records import (
     vector_array,
 )
 from coordinator.founding.create import create_federation
-from coordinator.http.http_context import HttpFace
+from coordinator.http.http_context import HttpContext
 from coordinator.http.server import serve_http
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.local import keyfile
@@ -154,14 +154,14 @@ class CoordinatorStub:
             RuleScorer("examples"),
             plan,
         )
-        face = HttpFace(
+        context = HttpContext(
             agreement=self.agreement,
             federation=self.federation,
             store=self.store,
             status=lambda: ServiceSnapshot("waiting"),
             dispatcher=self.chain.dispatcher,
         )
-        self.http = serve_http(face, port=self.settings.http.port)
+        self.http = serve_http(context, port=self.settings.http.port)
 
     def close(self) -> None:
         self.http.stop()

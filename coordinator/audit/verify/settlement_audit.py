@@ -13,7 +13,7 @@ from coordinator.protocol.round.result import PreviousRound, RoundInput, score_l
 from coordinator.protocol.types import Address, Int32Vector, Rule, Wei
 
 ScorerFor = Callable[[Rule], Scorer]
-Complain = Callable[[ChainRound, str, str, str], None]
+ReportProblem = Callable[[ChainRound, str, str, str], None]
 """Told of a fault: the round, the artifact, the rule it breaks, and how."""
 
 
@@ -30,7 +30,7 @@ class SettlementAuditor:
     """Re-scores rounds; see :class:`~coordinator.audit.verify.round_audit.RoundAuditor`."""
 
     def __init__(
-        self, ledger: Ledger, store: ArtifactStore, scorer_for: ScorerFor, fault: Complain
+        self, ledger: Ledger, store: ArtifactStore, scorer_for: ScorerFor, fault: ReportProblem
     ) -> None:
         self._ledger, self._store = ledger, store
         self._scorer_for = scorer_for

@@ -16,7 +16,7 @@ from coordinator.protocol.errors import StoreError
 from coordinator.protocol.types import RoundId
 
 
-class PatientReader:
+class RetryingReader:
     """Reads the rounds of one federation, again and again.
 
     Parameters

@@ -35,7 +35,7 @@ _SILENT: Final = 3
 
 
 @dataclass(slots=True)
-class Shelf:
+class RoundArtifacts:
     """Store and chain, for one read of one round.
 
     Parameters

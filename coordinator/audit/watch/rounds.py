@@ -11,7 +11,7 @@ from typing import Final
 from contracts.binding.reader import FederationReader
 from contracts.binding.records import RoundState
 from coordinator.audit.watch.published import PublishedData
-from coordinator.audit.watch.round_artifacts import Shelf
+from coordinator.audit.watch.round_artifacts import RoundArtifacts
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.disputes import Commitments, DisputedRound
@@ -57,15 +57,15 @@ class RoundReader:
         """
         state = self._federation.round(round_id)
         parent = self._federation.round(state.parent) if state.parent else None
-        shelf = Shelf(self._store, self._published, without_store)
-        rule = shelf.rule(state.rule_hash)
-        manifest = shelf.manifest(rule)
-        contributors = shelf.contributors(state)
+        artifacts = RoundArtifacts(self._store, self._published, without_store)
+        rule = artifacts.rule(state.rule_hash)
+        manifest = artifacts.manifest(rule)
+        contributors = artifacts.contributors(state)
         entries = contributors.entries if contributors else None
         is_settled = state.settled_at > 0
-        scores = shelf.scores(state) if is_settled else None
-        rewards = shelf.rewards(state) if is_settled else None
-        before = shelf.rewards(parent) if parent else None
+        scores = artifacts.scores(state) if is_settled else None
+        rewards = artifacts.rewards(state) if is_settled else None
+        before = artifacts.rewards(parent) if parent else None
         return DisputedRound(
             committed=commitments_of(state, parent),
             domain=self._federation.domain,
@@ -74,9 +74,9 @@ class RoundReader:
             bonds=self._federation.stakes_at(round_id),
             rule=rule,
             entries=entries,
-            updates=_updates(shelf, entries, manifest),
-            base_model=shelf.vector(state.model_root, manifest),
-            new_model=shelf.vector(state.new_model_root, manifest),
+            updates=_updates(artifacts, entries, manifest),
+            base_model=artifacts.vector(state.model_root, manifest),
+            new_model=artifacts.vector(state.new_model_root, manifest),
             scores=scores.records if scores else None,
             rewards=rewards.records if rewards else None,
             parent_rewards=before.records if before else None,
@@ -105,13 +105,13 @@ def is_complete(round_: DisputedRound) -> bool:
 
 
 def _updates(
-    shelf: Shelf, entries: Sequence[ContributorEntry] | None, manifest: Manifest | None
+    artifacts: RoundArtifacts, entries: Sequence[ContributorEntry] | None, manifest: Manifest | None
 ) -> list[Int32Vector | None] | None:
     if entries is None:
         return None
     with ThreadPoolExecutor(_READERS, thread_name_prefix="fedproof-watch") as pool:
         roots = [entry.leaf.update_root for entry in entries]
-        return list(pool.map(lambda root: shelf.vector(root, manifest), roots))
+        return list(pool.map(lambda root: artifacts.vector(root, manifest), roots))
 
 
 def commitments_of(state: RoundState, parent: RoundState | None) -> Commitments:

@@ -3,8 +3,8 @@
 A node refuses, say, whoever cannot pay. That is told once; the next look tries again. Not handled:
 what to send (``watcher``), and a node that does not answer.
 
-Decisions become :class:`Errand` values, each a call to the referee with the words to say of it;
-what to decide is in ``cases`` and ``watcher``.
+Decisions become :class:`PlannedCall` values, each a call to the referee with the words to say of
+it; what to decide is in ``cases`` and ``watcher``.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def next_time(rpc: Rpc) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class PlannedCall:
     """One call to the referee: what it is for, and what to say of it once it is done.
 
     Attributes
@@ -56,18 +56,18 @@ class Errand:
     text: str
 
 
-def proving(round_id: RoundId, evidence: Evidence, why: str) -> Errand:
+def proving(round_id: RoundId, evidence: Evidence, why: str) -> PlannedCall:
     """Convict a round with evidence."""
     plan = f"prove it with {evidence.function} ({why})"
-    return Errand(round_id, referee_calls.convict(evidence), plan, "convicted", why)
+    return PlannedCall(round_id, referee_calls.convict(evidence), plan, "convicted", why)
 
 
 def asking(
     round_id: RoundId, questions: Sequence[tuple[Fault, Question]], deposit_wei: Wei
-) -> list[Errand]:
+) -> list[PlannedCall]:
     """Ask the coordinator questions over the faults that they are about."""
     return [
-        Errand(
+        PlannedCall(
             round_id,
             referee_calls.ask(question, deposit_wei),
             f"ask with {question.function} ({fault})",
@@ -78,20 +78,20 @@ def asking(
     ]
 
 
-def pursuing(case: CaseRecord, step: DemandEntry | End, deposit_wei: Wei) -> Errand:
+def pursuing(case: CaseRecord, step: DemandEntry | End, deposit_wei: Wei) -> PlannedCall:
     """Go on with an open case: demand an entry, or end it."""
     match step:
         case DemandEntry(index):
             call = referee_calls.demand_entry(case.case_id, index, deposit_wei)
             text = f"entry {index} of case {case.case_id}"
-            return Errand(case.round_id, call, f"demand {text}", "demanded", text)
+            return PlannedCall(case.round_id, call, f"demand {text}", "demanded", text)
         case End("timeout"):
             call = referee_calls.timeout(case.case_id)
             text = f"case {case.case_id} was not answered in time"
-            return Errand(case.round_id, call, f"call timeout ({text})", "convicted", text)
+            return PlannedCall(case.round_id, call, f"call timeout ({text})", "convicted", text)
         case End():
             call = referee_calls.close(case.case_id)
-            return Errand(case.round_id, call, "", "closed", f"case {case.case_id} ended")
+            return PlannedCall(case.round_id, call, "", "closed", f"case {case.case_id} ended")
 
 
 NOBODY = Address("0x" + "00" * 20)
@@ -114,7 +114,7 @@ class Sender:
 
     # --- sending -----------------------------------------------------------------------------
 
-    def send(self, errands: Sequence[Errand]) -> bool:
+    def send(self, planned_calls: Sequence[PlannedCall]) -> bool:
         """Quote calls, send them together, tell what became of each; whether any was mined.
 
         Raises
@@ -122,29 +122,31 @@ class Sender:
         ChainUnavailableError
             If the node does not answer.
         """
-        for errand in errands:
-            if errand.plan and not self._was_refused(errand):
-                price = self._price(errand.call)
-                self._tell(Notice("planned", int(errand.round_id), errand.plan, price))
+        for planned_call in planned_calls:
+            if planned_call.plan and not self._was_refused(planned_call):
+                price = self._price(planned_call.call)
+                self._tell(Notice("planned", int(planned_call.round_id), planned_call.plan, price))
         if self.account is None:
             return False
         bond = self._bond_wei()
-        found = self._referee.transact_each(self.account, [errand.call for errand in errands])
-        done = [self._told(*pair, bond) for pair in zip(errands, found, strict=True)]
+        found = self._referee.transact_each(
+            self.account, [planned_call.call for planned_call in planned_calls]
+        )
+        done = [self._told(*pair, bond) for pair in zip(planned_calls, found, strict=True)]
         return any(done)
 
-    def _told(self, errand: Errand, outcome: Receipt | LedgerError, bond: Wei) -> bool:
+    def _told(self, planned_call: PlannedCall, outcome: Receipt | LedgerError, bond: Wei) -> bool:
         """Tell what became of a call; return whether it was mined and succeeded."""
         if isinstance(outcome, TransactionRevertedError):
-            text = f"{errand.call.label} was refused: {outcome.reason}"
-            self._tell(Notice("gave up", int(errand.round_id), text))
+            text = f"{planned_call.call.label} was refused: {outcome.reason}"
+            self._tell(Notice("gave up", int(planned_call.round_id), text))
             return False
         if isinstance(outcome, LedgerError):
-            self._tell_refused(errand, outcome)
+            self._tell_refused(planned_call, outcome)
             return False
-        self._refused.discard(_name(errand))
-        text = errand.text
-        if errand.done == "convicted":
+        self._refused.discard(_name(planned_call))
+        text = planned_call.text
+        if planned_call.done == "convicted":
             text += f"; the coordinator's bond is {ether(self._bond_wei())}, was {ether(bond)}"
         facts = {
             "transaction": "0x" + outcome.transaction_hash.hex(),
@@ -152,19 +154,19 @@ class Sender:
             "gas_used": outcome.gas_used,
             "fee_wei": str(outcome.fee_wei),
         }
-        self._tell(Notice(errand.done, int(errand.round_id), text, facts=facts))
+        self._tell(Notice(planned_call.done, int(planned_call.round_id), text, facts=facts))
         return True
 
-    def _was_refused(self, errand: Errand) -> bool:
-        return _name(errand) in self._refused
+    def _was_refused(self, planned_call: PlannedCall) -> bool:
+        return _name(planned_call) in self._refused
 
-    def _tell_refused(self, errand: Errand, refused: LedgerError) -> None:
+    def _tell_refused(self, planned_call: PlannedCall, refused: LedgerError) -> None:
         """Say once that the node did not take a call; it is tried again at the next look."""
-        if self._was_refused(errand):
+        if self._was_refused(planned_call):
             return
-        self._refused.add(_name(errand))
-        text = f"{errand.call.label}: {refused}; balance {ether(self._balance_wei())}"
-        self._tell(Notice("not sent", int(errand.round_id), text))
+        self._refused.add(_name(planned_call))
+        text = f"{planned_call.call.label}: {refused}; balance {ether(self._balance_wei())}"
+        self._tell(Notice("not sent", int(planned_call.round_id), text))
 
     # --- taking out --------------------------------------------------------------------------
 
@@ -224,5 +226,5 @@ class Sender:
         return Wei(state.bond_wei + state.unbonding_wei)
 
 
-def _name(errand: Errand) -> tuple[RoundId, str]:
-    return (errand.round_id, errand.call.label)
+def _name(planned_call: PlannedCall) -> tuple[RoundId, str]:
+    return (planned_call.round_id, planned_call.call.label)

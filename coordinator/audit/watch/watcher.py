@@ -14,10 +14,10 @@ from eth_account.signers.local import LocalAccount
 from contracts.binding.federation import Federation
 from contracts.binding.records import RoundState, RoundStatus
 from contracts.binding.referee import CaseRecord, CaseState, Referee
-from coordinator.audit.watch import sending as errands
+from coordinator.audit.watch import sending as planned_calls
 from coordinator.audit.watch.cases import CaseBook, DemandEntry, End, Prove, Wait, next_step
 from coordinator.audit.watch.findings import Notice, Tell, Verb
-from coordinator.audit.watch.patient_reader import PatientReader
+from coordinator.audit.watch.patient_reader import RetryingReader
 from coordinator.audit.watch.published import PublishedData
 from coordinator.audit.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS, QuestionPlan
 from coordinator.audit.watch.rounds import RoundReader
@@ -92,7 +92,7 @@ class Watcher:
         self._published = PublishedData(federation, referee)
         self._rounds = RoundReader(federation, store, self._published)
         patience_s = self._options.store_patience_s
-        self._reader = PatientReader(federation, self._rounds, patience_s, tell)
+        self._reader = RetryingReader(federation, self._rounds, patience_s, tell)
         self._sender = Sender(federation, referee, account, tell)
         self._plan = QuestionPlan(self._published, self._options.chunks, self._options.records)
         self._book = CaseBook(referee, self._sender.address)
@@ -244,10 +244,10 @@ class Watcher:
             self._say("gave up", round_id, text)
 
     def _convict(self, round_id: RoundId, evidence: Evidence, why: str) -> bool:
-        return self._sender.send([errands.proving(round_id, evidence, why)])
+        return self._sender.send([planned_calls.proving(round_id, evidence, why)])
 
     def _ask(self, round_id: RoundId, questions: Sequence[tuple[Fault, Question]]) -> bool:
-        return self._sender.send(errands.asking(round_id, questions, self._deposit_wei))
+        return self._sender.send(planned_calls.asking(round_id, questions, self._deposit_wei))
 
     def _pursue(self, case: CaseRecord) -> bool:
         """Do the next thing about an open case."""
@@ -257,7 +257,7 @@ class Watcher:
             case Prove(evidence):
                 return self._refute(case, evidence)
             case step:
-                return self._sender.send([errands.pursuing(case, step, self._deposit_wei)])
+                return self._sender.send([planned_calls.pursuing(case, step, self._deposit_wei)])
 
     @property
     def _deposit_wei(self) -> Wei:

@@ -10,8 +10,8 @@ import pytest
 from memory_ledger import MemoryJournal, MemoryLedger, MemoryStore
 from service_bench import CONTRIBUTORS, EXPERIMENT, INITIAL, MANIFEST, Bench, rule, vector
 
-from coordinator.flower.driver_client import RemoteDriver
-from coordinator.flower.driver_server import Beat, Desk, Lease
+from coordinator.flower.driver_client import DriverClient
+from coordinator.flower.driver_server import Beat, DriverServer, Lease
 from coordinator.local.channel import ChannelServer
 from coordinator.local.frames import ChannelClosedError
 from coordinator.protocol.commitments.parameter_tree import parameter_root
@@ -49,15 +49,15 @@ class Office:
 
     bench: Bench
     service: RoundService
-    conductor: ScriptedConductor
-    desk: Desk
+    scheduler: ScriptedConductor
+    session: DriverServer
     server: ChannelServer
     gone: list[Lease]
     said: list[tuple[str, str]]
     detached: threading.Event
 
-    def driver(self, token: str, run_id: int = 1) -> RemoteDriver:
-        return RemoteDriver(self.server.path, token, run_id)
+    def driver(self, token: str, run_id: int = 1) -> DriverClient:
+        return DriverClient(self.server.path, token, run_id)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
     root = parameter_root(INITIAL, MANIFEST)
     ledger = MemoryLedger(root, bonds, domain, Wei(1000), Wei(9000), min_contributors=2)
     bench = Bench(ledger, MemoryStore(), MemoryJournal(), keys)
-    conductor, gone, detached = ScriptedConductor(), [], threading.Event()
+    scheduler, gone, detached = ScriptedConductor(), [], threading.Event()
     said: list[tuple[str, str]] = []
     service = bench.service(rule())
 
@@ -79,9 +79,9 @@ def office(tmp_path: Path) -> Iterator[Office]:
 
     lock = threading.RLock()
     hello = {"presence_s": 2.0}
-    desk = Desk(
+    session = DriverServer(
         service,
-        conductor,
+        scheduler,
         lock,
         MANIFEST.dimension,
         hello,
@@ -89,12 +89,12 @@ def office(tmp_path: Path) -> Iterator[Office]:
         lambda what, why: said.append((what, why)),
     )
     path = tmp_path / "s.sock"
-    with ChannelServer(path, desk.handlers(), desk.limits, desk.disconnected) as server:
-        yield Office(bench, service, conductor, desk, server, gone, said, detached)
+    with ChannelServer(path, session.handlers(), session.limits, session.disconnected) as server:
+        yield Office(bench, service, scheduler, session, server, gone, said, detached)
 
 
 def test_a_round_over_the_socket_is_the_round_itself(office: Office):
-    with office.driver(office.desk.new_token()) as driver:
+    with office.driver(office.session.new_token()) as driver:
         assert driver.hello == {"presence_s": 2.0, "lease": 1, "dimension": 17}
         told = driver.open_round()
         assert (told.round_id, told.manifest, told.sealed) == (1, MANIFEST, False)
@@ -113,18 +113,18 @@ def test_a_round_over_the_socket_is_the_round_itself(office: Office):
     assert outcome.model_root == office.bench.ledger.head().model_root
     assert sorted(r.code for r in outcome.refusals) == ["empty-reply", "examples-out-of-range"]
     assert outcome.metrics[outcome.accepted[0]] == {"loss": 0.5, "num-examples": 10}
-    assert office.conductor.waited == 1
+    assert office.scheduler.waited == 1
 
 
 def test_a_void_round_says_why(office: Office):
-    with office.driver(office.desk.new_token()) as driver:
+    with office.driver(office.session.new_token()) as driver:
         driver.open_round()
         outcome = driver.close_round()
     assert (outcome.status, outcome.reason) == ("void", "too few updates: 0 of 2")
 
 
 def test_what_an_update_is_not_is_refused_by_name(office: Office):
-    with office.driver(office.desk.new_token()) as driver:
+    with office.driver(office.session.new_token()) as driver:
         told = driver.open_round()
         signed, values, metrics = office.bench.signed(0, told, vector(1))
         with pytest.raises(ContributorError) as refused:
@@ -136,7 +136,7 @@ def test_what_an_update_is_not_is_refused_by_name(office: Office):
 
 
 def test_an_update_too_large_to_receive_ends_its_connection(office: Office):
-    with office.driver(office.desk.new_token()) as driver:
+    with office.driver(office.session.new_token()) as driver:
         told = driver.open_round()
         signed, _values, metrics = office.bench.signed(0, told, vector(1))
         with pytest.raises(ChannelClosedError):
@@ -145,7 +145,7 @@ def test_an_update_too_large_to_receive_ends_its_connection(office: Office):
 
 
 def test_beats_and_greetings_reach_the_conductor(office: Office):
-    with office.driver(office.desk.new_token()) as driver:
+    with office.driver(office.session.new_token()) as driver:
         assert driver.beat([9, 7, 2**63]) == {
             "complete": False,
             "cohort": [7, 9],
@@ -157,15 +157,15 @@ def test_beats_and_greetings_reach_the_conductor(office: Office):
         driver.greet(said)
         with pytest.raises(ContributorError, match="not this node"):
             driver.greet(Signed(Address("0xstranger"), Presence(5, 10), b""))
-    assert office.conductor.heard == [[9, 7, 2**63]]
-    assert office.conductor.greeted == [said]
+    assert office.scheduler.heard == [[9, 7, 2**63]]
+    assert office.scheduler.greeted == [said]
 
 
 def test_only_the_current_run_may_attach_and_only_once(office: Office):
     with pytest.raises(PhaseError, match="not the current one"):
         office.driver("")
-    old = office.desk.new_token()
-    token = office.desk.new_token()
+    old = office.session.new_token()
+    token = office.session.new_token()
     with pytest.raises(PhaseError, match="not the current one"):
         office.driver(old)
     with office.driver(token), pytest.raises(PhaseError, match="not the current one"):
@@ -173,13 +173,13 @@ def test_only_the_current_run_may_attach_and_only_once(office: Office):
 
 
 def test_the_server_app_of_an_earlier_run_can_close_nothing(office: Office):
-    zombie = office.driver(office.desk.new_token(), run_id=1)
+    zombie = office.driver(office.session.new_token(), run_id=1)
     told = zombie.open_round()
     zombie.submit(*office.bench.signed(0, told, vector(10)))
     zombie.submit(*office.bench.signed(1, told, vector(10)))
-    with office.driver(office.desk.new_token(), run_id=2) as driver:
-        assert office.desk.lease is not None
-        assert office.desk.lease.run_id == 2
+    with office.driver(office.session.new_token(), run_id=2) as driver:
+        assert office.session.lease is not None
+        assert office.session.lease.run_id == 2
         for call in (zombie.open_round, zombie.close_round, lambda: zombie.beat([])):
             with pytest.raises(PhaseError, match="another ServerApp drives now"):
                 call()
@@ -197,7 +197,7 @@ def test_the_server_app_of_an_earlier_run_can_close_nothing(office: Office):
 def test_a_full_disk_fails_a_call_and_the_round_goes_on(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ):
-    with office.driver(office.desk.new_token()) as driver:
+    with office.driver(office.session.new_token()) as driver:
         told = driver.open_round()
         for client in (0, 1):
             driver.submit(*office.bench.signed(client, told, vector(10)))

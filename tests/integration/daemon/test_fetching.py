@@ -17,11 +17,11 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 
-from coordinator.flower import presence_queries as hellos
+from coordinator.flower import presence_queries as presence_queries
 from coordinator.flower.fetching import ObjectwiseReplies
-from coordinator.flower.presence_queries import AGAIN_S, PATIENCE_S, Hellos
+from coordinator.flower.presence_queries import AGAIN_S, PATIENCE_S, PresenceQueries
 from coordinator.flower.replies import Addressed, check_reply
-from coordinator.flower.streaming_grid import PatientGrid
+from coordinator.flower.streaming_grid import StreamingGrid
 from coordinator.protocol.errors import ContributorError
 from simulations.engines.process_identity import identify_process
 
@@ -230,14 +230,14 @@ class Stranger:
 
 def test_a_node_that_never_greets_costs_no_memory_however_often_it_is_asked(monkeypatch):
     link, clock, given_up = SuperLink(), SimpleNamespace(now=0.0), {}
-    monkeypatch.setattr(hellos, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(presence_queries, "time", SimpleNamespace(monotonic=lambda: clock.now))
     replies = ObjectwiseReplies(link)
 
     def give_up(messages):
         replies.forget(list(messages))
         given_up.update(messages)
 
-    asking = Hellos(None, stranger := Stranger(link), replies, give_up)
+    asking = PresenceQueries(None, stranger := Stranger(link), replies, give_up)
     kept = []
     for _ in range(30):
         asking.ask([5])
@@ -256,8 +256,8 @@ def test_a_node_that_never_greets_costs_no_memory_however_often_it_is_asked(monk
 def test_a_hello_answered_with_a_model_is_refused(monkeypatch, caplog):
     link = SuperLink()
     replies = ObjectwiseReplies(link)
-    monkeypatch.setattr(hellos, "ANSWER_BYTES", 50)
-    asking = Hellos(None, Stranger(link), replies, lambda messages: None)
+    monkeypatch.setattr(presence_queries, "ANSWER_BYTES", 50)
+    asking = PresenceQueries(None, Stranger(link), replies, lambda messages: None)
     asking.ask([5])
     asking.take()
     assert "node 5: reply: too-large: " in caplog.text
@@ -267,7 +267,7 @@ def test_a_hello_answered_with_a_model_is_refused(monkeypatch, caplog):
 def test_of_an_update_that_is_not_whole_when_its_round_ends_nothing_is_kept():
     link = SuperLink()
     replies, node = ObjectwiseReplies(link), Stranger(link)
-    grid = PatientGrid(node, lambda: 0.0, replies)
+    grid = StreamingGrid(node, lambda: 0.0, replies)
     assert list(grid.send_and_receive([Message(RecordDict(), 5, "train")])) == []
     assert node.asked == 1
     assert list(replies._announced) == ["h1"]

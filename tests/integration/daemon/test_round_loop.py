@@ -15,11 +15,11 @@ from mailbox_grid import MailboxGrid
 
 from coordinator.flower import round_loop
 from coordinator.flower import streaming_grid as patient_grid
-from coordinator.flower.driver_client import RemoteDriver
-from coordinator.flower.driver_server import Desk
-from coordinator.flower.presence import Roster
+from coordinator.flower.driver_client import DriverClient
+from coordinator.flower.driver_server import DriverServer
+from coordinator.flower.presence import PresenceRegister
 from coordinator.flower.round_loop import LoopSettings, RoundLoop
-from coordinator.flower.scheduler import Pace, RoundConductor
+from coordinator.flower.scheduler import Pace, RoundScheduler
 from coordinator.local.channel import ChannelServer
 from coordinator.local.frames import ChannelClosedError
 from coordinator.protocol.errors import StoreError
@@ -35,8 +35,8 @@ class Run:
 
     bench: FlowerBench
     grid: MailboxGrid
-    conductor: RoundConductor
-    desk: Desk
+    scheduler: RoundScheduler
+    session: DriverServer
     path: Path
     thread: threading.Thread | None = None
     given_up: ChannelClosedError | None = None
@@ -44,7 +44,7 @@ class Run:
     def go(self) -> "Run":
         def drive() -> None:
             try:
-                with RemoteDriver(self.path, self.desk.new_token(), 1) as driver:
+                with DriverClient(self.path, self.session.new_token(), 1) as driver:
                     RoundLoop(driver, self.grid).run()
             except ChannelClosedError as error:  # the test has given up
                 self.given_up = error
@@ -84,18 +84,20 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRu
 
     def make(rounds: int = 2, min_online: int = 4, *, sealed: bool = False) -> Run:
         bench = make_bench(sealed=sealed)
-        roster = Roster(
+        presence_register = PresenceRegister(
             DOMAIN, Wei(1), lambda who: bench.ledger.bonds.get(who, Wei(0)), bench.ledger.now
         )
         pace = Pace(min_online, rounds, seal_margin_s=5.0, min_open_s=0)
-        conductor = RoundConductor(bench.ledger, bench.service, roster, pace)
+        scheduler = RoundScheduler(bench.ledger, bench.service, presence_register, pace)
         hello = LoopSettings(MANIFEST, presence_s=0.01, pause_s=0.0, examples_cap=100)
-        desk = Desk(
-            bench.service, conductor, threading.RLock(), MANIFEST.dimension, hello.as_hello()
+        session = DriverServer(
+            bench.service, scheduler, threading.RLock(), MANIFEST.dimension, hello.as_hello()
         )
         path = tmp_path / "s.sock"
-        servers.append(ChannelServer(path, desk.handlers(), desk.limits, desk.disconnected))
-        return Run(bench, MailboxGrid(bench), conductor, desk, path)
+        servers.append(
+            ChannelServer(path, session.handlers(), session.limits, session.disconnected)
+        )
+        return Run(bench, MailboxGrid(bench), scheduler, session, path)
 
     yield make
     for server in servers:
@@ -113,7 +115,7 @@ def test_rounds_are_run_until_they_are_complete(make_run: MakeRun, sealed: bool)
     assert run.statuses() == ["final"] * 3
     root = run.bench.ledger.head().model_root
     np.testing.assert_array_equal(run.bench.store.get_vector(root, MANIFEST), model_after(3))
-    assert sorted(run.grid.hellos) == [2, 3, 4, 5]
+    assert sorted(run.grid.presence_queries) == [2, 3, 4, 5]
     assert [run.bench.ledger.rounds[n].n for n in (1, 2, 3)] == [4, 4, 4]
 
 
@@ -121,7 +123,7 @@ def test_a_round_waits_for_enough_contributors(make_run: MakeRun):
     run = make_run(rounds=1)
     run.grid.offline = {4, 5}
     run.go()
-    run.until(lambda: len(run.conductor.attendance.present) == 2)
+    run.until(lambda: len(run.scheduler.attendance.present) == 2)
     assert run.statuses() == []
     run.grid.offline = set()
     run.end()
@@ -134,7 +136,7 @@ def test_who_comes_during_a_round_takes_part_in_the_next(make_run: MakeRun):
     run.go()
     run.until(lambda: run.statuses() == ["open"])
     run.grid.offline = set()
-    run.until(lambda: len(run.conductor.attendance.present) == 4)
+    run.until(lambda: len(run.scheduler.attendance.present) == 4)
     run.grid.conduct.silent = set()
     run.end()
     assert [run.bench.ledger.rounds[n].n for n in (1, 2)] == [2, 4]
@@ -310,8 +312,8 @@ def test_a_node_that_does_not_say_whom_it_speaks_for_is_left_out(make_run: MakeR
     run.grid.conduct.mute = {2}
     run.go().end()
     assert run.bench.ledger.rounds[1].n == 3
-    assert signer(0).address not in run.conductor.attendance.present.values()
-    assert run.grid.hellos.count(2) == 1
+    assert signer(0).address not in run.scheduler.attendance.present.values()
+    assert run.grid.presence_queries.count(2) == 1
 
 
 def test_rounds_that_come_to_nothing_wait_longer_and_longer(
@@ -323,7 +325,7 @@ def test_rounds_that_come_to_nothing_wait_longer_and_longer(
     run.go()
     run.until(lambda: run.statuses() == ["void"] * 3)
     beats = len(run.grid.sent)
-    run.until(lambda: run.desk.silent_s < 0.01)  # it rests, and is heard of all the while
+    run.until(lambda: run.session.silent_s < 0.01)  # it rests, and is heard of all the while
     assert run.statuses() == ["void"] * 3
     assert len(run.grid.sent) == beats
     assert run.bench.refusals(3) == {f"node {n}": "empty-reply" for n in (2, 3, 4, 5)}

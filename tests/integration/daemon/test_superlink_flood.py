@@ -15,7 +15,7 @@ from contracts.node.serving import ServerHandle
 from coordinator.flower.superlink import LIMITS, fair_listener, server_of
 from coordinator.http import listener as listener_module
 from coordinator.http.limits import HttpLimits
-from coordinator.http.listener import FairListener, Seldom, room_for
+from coordinator.http.listener import FairListener, RepeatFilter, room_for
 from coordinator.protocol.errors import ConfigError
 
 SMALL = HttpLimits(connections_per_client=4, connections=10, header_s=1.0, keep_alive_s=120)
@@ -180,15 +180,19 @@ def test_refusals_are_told_seldom(caplog: pytest.LogCaptureFixture):
         "127.0.0.1: refused: more than 0 connections"
     ]
     clock = SimpleNamespace(now=0.0)
-    seldom = Seldom(lambda: clock.now)
-    assert [seldom.is_news("a", "x"), seldom.is_news("a", "x"), seldom.is_news("a", "y")] == [
+    repeat_filter = RepeatFilter(lambda: clock.now)
+    assert [
+        repeat_filter.is_news("a", "x"),
+        repeat_filter.is_news("a", "x"),
+        repeat_filter.is_news("a", "y"),
+    ] == [
         True,
         False,
         True,
     ]
     clock.now += listener_module.QUIET_S
-    assert seldom.is_news("a", "x")
-    assert sum(seldom.is_news(f"p{n}", "x") for n in range(1_000)) == 255
+    assert repeat_filter.is_news("a", "x")
+    assert sum(repeat_filter.is_news(f"p{n}", "x") for n in range(1_000)) == 255
 
 
 def test_open_files_follow_what_the_system_permits(monkeypatch: pytest.MonkeyPatch):

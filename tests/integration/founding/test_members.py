@@ -27,7 +27,7 @@ from coordinator.founding.folder import FederationFolder
 from coordinator.founding.invitation import Invited
 from coordinator.founding.members import FederationMembers, checked_name, parse_balance
 from coordinator.founding.renewal import renew, renew_authority
-from coordinator.http.http_context import HttpFace
+from coordinator.http.http_context import HttpContext
 from coordinator.http.server import serve_http
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.ledger.deployment import deploy_federation, read_deployment
@@ -53,8 +53,8 @@ def serving(folder: FederationFolder, online: list[str]) -> Iterator[None]:
         dispatcher = Dispatcher(node)
         federation = Federation(w3, Address(agreement.contract))
         snapshot = ServiceSnapshot("waiting", online=tuple(online))
-        face = HttpFace(agreement, federation, store, lambda: snapshot, dispatcher)
-        with serve_http(face, certfile=folder.server, keyfile=folder.server_key) as handle:
+        context = HttpContext(agreement, federation, store, lambda: snapshot, dispatcher)
+        with serve_http(context, certfile=folder.server, keyfile=folder.server_key) as handle:
             port = handle.url.rsplit(":", 1)[1]
             text = folder.settings.read_text()
             folder.settings.write_text(text.replace("port = 8700", f"port = {port}"))

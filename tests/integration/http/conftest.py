@@ -22,7 +22,7 @@ def bench(tmp_path: Path) -> Iterator[HttpBench]:
 
 @pytest.fixture
 def served(bench: HttpBench, tls: TlsFiles) -> Iterator[HttpHandle]:
-    with serve_http(bench.face(), certfile=tls.certificate, keyfile=tls.key) as handle:
+    with serve_http(bench.context(), certfile=tls.certificate, keyfile=tls.key) as handle:
         yield handle
 
 
@@ -41,5 +41,5 @@ def quiet_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpBench]
 
 @pytest.fixture(scope="module")
 def quiet(quiet_bench: HttpBench, tls: TlsFiles) -> Iterator[Asker]:
-    with serve_http(quiet_bench.face(), certfile=tls.certificate, keyfile=tls.key) as handle:
+    with serve_http(quiet_bench.context(), certfile=tls.certificate, keyfile=tls.key) as handle:
         yield Asker(handle.url, tls.ca)

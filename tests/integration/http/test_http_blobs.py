@@ -96,7 +96,7 @@ class TestWhatIsPublic:
     def test_a_new_server_finds_it_all_again(self, bench: HttpBench) -> None:
         bench.play()
         bench.play()
-        with serve_http(bench.face()) as handle:
+        with serve_http(bench.context()) as handle:
             assert Asker(handle.url).ask(blob(bench.update_root(2))).status == 200
 
 
@@ -195,8 +195,8 @@ class TestMembersOnly:
 
     @pytest.fixture
     def asker(self, bench: HttpBench, tls: TlsFiles):
-        face = bench.face(clock=lambda: float(self.NOW))
-        with serve_http(face, certfile=tls.certificate, keyfile=tls.key) as handle:
+        context = bench.context(clock=lambda: float(self.NOW))
+        with serve_http(context, certfile=tls.certificate, keyfile=tls.key) as handle:
             yield Asker(handle.url, tls.ca)
 
     def ask(self, asker: Asker, bench: HttpBench, who=CONTRIBUTORS[0], *, in_s=60, **other):

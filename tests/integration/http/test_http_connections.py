@@ -95,7 +95,9 @@ class TestTls:
     def test_a_certificate_for_another_name(self, quiet_bench: HttpBench, tmp_path: Path) -> None:
         files = make_tls(tmp_path, names=("elsewhere.example",), addresses=())
         with (
-            serve_http(quiet_bench.face(), certfile=files.certificate, keyfile=files.key) as handle,
+            serve_http(
+                quiet_bench.context(), certfile=files.certificate, keyfile=files.key
+            ) as handle,
             pytest.raises(StoreError, match="IP address mismatch"),
         ):
             HttpStore(handle.url, ca_file=files.ca).get_bytes(bytes(32))
@@ -126,7 +128,7 @@ class TestTls:
     ) -> None:
         files = make_tls(tmp_path, days=days)
         with pytest.raises(ConfigError, match=message):
-            serve_http(quiet_bench.face(), certfile=files.certificate, keyfile=files.key)
+            serve_http(quiet_bench.context(), certfile=files.certificate, keyfile=files.key)
 
     def test_files_that_cannot_be_used_are_named(
         self, quiet_bench: HttpBench, tls: TlsFiles, tmp_path: Path
@@ -141,7 +143,7 @@ class TestTls:
             (tls.certificate, other.key, "cannot be used together"),
         ):
             with pytest.raises(ConfigError, match=message):
-                serve_http(quiet_bench.face(), certfile=certificate, keyfile=key)
+                serve_http(quiet_bench.context(), certfile=certificate, keyfile=key)
 
     def test_a_renewed_certificate_is_used_without_a_restart(
         self, quiet_bench: HttpBench, tls: TlsFiles, tmp_path: Path
@@ -150,7 +152,7 @@ class TestTls:
             make_tls(tmp_path / "new", days=(-1, 80)),
             make_tls(tmp_path / "old", days=(-9, -1)),
         )
-        with serve_http(quiet_bench.face(), certfile=tls.certificate, keyfile=tls.key) as handle:
+        with serve_http(quiet_bench.context(), certfile=tls.certificate, keyfile=tls.key) as handle:
             assert end_shown(Asker(handle.url, tls.ca)) == end_of(tls)
             for unusable in ((old.certificate, old.key), (renewed.certificate, old.key)):
                 with pytest.raises(ConfigError, match=r"expired|cannot be used"):
@@ -161,7 +163,7 @@ class TestTls:
             with pytest.raises(ssl.SSLCertVerificationError):
                 Asker(handle.url, tls.ca).ask("/healthz")
         with (
-            serve_http(quiet_bench.face()) as plain,
+            serve_http(quiet_bench.context()) as plain,
             pytest.raises(ConfigError, match="nothing to renew"),
         ):
             plain.renew_certificate(renewed.certificate, renewed.key)
@@ -180,7 +182,7 @@ LIMITS = HttpLimits(
 class TestSlowPeers:
     @pytest.fixture
     def limited(self, quiet_bench: HttpBench) -> Iterator[HttpHandle]:
-        with serve_http(quiet_bench.face(limits=LIMITS)) as handle:
+        with serve_http(quiet_bench.context(limits=LIMITS)) as handle:
             yield handle
 
     def test_headers_must_come_in_time(self, limited: HttpHandle) -> None:
@@ -245,7 +247,7 @@ class TestSlowPeers:
 class TestShares:
     def test_one_address_holds_only_so_many_connections(self, quiet_bench: HttpBench) -> None:
         limits = HttpLimits(connections_per_client=3)
-        with serve_http(quiet_bench.face(limits=limits)) as handle:
+        with serve_http(quiet_bench.context(limits=limits)) as handle:
             held = [Asker(handle.url).raw() for _ in range(3)]
             for connection in held:
                 connection.sendall(GET + b"\r\n")
@@ -272,7 +274,7 @@ class TestShares:
             return ServiceSnapshot("waiting")
 
         limits = HttpLimits(requests_per_client=2)
-        with serve_http(quiet_bench.face(limits=limits, status=slow)) as handle:
+        with serve_http(quiet_bench.context(limits=limits, status=slow)) as handle:
             asker = Asker(handle.url)
             found: list[int] = []
             busy = [
@@ -292,11 +294,11 @@ class TestShares:
             assert asker.ask("/healthz").status == 200
 
     def test_a_header_does_not_make_another_client(self, quiet_bench: HttpBench) -> None:
-        told = quiet_bench.face()
+        told = quiet_bench.context()
         with serve_http(told) as handle:
             Asker(handle.url).ask("/healthz", headers={"X-Forwarded-For": "10.0.0.1"})
         limits = HttpLimits(requests_per_client=0)
-        with serve_http(quiet_bench.face(limits=limits)) as handle:
+        with serve_http(quiet_bench.context(limits=limits)) as handle:
             for number in range(3):
                 sent = {"X-Forwarded-For": f"10.0.0.{number}"}
                 assert Asker(handle.url).ask("/healthz", headers=sent).status == 429
@@ -306,7 +308,7 @@ class TestStopping:
     def test_idle_connections_do_not_hold_it_up(
         self, quiet_bench: HttpBench, tls: TlsFiles, caplog: pytest.LogCaptureFixture
     ) -> None:
-        handle = serve_http(quiet_bench.face(), certfile=tls.certificate, keyfile=tls.key)
+        handle = serve_http(quiet_bench.context(), certfile=tls.certificate, keyfile=tls.key)
         asker = Asker(handle.url, tls.ca)
         idle = [asker.raw() for _ in range(3)]
         for connection in idle[:2]:
@@ -321,5 +323,5 @@ class TestStopping:
         assert "timeout graceful shutdown exceeded" not in caplog.text
         with pytest.raises(ConnectionError):
             asker.ask("/healthz")
-        with serve_http(quiet_bench.face(), port=asker.port) as again:
+        with serve_http(quiet_bench.context(), port=asker.port) as again:
             assert Asker(again.url).ask("/healthz").status == 200

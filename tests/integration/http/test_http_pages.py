@@ -104,7 +104,7 @@ class TestDoor:
         assert quiet.ask(path, "HEAD").status == 200
 
     def test_hosts_of_ones_own(self, quiet_bench: HttpBench) -> None:
-        with serve_http(quiet_bench.face(allowed_hosts=["fed.example"])) as handle:
+        with serve_http(quiet_bench.context(allowed_hosts=["fed.example"])) as handle:
             asker = Asker(handle.url)
             for host in ("fed.example", "FED.example:8700", "localhost", "127.0.0.1:1"):
                 assert asker.ask("/healthz", headers={"Host": host}).status == 200
@@ -128,9 +128,9 @@ class TestListening:
     ) -> None:
         for host in ("0.0.0.0", "::", "192.0.2.1"):
             with pytest.raises(ConfigError, match=r"http.host = .* needs http.certificate"):
-                serve_http(quiet_bench.face(), host)
+                serve_http(quiet_bench.context(), host)
         with serve_http(
-            quiet_bench.face(), "0.0.0.0", certfile=tls.certificate, keyfile=tls.key
+            quiet_bench.context(), "0.0.0.0", certfile=tls.certificate, keyfile=tls.key
         ) as handle:
             assert handle.url.startswith("https://0.0.0.0:")
             assert Asker(handle.url, tls.ca).ask("/healthz").status == 200
@@ -140,29 +140,29 @@ class TestListening:
     ) -> None:
         for files in ({"certfile": tls.certificate}, {"keyfile": tls.key}):
             with pytest.raises(ConfigError, match="one of them is missing"):
-                serve_http(quiet_bench.face(), **files)
+                serve_http(quiet_bench.context(), **files)
 
     def test_a_chain_opened_for_development_is_not_served(self, quiet_bench: HttpBench) -> None:
         assert quiet_bench.node is not None
         with pytest.raises(ConfigError, match="opened for development"):
-            serve_http(quiet_bench.face(dispatcher=Dispatcher(quiet_bench.node, dev=True)))
+            serve_http(quiet_bench.context(dispatcher=Dispatcher(quiet_bench.node, dev=True)))
 
     def test_without_an_embedded_chain_there_is_no_rpc(self, quiet_bench: HttpBench) -> None:
-        with serve_http(quiet_bench.face(dispatcher=None)) as handle:
+        with serve_http(quiet_bench.context(dispatcher=None)) as handle:
             assert Asker(handle.url).rpc("eth_blockNumber").status == 404
             assert Asker(handle.url).ask("/status").json["chain"]["block"] > 0
 
     def test_a_taken_port_is_named(self, quiet_bench: HttpBench) -> None:
-        with serve_http(quiet_bench.face()) as handle:
+        with serve_http(quiet_bench.context()) as handle:
             port = Asker(handle.url).port
             with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: cannot listen there"):
-                serve_http(quiet_bench.face(), port=port)
+                serve_http(quiet_bench.context(), port=port)
 
 
 def test_members_terms_are_told(tmp_path: Path) -> None:
     with (
         embedded_bench(tmp_path, "members") as bench,
-        serve_http(bench.face()) as handle,
+        serve_http(bench.context()) as handle,
     ):
         asker = Asker(handle.url)
         assert asker.ask("/status").json["access"] == "members"

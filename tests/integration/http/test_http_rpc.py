@@ -63,7 +63,7 @@ def test_what_a_page_could_send_unasked(quiet: Asker, kind: str) -> None:
 
 
 def test_bodies_are_bounded_whether_announced_or_not(quiet_bench: HttpBench) -> None:
-    with serve_http(quiet_bench.face(limits=HttpLimits(body_bytes=2_000))) as handle:
+    with serve_http(quiet_bench.context(limits=HttpLimits(body_bytes=2_000))) as handle:
         asker, sent = Asker(handle.url), {"Content-Type": "application/json"}
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}).encode()
         fits = body + b" " * (2_000 - len(body))
@@ -90,7 +90,7 @@ def test_whoever_uses_up_the_processor_waits(
     monkeypatch.setattr(budget, "is_loopback", lambda _: False)
     endless = {"data": "0x5b600056", "gas": hex(2_000_000)}  # a jump to itself, without end
     limits = HttpLimits(cpu_burst_s=0.05, cpu_share=0.001)
-    with serve_http(bench.face(limits=limits)) as handle:
+    with serve_http(bench.context(limits=limits)) as handle:
         asker = Asker(handle.url)
         assert "out of gas" in asker.rpc("eth_call", endless, "latest").json["error"]["message"]
         refused = asker.rpc("eth_chainId")

@@ -232,7 +232,7 @@ class TestMembers:
         assert bytes(CONTRIBUTORS[0].key).hex() not in repr(reader)
 
     def test_a_bonded_account_reads_an_other_does_not(self, bench: HttpBench) -> None:
-        with serve_http(bench.face()) as handle:
+        with serve_http(bench.context()) as handle:
             for account, message in (
                 (None, "401: no-authorization"),
                 (NEWCOMER, "403: not-bonded"),
@@ -247,7 +247,7 @@ class TestMembers:
     @pytest.mark.parametrize("off_s", [-3600, 3600])
     def test_a_clock_an_hour_off_reads_all_the_same(self, bench: HttpBench, off_s: int) -> None:
         reader = Reader(bench.federation.domain, bytes(CONTRIBUTORS[0].key))
-        with serve_http(bench.face()) as handle:
+        with serve_http(bench.context()) as handle:
             store = HttpStore(handle.url, reader=reader, clock=lambda: time.time() + off_s)
             for number in (0, 1):
                 store.get_vector(bench.update_root(number), MANIFEST)

@@ -69,8 +69,8 @@ def test_everything_holds_on_anvil(tmp_path: Path, tls: TlsFiles) -> None:
         bench.play()
         bench.play()
         bench.begin()
-        face = bench.face()
-        with serve_http(face, certfile=tls.certificate, keyfile=tls.key) as handle:
+        context = bench.context()
+        with serve_http(context, certfile=tls.certificate, keyfile=tls.key) as handle:
             places = ["--rpc", url, "--store", handle.url, "--ca", tls.ca]
             check_all_holds(bench, verify(*places))
             assert refused_kinds(verify(*places, "--block", "0x" + "12" * 32, status=1)) == [
@@ -123,7 +123,7 @@ class TestFaults:
     def test_another_agreement(self, bench: HttpBench) -> None:
         bench.play()
         other = bench.agreement.model_copy(update={"round_duration_s": 60})
-        with serve_http(bench.face(agreement=other)) as handle:
+        with serve_http(bench.context(agreement=other)) as handle:
             where = ["--rpc", f"{handle.url}/rpc", "--store", handle.url]
             rules = refused_kinds(verify(*where, status=1))
         assert rules == ["its digest must be the config digest on chain"]
@@ -132,7 +132,7 @@ class TestFaults:
         bench.play()
         rule = dict(bench.agreement.rule) | {"examples_cap": 7}
         other = bench.agreement.model_copy(update={"rule": rule})
-        with serve_http(bench.face(agreement=other)) as handle:
+        with serve_http(bench.context(agreement=other)) as handle:
             where = ["--rpc", f"{handle.url}/rpc", "--store", handle.url]
             found = verify(*where, status=1)
         assert "the rule must be the one agreed on before training" in refused_kinds(found)
@@ -168,7 +168,7 @@ class TestWhereToLook:
         password.chmod(0o600)
         with (
             embedded_bench(tmp_path, "members") as bench,
-            serve_http(bench.face(), certfile=tls.certificate, keyfile=tls.key) as handle,
+            serve_http(bench.context(), certfile=tls.certificate, keyfile=tls.key) as handle,
         ):
             bench.play()
             where = at(Asker(handle.url, tls.ca))
@@ -229,7 +229,7 @@ class TestWhereToLook:
 def test_a_watcher_reads_over_https(tmp_path: Path, tls: TlsFiles) -> None:
     with (
         embedded_bench(tmp_path, challenge_window_s=600) as bench,
-        serve_http(bench.face(), certfile=tls.certificate, keyfile=tls.key) as handle,
+        serve_http(bench.context(), certfile=tls.certificate, keyfile=tls.key) as handle,
     ):
         bench.play()
         where = at(Asker(handle.url, tls.ca))

@@ -25,7 +25,7 @@ from misbehaving_server import answer, misbehaving
 from tls_files import TlsFiles, make_tls
 from typer.testing import CliRunner
 
-from clients.commands.session import Desk
+from clients.commands.session import Session
 from coordinator.http.server import serve_http
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.errors import (
@@ -116,8 +116,8 @@ def office_of(stack: ExitStack, folder: Path, kind: str) -> Office:
         bench = stack.enter_context(anvil_bench(rpc, folder))
     else:
         bench = stack.enter_context(embedded_bench(folder))
-    face = bench.face()
-    handle = stack.enter_context(serve_http(face, certfile=tls.certificate, keyfile=tls.key))
+    context = bench.context()
+    handle = stack.enter_context(serve_http(context, certfile=tls.certificate, keyfile=tls.key))
     office = Office(bench, folder, rpc or f"{handle.url}/rpc", handle.url, tls)
     office.write_configs()
     return office
@@ -130,7 +130,7 @@ def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Office]:
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """One office on the embedded chain for what changes nothing: two rounds, a third open."""
     with ExitStack() as stack:
         made = office_of(stack, tmp_path_factory.mktemp("desk"), "embedded")
@@ -190,48 +190,52 @@ def test_a_participants_life(office: Office) -> None:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(desk: Office) -> Iterator[tuple[str, TlsFiles]]:
+def elsewhere(session: Office) -> Iterator[tuple[str, TlsFiles]]:
     """The same chain at a node whose certificate is under another authority."""
-    other = make_tls(desk.folder / "elsewhere", authority="another authority")
-    face = desk.bench.face()
-    with serve_http(face, certfile=other.certificate, keyfile=other.key) as handle:
+    other = make_tls(session.folder / "elsewhere", authority="another authority")
+    context = session.bench.context()
+    with serve_http(context, certfile=other.certificate, keyfile=other.key) as handle:
         yield f"{handle.url}/rpc", other
 
 
-def changed(desk: Office, name: str, *changes: tuple[str, str]) -> list[str]:
-    text = (desk.folder / f"{name}.toml").read_text()
+def changed(session: Office, name: str, *changes: tuple[str, str]) -> list[str]:
+    text = (session.folder / f"{name}.toml").read_text()
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
-    (desk.folder / "changed.toml").write_text(text)
-    return ["--config", str(desk.folder / "changed.toml")]
+    (session.folder / "changed.toml").write_text(text)
+    return ["--config", str(session.folder / "changed.toml")]
 
 
 def test_the_coordinators_authority_vouches_for_no_other_node(
-    desk: Office, elsewhere: tuple[str, TlsFiles], monkeypatch: pytest.MonkeyPatch
+    session: Office, elsewhere: tuple[str, TlsFiles], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rpc, other = elsewhere
-    at = changed(desk, "first", (desk.rpc, rpc))
-    assert "certificate" in str(desk.refusal("balance", *at))
+    at = changed(session, "first", (session.rpc, rpc))
+    assert "certificate" in str(session.refusal("balance", *at))
     monkeypatch.setenv("SSL_CERT_FILE", str(other.ca))  # what the system trusts
-    earned = desk.run("balance", *desk.at("first"))
+    earned = session.run("balance", *session.at("first"))
     assert int(earned["unclaimed_wei"]) > 0
-    assert desk.run("balance", *at) == earned
-    assert desk.run("balance", *desk.at("first"), "--rpc", rpc) == earned
-    refused = desk.refusal("balance", *desk.at("first"), "--rpc", rpc, "--ca", str(desk.tls.ca))
+    assert session.run("balance", *at) == earned
+    assert session.run("balance", *session.at("first"), "--rpc", rpc) == earned
+    refused = session.refusal(
+        "balance", *session.at("first"), "--rpc", rpc, "--ca", str(session.tls.ca)
+    )
     assert "certificate" in str(refused)
 
 
 def test_a_coordinator_on_another_chain_has_an_authority_for_each(
-    desk: Office, elsewhere: tuple[str, TlsFiles]
+    session: Office, elsewhere: tuple[str, TlsFiles]
 ) -> None:
     rpc, other = elsewhere
     section = f'[chain]\nrpc = "{rpc}"\nca = "{other.ca}"\n'
-    at = changed(desk, "coordinator", ("[chain]\n", section))
-    who = ["--key", str(desk.folder / "first.json")]
-    assert desk.run("balance", *at, *who) == desk.run("balance", *desk.at("coordinator"), *who)
-    back = desk.run("balance", *at, *who, "--rpc", desk.rpc)
-    assert back == desk.run("balance", *desk.at("coordinator"), *who)
+    at = changed(session, "coordinator", ("[chain]\n", section))
+    who = ["--key", str(session.folder / "first.json")]
+    assert session.run("balance", *at, *who) == session.run(
+        "balance", *session.at("coordinator"), *who
+    )
+    back = session.run("balance", *at, *who, "--rpc", session.rpc)
+    assert back == session.run("balance", *session.at("coordinator"), *who)
 
 
 def test_the_coordinators_bond_and_pool(office: Office) -> None:
@@ -274,14 +278,14 @@ def test_a_command_waits_until_the_contract_takes_what_it_sends(
     assert patience.left == []
 
     down = ChainUnavailableError("no node at all")
-    now, answers = Desk.now, [down]
+    now, answers = Session.now, [down]
 
-    def answer_or_fail(self: Desk) -> int:
+    def answer_or_fail(self: Session) -> int:
         if answers:
             raise answers.pop()
         return now(self)
 
-    monkeypatch.setattr(Desk, "now", answer_or_fail)
+    monkeypatch.setattr(Session, "now", answer_or_fail)
     patience = Patience(monkeypatch, lambda: None, lambda: bench.pass_time(UNBONDING_S))
     done = CliRunner().invoke(app, ["withdraw", *at, "--wait", "--json"])
     assert done.exit_code == 0, done.exception
@@ -331,10 +335,10 @@ def test_a_round_becomes_final_between_proof_and_claim(
 
 
 class TestLooking:
-    def test_status(self, desk: Office) -> None:
-        desk.bench.snapshot = ServiceSnapshot("collecting", 3, ("0xA", "0xB"))
-        said = desk.run("status", *desk.at())
-        head = desk.bench.federation.block()
+    def test_status(self, session: Office) -> None:
+        session.bench.snapshot = ServiceSnapshot("collecting", 3, ("0xA", "0xB"))
+        said = session.run("status", *session.at())
+        head = session.bench.federation.block()
         assert (said["block"], said["block_hash"]) == (head.number, "0x" + head.hash.hex())
         assert (said["open_round"], said["last_sealed"], said["last_final"]) == (3, 2, 2)
         assert (said["members"], said["bonded"]) == (3, 3)
@@ -343,63 +347,63 @@ class TestLooking:
         assert said["coordinator"] == COORDINATOR.address
         assert said["coordinator_bond_wei"] == str(5 * ETHER)
         assert said["service"]["phase"] == "collecting"
-        text = desk.text("status", *desk.at())
+        text = session.text("status", *session.at())
         assert "bench, contract 0x" in text
         assert "round 3 is open; sealed up to 2, final up to 2" in text
         assert "24 ETH (24000000000000000000 wei), at most 3 ETH" in text
         assert "collecting, 2 contributors online, ready" in text
 
-    def test_status_without_the_service(self, desk: Office) -> None:
-        bare = [*desk.options()[:2], "--ca", str(desk.tls.ca)]
-        bare += ["--contract", desk.bench.agreement.contract]
-        assert desk.run("status", *bare)["service"] is None
-        assert "not asked" in desk.text("status", *bare)
+    def test_status_without_the_service(self, session: Office) -> None:
+        bare = [*session.options()[:2], "--ca", str(session.tls.ca)]
+        bare += ["--contract", session.bench.agreement.contract]
+        assert session.run("status", *bare)["service"] is None
+        assert "not asked" in session.text("status", *bare)
         with misbehaving([answer(b"{}", 500)]) as server:
             at = [*bare, "--store", server.url]
-            assert desk.run("status", *at)["service"] == {
+            assert session.run("status", *at)["service"] == {
                 "error": f"{server.url}/status: status 500"
             }
-            assert "does not answer" in desk.text("status", *at)
+            assert "does not answer" in session.text("status", *at)
 
-    def test_rounds(self, desk: Office) -> None:
-        said = desk.run("rounds", *desk.at())
+    def test_rounds(self, session: Office) -> None:
+        said = session.run("rounds", *session.at())
         assert [(r["round"], r["status"]) for r in said["rounds"]] == [
             (1, "final"), (2, "final"), (3, "open"),
         ]  # fmt: skip
         first = said["rounds"][0]
         assert (first["contributors"], first["examples"], first["score"]) == (3, 60, 60)
         assert (first["paid_wei"], first["stake_wei"]) == (str(3 * ETHER), str(6 * ETHER))
-        assert first["model_root"] == desk.bench.round(1).new_model_root.hex()
+        assert first["model_root"] == session.bench.round(1).new_model_root.hex()
         assert said["rounds"][2]["model_root"] == ""
-        last = desk.run("rounds", *desk.at(), "--last", "1")
+        last = session.run("rounds", *session.at(), "--last", "1")
         assert [r["round"] for r in last["rounds"]] == [3]
-        lines = desk.text("rounds", *desk.at()).splitlines()
+        lines = session.text("rounds", *session.at()).splitlines()
         assert lines[0].split() == [
             "round", "status", "opened", "n", "examples", "score", "paid", "model", "why",
         ]  # fmt: skip
         assert lines[1].split()[:2] == ["1", "final"]
         assert first["model_root"][:12] in lines[1]
 
-    def test_contributors(self, desk: Office) -> None:
-        said = desk.run("contributors", *desk.at())
+    def test_contributors(self, session: Office) -> None:
+        said = session.run("contributors", *session.at())
         assert [c["address"] for c in said["contributors"]] == [c.address for c in CONTRIBUTORS]
         assert [c["earned_wei"] for c in said["contributors"]] == [
             str(n * ETHER) for n in (1, 2, 3)
         ]
         assert said["contributors"][0]["bond_wei"] == str(2 * ETHER)
-        text = desk.text("contributors", *desk.at(), "--bonded")
+        text = session.text("contributors", *session.at(), "--bonded")
         assert all(account.address in text for account in CONTRIBUTORS)
-        bare = [*desk.options()[:2], "--ca", str(desk.tls.ca)]
-        bare += ["--contract", desk.bench.agreement.contract]
-        assert desk.run("contributors", *bare)["contributors"][0]["earned_wei"] is None
+        bare = [*session.options()[:2], "--ca", str(session.tls.ca)]
+        bare += ["--contract", session.bench.agreement.contract]
+        assert session.run("contributors", *bare)["contributors"][0]["earned_wei"] is None
 
-    def test_balance_needs_no_password(self, desk: Office) -> None:
-        options = desk.options("second")[:-2]
-        said = desk.run("balance", *options)
+    def test_balance_needs_no_password(self, session: Office) -> None:
+        options = session.options("second")[:-2]
+        said = session.run("balance", *options)
         assert said["account"] == CONTRIBUTORS[1].address
         assert (said["member"], said["unclaimed_wei"]) == (2, str(2 * ETHER))
-        assert said["wallet_wei"] == str(desk.wallet(CONTRIBUTORS[1]))
-        text = desk.text("balance", *options)
+        assert said["wallet_wei"] == str(session.wallet(CONTRIBUTORS[1]))
+        text = session.text("balance", *options)
         assert "bond       2 ETH (2000000000000000000 wei)" in text
         assert "unclaimed  2 ETH (2000000000000000000 wei)" in text
 
@@ -411,10 +415,10 @@ class TestLooking:
 
 
 class TestStores:
-    def test_the_wallet_is_shown_even_if_the_store_is_away(self, desk: Office) -> None:
-        at = desk.options("first")
-        at[at.index("--store") + 1] = str(desk.folder / "nowhere")
-        assert isinstance(desk.refusal("balance", *at), ConfigError)
+    def test_the_wallet_is_shown_even_if_the_store_is_away(self, session: Office) -> None:
+        at = session.options("first")
+        at[at.index("--store") + 1] = str(session.folder / "nowhere")
+        assert isinstance(session.refusal("balance", *at), ConfigError)
         with misbehaving([answer(b"{}", 500)]) as server:
             at[at.index("--store") + 1] = server.url
             done = CliRunner().invoke(app, ["balance", *at])
@@ -422,16 +426,16 @@ class TestStores:
             assert "wallet     " in done.stdout
             assert "unclaimed  unknown" in done.stdout
 
-    def test_wrong_rewards_are_not_claimed(self, desk: Office) -> None:
-        sent = desk.bench.federation.rpc.quantity(
+    def test_wrong_rewards_are_not_claimed(self, session: Office) -> None:
+        sent = session.bench.federation.rpc.quantity(
             "eth_getTransactionCount", CONTRIBUTORS[0].address, "latest"
         )
         lie = b'{"rewards":[["%s","999"]]}' % CONTRIBUTORS[0].address.encode()
         with misbehaving([answer(lie)]) as server:
-            at = desk.options("first")
+            at = session.options("first")
             at[at.index("--store") + 1] = server.url
-            assert isinstance(desk.refusal("claim", *at), BlobCorruptError)
-        count = desk.bench.federation.rpc.quantity(
+            assert isinstance(session.refusal("claim", *at), BlobCorruptError)
+        count = session.bench.federation.rpc.quantity(
             "eth_getTransactionCount", CONTRIBUTORS[0].address, "latest"
         )
         assert count == sent
@@ -449,44 +453,44 @@ class TestBadInput:
             ("0.5 ether", "below the least the contract takes, 1 ETH"),
         ],
     )
-    def test_stakes(self, desk: Office, stake: str, message: str) -> None:
-        error = desk.refusal("join", *desk.at(), "--stake", stake)
+    def test_stakes(self, session: Office, stake: str, message: str) -> None:
+        error = session.refusal("join", *session.at(), "--stake", stake)
         assert isinstance(error, ConfigError)
         assert message in str(error)
 
-    def test_more_than_there_is(self, desk: Office) -> None:
-        error = desk.refusal("join", *desk.at(), "--stake", "1000 ether")
+    def test_more_than_there_is(self, session: Office) -> None:
+        error = session.refusal("join", *session.at(), "--stake", "1000 ether")
         assert isinstance(error, LedgerError)
         assert f"{NEWCOMER.address} has 100 ETH (" in str(error)
         assert "send it 900." in str(error)
 
-    def test_keys(self, desk: Office, tmp_path: Path) -> None:
+    def test_keys(self, session: Office, tmp_path: Path) -> None:
         wrong = tmp_path / "password"
         wrong.write_text("wrong\n")
         wrong.chmod(0o600)
-        at = desk.options()
-        assert isinstance(desk.refusal("join", *at[:-1], str(wrong)), KeyFileError)
+        at = session.options()
+        assert isinstance(session.refusal("join", *at[:-1], str(wrong)), KeyFileError)
         open_to_all = tmp_path / "open.json"
-        open_to_all.write_bytes((desk.folder / "newcomer.json").read_bytes())
+        open_to_all.write_bytes((session.folder / "newcomer.json").read_bytes())
         open_to_all.chmod(0o644)
-        found = desk.refusal("join", *at, "--key", str(open_to_all))
+        found = session.refusal("join", *at, "--key", str(open_to_all))
         assert isinstance(found, KeyFileError)
         assert "expected 0600" in str(found)
         no_key = [*at[:6], *at[6:8]]
-        assert "give --key FILE" in str(desk.refusal("join", *no_key))
-        assert "give --key FILE" in str(desk.refusal("balance", *no_key))
+        assert "give --key FILE" in str(session.refusal("join", *no_key))
+        assert "give --key FILE" in str(session.refusal("balance", *no_key))
 
-    def test_places(self, desk: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_places(self, session: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
-        assert "give --rpc URL, or --config" in str(desk.refusal("status"))
-        missing = desk.refusal("status", "--config", "nothing.toml")
+        assert "give --rpc URL, or --config" in str(session.refusal("status"))
+        missing = session.refusal("status", "--config", "nothing.toml")
         assert "nothing.toml: cannot be read" in str(missing)
         (tmp_path / "bad.toml").write_text('[account]\nkey = "k"\nkee = 1\n')
-        assert "bad.toml" in str(desk.refusal("status", "--config", "bad.toml"))
-        at = desk.options()
-        no_contract = [*at[:2], "--ca", str(desk.tls.ca)]
-        assert "give --contract ADDRESS" in str(desk.refusal("status", *no_contract))
-        assert desk.run("status", *at[:6])["contract"] == desk.bench.agreement.contract
+        assert "bad.toml" in str(session.refusal("status", "--config", "bad.toml"))
+        at = session.options()
+        no_contract = [*at[:2], "--ca", str(session.tls.ca)]
+        assert "give --contract ADDRESS" in str(session.refusal("status", *no_contract))
+        assert session.run("status", *at[:6])["contract"] == session.bench.agreement.contract
         for option, value, kind in (
             ("--contract", "0x12", ConfigError),
             ("--contract", "0x" + "11" * 20, LedgerError),
@@ -494,30 +498,32 @@ class TestBadInput:
             ("--rpc", "nonsense", ConfigError),
             ("--ca", str(tmp_path / "none"), ConfigError),
         ):
-            error = desk.refusal("status", *at, option, value)
+            error = session.refusal("status", *at, option, value)
             assert isinstance(error, kind), (option, value, error)
 
-    def test_the_folder_one_is_in(self, desk: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-        (desk.folder / "participant.toml").write_bytes((desk.folder / "first.toml").read_bytes())
-        monkeypatch.chdir(desk.folder)
-        assert desk.run("balance")["account"] == CONTRIBUTORS[0].address
+    def test_the_folder_one_is_in(self, session: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+        (session.folder / "participant.toml").write_bytes(
+            (session.folder / "first.toml").read_bytes()
+        )
+        monkeypatch.chdir(session.folder)
+        assert session.run("balance")["account"] == CONTRIBUTORS[0].address
 
-    def test_another_federations_agreement(self, desk: Office, tmp_path: Path) -> None:
+    def test_another_federations_agreement(self, session: Office, tmp_path: Path) -> None:
         for name in ("newcomer.json", "password", "ca.crt", "newcomer.toml"):
-            (tmp_path / name).write_bytes((desk.folder / name).read_bytes())
+            (tmp_path / name).write_bytes((session.folder / name).read_bytes())
         for change, message in (
             ({"round_duration_s": 60}, "was deployed for agreement"),
             ({"chain_id": 7}, "is on chain 7"),
             ({"contract": "0x" + "22" * 20}, "there is no contract at"),
         ):
-            other = desk.bench.agreement.model_copy(update=change)
+            other = session.bench.agreement.model_copy(update=change)
             (tmp_path / "federation.json").write_bytes(other.canonical_json())
-            error = desk.refusal("balance", "--config", str(tmp_path / "newcomer.toml"))
+            error = session.refusal("balance", "--config", str(tmp_path / "newcomer.toml"))
             assert message in str(error)
 
-    def test_roles(self, desk: Office) -> None:
-        nothing = desk.refusal("leave", *desk.at())
+    def test_roles(self, session: Office) -> None:
+        nothing = session.refusal("leave", *session.at())
         assert isinstance(nothing, LedgerError)
         assert "has no bond: there is nothing to take out" in str(nothing)
-        bonded = desk.refusal("withdraw", *desk.at("first"))
+        bonded = session.refusal("withdraw", *session.at("first"))
         assert "2 ETH (2000000000000000000 wei) are bonded (fedproof leave)" in str(bonded)

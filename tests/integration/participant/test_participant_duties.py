@@ -12,13 +12,13 @@ from safetensors import safe_open
 from web3.providers import BaseProvider
 
 from clients.daemon import chain
-from clients.daemon.account_manager import BondMissingError, Purse
+from clients.daemon.account_manager import AccountManager, BondMissingError
 from clients.daemon.chain import HistoryGuard, NotDeployedError, WrongFederationError
 from clients.daemon.contexts import Contexts
 from clients.daemon.history import BlockHistory, HistoryLostError
-from clients.daemon.message_handler import Answering
+from clients.daemon.message_handler import MessageHandler
 from clients.daemon.model_copies import ModelCopies
-from clients.daemon.periodic_tasks import Faults, Upkeep, took_part
+from clients.daemon.periodic_tasks import Faults, PeriodicTasks, took_part
 from clients.daemon.received import ReceivedModels
 from clients.daemon.relay import unpack_reply
 from clients.daemon.replies import ReplyStore
@@ -60,7 +60,7 @@ class Member:
             self.setup.agreement.rule_hash,
         )
         self.app = build_app(self.setup, self.address)
-        self.answering = Answering(
+        self.message_handler = MessageHandler(
             who,
             lambda message, context: self.app(message, context),
             ReplyStore(self.state / "replies"),
@@ -70,8 +70,8 @@ class Member:
             Contexts(self.state / "context.state", {}),
         )
 
-    def purse(self, *, join=True, bond=0, claim=0) -> Purse:
-        return Purse(
+    def account_manager(self, *, join=True, bond=0, claim=0) -> AccountManager:
+        return AccountManager(
             self.link.federation,
             self.account,
             ParticipantStake(join=join, bond_wei=bond),
@@ -80,7 +80,7 @@ class Member:
         )
 
     def ask(self, asked):
-        stored = self.answering.answer(asked, {})
+        stored = self.message_handler.answer(asked, {})
         return unpack_reply(stored.header, stored.attachments, asked)
 
 
@@ -107,45 +107,45 @@ def play(stub, *members):
 
 
 def test_it_bonds_once_and_tops_up_when_told_more(stub, ada):
-    assert ada.purse().ensure_bond() == ETHER
-    assert ada.purse().ensure_bond() == stub.bond(ada.address) == ETHER
-    assert ada.purse(bond=3 * ETHER).ensure_bond() == 3 * ETHER
-    assert ada.purse(bond=3 * ETHER).ensure_bond() == stub.bond(ada.address) == 3 * ETHER
-    assert ada.purse().ensure_bond() == 3 * ETHER
+    assert ada.account_manager().ensure_bond() == ETHER
+    assert ada.account_manager().ensure_bond() == stub.bond(ada.address) == ETHER
+    assert ada.account_manager(bond=3 * ETHER).ensure_bond() == 3 * ETHER
+    assert ada.account_manager(bond=3 * ETHER).ensure_bond() == stub.bond(ada.address) == 3 * ETHER
+    assert ada.account_manager().ensure_bond() == 3 * ETHER
 
 
 def test_it_does_not_bond_untold(stub, ada):
     with pytest.raises(BondMissingError, match=r"bond of 0 wei.* set stake\.join = true"):
-        ada.purse(join=False).ensure_bond()
+        ada.account_manager(join=False).ensure_bond()
     assert stub.bond(ada.address) == 0
     ada.link.federation.join(ada.account, Wei(ETHER))
-    assert ada.purse(join=False).ensure_bond() == ETHER
+    assert ada.account_manager(join=False).ensure_bond() == ETHER
 
 
 def test_a_bond_that_was_taken_out_is_not_put_back(stub, ada):
-    ada.purse().ensure_bond()
+    ada.account_manager().ensure_bond()
     ada.link.federation.leave(ada.account)
     for _ in range(2):
         with pytest.raises(BondMissingError, match=f"{ETHER} wei are unbonding.*run fedproof join"):
-            ada.purse().ensure_bond()
+            ada.account_manager().ensure_bond()
     assert stub.bond(ada.address) == 0
     (ada.state / "bond.json").unlink()  # even if the note is lost: it was a member once
     with pytest.raises(BondMissingError, match="unbonding"):
-        ada.purse().ensure_bond()
+        ada.account_manager().ensure_bond()
 
 
 def test_it_says_what_money_is_missing(stub, ada):
     with pytest.raises(BondMissingError, match=rf"{ada.address} has {100 * ETHER} wei, bonding"):
-        ada.purse(bond=100 * ETHER).ensure_bond()
+        ada.account_manager(bond=100 * ETHER).ensure_bond()
     assert stub.bond(ada.address) == 0
 
 
 def test_a_damaged_note_is_an_error(ada):
-    ada.purse().ensure_bond()
+    ada.account_manager().ensure_bond()
     (ada.state / "bond.json").write_text("[" * 100)
-    assert ada.purse().ensure_bond() == ETHER
+    assert ada.account_manager().ensure_bond() == ETHER
     with pytest.raises(StoreError, match=r"bond\.json: .*remove it to start afresh"):
-        ada.purse(bond=2 * ETHER).ensure_bond()
+        ada.account_manager(bond=2 * ETHER).ensure_bond()
 
 
 # --- rewards and models ----------------------------------------------------------------------
@@ -153,22 +153,22 @@ def test_a_damaged_note_is_an_error(ada):
 
 def test_rewards_are_claimed_from_the_threshold_on(stub, ada, bob):
     for member in (ada, bob):
-        member.purse().ensure_bond()
-    assert ada.purse(claim=1).claim_due(ada.store) == 0
+        member.account_manager().ensure_bond()
+    assert ada.account_manager(claim=1).claim_due(ada.store) == 0
     play(stub, ada, bob)
     earned = ETHER // 2
-    assert ada.purse(claim=earned + 1).claim_due(ada.store) == 0
-    assert ada.purse(claim=0).claim_due(ada.store) == 0
-    assert ada.purse(claim=earned).claim_due(ada.store) == earned
+    assert ada.account_manager(claim=earned + 1).claim_due(ada.store) == 0
+    assert ada.account_manager(claim=0).claim_due(ada.store) == 0
+    assert ada.account_manager(claim=earned).claim_due(ada.store) == earned
     assert stub.federation.account(ada.address).claimed_wei == earned
-    assert ada.purse(claim=1).claim_due(ada.store) == 0
+    assert ada.account_manager(claim=1).claim_due(ada.store) == 0
     play(stub, ada, bob)
-    assert bob.purse(claim=1).claim_due(bob.store) == 2 * earned
+    assert bob.account_manager(claim=1).claim_due(bob.store) == 2 * earned
 
 
 def test_final_models_are_copied_and_follow_from_the_chain(stub, ada, bob):
     for member in (ada, bob):
-        member.purse().ensure_bond()
+        member.account_manager().ensure_bond()
     manifest = ada.setup.agreement.core_manifest
     copies = ModelCopies(ada.state / "models", manifest, keep=2)
     copies.prepare()
@@ -194,9 +194,9 @@ def test_final_models_are_copied_and_follow_from_the_chain(stub, ada, bob):
 
 def test_a_final_model_that_was_trained_on_is_not_downloaded(stub, ada, bob):
     for member in (ada, bob):
-        member.purse().ensure_bond()
+        member.account_manager().ensure_bond()
     manifest = ada.setup.agreement.core_manifest
-    ada.answering._received = received = ReceivedModels(ada.state / "received", manifest)
+    ada.message_handler._received = received = ReceivedModels(ada.state / "received", manifest)
     outcome = play(stub, ada, bob)
     play(stub, ada, bob)
     copies = ModelCopies(ada.state / "models", manifest, 0, received)
@@ -210,11 +210,13 @@ def test_a_final_model_that_was_trained_on_is_not_downloaded(stub, ada, bob):
 
 
 def test_a_chain_without_a_new_block_is_asked_for_its_head_only(stub, ada, bob, monkeypatch):
-    bob.purse().ensure_bond()
+    bob.account_manager().ensure_bond()
     copies = ModelCopies(ada.state / "models", ada.setup.agreement.core_manifest, keep=2)
     copies.prepare()
     faults = Faults()
-    upkeep = Upkeep(ada.link, ada.guard, ada.purse(), ada.store, copies, faults)
+    periodic_tasks = PeriodicTasks(
+        ada.link, ada.guard, ada.account_manager(), ada.store, copies, faults
+    )
     provider, asked = ada.link.federation.rpc.provider, []
     request = provider.make_request
     monkeypatch.setattr(
@@ -222,36 +224,38 @@ def test_a_chain_without_a_new_block_is_asked_for_its_head_only(stub, ada, bob, 
         "make_request",
         lambda method, params: asked.append(method) or request(method, params),
     )
-    assert upkeep.step()
-    assert upkeep.bond_wei == ETHER  # its own transaction made a block: it looks once more
-    assert upkeep.step()
+    assert periodic_tasks.step()
+    assert periodic_tasks.bond_wei == ETHER  # its own transaction made a block: it looks once more
+    assert periodic_tasks.step()
     asked.clear()
-    assert upkeep.step()
+    assert periodic_tasks.step()
     assert asked == ["eth_getBlockByNumber"]
     announced = stub.service.open_round()
-    assert upkeep.step()
-    assert upkeep.open_round == announced.round_id
+    assert periodic_tasks.step()
+    assert periodic_tasks.open_round == announced.round_id
     asked.clear()
-    assert upkeep.step()
-    assert upkeep.open_round == announced.round_id
+    assert periodic_tasks.step()
+    assert periodic_tasks.open_round == announced.round_id
     assert asked == ["eth_getBlockByNumber"]
 
 
 def test_a_duty_that_failed_is_tried_again_without_a_new_block(stub, ada):
     models = ModelCopies(ada.state / "models", ada.setup.agreement.core_manifest, keep=2)
     faults = Faults()
-    upkeep = Upkeep(ada.link, ada.guard, ada.purse(join=False), ada.store, models, faults)
-    assert upkeep.step()
+    periodic_tasks = PeriodicTasks(
+        ada.link, ada.guard, ada.account_manager(join=False), ada.store, models, faults
+    )
+    assert periodic_tasks.step()
     assert list(faults.now) == ["bond"]
-    upkeep.purse = ada.purse()
-    assert upkeep.step()
-    assert upkeep.bond_wei == ETHER
+    periodic_tasks.account_manager = ada.account_manager()
+    assert periodic_tasks.step()
+    assert periodic_tasks.bond_wei == ETHER
     assert not faults.now
 
 
 def test_whether_a_round_is_sealed_with_ones_update(stub, ada, bob):
     for member in (ada, bob):
-        member.purse().ensure_bond()
+        member.account_manager().ensure_bond()
     federation, store = ada.link.federation, ada.store
     announced = stub.service.open_round()
     assert not took_part(federation, store, announced.round_id, ada.address)
@@ -266,15 +270,15 @@ def test_whether_a_round_is_sealed_with_ones_update(stub, ada, bob):
 
 
 def test_the_same_question_gets_the_same_bytes_and_another_update_is_never_signed(stub, ada):
-    ada.purse().ensure_bond()
+    ada.account_manager().ensure_bond()
     announced = stub.service.open_round()
-    first = ada.answering.answer(train_message(announced), {})
+    first = ada.message_handler.answer(train_message(announced), {})
     write_data(ada.setup.folder / "data.csv", seed=99)  # it would train something else now
     ada.app = build_app(ada.setup, ada.address)
-    again = ada.answering.answer(train_message(announced), {})
+    again = ada.message_handler.answer(train_message(announced), {})
     assert first.header == again.header
     assert [bytes(a) for a in first.attachments] == [bytes(a) for a in again.attachments]
-    assert (ada.answering.progress.trained, ada.answering.progress.repeated) == (1, 1)
+    assert (ada.message_handler.progress.trained, ada.message_handler.progress.repeated) == (1, 1)
     (kept,) = (ada.state / "replies").iterdir()
     kept.unlink()
     refused = ada.ask(train_message(announced))
@@ -334,7 +338,7 @@ def test_nothing_is_trained_for_a_round_that_is_over(stub, ada, monkeypatch):
     monkeypatch.setattr(ada.guard, "now", lambda: deadline - 1)
     assert not ada.ask(train_message(announced)).has_error()
     stub.service.close_round()  # too few: it is void, which is seen at once
-    ada.answering._replies.find = lambda *_: None
+    ada.message_handler._replies.find = lambda *_: None
     assert ada.ask(train_message(announced)).error.reason.startswith(
         "fedproof/round-not-open: round 1 is void on chain"
     )
@@ -344,7 +348,7 @@ def test_limits_of_rounds_and_examples(stub):
     ada = Member(stub, "ada", rounds=1)
     bob = Member(stub, "bob", max_examples=39)
     for member in (ada, bob):
-        member.purse().ensure_bond()
+        member.account_manager().ensure_bond()
     announced = stub.service.open_round()
     stub.submit(announced, ada.ask(train_message(announced)))
     assert not ada.ask(train_message(announced)).has_error()

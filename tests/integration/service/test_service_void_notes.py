@@ -13,7 +13,7 @@ from coordinator.protocol.errors import BlobCorruptError, BlobMissingError, Cont
 from coordinator.protocol.types import RoundId
 from coordinator.stores.run_folder import FileJournal
 from simulations.report.records import RoundRecord
-from simulations.run.round_records import Bookkeeper
+from simulations.run.round_records import RoundRecorder
 
 LATE = "deadline passed"
 
@@ -36,7 +36,7 @@ def killed_after(deed: Callable[..., object]) -> Callable[..., None]:
 
 def record_of(bench: Bench, number: int) -> RoundRecord:
     """What the books of a resumed run say of a void round; they need no more of the run."""
-    keeper = Bookkeeper.__new__(Bookkeeper)
+    keeper = RoundRecorder.__new__(RoundRecorder)
     keeper._chain = SimpleNamespace(ledger=bench.ledger)  # type: ignore[assignment]
     keeper._journal = bench.journal
     keeper._agreement = SimpleNamespace(plan=SimpleNamespace(rule=rule()))  # type: ignore[assignment]
@@ -124,7 +124,7 @@ def test_a_round_whose_seal_comes_too_late_is_noted_before_it_is_void(
 
 def test_only_a_void_round_may_lack_its_note(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path)
-    keeper = Bookkeeper.__new__(Bookkeeper)
+    keeper = RoundRecorder.__new__(RoundRecorder)
     keeper._journal = journal
     assert keeper._notes(RoundId(1), "void") == {"reason": "", "refusals": []}
     with pytest.raises(BlobMissingError, match=r"000001.json: missing"):

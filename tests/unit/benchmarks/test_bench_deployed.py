@@ -42,7 +42,7 @@ def test_phases_make_up_the_round():
 
 
 @pytest.fixture
-def answering():
+def message_handler():
     """A server that answers four bytes for what it gets, and hangs up."""
     with socket.create_server((HOST, 0)) as server:
 
@@ -64,8 +64,8 @@ def answering():
     thread.join(10)
 
 
-def test_what_passes_is_counted_and_passes_unchanged(answering):
-    with Tally({"other": 1, "this": answering}) as tally:
+def test_what_passes_is_counted_and_passes_unchanged(message_handler):
+    with Tally({"other": 1, "this": message_handler}) as tally:
         for size in (3, 1_000_000):
             with socket.create_connection((HOST, tally.ports["this"]), timeout=30) as client:
                 client.sendall(b"x" * size)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clients.daemon import node_session as session
-from clients.daemon.node_session import NodeSession, admitted_node, farewell_to
+from clients.daemon.node_session import NodeSession, admitted_node, deactivate_node
 from coordinator.founding.certificates import make_authority, make_node_key
 from coordinator.protocol.errors import ConfigError
 
@@ -104,7 +104,7 @@ def test_who_was_let_in_is_read_from_the_log_of_its_own_life():
 def test_a_key_that_is_none_is_named(tmp_path: Path):
     (tmp_path / "node.key").write_text("secret")
     with pytest.raises(ConfigError, match=r"node\.key = .*: not a private key in OpenSSH's form"):
-        farewell_to("127.0.0.1:1", tmp_path / "ca.crt", tmp_path / "node.key")
+        deactivate_node("127.0.0.1:1", tmp_path / "ca.crt", tmp_path / "node.key")
 
 
 def test_a_superlink_that_is_away_is_no_error(tmp_path: Path):
@@ -113,4 +113,4 @@ def test_a_superlink_that_is_away_is_no_error(tmp_path: Path):
     with socket.socket() as taken:  # bound, not listening
         taken.bind(("127.0.0.1", 0))
         where = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert not farewell_to(where, tmp_path / "ca.crt", tmp_path / "node.key")(NODE)
+        assert not deactivate_node(where, tmp_path / "ca.crt", tmp_path / "node.key")(NODE)

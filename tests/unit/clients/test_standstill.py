@@ -1,11 +1,11 @@
 """A process that stood still knows it, and for how long."""
 
-from clients.daemon.suspend_detector import Standstill, since_boot
+from clients.daemon.suspend_detector import SuspendDetector, since_boot
 
 
 def test_only_a_long_gap_is_told_and_only_once() -> None:
     now = [100.0]
-    found = Standstill(30.0, lambda: now[0])
+    found = SuspendDetector(30.0, lambda: now[0])
     for step in (1.0, 5.0, 30.0):
         now[0] += step
         found.look()

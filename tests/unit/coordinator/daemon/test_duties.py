@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from coordinator.daemon import periodic_tasks as chain_duty
-from coordinator.daemon import periodic_tasks as upkeep
+from coordinator.daemon import periodic_tasks as periodic_tasks
 from coordinator.daemon.chain import SteadyClock
-from coordinator.daemon.periodic_tasks import ChainDuty, Duty, Upkeep
+from coordinator.daemon.periodic_tasks import ChainTask, PeriodicTask, PeriodicTasks
 from coordinator.daemon.renewal import EndWatch, FileWatch
-from coordinator.daemon.status import StatusBoard
+from coordinator.daemon.status import ServiceStatus
 from coordinator.http.server import certificate_end
 from coordinator.protocol.errors import ConfigError, StoreError
 from coordinator.protocol.types import Wei
@@ -22,7 +22,7 @@ from tests.support.tls_files import make_tls
 
 
 @dataclass
-class Complaints:
+class RefusalLog:
     heard: list[tuple[str, str]] = field(default_factory=list)
 
     def __call__(self, what: str, why: str) -> None:
@@ -44,7 +44,7 @@ def after(times: int, done: threading.Event, then: Callable[[int], None]) -> Cal
 
 
 def test_a_failing_duty_is_told_once_and_tried_again_and_stops_no_other():
-    done, complaints, others = threading.Event(), Complaints(), []
+    done, refusal_log, others = threading.Event(), RefusalLog(), []
 
     def fail_twice(count: int) -> None:
         if count == 1:
@@ -52,15 +52,15 @@ def test_a_failing_duty_is_told_once_and_tried_again_and_stops_no_other():
         if count == 2:
             raise KeyError("a defect")
 
-    duties = [
-        Duty("store", after(4, done, fail_twice), 0.0),
-        Duty("other", lambda: others.append(1), 0.0),
+    tasks = [
+        PeriodicTask("store", after(4, done, fail_twice), 0.0),
+        PeriodicTask("other", lambda: others.append(1), 0.0),
     ]
-    kept = Upkeep(duties, complaints)
+    kept = PeriodicTasks(tasks, refusal_log)
     kept.start()
     assert done.wait(20)
     assert kept.stop(10)
-    assert complaints.heard == [
+    assert refusal_log.heard == [
         ("store", "disk full"),
         ("store", "KeyError: 'a defect'"),
         ("store", ""),
@@ -70,10 +70,10 @@ def test_a_failing_duty_is_told_once_and_tried_again_and_stops_no_other():
 
 def test_a_duty_waits_its_time(monkeypatch: pytest.MonkeyPatch):
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(upkeep, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    kept = Upkeep([duty := Duty("rare", lambda: None, 30.0)], Complaints())
-    kept._do(duty)
-    assert duty.next_at == 130.0
+    monkeypatch.setattr(periodic_tasks, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    kept = PeriodicTasks([task := PeriodicTask("rare", lambda: None, 30.0)], RefusalLog())
+    kept._do(task)
+    assert task.next_at == 130.0
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Chain:
         at = self.finalizable_at
         return None if at is None else SimpleNamespace(finalizable_at=at)
 
-    def duty(self, answer_s: int = 1_800) -> ChainDuty:
+    def task(self, answer_s: int = 1_800) -> ChainTask:
         ledger = SimpleNamespace(
             now=lambda: int(self.now),
             head=lambda: SimpleNamespace(last_final=self.final[-1] if self.final else 0),
@@ -112,7 +112,7 @@ class Chain:
             round_at_height=lambda height: self.final[height - 1],
         )
         lock = threading.RLock()
-        return ChainDuty(self, self, ledger, lambda: self.head, answer_s, lock)
+        return ChainTask(self, self, ledger, lambda: self.head, answer_s, lock)
 
 
 @pytest.fixture
@@ -124,49 +124,49 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_the_chain_is_looked_at_when_a_block_comes(clock: SimpleNamespace):
     chain = Chain()
-    duty = chain.duty()
-    duty.step()
-    duty.step()
+    task = chain.task()
+    task.step()
+    task.step()
     assert chain.done == ["answer", "finalise"]
     chain.head = 2
-    duty.step()
+    task.step()
     assert len(chain.done) == 4
     clock.now += 29
-    duty.step()
+    task.step()
     assert len(chain.done) == 4
     clock.now += 2
-    duty.step()
+    task.step()
     assert len(chain.done) == 6
 
 
 def test_and_when_a_window_ends(clock: SimpleNamespace):
     chain = Chain(finalizable_at=1_007)
-    duty = chain.duty()
-    duty.step()
+    task = chain.task()
+    task.step()
     clock.now += 6.9
-    duty.step()
+    task.step()
     assert len(chain.done) == 2
     clock.now += 0.2
-    duty.step()
+    task.step()
     assert len(chain.done) == 4
 
 
 def test_and_often_enough_to_answer_in_time(clock: SimpleNamespace):
     chain = Chain()
-    duty = chain.duty(answer_s=16)
-    duty.step()
+    task = chain.task(answer_s=16)
+    task.step()
     clock.now += 2.1
-    duty.step()
+    task.step()
     assert len(chain.done) == 4
 
 
 def test_what_failed_is_done_at_the_next_step(clock: SimpleNamespace):
     chain = Chain(broken=True)
-    duty = chain.duty()
+    task = chain.task()
     with pytest.raises(StoreError):
-        duty.step()
+        task.step()
     chain.broken = False
-    duty.step()
+    task.step()
     assert chain.done == ["answer", "finalise"]
 
 
@@ -185,25 +185,25 @@ def test_chain_time_never_goes_back_and_never_stands_still():
 
 def test_the_board_says_what_hinders_and_keeps_the_last_errors():
     children = {"superlink": "running (pid 4)"}
-    board = StatusBoard(lambda: children)
-    assert board.snapshot().not_ready == ["service: starting"]
-    board.hinder("service", "")
-    board.set_phase("waiting")
-    board.set_online(["0xb", "0xa"])
-    seen = board.snapshot()
+    status = ServiceStatus(lambda: children)
+    assert status.snapshot().not_ready == ["service: starting"]
+    status.set_problem("service", "")
+    status.set_phase("waiting")
+    status.set_online(["0xb", "0xa"])
+    seen = status.snapshot()
     assert (seen.phase, seen.online, seen.not_ready) == ("waiting", ("0xa", "0xb"), [])
     children["superlink"] = "pausing (status -9, started 2 times)"
-    board.hinder("chain", "gone")
-    board.hinder("chain", "gone")
-    board.hinder("flower", "away")
-    seen = board.snapshot()
+    status.set_problem("chain", "gone")
+    status.set_problem("chain", "gone")
+    status.set_problem("flower", "away")
+    seen = status.snapshot()
     assert seen.not_ready == [
         "chain: gone",
         "flower: away",
         "superlink: pausing (status -9, started 2 times)",
     ]
-    board.hinder("chain", "")
-    assert [line.split("Z ")[1] for line in board.snapshot().errors] == [
+    status.set_problem("chain", "")
+    assert [line.split("Z ")[1] for line in status.snapshot().errors] == [
         "chain: gone",
         "flower: away",
     ]
@@ -242,18 +242,18 @@ def test_a_renewal_that_fails_stays_a_fault_until_it_works(tmp_path: Path):
             raise ConfigError("cannot be used")
         used.append(text)
 
-    watch, complaints = FileWatch([certificate], use), Complaints()
-    kept = Upkeep([duty := Duty("http certificate", watch.step, 5.0)], complaints)
+    watch, refusal_log = FileWatch([certificate], use), RefusalLog()
+    kept = PeriodicTasks([task := PeriodicTask("http certificate", watch.step, 5.0)], refusal_log)
     certificate.write_text("bad")
     for _ in range(4):
-        kept._do(duty)
-    assert complaints.heard == [("http certificate", "cannot be used")] * 3
+        kept._do(task)
+    assert refusal_log.heard == [("http certificate", "cannot be used")] * 3
     certificate.write_text("better")
-    kept._do(duty)  # still changing: nothing says that it works
-    assert complaints.heard[-1] == ("http certificate", "cannot be used")
-    kept._do(duty)
-    kept._do(duty)
-    assert (complaints.heard[-1], used) == (("http certificate", ""), ["better"])
+    kept._do(task)  # still changing: nothing says that it works
+    assert refusal_log.heard[-1] == ("http certificate", "cannot be used")
+    kept._do(task)
+    kept._do(task)
+    assert (refusal_log.heard[-1], used) == (("http certificate", ""), ["better"])
 
 
 def test_a_certificate_that_ends_soon_is_told_once_a_day_and_one_that_ended_is_a_fault(
@@ -280,22 +280,22 @@ def test_a_certificate_that_ends_soon_is_told_once_a_day_and_one_that_ended_is_a
 
 
 def test_two_duties_of_one_name_are_refused():
-    duties = [Duty("certificates", lambda: None, 1.0) for _ in range(2)]
+    tasks = [PeriodicTask("certificates", lambda: None, 1.0) for _ in range(2)]
     with pytest.raises(ValueError, match="expected a name of its own"):
-        Upkeep(duties, Complaints())
+        PeriodicTasks(tasks, RefusalLog())
 
 
 def test_every_round_that_becomes_final_is_told_once(
     clock: SimpleNamespace, caplog: pytest.LogCaptureFixture
 ):
     chain = Chain(final=[1, 2])
-    duty = chain.duty()
+    task = chain.task()
 
     def told(head: int) -> list[str]:
         caplog.clear()
         with caplog.at_level("INFO", "fedproof.coordinator"):
             chain.head = head
-            duty.step()
+            task.step()
         return [f"{one.message} {one.__dict__['fedproof_fields']}" for one in caplog.records]
 
     assert told(1) == []  # final before this service was there

@@ -67,7 +67,7 @@ class Control:
 
 
 @dataclass
-class Desk:
+class DriverServer:
     """Who drives."""
 
     lease: Lease | None = None
@@ -91,12 +91,12 @@ class Stage:
         self.now = 1_000.0
         clock = SimpleNamespace(monotonic=lambda: self.now)
         monkeypatch.setattr(engine_module, "time", clock)
-        self.processes, self.control, self.desk = Processes(), Control(), Desk()
+        self.processes, self.control, self.session = Processes(), Control(), DriverServer()
         self.wanted = True
         self.said: dict[str, str] = {}
         self.engine = Engine(
             self.processes,
-            self.desk,
+            self.session,
             lambda: self.wanted,
             self.said.__setitem__,
             lambda _processes: self.control,
@@ -121,7 +121,7 @@ def test_a_run_is_started_when_the_superlink_is_up_and_old_ones_are_stopped(stag
     run = stage.look()
     assert (stage.control.stopped, run) == ([7], 101)
     assert stage.control.tokens == ["t1"]
-    stage.desk.attach()
+    stage.session.attach()
     assert stage.look() == 101
     assert stage.said == {"flower": ""}
     assert stage.look(50) == 101
@@ -129,9 +129,9 @@ def test_a_run_is_started_when_the_superlink_is_up_and_old_ones_are_stopped(stag
 
 def test_a_server_app_that_ends_is_followed_at_once_by_the_next(stage: Stage):
     first = stage.look()
-    stage.desk.attach()
+    stage.session.attach()
     stage.look(30)
-    stage.desk.lease = None
+    stage.session.lease = None
     second = stage.look()
     assert second not in (None, first)
     assert stage.control.stopped == [first]
@@ -145,9 +145,9 @@ def test_one_that_keeps_ending_is_started_less_and_less_often(stage: Stage):
         stage.look()
         if len(stage.control.runs) > before:
             starts.append(stage.now)
-            stage.desk.attach()
+            stage.session.attach()
             stage.look(0.01)
-            stage.desk.lease = None
+            stage.session.lease = None
     gaps = [b - a for a, b in itertools.pairwise(starts)]
     assert gaps[0] < 1
     assert gaps == sorted(gaps)
@@ -156,9 +156,9 @@ def test_one_that_keeps_ending_is_started_less_and_less_often(stage: Stage):
 
 def test_when_rounds_are_complete_no_run_is_started(stage: Stage):
     run = stage.look()
-    stage.desk.attach()
+    stage.session.attach()
     stage.look()
-    stage.wanted, stage.desk.lease = False, None
+    stage.wanted, stage.session.lease = False, None
     assert stage.look() is None
     assert stage.look(100) is None
     assert stage.control.runs == [run]
@@ -177,10 +177,10 @@ def test_one_that_never_attaches_costs_the_executor_a_restart(stage: Stage):
 def test_one_that_hangs_is_killed_unless_a_call_is_being_answered(stage: Stage):
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     first = stage.look()
-    stage.desk.attach(process.pid)
-    stage.desk.silent_s, stage.desk.is_idle = SILENCE_S + 1, False
+    stage.session.attach(process.pid)
+    stage.session.silent_s, stage.session.is_idle = SILENCE_S + 1, False
     assert stage.look() == first
-    stage.desk.is_idle = True
+    stage.session.is_idle = True
     second = stage.look()
     assert second not in (None, first)
     assert process.wait(30) == -9
@@ -208,7 +208,7 @@ def test_a_superlink_that_refuses_is_alive_and_asked_again(stage: Stage):
 
 def test_a_superlink_that_goes_away_is_told_and_the_run_kept(stage: Stage):
     run = stage.look()
-    stage.desk.attach()
+    stage.session.attach()
     stage.look()
     stage.processes.up = False
     assert stage.look() == run
@@ -299,14 +299,14 @@ def test_a_renewal_during_a_call_closes_the_connection_after_it_and_for_good(
         return made[-1]
 
     stage.engine = Engine(
-        stage.processes, stage.desk, lambda: stage.wanted, stage.said.__setitem__, connect
+        stage.processes, stage.session, lambda: stage.wanted, stage.said.__setitem__, connect
     )
     stage.look()
     assert [one.closed for one in made] == [True]
     assert stage.processes.restarted == ["superlink", "superexec"]
-    stage.desk.attach()
+    stage.session.attach()
     stage.look()
-    stage.desk.lease = None
+    stage.session.lease = None
     stage.look()
     assert [one.closed for one in made] == [True, False]
     assert stage.said == {"flower": ""}

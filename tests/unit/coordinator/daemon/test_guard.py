@@ -28,8 +28,8 @@ class SuperLink:
         self.seen: list[tuple[str, bytes]] = []
         self.inside = self.most_inside = 0
         self.status, self.answer = 200, b"ok"
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.request_limiter = asyncio.Event()
+        self.request_limiter.set()
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] == "lifespan":
@@ -39,7 +39,7 @@ class SuperLink:
         assert message["more_body"] is False
         self.inside += 1
         self.most_inside = max(self.most_inside, self.inside)
-        await self.gate.wait()
+        await self.request_limiter.wait()
         self.inside -= 1
         self.seen.append((scope["path"], message["body"]))
         await send({"type": "http.response.start", "status": self.status, "headers": []})
@@ -233,7 +233,7 @@ def test_allowances_are_bounded():
 def test_one_nodes_calls_take_turns_and_others_do_not_wait():
     async def case() -> None:
         client = Client(registered_only=False)
-        client.link.gate.clear()
+        client.link.request_limiter.clear()
         greedy, other = {"flwr-public-key": "greedy"}, {"flwr-public-key": "other"}
         calls = [
             asyncio.ensure_future(client.post("/v1/fleet/get-run", headers=greedy))
@@ -244,7 +244,7 @@ def test_one_nodes_calls_take_turns_and_others_do_not_wait():
         patient = asyncio.ensure_future(client.post("/v1/fleet/get-run", headers=other))
         await asyncio.sleep(0.05)
         assert client.link.inside == 3
-        client.link.gate.set()
+        client.link.request_limiter.set()
         statuses = sorted([(await call)[0] for call in calls])
         assert statuses == [200] * 5 + [503]
         assert (await patient)[0] == 200
@@ -332,7 +332,7 @@ def test_few_pushes_of_all_nodes_reach_flower_at_once():
     async def case() -> None:
         limits = GuardLimits(object_bytes=1_000, objects=3, pushes_at_once=3)
         client = Client(registered_only=False, limits=limits)
-        client.link.gate.clear()
+        client.link.request_limiter.clear()
         calls = ["/v1/fleet/push-object", "/v1/fleet/push-messages"] * 5
         posts = [
             asyncio.create_task(client.post(path, [b"x"], peer=f"10.0.1.{number}"))
@@ -343,7 +343,7 @@ def test_few_pushes_of_all_nodes_reach_flower_at_once():
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.02)
         assert client.link.inside == 4, "three pushes, and what is no push"
-        client.link.gate.set()
+        client.link.request_limiter.set()
         assert {(await post)[0] for post in [*posts, pull]} == {200}
         assert client.link.most_inside <= 4
         assert len(client.link.seen) == len(calls) + 1

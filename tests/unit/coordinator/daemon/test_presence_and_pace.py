@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.flower import presence as roster
+from coordinator.flower import presence as presence_register
 from coordinator.flower.driver_server import Beat
-from coordinator.flower.presence import Roster
-from coordinator.flower.scheduler import Pace, RoundConductor
+from coordinator.flower.presence import PresenceRegister
+from coordinator.flower.scheduler import Pace, RoundScheduler
 from coordinator.protocol.errors import SignatureError
 from coordinator.protocol.round.machine import Phase, RoundState
 from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement
@@ -32,8 +32,8 @@ class World:
         self.asked.append(account)
         return self.bonds.get(account, Wei(0))
 
-    def roster(self, file: Path | None = None) -> Roster:
-        return Roster(DOMAIN, Wei(10), self.bond_of, lambda: self.now, file)
+    def presence_register(self, file: Path | None = None) -> PresenceRegister:
+        return PresenceRegister(DOMAIN, Wei(10), self.bond_of, lambda: self.now, file)
 
 
 def presence(client: int, node: int, expiry: int = NOW + 100) -> Signed[Presence]:
@@ -42,7 +42,7 @@ def presence(client: int, node: int, expiry: int = NOW + 100) -> Signed[Presence
 
 def test_a_node_counts_once_it_has_said_whom_it_speaks_for():
     world = World()
-    found = world.roster()
+    found = world.presence_register()
     assert found.attendance([7, 5]).strangers == [5, 7]
     assert found.greet(presence(0, 7)) == ACCOUNTS[0]
     seen = found.attendance([5, 7])
@@ -52,7 +52,7 @@ def test_a_node_counts_once_it_has_said_whom_it_speaks_for():
 
 
 def test_words_of_others_are_not_taken():
-    found = World().roster()
+    found = World().presence_register()
     said = presence(0, 7)
     for forged, code in (
         (replace(said, statement=Presence(8, said.statement.expiry)), "wrong-signer"),
@@ -69,7 +69,7 @@ def test_words_of_others_are_not_taken():
 
 def test_a_statement_ends_and_the_node_is_asked_again():
     world = World()
-    found = world.roster()
+    found = world.presence_register()
     found.greet(presence(0, 7, expiry=NOW + 5))
     world.now = NOW + 4
     assert found.attendance([7]).present == {7: ACCOUNTS[0]}
@@ -78,7 +78,7 @@ def test_a_statement_ends_and_the_node_is_asked_again():
 
 
 def test_an_account_speaks_through_one_node():
-    found = World().roster()
+    found = World().presence_register()
     found.greet(presence(0, 7))
     found.greet(presence(0, 8))
     seen = found.attendance([7, 8])
@@ -88,31 +88,31 @@ def test_an_account_speaks_through_one_node():
 def test_without_a_bond_one_is_there_but_does_not_count(monkeypatch: pytest.MonkeyPatch):
     world = World()
     world.bonds[ACCOUNTS[0]] = Wei(9)
-    found = world.roster()
+    found = world.presence_register()
     found.greet(presence(0, 7))
     assert found.attendance([7]).unbonded == [ACCOUNTS[0]]
     world.bonds[ACCOUNTS[0]] = Wei(10)
     assert found.attendance([7]).unbonded == [ACCOUNTS[0]]  # known for a few seconds
     assert world.asked == [ACCOUNTS[0]]
-    monkeypatch.setattr(roster, "_BOND_AGE_S", 0.0)
+    monkeypatch.setattr(presence_register, "_BOND_AGE_S", 0.0)
     assert found.attendance([7]).present == {7: ACCOUNTS[0]}
 
 
 def test_what_was_said_holds_over_a_restart_as_long_as_it_is_true(tmp_path: Path):
     world, file = World(), tmp_path / "roster.json"
-    world.roster(file).greet(presence(0, 7, expiry=NOW + 5))
-    found = world.roster(file)
+    world.presence_register(file).greet(presence(0, 7, expiry=NOW + 5))
+    found = world.presence_register(file)
     found.greet(presence(1, 8, expiry=NOW + 50))
     assert found.attendance([7, 8]).present == {7: ACCOUNTS[0], 8: ACCOUNTS[1]}
     world.now = NOW + 5
-    assert world.roster(file).attendance([7, 8]).present == {8: ACCOUNTS[1]}
+    assert world.presence_register(file).attendance([7, 8]).present == {8: ACCOUNTS[1]}
     forged = file.read_text().replace(ACCOUNTS[1], ACCOUNTS[2])
     file.write_text(forged)
-    assert world.roster(file).attendance([8]).strangers == [8]
+    assert world.presence_register(file).attendance([8]).strangers == [8]
     file.write_text("{")
-    assert world.roster(file).attendance([8]).strangers == [8]
+    assert world.presence_register(file).attendance([8]).strangers == [8]
     file.write_text("7")
-    assert world.roster(file).attendance([8]).strangers == [8]
+    assert world.presence_register(file).attendance([8]).strangers == [8]
 
 
 @dataclass
@@ -150,64 +150,68 @@ class Stage:
     service: Service = field(default_factory=Service)
     stopping: bool = False
 
-    def conductor(self) -> RoundConductor:
-        return RoundConductor(
-            self.ledger, self.service, self.world.roster(), self.pace, lambda: self.stopping
+    def scheduler(self) -> RoundScheduler:
+        return RoundScheduler(
+            self.ledger,
+            self.service,
+            self.world.presence_register(),
+            self.pace,
+            lambda: self.stopping,
         )
 
 
 def test_a_round_waits_for_enough_bonded_contributors():
     stage = Stage()
-    conductor = stage.conductor()
-    assert conductor.beat([7, 8]) == Beat(False, (), [7, 8])
-    conductor.greet(presence(0, 7))
-    assert conductor.beat([7, 8]) == Beat(False, (), [8])
-    conductor.greet(presence(1, 8))
-    assert conductor.beat([8, 7]) == Beat(False, [7, 8], [])
-    assert set(conductor.attendance.present.values()) == set(ACCOUNTS[:2])
-    assert conductor.beat([8]) == Beat(False, (), [])
+    scheduler = stage.scheduler()
+    assert scheduler.beat([7, 8]) == Beat(False, (), [7, 8])
+    scheduler.greet(presence(0, 7))
+    assert scheduler.beat([7, 8]) == Beat(False, (), [8])
+    scheduler.greet(presence(1, 8))
+    assert scheduler.beat([8, 7]) == Beat(False, [7, 8], [])
+    assert set(scheduler.attendance.present.values()) == set(ACCOUNTS[:2])
+    assert scheduler.beat([8]) == Beat(False, (), [])
 
 
 def test_while_a_round_is_open_the_chains_clock_runs():
     stage = Stage()
-    conductor = stage.conductor()
+    scheduler = stage.scheduler()
     for phase in (Phase.GATHERING, Phase.COLLECTING):
         stage.service.state = RoundState(RoundId(1), 2, phase, deadline=NOW + 60)
-        assert conductor.beat([]).seconds_left == 55.0
+        assert scheduler.beat([]).seconds_left == 55.0
     stage.ledger.time = NOW + 58
-    assert conductor.beat([]).seconds_left == 0.0
+    assert scheduler.beat([]).seconds_left == 0.0
     stage.service.state = RoundState(RoundId(1), 2, Phase.SETTLED, deadline=NOW + 60)
-    assert conductor.beat([]) == Beat(False, (), [])
+    assert scheduler.beat([]) == Beat(False, (), [])
 
 
 def test_it_ends_when_all_rounds_are_sealed_and_without_a_number_never():
     stage = Stage()
     stage.ledger.height = 2
-    assert not stage.conductor().beat([]).complete
+    assert not stage.scheduler().beat([]).complete
     stage.ledger.height = 3
-    assert stage.conductor().beat([]).complete
+    assert stage.scheduler().beat([]).complete
     endless = Stage(pace=replace(Stage().pace, rounds=0))
     endless.ledger.height = 3
-    assert not endless.conductor().beat([]).complete
+    assert not endless.scheduler().beat([]).complete
 
 
 def test_whether_there_are_rounds_to_run_is_worked_out_once_a_block():
     stage = Stage()
     stage.ledger.height = 2
-    conductor = stage.conductor()
-    assert conductor.wants_rounds(block=7)
+    scheduler = stage.scheduler()
+    assert scheduler.wants_rounds(block=7)
     stage.ledger.height = 3
-    assert conductor.wants_rounds(block=7)
-    assert not conductor.wants_rounds(block=8)
+    assert scheduler.wants_rounds(block=7)
+    assert not scheduler.wants_rounds(block=8)
     stage.ledger.height = 2  # a round was voided, in a block
-    assert not conductor.wants_rounds(block=8)
-    assert conductor.wants_rounds(block=9)
+    assert not scheduler.wants_rounds(block=8)
+    assert scheduler.wants_rounds(block=9)
 
 
 def test_a_round_is_not_closed_before_the_contract_allows_it():
     stage = Stage(ledger=Ledger(time=NOW, tick=4, opened_at=NOW))
-    stage.conductor().wait_until_sealable()
+    stage.scheduler().wait_until_sealable()
     assert stage.ledger.time == NOW + 12
     stage.ledger.tick, stage.ledger.time, stage.stopping = 0, NOW, True
-    stage.conductor().wait_until_sealable()
+    stage.scheduler().wait_until_sealable()
     assert stage.ledger.time == NOW
