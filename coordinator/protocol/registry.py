@@ -1,0 +1,179 @@
+"""Registries: what a package offers by name, found by looking through its files.
+
+A registry lists the entries (classes or objects of one type) that the modules of one package
+define, so that adding a file adds an entry. An entry of any other package is named as
+``module:name``. Not handled: installed entry points, and files outside the import path.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from types import MappingProxyType, ModuleType
+from typing import Any, Generic, TypeVar
+
+from coordinator.protocol.errors import ConfigError
+
+Entry = TypeVar("Entry")
+Base = TypeVar("Base")
+
+SEPARATOR = ":"
+"""Between the module and the name of an entry from outside the package."""
+
+
+class Registry(Generic[Entry]):
+    """Entries of one kind, by name.
+
+    Build it with :meth:`of_classes` or :meth:`of_objects`. The package's modules are imported when
+    an entry is first asked for, not before: they may import what builds the registry.
+
+    Parameters
+    ----------
+    package
+        Dotted name of the package whose modules are looked through; not those of its
+        sub-packages, and not the package's own ``__init__``.
+    what
+        What an entry is, for messages: ``"aggregation rule"``.
+    accepts
+        Whether an object that a module holds is an entry.
+    name_of
+        Returns an entry's name; ``None`` for what is not offered by name, such as a base class
+        that several entries share.
+    """
+
+    def __init__(
+        self,
+        package: str,
+        *,
+        what: str,
+        accepts: Callable[[object], bool],
+        name_of: Callable[[Any], str | None],
+    ) -> None:
+        self.package, self.what = package, what
+        self._accepts, self._name_of = accepts, name_of
+
+    @classmethod
+    def of_classes(
+        cls,
+        package: str,
+        base: type[Base],
+        *,
+        what: str,
+        name_of: Callable[[type[Base]], str | None],
+    ) -> "Registry[type[Base]]":
+        """Return a registry of the classes that derive from ``base``, itself left out."""
+
+        def accepts(value: object) -> bool:
+            return isinstance(value, type) and issubclass(value, base) and value is not base
+
+        return Registry(package, what=what, accepts=accepts, name_of=name_of)
+
+    @classmethod
+    def of_objects(
+        cls,
+        package: str,
+        base: type[Base],
+        *,
+        what: str,
+        name_of: Callable[[Base], str | None],
+    ) -> "Registry[Base]":
+        """Return a registry of the module-level objects of type ``base``."""
+        return Registry(
+            package, what=what, accepts=lambda value: isinstance(value, base), name_of=name_of
+        )
+
+    @cached_property
+    def shipped(self) -> Mapping[str, Entry]:
+        """The package's entries, by name in alphabetical order.
+
+        Raises
+        ------
+        ConfigError
+            If two entries have the same name.
+        """
+        found: dict[str, Entry] = {}
+        for module in _modules_of(self.package):
+            for entry in self._entries_of(module):
+                name = self._name_of(entry)
+                if name is None or found.get(name) is entry:
+                    continue
+                if name in found:
+                    raise ConfigError(
+                        f'{self.package}: two of its files define the {self.what} "{name}", the '
+                        f"second in {module.__name__}; expected one"
+                    )
+                found[name] = entry
+        return MappingProxyType(dict(sorted(found.items())))
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the package's entries, in alphabetical order."""
+        return tuple(self.shipped)
+
+    def get(self, name: str) -> Entry:
+        """Return an entry.
+
+        Parameters
+        ----------
+        name
+            A name of :meth:`names`, or ``module:name`` of an entry anywhere on the import path.
+            The module is imported, which runs its code.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such entry (with the closest names), the module cannot be imported, or
+            what it holds under that name is not an entry.
+        """
+        if SEPARATOR in name:
+            return self._outside(name)
+        if name not in self.shipped:
+            raise ConfigError(f'{self.what} "{name}": {self.expected(name)}')
+        return self.shipped[name]
+
+    def expected(self, name: str) -> str:
+        """Return what was expected instead of an unknown name, with the closest one, if any."""
+        names = self.names()
+        choices = " or ".join(f'"{choice}"' for choice in names)
+        close = difflib.get_close_matches(name, names, n=1)
+        return f"expected {choices}" + (f'; did you mean "{close[0]}"?' if close else "")
+
+    def _entries_of(self, module: ModuleType) -> Iterator[Entry]:
+        for value in vars(module).values():
+            is_imported = isinstance(value, type) and value.__module__ != module.__name__
+            if self._accepts(value) and not is_imported:
+                yield value
+
+    def _outside(self, name: str) -> Entry:
+        module_name, _, attribute = name.partition(SEPARATOR)
+        if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
+            raise ConfigError(
+                f'{self.what} "{name}": expected the dotted name of a module, a colon, and a name '
+                "in that module"
+            )
+        try:
+            module = importlib.import_module(module_name)
+        except (ImportError, SyntaxError) as error:
+            raise ConfigError(
+                f'{self.what} "{name}": module {module_name} cannot be imported: {error}'
+            ) from error
+        if attribute not in vars(module):
+            close = difflib.get_close_matches(attribute, vars(module), n=1)
+            hint = f'; did you mean "{module_name}{SEPARATOR}{close[0]}"?' if close else ""
+            raise ConfigError(
+                f'{self.what} "{name}": module {module_name} has no "{attribute}"{hint}'
+            )
+        entry: Any = vars(module)[attribute]
+        if not self._accepts(entry):
+            raise ConfigError(
+                f'{self.what} "{name}": found {type(entry).__name__}, expected one built on the '
+                f"base of {self.package}"
+            )
+        accepted: Entry = entry
+        return accepted
+
+
+def _modules_of(package: str) -> Iterator[ModuleType]:
+    for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+        if not found.ispkg:
+            yield importlib.import_module(found.name)
