@@ -211,7 +211,7 @@ if __name__ == "__main__":
 
 
 def start_owner(tmp_path: Path) -> tuple[subprocess.Popen, list[int]]:
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     script = tmp_path / "owner.py"
     script.write_text(OWNER)
     base = tmp_path / "segments"

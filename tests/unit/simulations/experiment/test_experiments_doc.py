@@ -10,7 +10,7 @@ from coordinator.settings.faults import options_by_kind
 from simulations.experiment import Experiment
 from simulations.experiment.load import shipped_experiments
 
-TEXT = (Path(__file__).parents[3] / "docs" / "experiments.md").read_text()
+TEXT = (Path(__file__).parents[4] / "docs" / "experiments.md").read_text()
 SECTIONS = [name for name in Experiment.model_fields if f"[{name}]" in TEXT]
 
 

@@ -119,7 +119,7 @@ for number in range(20):
 @pytest.mark.slow
 def test_processes_that_share_a_file_never_both_sign(tmp_path):
     path = tmp_path / "journal.jsonl"
-    root = str(Path(__file__).parents[3])
+    root = str(Path(__file__).parents[4])
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, str(path), str(number)],

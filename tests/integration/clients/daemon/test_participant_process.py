@@ -22,7 +22,7 @@ from coordinator.local.leftovers import mark_of, marked
 
 pytestmark = pytest.mark.slow
 APP = 'state = "state"\napp = "participant_apps:app"'
-SUPPORT = str(Path(__file__).parents[2] / "support")
+SUPPORT = str(Path(__file__).parents[3] / "support")
 
 
 def bring_app(root: Path, *names: str) -> dict[str, str]:
