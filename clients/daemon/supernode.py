@@ -90,7 +90,7 @@ class SuperNode:
         home = self._state / "flower"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         port = self._port or free_port()
-        node_config = f'{SOCKET_SETTING}="{self._socket}"'
+        node_config = f"{SOCKET_SETTING}={node_setting(str(self._socket))}"
         children.add(
             ChildSpec(
                 name=NAME,
@@ -159,6 +159,28 @@ class SuperNode:
                 session.end()
             else:
                 session.begins(node_id, pid)
+
+
+def node_setting(text: str) -> str:
+    """Return a text as a value of Flower's ``--node-config``.
+
+    Flower cuts the option at the next double quote, escaped or not, before it reads the pieces as
+    TOML: so quotes, backslashes and what cannot be printed are written as TOML's escapes by number.
+
+    Raises
+    ------
+    ConfigError
+        If the text is a path whose bytes are not UTF-8, which TOML cannot hold.
+    """
+    if any(0xD800 <= ord(one) < 0xE000 for one in text):
+        raise ConfigError(
+            f"{text!r}: this path is not UTF-8, expected a folder whose name is; Flower's settings "
+            "cannot hold another"
+        )
+    plain = (
+        one if one.isprintable() and one not in '"\\' else f"\\U{ord(one):08x}" for one in text
+    )
+    return '"' + "".join(plain) + '"'
 
 
 def _session(settings: ParticipantSettings, folder: Path, state: Path) -> NodeSession | None:

@@ -30,7 +30,7 @@ def read_npz(path: Path, features: str, labels: str, scaling: Scaling) -> LocalD
             x, y = (_member(archive, name, path) for name in (features, labels))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
-    return _scaled(x, y, scaling, str(path))
+    return check_examples(x, y, str(path), scaling)
 
 
 def read_npy(features: Path, labels: Path, scaling: Scaling) -> LocalData:
@@ -41,7 +41,7 @@ def read_npy(features: Path, labels: Path, scaling: Scaling) -> LocalData:
     ConfigError
         Naming the file that is missing, pickled or of another kind.
     """
-    return _scaled(_array(features), _array(labels), scaling, str(features))
+    return check_examples(_array(features), _array(labels), str(features), scaling)
 
 
 def _array(path: Path) -> Array:
@@ -59,11 +59,6 @@ def _member(archive: Any, name: str, path: Path) -> Array:
         raise ConfigError(f"{path}: no array {name!r}, found {', '.join(sorted(archive.files))}")
     member: Array = archive[name]
     return member
-
-
-def _scaled(x: Array, y: Array, scaling: Scaling, source: str) -> LocalData:
-    plain = check_examples(x, y, source)
-    return check_examples(scaling.applied(plain.x, source), plain.y, source)
 
 
 def _unreadable(path: Path, error: Exception) -> ConfigError:

@@ -1,7 +1,7 @@
 """The record a participant's data is loaded into, and its checks against the federation's model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,15 @@ class LocalData:
         Shape ``(n,)``, int64, classes from 0.
     source
         Where they came from, for messages.
+    own_classes
+        Names of the classes where they were numbered by what this participant has; empty where
+        the participant's settings or the agreement list them, or the file holds their numbers.
     """
 
     x: Features
     y: Labels
     source: str
+    own_classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -40,7 +44,7 @@ class LocalData:
         if count == 0 or count >= len(self):
             return self
         kept = np.arange(count) * len(self) // count
-        return LocalData(self.x[kept], self.y[kept], self.source)
+        return replace(self, x=self.x[kept], y=self.y[kept])
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Scaling:
         scale = self._fitted(self.scale, "scale", x.shape, source)
         if not np.all(np.isfinite(scale)) or not np.all(scale > 0):
             raise ConfigError(f"{source}: scale is {list(self.scale)}, expected numbers above 0")
-        with np.errstate(over="ignore"):  # becomes infinite, which check_examples names
+        with np.errstate(over="ignore", invalid="ignore"):  # check_examples names what results
             return ((x - mean) / scale).astype(np.float32)
 
     @staticmethod
@@ -87,8 +91,16 @@ def class_count(architecture: Architecture) -> int:
     return max(2, architecture.output_shape[0])
 
 
-def check_examples(x: NDArray[np.generic], y: NDArray[np.generic], source: str) -> LocalData:
+def check_examples(
+    x: NDArray[np.generic],
+    y: NDArray[np.generic],
+    source: str,
+    scaling: Scaling | None = None,
+) -> LocalData:
     """Return examples as a record, whatever number types they come in.
+
+    ``scaling`` is applied in float64, before values are rounded to float32: what is far from zero
+    (a time, an identifier) keeps its differences.
 
     Raises
     ------
@@ -113,7 +125,11 @@ def check_examples(x: NDArray[np.generic], y: NDArray[np.generic], source: str) 
     low = int(np.argmin(y))
     if y[low] < 0:
         raise ConfigError(f"{source}: label of example {low} is {y[low]}, expected 0 or more")
-    values = np.ascontiguousarray(x, np.float32)
+    if scaling is None:
+        with np.errstate(over="ignore"):  # becomes infinite, which is named below
+            values = np.ascontiguousarray(x, np.float32)
+    else:
+        values = np.ascontiguousarray(scaling.applied(x.astype(np.float64), source))
     finite = np.isfinite(values)
     if not finite.all():
         place = [int(axis) for axis in np.argwhere(~finite)[0]]
@@ -130,7 +146,8 @@ def check_fits(data: LocalData, architecture: Architecture) -> LocalData:
     Raises
     ------
     ConfigError
-        If the shape of an example, or a class, is not the model's.
+        If the shape of an example, or a class, is not the model's, or classes were numbered by
+        what this participant has and it does not have all of them.
     """
     expected = architecture.input_shape
     found = data.x.shape[1:]
@@ -139,6 +156,12 @@ def check_fits(data: LocalData, architecture: Architecture) -> LocalData:
             f"{data.source}: examples have shape {found}, the federation's model takes {expected}"
         )
     classes = class_count(architecture)
+    if data.own_classes and len(data.own_classes) != classes:
+        raise ConfigError(
+            f"{data.source}: {len(data.own_classes)} sub-folders "
+            f"({', '.join(data.own_classes)[:200]}), the model has {classes} classes; list all "
+            "classes in their agreed order in data.classes"
+        )
     highest = int(np.argmax(data.y))
     if data.y[highest] >= classes:
         raise ConfigError(

@@ -6,6 +6,7 @@ labels. It runs with the participant's rights: it is code the participant chose,
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,8 @@ def call_loader(reference: str, options: Mapping[str, Any]) -> LocalData:
     except Exception as error:  # somebody else's code: anything may come out of it
         raise ConfigError(f"data.function {reference}: {type(error).__name__}: {error}") from error
     if isinstance(found, LocalData):
-        return check_examples(found.x, found.y, found.source)
+        checked = check_examples(found.x, found.y, found.source)
+        return replace(checked, own_classes=found.own_classes)
     if not isinstance(found, tuple) or len(found) != 2:
         raise ConfigError(
             f"data.function {reference}: returned {type(found).__name__}, expected a pair of "

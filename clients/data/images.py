@@ -5,7 +5,9 @@ Classes are numbered in the order of their names, unless the agreement lists the
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ SUFFIXES = (".png", ".pgm", ".ppm", ".pnm", ".bmp")
 """Lossless formats; a JPEG decodes to other pixels with another decoder."""
 MAX_IDX_ITEMS = 1 << 24
 _MODES = {1: "L", 3: "RGB"}
+_LEFT_BY_SYSTEMS: Final = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 def read_image_folder(
@@ -36,7 +39,8 @@ def read_image_folder(
     shape
         ``(channels, height, width)`` that every image must have; 1 channel is grey, 3 are RGB.
     classes
-        Names of the sub-folders in order of class; empty for those there are, sorted.
+        Names of the sub-folders in order of class; empty for those there are, sorted: then the
+        folder must have all classes of the model (:func:`~clients.data.examples.check_fits`).
     grey
         Turn coloured images to grey where the model takes one channel.
 
@@ -62,8 +66,8 @@ def read_image_folder(
             labels.append(label)
     if not images:
         raise ConfigError(f"{folder}: no images, expected sub-folders with {', '.join(SUFFIXES)}")
-    x = scaling.applied(np.stack(images).astype(np.float32) / 255, str(folder))
-    return check_examples(x, np.array(labels), str(folder))
+    read = check_examples(np.stack(images) / 255, np.array(labels), str(folder), scaling)
+    return read if classes else replace(read, own_classes=tuple(names))
 
 
 def read_idx_pair(
@@ -87,13 +91,12 @@ def read_idx_pair(
         raise ConfigError(
             f"{labels}: has {len(found)} labels, but {images.name} has {len(pixels)} items"
         )
-    x = pixels.reshape(-1, *shape).astype(np.float32) / 255
-    return check_examples(scaling.applied(x, str(images)), found, str(images))
+    return check_examples(pixels.reshape(-1, *shape) / 255, found, str(images), scaling)
 
 
 def _class_folders(folder: Path) -> list[str]:
     try:
-        found = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+        found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not _is_not_data(p))
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be read: {error.strerror or error}") from error
     if not found:
@@ -101,10 +104,15 @@ def _class_folders(folder: Path) -> list[str]:
     return found
 
 
+def _is_not_data(path: Path) -> bool:
+    """Return whether an operating system or an archive program left this beside the data."""
+    return path.name[0] == "." or path.name in _LEFT_BY_SYSTEMS
+
+
 def _image_files(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         return  # a participant may have no example of a class
-    for path in sorted(p for p in folder.iterdir() if p.name[0] != "."):
+    for path in sorted(p for p in folder.iterdir() if not _is_not_data(p)):
         if path.suffix.lower() not in SUFFIXES:
             raise ConfigError(f"{path}: expected an image, one of {', '.join(SUFFIXES)}")
         yield path

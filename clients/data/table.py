@@ -66,7 +66,7 @@ def read_table(path: Path, layout: TableFormat) -> LocalData:
         Naming file, line and column of what cannot be a value, and what was expected.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
             return _read(stream, path, layout)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -108,7 +108,7 @@ def _header(lines: Iterator[tuple[int, list[str]]], path: Path) -> list[str]:
     found = next(lines, None)
     if found is None:
         raise ConfigError(f"{path}: the file is empty, expected a line with the columns' names")
-    names = [name.removeprefix("\ufeff") for name in found[1]]
+    names = found[1]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"{path}:{found[0]}: column {twice[0]!r} is named more than once")

@@ -8,8 +8,10 @@ simulations come from a seed and protect nothing; they never touch a disk.
 import getpass
 import json
 import os
+import re
 import stat
 import warnings
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -60,23 +62,52 @@ def load(path: Path, password: str) -> LocalAccount:
     Raises
     ------
     KeyFileError
-        If it is missing, readable by others, not a keystore, or the password is wrong.
+        If it is missing, readable by others, not a keystore, names another address than its
+        key's, or the password is wrong.
     """
     stored = _read(path)
     try:
         key = Account.decrypt(stored, password)
     except ValueError as error:
         raise KeyFileError(f"{path}: wrong password, or the file is damaged") from error
-    except (KeyError, TypeError, NotImplementedError) as error:
+    except (KeyError, TypeError, AttributeError, NotImplementedError, OverflowError) as error:
         raise KeyFileError(f"{path}: not a version 3 keystore: {error}") from error
     account: LocalAccount = Account.from_key(key)
+    named = _named_address(stored, path)
+    if named is not None and named.lower() != account.address.lower():
+        raise KeyFileError(
+            f"{path}: address is {named}, but the key in it is that of {account.address}; "
+            "expected both to agree"
+        )
     return account
 
 
 def address_of(path: Path) -> str:
-    """Return the address a key file says it holds, without opening the key."""
-    address = str(_read(path).get("address", ""))
-    return "0x" + address.removeprefix("0x")
+    """Return the address a key file says it holds, without opening the key.
+
+    Raises
+    ------
+    KeyFileError
+        If the file is unusable, or names no address (the standard makes it optional).
+    """
+    named = _named_address(_read(path), path)
+    if named is None:
+        raise KeyFileError(
+            f"{path}: names no address; expected 40 hexadecimal digits as 'address' "
+            "('fedproof account show' opens the key and prints its address)"
+        )
+    return named
+
+
+def _named_address(stored: dict[str, Any], path: Path) -> str | None:
+    """Return the address that a keystore names, or ``None``; the standard makes it optional."""
+    named = stored.get("address")
+    if named is None:
+        return None
+    digits = named.removeprefix("0x") if isinstance(named, str) else ""
+    if not re.fullmatch(r"[0-9a-fA-F]{40}", digits):
+        raise KeyFileError(f"{path}: address is {named!r}, expected 40 hexadecimal digits")
+    return "0x" + digits
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -85,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
         if len(data) > MAX_KEY_FILE_BYTES:
             raise KeyFileError(f"{path}: {len(data)} bytes, expected a version 3 keystore")
-        stored = parse_json(data, str(path))
+        stored = parse_json(data.removeprefix(BOM_UTF8), str(path))
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror or error}") from error
     except VerificationError as error:
@@ -153,7 +184,7 @@ def password_from(password_file: Path | None, *, confirm: bool) -> str:
 def _password_in(path: Path) -> str:
     try:
         _check_private(path, "the password")
-        return path.read_text().splitlines()[0]
+        return path.read_text("utf-8-sig").splitlines()[0]
     except IndexError as error:
         raise KeyFileError(f"{path}: empty, expected the password") from error
     except OSError as error:

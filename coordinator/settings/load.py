@@ -50,7 +50,7 @@ def read_toml(file: Path) -> dict[str, Any]:
     """
     text = ""
     try:
-        text = file.read_bytes().decode()
+        text = file.read_bytes().decode("utf-8-sig")  # some editors begin a file with a mark
         return tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error

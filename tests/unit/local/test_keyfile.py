@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from eth_account import Account
 
 from coordinator.local import keyfile as account
 from coordinator.protocol.errors import KeyFileError
@@ -130,3 +131,63 @@ def test_the_password_is_asked_for_where_nothing_gives_it(monkeypatch: pytest.Mo
         monkeypatch.setattr("getpass.getpass", answer)
         with pytest.raises(KeyFileError, match="no password: give --password-file, set FEDPROOF_"):
             account.password_from(None, confirm=False)
+
+
+def light_keystore(key: bytes, **changes: object) -> dict[str, object]:
+    """A version 3 keystore as other programs write it, with a cheap derivation."""
+    stored: dict[str, object] = Account.encrypt(key, "pw", kdf="pbkdf2", iterations=10)
+    return {**stored, **changes}
+
+
+def write_key(path: Path, stored: object) -> Path:
+    path.write_text(json.dumps(stored))
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize("prf", [1, None, [], {}])
+def test_a_key_derivation_of_another_type_is_no_keystore(tmp_path: Path, prf: object) -> None:
+    stored = json.loads(json.dumps(light_keystore(b"\x01" * 32)))
+    stored["crypto"]["kdfparams"]["prf"] = prf
+    with pytest.raises(KeyFileError, match="not a version 3 keystore"):
+        account.load(write_key(tmp_path / "k", stored), "pw")
+
+
+@pytest.mark.parametrize("part", ["cipherparams", "ciphertext", "mac", "kdf", "kdfparams"])
+@pytest.mark.parametrize("value", [1, None, "x", [], {}])
+def test_parts_of_another_type_are_named_mistakes(tmp_path: Path, part: str, value: object) -> None:
+    stored = json.loads(json.dumps(light_keystore(b"\x01" * 32)))
+    stored["crypto"][part] = value
+    with pytest.raises(KeyFileError):
+        account.load(write_key(tmp_path / "k", stored), "pw")
+
+
+@pytest.mark.parametrize("version", [1, 2, "3", None, 3.5])
+def test_another_version_is_refused(tmp_path: Path, version: object) -> None:
+    path = write_key(tmp_path / "k", light_keystore(b"\x01" * 32, version=version))
+    with pytest.raises(KeyFileError):
+        account.load(path, "pw")
+
+
+def test_a_keystore_without_an_address_opens_and_does_not_guess_one(tmp_path: Path) -> None:
+    stored = light_keystore(b"\x01" * 32)
+    address = Account.from_key(b"\x01" * 32).address
+    del stored["address"]
+    path = write_key(tmp_path / "k", stored)
+    assert account.load(path, "pw").address == address
+    with pytest.raises(KeyFileError, match="names no address; expected 40 hexadecimal digits"):
+        account.address_of(path)
+
+
+@pytest.mark.parametrize("named", ["", "0x", "00", "zz" * 20, 7, [], "0" * 41])
+def test_an_address_that_is_none_is_named(tmp_path: Path, named: object) -> None:
+    path = write_key(tmp_path / "k", light_keystore(b"\x01" * 32, address=named))
+    for use in (account.address_of, lambda path: account.load(path, "pw")):
+        with pytest.raises(KeyFileError, match="expected 40 hexadecimal digits"):
+            use(path)
+
+
+def test_an_address_that_is_not_the_keys_is_refused(tmp_path: Path) -> None:
+    path = write_key(tmp_path / "k", light_keystore(b"\x01" * 32, address="00" * 20))
+    with pytest.raises(KeyFileError, match=r"address is 0x0{40}, but the key in it is that of 0x"):
+        account.load(path, "pw")

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from flwr.common.config import parse_config_args
 
 from clients.daemon import supernode as node
 from clients.daemon.supernode import (
@@ -12,6 +13,7 @@ from clients.daemon.supernode import (
     child_environment,
     connection_options,
     free_port,
+    node_setting,
     why_ended,
 )
 from coordinator.local.children import ChildStatus
@@ -180,3 +182,27 @@ def test_a_port_that_is_set_is_kept(folder):
         *("--port", "4711"),
         *("--node-config", f'fedproof-socket="{folder / "s.sock"}"'),
     )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        '/tmp/q"uote/c.sock',
+        "/tmp/back\\slash/c.sock",
+        "/tmp/it's/c.sock",
+        "/tmp/two words/c.sock",
+        "/tmp/a=b c=d/c.sock",
+        '/tmp/\\"\\/c.sock',
+        "/tmp/Zürich/研究/😀/c.sock",
+        "/tmp/line\nbreak\ttab\x7f/c.sock",
+        "/tmp/#comment/c.sock",
+        "/tmp/x.toml",
+    ],
+)
+def test_a_path_of_any_name_reaches_what_flower_starts(path: str) -> None:
+    assert parse_config_args([f"socket={node_setting(path)}"]) == {"socket": path}
+
+
+def test_a_path_that_flower_cannot_be_given_is_named() -> None:
+    with pytest.raises(ConfigError, match="this path is not UTF-8, expected a folder"):
+        node_setting("/tmp/caf\udce9/c.sock")
