@@ -6,6 +6,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from coordinator.settings.kinds import ByKind
+
 Location = tuple[int | str, ...]
 
 Schema = type[BaseModel]
@@ -61,10 +63,11 @@ def describe(error: ValidationError, source: str, overridden: Sequence[str], sch
 
 def _split(location: Location, schema: Schema) -> tuple[str | None, Location]:
     """Take the union's tag out of a location."""
-    kinds = options_by_kind(str(location[0]), schema) if location else {}
     depth = 2 if len(location) > 1 and isinstance(location[1], int) else 1
-    if len(location) > depth and location[depth] in kinds:
-        return str(location[depth]), (*location[:depth], *location[depth + 1 :])
+    if len(location) > depth:
+        tag = str(location[depth])
+        if options_of_kind(str(location[0]), tag, schema) is not None:
+            return tag, (*location[:depth], *location[depth + 1 :])
     return None, location
 
 
@@ -78,6 +81,8 @@ def _message(
     code, context = fault["type"], fault.get("ctx", {})
     if code == "contradiction":
         return str(context["fault"])
+    if code == "kind":
+        return f"{key}.kind: {context['reason']}"
     if code == "extra_forbidden":
         return f'unknown key "{key}"{_hint(location, kind, schema)}'
     if code == "missing":
@@ -134,7 +139,8 @@ def _hint(location: Location, kind: str | None, schema: Schema) -> str:
     models: dict[str | None, type[BaseModel]] = {None: schema}
     if len(location) > 1:
         models = dict(_models(section, schema))
-    own = models[kind]
+    own = models[kind] if kind in models else _model_of(section, str(kind), schema)
+    assert own is not None, f"{section}.kind = {kind} read the table, so it is known"
     owners = [k for k, model in models.items() if k != kind and key in model.model_fields]
     if owners:
         return (
@@ -149,15 +155,44 @@ def options_by_kind(section: str, schema: Schema) -> dict[str, frozenset[str]]:
     """Return, for each ``kind`` of a section, the options it knows; empty without kinds."""
     if section not in schema.model_fields:
         return {}
-    found = dict(_models(section, schema))
-    return {str(kind): frozenset(m.model_fields) for kind, m in found.items() if kind is not None}
+    models = dict(_models(section, schema))
+    return {str(kind): frozenset(m.model_fields) for kind, m in models.items() if kind is not None}
+
+
+def options_of_kind(section: str, kind: str, schema: Schema) -> frozenset[str] | None:
+    """Return the options of one ``kind``, also of ``module:name``; ``None`` if it is unknown."""
+    if section not in schema.model_fields:
+        return None
+    model = _model_of(section, kind, schema)
+    return None if model is None else frozenset(model.model_fields)
+
+
+def _model_of(section: str, kind: str, schema: Schema) -> Schema | None:
+    by_kind = _by_kind(section, schema)
+    return dict(_models(section, schema)).get(kind) if by_kind is None else by_kind.model(kind)
 
 
 def _models(section: str, schema: Schema) -> Iterator[tuple[str | None, Schema]]:
     """Yield (kind, model) of a section; a section without kinds yields (None, model)."""
+    by_kind = _by_kind(section, schema)
+    if by_kind is not None:
+        yield from by_kind.models.items()
+        return
     for model in _leaves(schema.model_fields[section].annotation):
         field = model.model_fields.get("kind")
         yield (get_args(field.annotation)[0] if field else None), model
+
+
+def _by_kind(section: str, schema: Schema) -> ByKind | None:
+    """Return what decides the kind of a section, or of the entries of a list."""
+    field = schema.model_fields[section]
+    inner = [note for arg in get_args(field.annotation) for note in _notes(arg)]
+    return next((note for note in (*field.metadata, *inner) if isinstance(note, ByKind)), None)
+
+
+def _notes(annotation: Any) -> Sequence[Any]:
+    notes: Sequence[Any] = getattr(annotation, "__metadata__", ())
+    return notes
 
 
 def _leaves(annotation: Any) -> Iterator[type[BaseModel]]:

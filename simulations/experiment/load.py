@@ -12,7 +12,7 @@ from typing import Any
 
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
-from coordinator.settings.faults import options_by_kind
+from coordinator.settings.faults import options_by_kind, options_of_kind
 from coordinator.settings.load import read_toml, validated
 from simulations.experiment import Experiment
 
@@ -117,10 +117,9 @@ def _drop_former_options(
     What no kind knows is a mistake, and what an override gave is a contradiction: both stay, to
     be refused.
     """
-    options = options_by_kind(path[0], Experiment)
-    if (own := options.get(str(table["kind"]))) is None:
+    if (own := options_of_kind(path[0], str(table["kind"]), Experiment)) is None:
         return
-    known = frozenset().union(*options.values())
+    known = frozenset().union(*options_by_kind(path[0], Experiment).values())
     for name in [name for name in table if name in known - own]:
         if ".".join((*path, name)) not in earlier:
             del table[name]
