@@ -1,200 +1,104 @@
-"""The ``fedproof`` script: every command of every layer, gathered at the top of the graph."""
+"""The ``fedproof`` script: the table of all commands.
 
-import os
-from pathlib import Path
-from typing import Annotated
+A new command is a function in a module of its layer's ``commands`` and a line here.
+"""
 
-import typer
+from typing import Final
 
-import clients.commands.account
-import clients.commands.challenge
-import clients.commands.client
-import clients.commands.federation
-import clients.commands.money
-import clients.commands.overview
-import clients.commands.watch  # noqa: F401  (all of these add commands)
-import coordinator.commands.chain
-import coordinator.commands.coordinator
-import coordinator.commands.verify
-import coordinator.commands.version  # noqa: F401
 from coordinator.commands import cli
-from coordinator.commands.cli import app
-from coordinator.commands.output import console, ether, print_json
-from coordinator.protocol.errors import ConfigError
-from coordinator.stores.run_folder import RunFolder
-from simulations.data.folder import FOLDER_VARIABLE
-from simulations.engines.fork_server import start_server
-from simulations.experiment.load import load_experiment, shipped_experiments
+from coordinator.commands.cli import CommandEntry, application
 
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override one value, e.g. training.epochs=2. Repeatable."
+COMMANDS: Final[dict[str, CommandEntry]] = {
+    "simulate": CommandEntry(
+        "simulations.commands:simulate",
+        "Run an experiment: train with Flower, commit every round to the chain, pay, report.",
     ),
-]
-
-
-@app.command()
-def simulate(
-    config: Annotated[
-        str,
-        typer.Argument(
-            help=f"A TOML file, or the name of a shipped one: {', '.join(shipped_experiments())}."
-        ),
-    ],
-    overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/<name>.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; default all cores.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Override the seed.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder with data sets; else $FEDPROOF_DATA.")
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with an interrupted run (so does the same --out)."),
-    ] = False,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete an earlier run in the folder first.")
-    ] = False,
-    serve_rpc: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PORT",
-            min=0,
-            max=65535,
-            help="Serve the chain on loopback meanwhile, for watchers elsewhere; 0: a free port.",
-        ),
-    ] = None,
-    pace: Annotated[
-        float,
-        typer.Option(min=0.1, help="With --serve-rpc: seconds to pause for them after a round."),
-    ] = 5.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Run an experiment: train with Flower, commit every round to the chain, pay, report.
-
-    Examples:
-
-      [bold]fedproof simulate quickstart[/bold]
-
-      [bold]fedproof simulate my.toml --set aggregator.kind=median --workers 4[/bold]
-
-      [bold]fedproof simulate attack_shift --serve-rpc 8545 --set watcher.enabled=false[/bold]
-
-      [bold]fedproof simulate heart_disease --data ~/datasets --out runs/heart --resume[/bold]
-
-    Exit status: 0; 2 bad configuration or data; 5 chain; 6 disk; 130 interrupted.
-    """
-    if resume and fresh:
-        raise ConfigError("--resume and --fresh contradict each other; give one of them")
-    experiment = load_experiment(config, overrides or [], seed)
-    start_server()  # workers import torch while this process does
-    from simulations.run.simulation import (  # torch and flwr, only when needed
-        RunOptions,
-        run_experiment,
-    )
-
-    target = out or Path("runs") / experiment.name
-    options = RunOptions(workers, data, fresh, serve_rpc, pace)
-    from simulations.report.progress import Screen, Silence, earnings_table
-    from simulations.run.convictions import coordinator_lines
-
-    if as_json:
-        result = run_experiment(experiment, target, options, Silence())
-    else:
-        console.print(
-            f"[bold]{experiment.name}[/bold]: {experiment.rounds} rounds, "
-            f"{experiment.partition.clients} contributors, {experiment.data.kind}, "
-            f"{experiment.aggregator.kind}, seed {experiment.seed}"
-        )
-        with Screen(console, experiment.rounds) as screen:
-            result = run_experiment(experiment, target, options, screen)
-    last = result.rounds[-1]
-    if as_json:
-        print_json(
-            {
-                "run": str(target),
-                "rounds": len(result.rounds),
-                "void": sum(r.status == "void" for r in result.rounds),
-                "test_accuracy": last.test_accuracy,
-                "model_root": last.model_root,
-                "resumed_from": result.resumed_from,
-                "coordinator": result.coordinator,
-            }
-        )
-        return
-    rows = [
-        (p.label, p.behaviour, p.stake_wei, p.slashed_wei, p.earned_wei)
-        for p in result.contributors
-    ]
-    console.print()
-    console.print(earnings_table(rows[:40]), markup=False)
-    if len(rows) > 40:
-        console.print(f"... and {len(rows) - 40} more in {target / 'contributors.json'}")
-    paid = sum(r.paid_wei for r in result.rounds)
-    console.print()
-    for line in coordinator_lines(result.coordinator):
-        console.print(f"coordinator  {line}", style="yellow", soft_wrap=True)
-    console.print(f"paid     {ether(paid)} in {len(result.rounds)} rounds")
-    console.print(f"run      {target}")
-    console.print(f"report   {target / 'report.md'}")
-    console.print(f"plots    {target / 'plots' / 'accuracy.png'}")
-    console.print(f"         {target / 'plots' / 'stakes_rewards.png'}")
-    console.print(f"verify   fedproof verify {target}")
-
-
-@app.command()
-def hospitals(
-    out: Annotated[Path, typer.Option(help="The folder to make.")] = Path("runs/hospitals"),
-    rounds: Annotated[int, typer.Option(min=1, max=1_000, help="How many rounds.")] = 10,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder with heart-disease/; else $FEDPROOF_DATA, else bundled data."),
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete an earlier demonstration in the folder first.")
-    ] = False,
-) -> None:
-    """Run a real federation on this machine: a coordinator and four hospitals, live.
-
-    Five daemons with TLS, keys and folders of their own train together; then everything is
-    verified from outside, everybody is paid, and all of it stops.
-
-    Example: [bold]fedproof hospitals --data ~/datasets --rounds 10 --fresh[/bold]
-
-    Exit status: 0; 1 if verification fails; 2 bad options or data; 70 a daemon ended.
-    """
-    from simulations.hospitals.data import data_folder
-    from simulations.hospitals.demo import Demonstration, run_demonstration
-
-    folder, named_by = data_folder(data, os.environ.get(FOLDER_VARIABLE))
-    wanted = Demonstration(out, rounds, folder, named_by, fresh)
-    run_demonstration(wanted, console)
-
-
-@app.command()
-def report(
-    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write; default: into the run's folder.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Draw a run's plots and write its report again, from its own records.
-
-    Example: [bold]fedproof report runs/quickstart --out /tmp/report[/bold]
-
-    Exit status: 0; 2 if the folder holds no finished run; 6 disk.
-    """
-    from simulations.report.markdown import write_report  # matplotlib, only when needed
-
-    path = write_report(RunFolder(run, read_only=True), out)
-    if as_json:
-        print_json({"report": str(path), "plots": str(path.parent / "plots")})
-        return
-    console.print(f"report   {path}\nplots    {path.parent / 'plots'}")
+    "report": CommandEntry(
+        "simulations.commands:report",
+        "Draw a run's plots and write its report again, from its own records.",
+    ),
+    "hospitals": CommandEntry(
+        "simulations.commands:hospitals",
+        "Run a real federation on this machine: a coordinator and four hospitals, live.",
+    ),
+    "verify": CommandEntry(
+        "coordinator.commands.verify:verify",
+        "Replay a whole run from its chain and blobs alone, and name whatever does not hold.",
+    ),
+    "watch": CommandEntry(
+        "clients.commands.watch:watch",
+        "Follow a federation: replay every sealed round, and prove fraud to its referee.",
+    ),
+    "challenge": CommandEntry(
+        "clients.commands.challenge:challenge",
+        "Challenge one round over what is wrong with it, or only over one chunk of its new model.",
+    ),
+    "federation": CommandEntry(
+        "clients.commands.federation:federation_app",
+        "Found a federation; add, remove and list its participants.",
+    ),
+    "coordinator": CommandEntry(
+        "coordinator.commands.coordinator:coordinator",
+        "Run a federation's coordinator: chain, store, rounds, and Flower's SuperLink.",
+    ),
+    "client": CommandEntry(
+        "clients.commands.client:client",
+        "Take part in a federation: train on own data, sign, upload, claim, until stopped.",
+    ),
+    "status": CommandEntry(
+        "clients.commands.overview:status",
+        "Show a federation: its rounds, its money, its coordinator, and how the service is.",
+    ),
+    "rounds": CommandEntry(
+        "clients.commands.overview:rounds",
+        "List rounds: status, contributors, examples, what was paid, the model that came out.",
+    ),
+    "contributors": CommandEntry(
+        "clients.commands.overview:contributors",
+        "List everybody who ever joined: bond, what is unbonding, rewards earned and claimed.",
+    ),
+    "account": CommandEntry(
+        "clients.commands.account:account_app",
+        "A participant's encrypted key files.",
+    ),
+    "join": CommandEntry(
+        "clients.commands.money:join",
+        "Bond a stake: in rounds that open from then on, the account's updates count.",
+    ),
+    "leave": CommandEntry(
+        "clients.commands.money:leave",
+        "Start unbonding the whole bond; it can still be slashed until it is withdrawn.",
+    ),
+    "withdraw": CommandEntry(
+        "clients.commands.money:withdraw",
+        "Take out what is unbonded and free; else, bounties for proven offences.",
+    ),
+    "claim": CommandEntry(
+        "clients.commands.money:claim",
+        "Take out all rewards of final rounds, with one proof from the store.",
+    ),
+    "fund": CommandEntry(
+        "clients.commands.money:fund",
+        "Add to the reward pool. It can only leave as rewards.",
+    ),
+    "balance": CommandEntry(
+        "clients.commands.money:balance",
+        "Show an account's money: wallet, bond, what is unbonding and when it is free, rewards.",
+    ),
+    "chain": CommandEntry(
+        "coordinator.commands.chain:chain_app",
+        "The embedded chain: serve it, look at it.",
+    ),
+    "version": CommandEntry(
+        "coordinator.commands.version:version",
+        "Print the versions of Fedproof and of what it stands on.",
+    ),
+}
+app = application(
+    "fedproof",
+    "Federated learning that anyone can verify: train, commit, pay, audit.",
+    COMMANDS,
+)
 
 
 def main() -> None:

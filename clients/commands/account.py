@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands.cli import app
 from coordinator.commands.output import console, print_json
 from coordinator.local import keyfile as account
 
-account_app = typer.Typer(help="A participant's encrypted key files.", no_args_is_help=True)
-app.add_typer(account_app, name="account")
+account_app = typer.Typer(
+    help="A participant's encrypted key files.",
+    no_args_is_help=True,
+    add_completion=False,
+    suggest_commands=False,
+)
 
 PasswordFile = Annotated[
     Path | None,

@@ -20,7 +20,6 @@ from clients.commands.connection import (
 from coordinator.audit.watch.findings import Notice
 from coordinator.audit.watch.rounds import RoundReader
 from coordinator.audit.watch.watcher import Watcher, WatchOptions
-from coordinator.commands.cli import app
 from coordinator.commands.output import console, print_json_line
 from coordinator.protocol.disputes import DisputedRound, Fault, FaultKind, find_faults
 from coordinator.protocol.disputes.faults import wrong_parameters
@@ -30,7 +29,6 @@ from coordinator.protocol.types import RoundId
 _SEALED = ("sealed", "settled")
 
 
-@app.command()
 def challenge(
     round_number: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="Its number.")],
     rpc: Rpc,

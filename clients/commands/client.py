@@ -9,13 +9,12 @@ from typing import Annotated, Final
 
 import typer
 
-from coordinator.commands.cli import INTERRUPTED, app
+from coordinator.commands.cli import INTERRUPTED
 
 _STOP_WITHIN_S: Final = 15.0
 """A coordinator that does not answer must not hold up the end; all that matters is on disk."""
 
 
-@app.command()
 def client(
     config: Annotated[
         Path, typer.Option(help="The participant's settings, as 'fedproof federation init' wrote.")

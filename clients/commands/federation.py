@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from coordinator.commands.cli import app
 from coordinator.commands.output import console, ether, print_json
 from coordinator.local import keyfile as account
 from coordinator.protocol.types import Wei
@@ -17,9 +16,11 @@ if TYPE_CHECKING:
     from coordinator.settings.registry import RegisteredParticipant
 
 federation_app = typer.Typer(
-    help="Found a federation; add, remove and list its participants.", no_args_is_help=True
+    help="Found a federation; add, remove and list its participants.",
+    no_args_is_help=True,
+    add_completion=False,
+    suggest_commands=False,
 )
-app.add_typer(federation_app, name="federation")
 
 Folder = Annotated[Path, typer.Option("--dir", help="The federation's folder, as init wrote it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

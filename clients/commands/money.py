@@ -18,7 +18,6 @@ from contracts.binding import calls
 from contracts.binding.calls import Call
 from contracts.binding.records import AccountState
 from contracts.binding.transactions import Receipt
-from coordinator.commands.cli import app
 from coordinator.commands.output import console, print_json
 from coordinator.protocol.errors import (
     ConfigError,
@@ -32,7 +31,6 @@ _BAD_PROOF = "claim: bad proof"
 _STILL_LIVE = "round: still live"
 
 
-@app.command()
 @with_session
 def join(
     session: Session,
@@ -78,7 +76,6 @@ def join(
     report(as_json, receipt, text, facts)
 
 
-@app.command()
 @with_session
 def leave(session: Session, wait: Wait = False, as_json: AsJson = False) -> None:
     """Start unbonding the whole bond; it can still be slashed until it is withdrawn.
@@ -128,7 +125,6 @@ def _live_rounds(session: Session) -> str | None:
     return None
 
 
-@app.command()
 @with_session
 def withdraw(session: Session, wait: Wait = False, as_json: AsJson = False) -> None:
     """Take out what is unbonded and free; else, bounties for proven offences.
@@ -173,7 +169,6 @@ def _until_free(address: Address, state: AccountState) -> str:
     )
 
 
-@app.command()
 @with_session
 def claim(session: Session, as_json: AsJson = False) -> None:
     """Take out all rewards of final rounds, with one proof from the store.
@@ -206,7 +201,6 @@ def claim(session: Session, as_json: AsJson = False) -> None:
     report(as_json, receipt, f"claimed {amount(due.owed_wei)} for {address}", facts)
 
 
-@app.command()
 @with_session
 def fund(
     session: Session,
@@ -226,7 +220,6 @@ def fund(
     report(as_json, receipt, text, {"funded_wei": str(wei), "pool_wei": str(pool)})
 
 
-@app.command()
 @with_session
 def balance(session: Session, as_json: AsJson = False) -> None:
     """Show an account's money: wallet, bond, what is unbonding and when it is free, rewards.

@@ -9,7 +9,6 @@ from clients.commands.output import amount, duration, exact_ether, moment, table
 from clients.commands.session import AsJson, Session, service_of, with_session
 from contracts.binding.http_client import HttpClient, UnreachableError
 from contracts.binding.records import RoundState, RoundStatus
-from coordinator.commands.cli import app
 from coordinator.commands.output import console, print_json, short
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.documents import reward_leaves
@@ -20,7 +19,6 @@ _STATUS_BYTES = 1 << 20
 _NO_ROOT = bytes(32)
 
 
-@app.command()
 @with_session
 def status(session: Session, as_json: AsJson = False) -> None:
     """Show a federation: its rounds, its money, its coordinator, and how the service is.
@@ -136,7 +134,6 @@ def _service_line(service: dict[str, Any] | None) -> str:
     return f"{service.get('phase')}, {len(online)} contributors online, {state}"
 
 
-@app.command()
 @with_session
 def rounds(
     session: Session,
@@ -192,7 +189,6 @@ def _round_json(session: Session, found: RoundState) -> dict[str, Any]:
     }
 
 
-@app.command()
 @with_session
 def contributors(
     session: Session,

@@ -22,12 +22,10 @@ from clients.commands.connection import (
 from coordinator.audit.watch.findings import Notice, Tell, ether
 from coordinator.audit.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS
 from coordinator.audit.watch.watcher import Watcher, WatchOptions
-from coordinator.commands.cli import app
 from coordinator.commands.output import console, print_json_line
 from coordinator.protocol.errors import LedgerError
 
 
-@app.command()
 def watch(
     rpc: Rpc,
     store: Store,

@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.commands.cli import chain_app
 from coordinator.commands.output import console, ether, print_json, print_json_line
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address, Wei
 
 if TYPE_CHECKING:
     from contracts.node.operate import BlockSummary
+
+chain_app = typer.Typer(
+    help="The embedded chain: serve it, look at it.",
+    no_args_is_help=True,
+    add_completion=False,
+    suggest_commands=False,
+)
 
 
 @chain_app.command()

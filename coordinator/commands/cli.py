@@ -1,34 +1,27 @@
-"""The command line: one typer application, one boundary where errors become exit codes.
+"""The command line: commands loaded by name when used, one place where errors get exit codes.
 
-The coordinator's own commands live in ``coordinator.commands``. Packages above this one
-(``clients``, ``simulations``) add theirs to ``app``; the ``fedproof`` script starts
-``simulations.cli``, which sees all of them, so imports keep pointing one way.
+Which commands there are stands in a table (``simulations.cli`` for the ``fedproof`` script): a
+command's module is imported when the command runs, so that ``fedproof --help`` imports none of
+them. Not handled: what the commands do.
 """
 
 import errno
+import importlib
 import os
 import select
 import sys
 import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
 from coordinator.protocol.errors import FedproofError, StoreError
-
-app = typer.Typer(
-    name="fedproof",
-    help="Federated learning that anyone can verify: train, commit, pay, audit.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-chain_app = typer.Typer(help="The embedded chain: serve it, look at it.", no_args_is_help=True)
-app.add_typer(chain_app, name="chain")
 
 INTERRUPTED: Final = 130
 INTERNAL: Final = 70
@@ -41,6 +34,101 @@ _OUTPUT: Final = 1
 _HOME: Final = Path(__file__).parents[2]
 
 _ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class CommandEntry:
+    """One line of a table of commands.
+
+    Attributes
+    ----------
+    target
+        ``"module:name"`` of the command's function, or of a ``typer.Typer`` with commands under it.
+    summary
+        What the list of commands says; the first sentence of the command's own help.
+    """
+
+    target: str
+    summary: str
+
+    def load(self, name: str) -> click.Command:
+        """Import the command.
+
+        Raises
+        ------
+        ImportError, AttributeError
+            If the table names what does not exist: a defect, not a user's mistake.
+        """
+        module, _, attribute = self.target.partition(":")
+        loaded = getattr(importlib.import_module(module), attribute)
+        if not isinstance(loaded, typer.Typer):
+            function, loaded = loaded, typer.Typer(add_completion=False, rich_markup_mode="rich")
+            loaded.command(name)(function)
+        command = typer.main.get_command(loaded)
+        command.name = name
+        return command
+
+
+def application(name: str, summary: str, table: Mapping[str, CommandEntry]) -> typer.Typer:
+    """Return the application whose commands a table names.
+
+    Parameters
+    ----------
+    name, summary
+        Of the application, as its help shows them.
+    table
+        The commands by name, in the order in which help lists them.
+    """
+
+    class CommandTable(_LoadedWhenUsed):
+        entries = table
+
+    app = typer.Typer(
+        name=name,
+        help=summary,
+        cls=CommandTable,
+        no_args_is_help=True,
+        add_completion=False,
+        suggest_commands=False,  # click suggests as well
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    app.callback()(_no_options)
+    return app
+
+
+def _no_options() -> None:
+    """Take no option of its own: what typer needs to make a group."""
+
+
+class _LoadedWhenUsed(TyperGroup):
+    """A group whose commands are imported by their entry in ``entries`` when they run."""
+
+    entries: Mapping[str, CommandEntry]
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # What help lists and misspellings are compared with; replaced by the command when it runs.
+        self.commands = {
+            name: TyperCommand(name, help=entry.summary) for name, entry in self.entries.items()
+        }
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported; while help is written, only its name and summary."""
+        if ctx.meta.get(_LISTING) or cmd_name not in self.entries:
+            return super().get_command(ctx, cmd_name)
+        return self.entries[cmd_name].load(cmd_name)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help without importing a command."""
+        ctx.meta[_LISTING] = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            del ctx.meta[_LISTING]
+
+
+_LISTING: Final = "fedproof.listing"
 
 
 def run(application: typer.Typer) -> NoReturn:
@@ -78,7 +166,12 @@ def _status(application: typer.Typer) -> int:
 
 
 def _nobody_reads() -> bool:
-    """Whether the reader of standard output has gone (``fedproof ... | head``)."""
+    """Whether the reader of standard output has gone (``fedproof ... | head``).
+
+    rich puts the null device in its place before it ends the process.
+    """
+    if os.fstat(_OUTPUT).st_rdev == os.stat(os.devnull).st_rdev:
+        return True
     poll = select.poll()
     poll.register(_OUTPUT, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))

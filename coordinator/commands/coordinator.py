@@ -10,13 +10,10 @@ from typing import Annotated, Final
 
 import typer
 
-from coordinator.commands.cli import app
-
 _STOP_WITHIN_S: Final = 18.0
 _STUCK: Final = 70
 
 
-@app.command()
 def coordinator(
     config: Annotated[
         Path, typer.Option(help="coordinator.toml, as 'fedproof federation init' wrote it.")

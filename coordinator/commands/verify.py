@@ -6,13 +6,11 @@ from typing import Annotated
 import typer
 
 from coordinator.audit.verify.findings import Findings, RoundFinding
-from coordinator.commands.cli import app
 from coordinator.commands.output import console, ether, print_json, short
 from coordinator.local import keyfile
 from coordinator.protocol.errors import ConfigError
 
 
-@app.command()
 def verify(
     run: Annotated[
         Path | None,

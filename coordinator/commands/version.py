@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from coordinator import __version__
-from coordinator.commands.cli import app
 from coordinator.commands.output import console, print_json
 
 PACKAGES = ("flwr", "torch", "web3", "py-evm", "numpy", "numba", "coincurve", "scikit-learn")
@@ -19,7 +18,6 @@ def versions() -> dict[str, str]:
     return found | {name: metadata.version(name) for name in PACKAGES}
 
 
-@app.command()
 def version(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

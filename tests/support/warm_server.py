@@ -130,7 +130,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.argv = ["fedproof"]
     import simulations.__main__
-    import simulations.cli
+    import simulations.commands
     import simulations.engines.preload
     import simulations.report.markdown
     import simulations.run.simulation  # noqa: F401

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import click
 import pytest
-import typer.main
 
-import simulations.cli
-from coordinator.commands.cli import app
+from simulations.cli import COMMANDS
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
@@ -26,10 +24,7 @@ def unit(path: Path) -> configparser.ConfigParser:
 
 
 def command_of(words: list[str]) -> click.Command:
-    assert simulations.cli.main is not None
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    return group.commands[words[0]]
+    return COMMANDS[words[0]].load(words[0])
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
