@@ -1,9 +1,10 @@
-"""The TOML files that founding writes, with the remarks an operator needs beside each key."""
+"""The TOML files that founding writes, with comments for the operator."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import tomli_w
 
 from coordinator.settings.founding import Founding
 
@@ -112,14 +113,13 @@ def _toml(
     sections: Mapping[str, Mapping[str, Any]],
     remarks: Mapping[str, str],
 ) -> bytes:
-    lines = [title, "", *(_line(key, value) for key, value in top.items())]
+    """Return a TOML file; ``remarks`` are comments on the headings of ``sections``, by name.
+
+    The library writes no comments, so each table's body is written by itself, below its heading.
+    """
+    parts = [f"{title}\n", tomli_w.dumps(top)]
     for section, values in sections.items():
         remark = remarks.get(section, "")
-        lines += ["", f"[{section}]" + (f"  # {remark}" if remark else "")]
-        lines += [_line(key, value) for key, value in values.items()]
-    return ("\n".join(lines) + "\n").encode()
-
-
-def _line(key: str, value: Any) -> str:
-    """Return one setting; JSON's texts, numbers and lists of texts are TOML's too."""
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        heading = f"[{section}]" + (f"  # {remark}" if remark else "")
+        parts.append(f"{heading}\n{tomli_w.dumps(values)}")
+    return "\n".join(parts).encode()

@@ -1,10 +1,11 @@
 """Founding the hospitals' federation: the file a coordinator would write, and carrying folders."""
 
-import json
 import socket
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+
+import tomli_w
 
 from clients.data.load import load_data
 from coordinator.founding.create import Founded, create_federation
@@ -37,16 +38,17 @@ class Ports:
 def founding_file(data: HospitalData, rounds: int, ports: Ports, rpc: str = "") -> str:
     """Return a ``federation.toml`` for hospitals; ``rpc`` is another node's than the embedded."""
     features = data.features
-    lists = "\n".join(
-        f"{key} = {json.dumps(value)}"
-        for key, value in (
-            ("names", features.names),
-            ("mean", features.mean),
-            ("scale", features.scale),
-            ("label", features.label),
-        )
+    described = tomli_w.dumps(
+        {
+            "names": features.names,
+            "mean": features.mean,
+            "scale": features.scale,
+            "label": features.label,
+        }
     )
-    people = "".join(f'\n[[participants]]\nname = "{one.name}"\n' for one in data.hospitals)
+    people = "".join(
+        f"\n[[participants]]\n{tomli_w.dumps({'name': one.name})}" for one in data.hospitals
+    )
     return f"""\
 {_MARK}{data.title}
 name = "hospitals"
@@ -57,8 +59,7 @@ shape = [{len(features.names)}]
 classes = 2
 
 [features]
-{lists}
-
+{described}
 [model]
 kind = "logistic"
 
@@ -93,8 +94,7 @@ unbonding_s = 600
 answer_s = 60
 
 [chain]
-rpc = "{rpc}"
-
+{tomli_w.dumps({"rpc": rpc})}
 [host]
 host = "{HOST}"
 http_port = {ports.http}
