@@ -14,7 +14,7 @@ from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from contracts.binding.http_client import TIMEOUT_S, HttpClient, UnreachableError
-from contracts.binding.json_bounds import check_nesting
+from contracts.json_bounds import check_nesting
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 """Ten thousand logs fit."""

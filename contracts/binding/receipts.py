@@ -4,19 +4,17 @@ Not handled: signing and sending (``transactions``).
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eth_utils.address import to_checksum_address
 
 from contracts.binding.calls import Call
 from contracts.binding.events import FederationEvent, LogPlace, decode_event, decode_log
 from contracts.binding.referee_events import decode_referee_event, decode_referee_log
-from contracts.binding.rpc import revert_reason
+from contracts.binding.rpc import reason_text
+from contracts.blocks import TxReceipt
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.types import Address, Wei
-
-if TYPE_CHECKING:
-    from contracts.node.records import TxReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def receipt_of(receipt: dict[str, Any], signed: SignedCall) -> Receipt:
     )
 
 
-def embedded_receipt(receipt: "TxReceipt", signed: SignedCall) -> Receipt:
+def embedded_receipt(receipt: TxReceipt, signed: SignedCall) -> Receipt:
     """Read a receipt of the node in this process.
 
     Raises
@@ -79,7 +77,7 @@ def embedded_receipt(receipt: "TxReceipt", signed: SignedCall) -> Receipt:
     """
     if not receipt.is_success:
         # "execution reverted" is the node's word; what follows it, if anything, the contract's.
-        reason = revert_reason(receipt.revert_data) or receipt.failure
+        reason = reason_text(receipt.revert_data) or receipt.failure
         reason = reason.removeprefix("execution reverted")
         raise reverted_error(signed, receipt.block_number, reason)
     emitter = signed.to or receipt.contract_address

@@ -5,10 +5,8 @@ no formatters, and errors seen as the node sent them.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, cast
 
-from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
 from web3 import Web3
 from web3.exceptions import Web3Exception
 from web3.providers import BaseProvider
@@ -16,26 +14,14 @@ from web3.types import RPCEndpoint
 
 from contracts.binding.http_client import UnreachableError
 from contracts.binding.records import BlockInfo
+from contracts.blocks import BlockProducer, revert_reason
 from coordinator.protocol.errors import ChainUnavailableError, LedgerError, TransactionRevertedError
 from coordinator.protocol.types import Wei
 
-if TYPE_CHECKING:
-    from contracts.node.node import EmbeddedNode
 
-ERROR_STRING: Final = bytes.fromhex("08c379a0")
-PANIC: Final = bytes.fromhex("4e487b71")
-
-
-def revert_reason(data: bytes) -> str:
+def reason_text(data: bytes) -> str:
     """Return the reason in a revert's data: the string, ``panic 0x..``, or hex of what it is."""
-    try:
-        if data[:4] == ERROR_STRING:
-            return str(decode(["string"], data[4:])[0])
-        if data[:4] == PANIC:
-            return f"panic {decode(['uint256'], data[4:])[0]:#04x}"
-    except DecodingError:
-        return data.hex()
-    return data.hex()
+    return revert_reason(data) or data.hex()
 
 
 def _revert_data(error: Any) -> bytes | None:
@@ -100,16 +86,16 @@ class Rpc:
             return response["result"]
         data = _revert_data(error)
         if data is not None:
-            reason = revert_reason(data)
+            reason = reason_text(data)
             raise TransactionRevertedError(f"{method} reverted: {reason}", reason=reason)
         message = error.get("message") if isinstance(error, dict) else error
         raise LedgerError(f"{self.where}: {method} refused: {message}")
 
     @property
-    def embedded_node(self) -> "EmbeddedNode | None":
+    def embedded_node(self) -> BlockProducer | None:
         """The node itself, if it runs in this process."""
         dispatcher = getattr(self.provider, "dispatcher", None)
-        return None if dispatcher is None else cast("EmbeddedNode", dispatcher.node)
+        return None if dispatcher is None else cast(BlockProducer, dispatcher.node)
 
     @property
     def where(self) -> str:

@@ -7,7 +7,7 @@ prepared first and mined together. Not handled: replacing a transaction that is 
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
 
@@ -20,6 +20,7 @@ from contracts.binding.receipts import (
     reverted_error,
 )
 from contracts.binding.rpc import Rpc, hex_bytes
+from contracts.blocks import BlockProducer, TxReceipt
 from coordinator.protocol.errors import (
     ChainUnavailableError,
     LedgerError,
@@ -35,11 +36,6 @@ _NEXT_BLOCK: Final = ("block-full", "nonce-too-high")
 """Refusals of the embedded node that a later block may lift."""
 _POLL_FIRST_S: Final = 0.02
 _POLL_LONGEST_S: Final = 1.0
-
-
-if TYPE_CHECKING:
-    from contracts.node.node import EmbeddedNode
-    from contracts.node.records import TxReceipt
 
 
 class Transactor:
@@ -204,7 +200,7 @@ class Transactor:
         return list(batch), None
 
     def _mine(
-        self, node: "EmbeddedNode", batch: Sequence[SignedCall], timestamp: int | None
+        self, node: BlockProducer, batch: Sequence[SignedCall], timestamp: int | None
     ) -> list[Receipt]:
         mined, refused = self._mined(node, batch, timestamp)
         if refused is not None:
@@ -212,8 +208,8 @@ class Transactor:
         return [embedded_receipt(mined[signed.hash], signed) for signed in batch]
 
     def _mined(
-        self, node: "EmbeddedNode", batch: Sequence[SignedCall], timestamp: int | None
-    ) -> "tuple[dict[bytes, TxReceipt], LedgerError | None]":
+        self, node: BlockProducer, batch: Sequence[SignedCall], timestamp: int | None
+    ) -> tuple[dict[bytes, TxReceipt], LedgerError | None]:
         """Mine transactions in as few blocks as they fit in, up to the first that is refused."""
         mined: dict[bytes, TxReceipt] = {}
         waiting, refused = list(batch), None

@@ -6,28 +6,210 @@ one touches the file, in one transaction with ``synchronous=FULL``.
 
 :func:`open_read_only` reads a file without changing a byte of it or of its folder.
 
+One writer, or any number of readers, may have a file open. Between processes SQLite's own lock
+decides. Two details need help. A reader that opens the file as immutable does not look at the lock,
+so it looks here (:func:`probe_shared`). And POSIX locks belong to a process: closing *any* handle
+on a file drops the locks that SQLite holds on it, so inside one process a second user is refused
+before it opens anything (:class:`InProcessGuard`).
+
 Not handled here: what the keys mean (``replica``), and several writers (refused).
 """
 
+import contextlib
+import fcntl
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final
 
 from contracts.node.batching import DELETED, BatchingDB, MemoryDB
-from contracts.node.locks import FileInUse, InProcessGuard, probe_shared
-from contracts.node.sqlite_file import (
-    connect_for_writing,
-    named_errors,
-    require_magic,
-    require_schema,
-    transaction,
-)
 from coordinator.protocol.errors import ChainUnavailableError, FedproofError, StoreError
+
+_SHARED_FIRST: Final = 0x40000002
+"""First of SQLite's shared lock bytes (sqlite.org/fileformat2.html, "the lock-byte page")."""
+_SHARED_SIZE: Final = 510
+
+
+class FileInUse(Exception):
+    """Somebody else has the file open; says who, as far as that is known."""
+
+
+class InProcessGuard:
+    """Counts this process's users of each chain file."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers: dict[Path, int] = {}
+        self._writers: set[Path] = set()
+
+    def writer(self, path: Path) -> Path:
+        """Claim ``path`` for writing; give the result to :meth:`release`."""
+        key = path.resolve()
+        with self._lock:
+            if key in self._writers:
+                raise FileInUse("already open in this process")
+            if self._readers.get(key):
+                raise FileInUse("being read in this process")
+            self._writers.add(key)
+        return key
+
+    def release(self, key: Path) -> None:
+        """Give up a writer's claim."""
+        with self._lock:
+            self._writers.discard(key)
+
+    def reader(self, path: Path) -> "contextlib.ExitStack":
+        """Claim ``path`` for reading until the result is closed."""
+        key = path.resolve()
+        with self._lock:
+            if key in self._writers:
+                raise FileInUse("open for writing in this process")
+            self._readers[key] = self._readers.get(key, 0) + 1
+        stack = contextlib.ExitStack()
+        stack.callback(self._release_reader, key)
+        return stack
+
+    def _release_reader(self, key: Path) -> None:
+        with self._lock:
+            self._readers[key] -= 1
+
+
+def probe_shared(path: Path) -> BinaryIO:
+    """Take SQLite's shared lock for as long as the returned file stays open.
+
+    Raises
+    ------
+    FileInUse
+        If a node of another process holds the file.
+    OSError
+        If the file cannot be opened.
+    """
+    file = path.open("rb")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
+    except OSError as held:
+        file.close()
+        raise FileInUse("open in another process") from held
+    return file
+
+
+APPLICATION_ID: Final = 0x46504348
+"""``FPCH`` in the SQLite header: this file is a Fedproof chain."""
+SCHEMA_VERSION: Final = 1
+_MAGIC: Final = b"SQLite format 3\x00"
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's and the system's errors into ours, naming the file."""
+    try:
+        yield
+    except sqlite3.Error as failed:
+        name = getattr(failed, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise ChainUnavailableError(
+                f"{path}: locked by another process; one node at a time may use a chain folder"
+            ) from failed
+        raise StoreError(f"{path}: {_explain(name)} (SQLite: {failed})") from failed
+    except OSError as failed:
+        raise StoreError(f"{path}: {failed.strerror}") from failed
+
+
+def _explain(errorname: str) -> str:
+    if errorname.startswith("SQLITE_FULL"):
+        return "no room left on the disk; this write is not kept, earlier blocks are intact"
+    if errorname.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return "damaged, or not a chain file"
+    if errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY")):
+        return "cannot be opened; check that it and its folder can be read and written"
+    return "the store failed"
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """Commit what happens inside, or roll it back and re-raise."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        # After a full disk SQLite may have rolled back by itself: then there is nothing to do.
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def connect_for_writing(path: Path) -> sqlite3.Connection:
+    """Open or create the file, hold it exclusively, and make sure that it is a chain.
+
+    Nothing is written to a file that turns out to be something else.
+    """
+    if path.exists():
+        require_magic(path)
+    with named_errors(path):
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=0.0
+        )
+    try:
+        with named_errors(path):
+            # Exclusive mode holds the lock for as long as the file is open, and keeps the
+            # log's index in memory instead of in a third file.
+            connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchone()
+            is_new = _count_tables(connection) == 0
+            if not is_new:
+                require_schema(path, connection)
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            connection.execute("PRAGMA synchronous=FULL")
+            if is_new:
+                _create_schema(connection)
+            with transaction(connection):
+                pass  # takes the lock now: a second node is refused here, not at its first block
+    except FedproofError:
+        connection.close()
+        raise
+    return connection
+
+
+def _count_tables(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+
+def _create_schema(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        connection.execute(
+            "CREATE TABLE kv (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+        )
+
+
+def require_magic(path: Path) -> None:
+    """Refuse a file that is not SQLite's, before SQLite is let near it."""
+    with named_errors(path), path.open("rb") as file:
+        start = file.read(len(_MAGIC))
+    if start and start != _MAGIC:
+        raise StoreError(f"{path}: not a chain file (it starts with {start[:8]!r})")
+
+
+def require_schema(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse an SQLite file of another kind or format."""
+    found = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found != APPLICATION_ID:
+        raise StoreError(
+            f"{path}: an SQLite file, but not a Fedproof chain"
+            f" (application id {found:#x}, expected {APPLICATION_ID:#x})"
+        )
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: chain format {version}; this version of Fedproof reads {SCHEMA_VERSION}"
+        )
+
 
 __all__ = ["MemoryDB", "ReadOnlyDB", "SqliteDB", "open_read_only"]
 

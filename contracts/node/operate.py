@@ -9,10 +9,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from contracts.blocks import TxReceipt
 from contracts.node.genesis import GenesisConfig
-from contracts.node.mining import DEFAULT_INTERVAL_S, MiningMode
 from contracts.node.node import EmbeddedNode
-from contracts.node.records import TransactionRecord, TxReceipt
+from contracts.node.pool import DEFAULT_INTERVAL_S, MiningMode
+from contracts.node.records import TransactionRecord
 from contracts.node.rpc import Dispatcher
 from contracts.node.server import DEFAULT_PORT, serve_in_thread
 from coordinator.protocol.types import Address, Wei

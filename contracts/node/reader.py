@@ -6,7 +6,7 @@ one pass over it. Logs are searched by header blooms first.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import rlp
@@ -18,42 +18,13 @@ from eth.vm.forks.prague.blocks import PragueBlockHeader
 from eth_bloom.bloom import BloomFilter
 from eth_utils.address import to_checksum_address
 
+from contracts.blocks import LogRecord, TxReceipt
 from contracts.node.admission import type_of
 from contracts.node.evm import base_fee_of
-from contracts.node.records import BlockRecord, LogRecord, TransactionRecord, TxReceipt
+from contracts.node.records import BlockRecord, BlockView, FoundLog, LogQuery, TransactionRecord
 from coordinator.protocol.types import Address
 
 _KEPT_BLOCKS: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class BlockView:
-    """One decoded block."""
-
-    block: BlockRecord
-    transactions: tuple[TransactionRecord, ...]
-    receipts: tuple[TxReceipt, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LogQuery:
-    """Which logs: by block range (inclusive), by address (any of), by topic position.
-
-    ``topics[i]`` holds the values allowed in place *i*; an empty tuple allows all.
-    """
-
-    from_block: int
-    to_block: int
-    addresses: tuple[Address, ...] = ()
-    topics: tuple[tuple[bytes, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FoundLog:
-    """A log with the place it was found at."""
-
-    log: LogRecord
-    receipt: TxReceipt
 
 
 class BlockReader:

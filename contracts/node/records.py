@@ -1,90 +1,26 @@
-"""What the node hands out: frozen records, free of py-evm's types."""
+"""What the node takes and returns besides mined blocks: records free of py-evm's types."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from contracts.node.revert import revert_reason
+from contracts.blocks import LogRecord, TxReceipt
+from contracts.node.evm import GAS_CAP_PER_TRANSACTION
 from coordinator.protocol.types import Address
 
-
-@dataclass(frozen=True, slots=True)
-class LogRecord:
-    """One event; ``index`` counts within its block."""
-
-    address: Address
-    topics: tuple[bytes, ...]
-    data: bytes
-    index: int
+ZERO_ADDRESS: Final = Address("0x" + "00" * 20)
+PENDING: Final = "pending"
+"""Stands for the block that would be made next, where a block number is expected."""
 
 
 @dataclass(frozen=True, slots=True)
-class TxReceipt:
-    """The outcome of one mined transaction.
+class CallRequest:
+    """What to execute; no ``to`` means contract creation, ``gas`` the cap by default."""
 
-    Attributes
-    ----------
-    status
-        1 if it took effect, 0 if it reverted or ran out of gas.
-    gas_used, cumulative_gas_used
-        Of this transaction; of the block up to and with it.
-    contract_address
-        Where it deployed code, else ``None``.
-    failure
-        Why status is 0, in one line: the contract's own reason where it gave one. Empty on
-        success, and for receipts read back from the store, which does not keep it.
-    revert_data
-        Raw data of the revert, same caveat.
-    """
-
-    transaction_hash: bytes
-    transaction_index: int
-    block_number: int
-    block_hash: bytes
-    sender: Address
     to: Address | None
-    status: int
-    gas_used: int
-    cumulative_gas_used: int
-    effective_gas_price: int
-    contract_address: Address | None
-    logs: tuple[LogRecord, ...]
-    bloom: int
-    type_id: int
-    failure: str = ""
-    revert_data: bytes = b""
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the transaction took effect."""
-        return self.status == 1
-
-    @property
-    def revert_reason(self) -> str:
-        """The contract's own word for a revert; empty where it gave none."""
-        return revert_reason(self.revert_data)
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedTransaction:
-    """A raw transaction that did not get into a block.
-
-    ``code`` is a stable kebab-case name of the rule; ``index`` its place in the batch.
-    """
-
-    index: int
-    transaction_hash: bytes
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class MinedBlock:
-    """One new block: what went in, and what was refused."""
-
-    number: int
-    hash: bytes
-    timestamp: int
-    receipts: tuple[TxReceipt, ...]
-    refused: tuple[RefusedTransaction, ...]
+    data: bytes = b""
+    sender: Address = ZERO_ADDRESS
+    value_wei: int = 0
+    gas: int = GAS_CAP_PER_TRANSACTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +91,33 @@ class BlockRecord:
     excess_blob_gas: int
     size_bytes: int
     transaction_hashes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """One decoded block."""
+
+    block: BlockRecord
+    transactions: tuple[TransactionRecord, ...]
+    receipts: tuple[TxReceipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which logs: by block range (inclusive), by address (any of), by topic position.
+
+    ``topics[i]`` holds the values allowed in place *i*; an empty tuple allows all.
+    """
+
+    from_block: int
+    to_block: int
+    addresses: tuple[Address, ...] = ()
+    topics: tuple[tuple[bytes, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLog:
+    """A log with the place it was found at."""
+
+    log: LogRecord
+    receipt: TxReceipt

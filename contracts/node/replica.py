@@ -24,11 +24,10 @@ from trie.exceptions import MissingTrieNode
 from trie.hexary import HexaryTrie
 
 from contracts.node.batching import BatchingDB, MemoryDB
-from contracts.node.genesis import GenesisConfig
+from contracts.node.genesis import GenesisConfig, stored_genesis, write_genesis
 from contracts.node.kv import ReadOnlyDB, open_read_only
 from contracts.node.node import EmbeddedNode
 from contracts.node.records import BlockRecord
-from contracts.node.start import stored_genesis, write_genesis
 from contracts.node.timing import BlockTimer
 from coordinator.protocol.errors import StoreError, VerificationError
 

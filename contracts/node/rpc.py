@@ -10,13 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from contracts.binding.json_bounds import check_nesting
-from contracts.node.mining import DEFAULT_INTERVAL_S, Miner, MiningMode
+from contracts.json_bounds import check_nesting
 from contracts.node.node import EmbeddedNode
-from contracts.node.pool import TransactionPool
-from contracts.node.rpc_context import Method, RpcContext
-from contracts.node.rpc_dev import DEV_METHODS
-from contracts.node.rpc_errors import (
+from contracts.node.pool import DEFAULT_INTERVAL_S, Miner, MiningMode, TransactionPool
+from contracts.node.rpc_json import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -26,8 +23,7 @@ from contracts.node.rpc_errors import (
     SERVER_ERROR,
     RpcError,
 )
-from contracts.node.rpc_logs import LogMethods
-from contracts.node.rpc_read import READ_METHODS
+from contracts.node.rpc_methods import DEV_METHODS, READ_METHODS, LogMethods, Method, RpcContext
 from coordinator.protocol.errors import FedproofError
 from coordinator.protocol.types import JsonObject
 
@@ -79,14 +75,19 @@ class Dispatcher:
         """Names of the methods that exist."""
         return frozenset(self._methods)
 
+    def health(self) -> JsonObject:
+        """Return that the node answers, its chain's id and its newest block's number."""
+        genesis, block = self.node.genesis, self.node.head_number
+        return {"status": "ok", "chain_id": genesis.chain_id, "block": block}
+
     def close(self) -> None:
         """Stop mining by itself. The node stays open."""
         self._context.miner.stop()
 
     def handle(self, body: bytes, observe: Observer = _ignore) -> bytes | None:
-        """Answer one HTTP body: a request or a batch; ``None`` if nothing is to be said.
+        """Answer one HTTP body: a request or a batch; ``None`` if there is nothing to answer.
 
-        ``observe`` is told of every request: the method's name, empty for one that does not
+        ``observe`` is called for every request with the method's name, empty for one that does not
         exist, and whether it succeeded.
         """
         try:

@@ -1,4 +1,4 @@
-"""The dispatcher over HTTP: a route to mount, and a server of its own on a loopback address.
+"""JSON-RPC over HTTP: a route to mount, and a server of its own on a loopback address.
 
 Alone it is bound to loopback only; for other machines the coordinator's service mounts the same
 route behind TLS (``coordinator.http``).
@@ -7,7 +7,7 @@ route behind TLS (``coordinator.http``).
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import anyio.to_thread
 import uvicorn
@@ -17,9 +17,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from contracts.node.http_checks import BODY_TIMEOUT_S, HttpChecks, read_body
-from contracts.node.rpc import Dispatcher, Observer
 from contracts.node.serving import STOP_S, ServerHandle, is_loopback, listen, url_of
 from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.types import JsonObject
 
 DEFAULT_PORT: Final = 8545
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -28,32 +28,47 @@ _KEEP_ALIVE_S: Final = 120
 """Longer than clients pause between requests: a connection closed under one is an error there."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Observer = Callable[[str, bool], None]
+
+
+def _ignore(_method: str, _succeeded: bool) -> None:
+    return
+
+
+class JsonRpc(Protocol):
+    """What answers JSON-RPC; :class:`contracts.node.rpc.Dispatcher` does."""
+
+    def handle(self, body: bytes, observe: Observer = _ignore) -> bytes | None:
+        """Answer one HTTP body; ``None`` if there is nothing to answer."""
+
+    def health(self) -> JsonObject:
+        """Return what ``GET /healthz`` answers."""
 
 
 def rpc_endpoint(
-    dispatcher: Dispatcher,
+    dispatcher: JsonRpc,
     http_checks: HttpChecks,
     *,
     max_body_bytes: int = MAX_BODY_BYTES,
     body_timeout_s: float = BODY_TIMEOUT_S,
     threads: Callable[[], anyio.CapacityLimiter | None] = lambda: None,
-    observe: Observer = lambda _method, _succeeded: None,
+    observe: Observer = _ignore,
     meter: Callable[[Request, float], None] = lambda _request, _used_s: None,
 ) -> Endpoint:
     """Return what answers ``POST`` with JSON-RPC, wherever it is mounted.
 
     Parameters
     ----------
-    door
+    http_checks
         Checks Host header and content type.
     max_body_bytes, body_timeout_s
         A longer body is answered with 413, a slower one with 408.
     threads
         Bounds how many requests are worked on at once; the event loop's own limit by default.
     observe
-        Told of every JSON-RPC request, see ``Dispatcher.handle``.
+        Called for every JSON-RPC request, see ``Dispatcher.handle``.
     meter
-        Told what each HTTP request used of the processor, in seconds.
+        Called with the processor time of each HTTP request, in seconds.
     """
 
     async def rpc(request: Request) -> Response:
@@ -80,7 +95,7 @@ def rpc_endpoint(
 
 
 def make_app(
-    dispatcher: Dispatcher,
+    dispatcher: JsonRpc,
     *,
     allowed_hosts: Sequence[str] = (),
     max_body_bytes: int = MAX_BODY_BYTES,
@@ -100,10 +115,7 @@ def make_app(
         refused = http_checks.check_host(request)
         if refused is not None:
             return refused
-        node = dispatcher.node
-        return JSONResponse(
-            {"status": "ok", "chain_id": node.genesis.chain_id, "block": node.head_number}
-        )
+        return JSONResponse(dispatcher.health())
 
     rpc = rpc_endpoint(dispatcher, http_checks, max_body_bytes=max_body_bytes)
     return Starlette(
@@ -112,7 +124,7 @@ def make_app(
 
 
 def serve_in_thread(
-    dispatcher: Dispatcher,
+    dispatcher: JsonRpc,
     host: str = "127.0.0.1",
     port: int = 0,
     *,

@@ -26,7 +26,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from contracts.node.http_checks import HttpChecks, refusal
-from contracts.node.rpc_dev import DEV_METHODS
+from contracts.node.rpc_methods import DEV_METHODS
 from contracts.node.server import rpc_endpoint
 from coordinator.http.blobs import Blobs, Members, Publication
 from coordinator.http.chain_facts import ChainFacts, ChainFactsCache

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.binding.http_client import Answer, AnswerTooLongError, HttpClient, UnreachableError
-from contracts.binding.json_bounds import check_nesting
+from contracts.json_bounds import check_nesting
 from coordinator.protocol.commitments import documents
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import BlobCorruptError, BlobMissingError, ConfigError, StoreError

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from eth_abi import encode
 from federation_world import (
     CONTRIBUTORS,
     COORDINATOR,
@@ -20,7 +21,7 @@ from web3.providers.base import JSONBaseProvider
 from contracts.binding import calls
 from contracts.binding.calls import Call
 from contracts.binding.federation import Federation
-from contracts.binding.rpc import Rpc, revert_reason, rpc_of
+from contracts.binding.rpc import Rpc, reason_text, rpc_of
 from contracts.binding.transactions import Transactor
 from coordinator.protocol.errors import ChainUnavailableError, LedgerError, TransactionRevertedError
 
@@ -267,6 +268,10 @@ def test_a_missing_block_is_named() -> None:
         Rpc(ScriptedProvider(eth_getBlockByNumber=[None])).block(99)
 
 
+NOT_UTF8 = bytes.fromhex("08c379a0") + encode(["bytes"], [b"\xff\xfe"])
+"""A contract chooses its revert data: this string is none."""
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -274,10 +279,11 @@ def test_a_missing_block_is_named() -> None:
         ("4e487b71" + (0x11).to_bytes(32, "big").hex(), "panic 0x11"),
         ("deadbeef", "deadbeef"),
         ("08c379a0ff", "08c379a0ff"),
+        (NOT_UTF8.hex(), NOT_UTF8.hex()),
     ],
 )
 def test_revert_data_is_read(data: str, reason: str) -> None:
-    assert revert_reason(bytes.fromhex(data)) == reason
+    assert reason_text(bytes.fromhex(data)) == reason
 
 
 @pytest.mark.parametrize("reason", ["", "x" * 33, "naïve"])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from contracts.node.batching import MemoryDB
 from contracts.node.genesis import GenesisConfig
-from contracts.node.kv import MemoryDB, SqliteDB, open_read_only
+from contracts.node.kv import SqliteDB, open_read_only
 from contracts.node.node import EmbeddedNode
 from coordinator.protocol.errors import ChainUnavailableError, StoreError
 

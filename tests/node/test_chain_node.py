@@ -5,13 +5,11 @@ import threading
 import pytest
 from eth_utils import keccak
 
-from contracts.node.calls import CallRequest
+from contracts.node.batching import MemoryDB
 from contracts.node.evm import chain_class
-from contracts.node.genesis import ZERO_ADDRESS, GenesisConfig
-from contracts.node.kv import MemoryDB
+from contracts.node.genesis import GenesisConfig, write_genesis
 from contracts.node.node import EmbeddedNode
-from contracts.node.reader import LogQuery
-from contracts.node.start import write_genesis
+from contracts.node.records import ZERO_ADDRESS, CallRequest, LogQuery
 from coordinator.protocol.errors import LedgerError
 
 BUMPED = keccak(text="Bumped(address,uint256)")

@@ -6,9 +6,8 @@ import pytest
 
 from contracts.node import pool as pool_module
 from contracts.node.admission import TransactionRefusedError
-from contracts.node.mining import Miner
 from contracts.node.node import EmbeddedNode
-from contracts.node.pool import TransactionPool
+from contracts.node.pool import Miner, TransactionPool
 from coordinator.protocol.errors import ConfigError, StoreError
 
 

@@ -10,10 +10,9 @@ import rlp
 from eth.vm.forks.prague.blocks import PragueBlockHeader
 from eth_utils import keccak
 
-from contracts.node.calls import CallRequest
 from contracts.node.genesis import GENESIS_KEY, GenesisConfig
 from contracts.node.node import EmbeddedNode
-from contracts.node.reader import LogQuery
+from contracts.node.records import CallRequest, LogQuery
 from contracts.node.replica import replay
 from coordinator.protocol.errors import ChainUnavailableError, StoreError, VerificationError
 

@@ -5,10 +5,9 @@ import json
 import pytest
 from eth_utils import keccak
 
-from contracts.node import rpc_context
+from contracts.node import rpc_methods
 from contracts.node.rpc import MAX_BATCH, Dispatcher
-from contracts.node.rpc_dev import DEV_METHODS
-from contracts.node.rpc_read import READ_METHODS
+from contracts.node.rpc_methods import DEV_METHODS, READ_METHODS
 
 HASH = "0x" + "ab" * 32
 REFUSED = [
@@ -574,7 +573,7 @@ class TestLogs:
         assert error(dispatcher, "eth_getLogs", {"blockHash": HASH})[0] == -32000
 
     def test_too_many(self, dispatcher, bumped, monkeypatch):
-        monkeypatch.setattr(rpc_context, "MAX_LOGS", 2)
+        monkeypatch.setattr(rpc_methods, "MAX_LOGS", 2)
         code, message = error(dispatcher, "eth_getLogs", {"fromBlock": "0x0"})
         assert (code, message) == (
             -32005,

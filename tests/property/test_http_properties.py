@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.binding.json_bounds import check_nesting
+from contracts.json_bounds import check_nesting
 from coordinator.http.blobs import _span
 from coordinator.protocol.errors import SignatureError, VerificationError
 from coordinator.protocol.signatures.authorization import SCHEME, parse_read, sign_read

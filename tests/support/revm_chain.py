@@ -17,7 +17,7 @@ from contracts.binding.calls import Call
 from contracts.binding.events import LogPlace, decode_event
 from contracts.binding.records import BlockInfo
 from contracts.binding.referee_events import decode_referee_event
-from contracts.binding.rpc import Rpc, revert_reason
+from contracts.binding.rpc import Rpc, reason_text
 from contracts.binding.transactions import Receipt, SignedCall, Transactor
 from coordinator.protocol.errors import LedgerError, TransactionRevertedError
 from coordinator.protocol.types import Address, Wei
@@ -154,7 +154,7 @@ class RevmNode:
     @staticmethod
     def _refuse(failed: RuntimeError) -> NoReturn:
         word, data = _failure(failed)
-        reason = revert_reason(data) or word
+        reason = reason_text(data) or word
         raise TransactionRevertedError(f"reverted: {reason}", reason=reason) from failed
 
 

@@ -13,7 +13,7 @@ from eth_abi import encode
 from eth_abi.grammar import ABIType, TupleType, parse
 
 from contracts.binding.artifacts import CONTRACTS, FunctionAbi, load_artifact
-from contracts.node.calls import CallRequest
+from contracts.node.records import CallRequest
 
 WORD = 32
 ONES = b"\xff" * WORD

@@ -86,6 +86,20 @@ def test_no_backward_arrow(module: str, path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("package", "other"),
+    [
+        ("contracts.binding", "contracts.node"),
+        ("contracts.node", "contracts.binding"),
+    ],
+)
+def test_binding_and_node_do_not_import_each_other(package: str, other: str) -> None:
+    """What both need stands below them, in ``contracts.blocks`` and ``contracts.json_bounds``."""
+    for module, path in modules():
+        if module.startswith(package):
+            assert not [name for name in imports_of(path) if name.startswith(other)], module
+
+
 def test_the_core_is_pure() -> None:
     """Nothing under core touches files, sockets, processes, clocks or a foreign framework."""
     forbidden = {"os", "socket", "subprocess", "time", "datetime", "random", "secrets", "pathlib"}
