@@ -229,5 +229,5 @@ class GuardedProtocol(H11Protocol):
 
 def guarded_protocol(limits: HttpLimits) -> type[GuardedProtocol]:
     """Return the protocol class of one server."""
-    fields: dict[str, Any] = {"limits": limits, "seldom": RepeatFilter()}
+    fields: dict[str, Any] = {"limits": limits, "repeat_filter": RepeatFilter()}
     return cast("type[GuardedProtocol]", type("Guarded", (GuardedProtocol,), fields))
