@@ -37,9 +37,9 @@ from simulations.attacks.behaviours import (
 from simulations.engines.no_reply import silent_reply
 from simulations.engines.spec import SimulationSpec
 from simulations.engines.worker import parent_chain_view
-from simulations.experiment.seeds import generator
 from simulations.run.cohort import PUBLIC_UPDATES, SHADOW, client_of
 from simulations.run.identities import private_key
+from simulations.seeds import generator
 
 
 class SimulatedUpdates(VerifiableUpdates):

@@ -22,7 +22,7 @@ from simulations.experiment import (
     HeartDiseaseData,
     HubData,
 )
-from simulations.experiment.seeds import generator
+from simulations.seeds import generator
 
 __all__ = ["FOLDER_VARIABLE", "Dataset", "HeldOut", "hold_out", "load_dataset"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coordinator.protocol.errors import ConfigError
 from simulations.data.dataset import Dataset
 from simulations.experiment import BySitePartition, DirichletPartition, IidPartition, Partition
-from simulations.experiment.seeds import generator
+from simulations.seeds import generator
 
 Indices = NDArray[np.int64]
 

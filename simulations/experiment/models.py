@@ -10,7 +10,7 @@ from clients.training.trainer import TrainingSettings
 from coordinator.models.architecture import architecture
 from coordinator.models.networks import build_network, initialise
 from simulations.experiment import Model, Training
-from simulations.experiment.seeds import generator
+from simulations.seeds import generator
 
 __all__ = ["architecture", "build_model", "training_settings"]
 

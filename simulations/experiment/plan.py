@@ -18,7 +18,7 @@ from simulations.data.dataset import Dataset, hold_out
 from simulations.data.partitions import Shares, divide
 from simulations.experiment import Experiment
 from simulations.experiment.models import architecture, build_model
-from simulations.experiment.seeds import generator
+from simulations.seeds import generator
 
 _KINDS = {
     "fedavg": RuleKind.FEDAVG,

@@ -28,7 +28,7 @@ from simulations.data.heart_disease import (
     SUBFOLDER,
     read_hospital,
 )
-from simulations.experiment.seeds import generator
+from simulations.seeds import generator
 
 TEST_FRACTION = 0.25
 SEED = 3

@@ -20,8 +20,8 @@ from simulations.data import load_dataset
 from simulations.engines.spec import SimulationSpec
 from simulations.experiment.models import build_model, training_settings
 from simulations.experiment.plan import agree
-from simulations.experiment.seeds import integer_seed
 from simulations.run.cohort import client_of
+from simulations.seeds import integer_seed
 
 FACTORY = "simulations.run.client_app:make_client_app"
 PLAIN_FACTORY = "simulations.run.client_app:make_plain_client_app"

@@ -17,7 +17,7 @@ from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address, RoundId
 from simulations.attacks.behaviours import behaviour_of
 from simulations.experiment import Experiment
-from simulations.experiment.seeds import generator
+from simulations.seeds import generator
 
 CLIENT, SHADOW = "client", "shadow"
 PUBLIC_UPDATES = "public-updates"

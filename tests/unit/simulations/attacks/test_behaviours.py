@@ -5,7 +5,7 @@ from pydantic import TypeAdapter
 from coordinator.protocol.types import RoundId, UpdateMessage
 from simulations.attacks.behaviours import HONEST, Reply, UpdateContext, behaviour_of, copy_source
 from simulations.experiment import BehaviourConfig
-from simulations.experiment.seeds import generator
+from simulations.seeds import generator
 
 UPDATE = np.array([5, -2, 0, 1000], np.int32)
 MESSAGE = UpdateMessage(RoundId(4), b"b" * 32, b"u" * 32, 12, b"m" * 32)

@@ -11,7 +11,7 @@ from simulations.data import load_dataset
 from simulations.data.partitions import divide
 from simulations.experiment.load import load_experiment
 from simulations.experiment.models import build_model, training_settings
-from simulations.experiment.seeds import integer_seed
+from simulations.seeds import integer_seed
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 
-from simulations.experiment.seeds import generator, integer_seed
+from simulations.seeds import generator, integer_seed
 
 PINNED = 4881542058207055729
 """Changes only with the derivation of seeds: old experiments would then no longer repeat."""
@@ -48,10 +48,7 @@ def test_no_global_state_is_read_or_moved():
 
 
 def test_another_process_draws_the_same():
-    code = (
-        "from simulations.experiment.seeds import integer_seed;"
-        "print(integer_seed(7, 'training', 3, 12))"
-    )
+    code = "from simulations.seeds import integer_seed;print(integer_seed(7, 'training', 3, 12))"
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
