@@ -17,7 +17,8 @@ from contracts.binding import referee_calls
 from coordinator.protocol.disputes import CaseKind, Column, Evidence, ProvenEntry, Question
 from coordinator.protocol.disputes import moves as build
 from coordinator.protocol.disputes import record_moves as ask
-from coordinator.protocol.disputes.answers import ColumnAnswer, OpenCase, answer_to, column_of
+from coordinator.protocol.disputes.answers import answer_to, column_of
+from coordinator.protocol.disputes.cases import ColumnAnswer, OpenCase
 from coordinator.protocol.types import RoundId
 
 DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "disputes.md"

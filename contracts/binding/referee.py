@@ -23,9 +23,14 @@ from contracts.binding.referee_calls import EXAMINERS, evidence_data, examiner_f
 from contracts.binding.referee_events import Answered, CaseOpened, RefereeEvent, decode_referee_log
 from contracts.binding.rpc import Rpc, rpc_of
 from contracts.binding.transactions import Receipt, SignedCall, Transactor
-from coordinator.protocol.disputes.answers import ColumnAnswer, OpenCase
-from coordinator.protocol.disputes.moves import Evidence, ProvenEntry, Question
-from coordinator.protocol.disputes.records import CaseKind
+from coordinator.protocol.disputes.cases import (
+    CaseKind,
+    ColumnAnswer,
+    Evidence,
+    OpenCase,
+    ProvenEntry,
+    Question,
+)
 from coordinator.protocol.errors import LedgerError, TransactionRevertedError
 from coordinator.protocol.types import Address, RoundId, Wei
 

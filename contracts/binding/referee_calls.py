@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from contracts.binding.artifacts import FunctionAbi, load_artifact
 from contracts.binding.calls import Call
-from coordinator.protocol.disputes.answers import ColumnAnswer
-from coordinator.protocol.disputes.moves import Evidence, Question
+from coordinator.protocol.disputes.cases import ColumnAnswer, Evidence, Question
 from coordinator.protocol.types import Address, Wei
 
 EXAMINERS: Final = ("aggregate_examiner", "record_examiner")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from contracts.binding.artifacts import load_artifact
 from contracts.binding.events import FederationEvent, LogPlace
-from coordinator.protocol.disputes.records import CaseKind
+from coordinator.protocol.disputes.cases import CaseKind
 from coordinator.protocol.errors import LedgerError
 from coordinator.protocol.types import Address, RoundId, Wei
 

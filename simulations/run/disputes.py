@@ -15,7 +15,8 @@ from coordinator.audit.watch.rounds import RoundReader
 from coordinator.audit.watch.watcher import Watcher, WatchOptions
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.disputes import CaseKind, Column, ColumnAnswer, DisputedRound, Evidence
-from coordinator.protocol.disputes.columns import Entry, aggregate_column, wrapped
+from coordinator.protocol.disputes.cases import Entry
+from coordinator.protocol.disputes.columns import aggregate_column, wrapped
 from coordinator.protocol.disputes.moves import parameter_values
 from coordinator.protocol.rules.rule import RuleKind
 from coordinator.protocol.types import WEIGHT_TOTAL

@@ -20,7 +20,7 @@ from contracts.binding.records import RoundStatus
 from coordinator.protocol.commitments.digests import rule_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.disputes import Column, DisputedRound, Evidence, Question
-from coordinator.protocol.disputes.answers import ColumnAnswer
+from coordinator.protocol.disputes.cases import ColumnAnswer
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.round.incentives import slash_amount
 from coordinator.protocol.types import Address, RoundId, Rule, Wei

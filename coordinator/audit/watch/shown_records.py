@@ -19,7 +19,7 @@ from coordinator.protocol.commitments.digests import (
 )
 from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.commitments.standard_tree import StandardTree
-from coordinator.protocol.disputes.records import Proof
+from coordinator.protocol.disputes.cases import Proof
 from coordinator.protocol.types import Address, ContributorLeaf, RewardLeaf, RoundId, ScoreLeaf, Wei
 
 _T = TypeVar("_T")

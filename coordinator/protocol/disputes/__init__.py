@@ -6,13 +6,22 @@ contracts that judge are in ``contracts/src/referee``; ``contracts.binding.refer
 to them.
 """
 
-from coordinator.protocol.disputes.answers import ColumnAnswer, OpenCase, answer_to, column_of
+from coordinator.protocol.disputes.answers import answer_to, column_of
 from coordinator.protocol.disputes.bisection import NextMove, next_move
-from coordinator.protocol.disputes.columns import Column, Entry
+from coordinator.protocol.disputes.cases import (
+    CaseKind,
+    ColumnAnswer,
+    Entry,
+    Evidence,
+    Move,
+    OpenCase,
+    ProvenEntry,
+    Question,
+)
+from coordinator.protocol.disputes.columns import Column
 from coordinator.protocol.disputes.fault import Fault, FaultKind
 from coordinator.protocol.disputes.faults import find_faults, moves_against
-from coordinator.protocol.disputes.moves import Evidence, Move, ProvenEntry, Question
-from coordinator.protocol.disputes.records import CaseKind, Commitments, DisputedRound
+from coordinator.protocol.disputes.records import Commitments, DisputedRound
 
 __all__ = [
     "CaseKind",

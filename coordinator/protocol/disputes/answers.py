@@ -4,40 +4,21 @@ Answers follow from the round alone, so anyone who has the data can compute them
 root must come from the coordinator. Not handled: noticing that a case was opened.
 """
 
-from dataclasses import dataclass
-
 from coordinator.protocol.disputes import moves
+from coordinator.protocol.disputes.cases import (
+    CaseKind,
+    ColumnAnswer,
+    Evidence,
+    OpenCase,
+    leaf_words,
+    rule_words,
+)
 from coordinator.protocol.disputes.columns import Column, payments_column, totals_column
-from coordinator.protocol.disputes.moves import Evidence, leaf_words, rule_words, score_and_proof
-from coordinator.protocol.disputes.places import reward_positions
-from coordinator.protocol.disputes.records import CaseKind, DisputedRound
-from coordinator.protocol.types import RoundId
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCase:
-    """What the coordinator is asked.
-
-    ``index`` and ``chunk`` as in the question; ``entry`` is the index of a demanded entry of a
-    column that has been answered, ``None`` where the column or the data itself is asked for.
-    """
-
-    case_id: int
-    round_id: RoundId
-    kind: CaseKind
-    index: int
-    chunk: int
-    entry: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnAnswer:
-    """The arguments of ``answer_column``."""
-
-    case_id: int
-    root: bytes
-    lo: int
-    hi: int
+from coordinator.protocol.disputes.records import (
+    DisputedRound,
+    reward_positions,
+    score_and_proof,
+)
 
 
 def column_of(round_: DisputedRound, kind: CaseKind, parameter: int = 0) -> Column:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from coordinator.protocol.disputes.columns import ZERO, Column, Entry
+from coordinator.protocol.disputes.cases import Entry
+from coordinator.protocol.disputes.columns import ZERO, Column
 
 Outcome = Literal["demand", "first", "step", "last"]
 

@@ -19,12 +19,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from coordinator.protocol.commitments.merkle import leaf_hash, path_positions, tree_levels
+from coordinator.protocol.disputes.cases import Entry
 from coordinator.protocol.errors import AggregationError, VerificationError
 from coordinator.protocol.rules.rule import RuleKind, capped_examples
 from coordinator.protocol.types import ContributorLeaf, Rule, ScoreLeaf, Wei
-
-Entry = tuple[int, int, int, int, int]
-"""One running entry: five words, signed, -2^255 to 2^255 - 1."""
 
 ZERO: Entry = (0, 0, 0, 0, 0)
 _MODULUS = 1 << 256

@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 
 from coordinator.protocol.disputes import moves, record_moves
+from coordinator.protocol.disputes.cases import CaseKind, Move
 from coordinator.protocol.disputes.contributor_faults import contributor_faults
 from coordinator.protocol.disputes.fault import Fault, FaultKind
-from coordinator.protocol.disputes.moves import Move
-from coordinator.protocol.disputes.records import CaseKind, DisputedRound
+from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.disputes.settlement_faults import settlement_faults
 from coordinator.protocol.errors import AggregationError, ConfigError
 from coordinator.protocol.rules import aggregate

@@ -1,19 +1,24 @@
-"""What can be sent to the referee: proofs, and questions the coordinator must answer.
+"""Builders of proofs over parameters, columns and their steps, for the referee.
 
-Plain values, in the order of the contract's parameters: the binding (``contracts.binding.referee``)
-encodes them by the function's name. Builders read the disputed round, which must be known as far as
-the move needs it; they do not ask whether it would succeed.
+They read the disputed round, which must be known as far as the proof needs it, and do not ask
+whether it would succeed. Proofs of single records are in ``record_moves``.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from coordinator.protocol.commitments.merkle import path_positions
 from coordinator.protocol.commitments.parameter_tree import ChunkProof
-from coordinator.protocol.disputes.columns import Column, Entry, aggregate_column, order_statistics
-from coordinator.protocol.disputes.records import CaseKind, DisputedRound, Proof
-from coordinator.protocol.types import Address, ContributorLeaf, Rule, ScoreLeaf, address_bytes
+from coordinator.protocol.disputes.cases import (
+    CaseKind,
+    Evidence,
+    Proof,
+    ProvenEntry,
+    leaf_words,
+    rule_words,
+)
+from coordinator.protocol.disputes.columns import Column, aggregate_column, order_statistics
+from coordinator.protocol.disputes.records import DisputedRound, score_and_proof
+from coordinator.protocol.types import ContributorLeaf, Rule, address_bytes
 
 MAX_TRANSACTION_BYTES = 128 * 1024
 """The least that every node relays."""
@@ -26,41 +31,6 @@ CASE_CHUNK_VALUES = 1024
 _ENVELOPE_BYTES = 256
 """Signature, nonce, fees and framing of a transaction, at most."""
 _DIRECT_HEAD_BYTES = 4 + 32 * 18
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """A call of one of the examiners' functions; ``tail`` follows the arguments, unframed."""
-
-    function: str
-    arguments: tuple[Any, ...]
-    tail: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A call of the referee that opens a case; costs a deposit."""
-
-    function: str
-    arguments: tuple[Any, ...]
-
-
-Move = Evidence | Question
-
-
-def rule_words(rule: Rule) -> tuple[Any, ...]:
-    """Return the contract's ``Rule`` struct."""
-    return tuple(getattr(rule, name) for name in Rule.__dataclass_fields__)
-
-
-def leaf_words(leaf: ContributorLeaf) -> tuple[Any, ...]:
-    """Return the contract's ``Leaf`` struct."""
-    return tuple(getattr(leaf, name) for name in ContributorLeaf.__dataclass_fields__)
-
-
-def score_words(leaf: ScoreLeaf) -> tuple[Any, ...]:
-    """Return the contract's ``Score`` struct."""
-    return (leaf.round_id, leaf.contributor, leaf.score)
 
 
 # --- chunks -----------------------------------------------------------------------------------
@@ -164,14 +134,6 @@ def _chunk_count(rule: Rule) -> int:
 # --- steps of an answered column ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ProvenEntry:
-    """One entry of an answered column, as the coordinator published it."""
-
-    entry: Entry
-    path: Proof
-
-
 def prove_first(case_id: int, kind: CaseKind, first: ProvenEntry) -> Evidence:
     """Prove that a column does not start from zero."""
     return Evidence("prove_first", (case_id, int(kind), first.entry, first.path))
@@ -247,26 +209,3 @@ def prove_payments_last(case_id: int, last: ProvenEntry) -> Evidence:
 def _leaf_and_proof(round_: DisputedRound, position: int) -> tuple[tuple[Any, ...], Proof]:
     leaf = round_.known_entries[position].leaf
     return leaf_words(leaf), round_.leaf_proof(position)
-
-
-def score_and_proof(round_: DisputedRound, contributor: Address) -> tuple[tuple[Any, ...], Proof]:
-    """Return a contributor's published score and its proof.
-
-    Raises
-    ------
-    ValueError
-        If it has none.
-    """
-    at = position_of(round_.known_scores, contributor)
-    return score_words(round_.known_scores[at]), round_.scores_tree.proof(at)
-
-
-def position_of(leaves: Sequence[Any], contributor: Address) -> int:
-    """Return the first position of an account's leaf.
-
-    Raises
-    ------
-    ValueError
-        If it has none.
-    """
-    return [leaf.contributor for leaf in leaves].index(contributor)

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from coordinator.protocol.disputes.moves import (
+from coordinator.protocol.disputes.cases import (
+    CaseKind,
     Evidence,
+    Proof,
     Question,
     leaf_words,
-    position_of,
     rule_words,
-    score_and_proof,
     score_words,
 )
-from coordinator.protocol.disputes.records import CaseKind, DisputedRound, Proof
+from coordinator.protocol.disputes.records import DisputedRound, position_of, score_and_proof
 from coordinator.protocol.types import Address, ContributorLeaf, RoundId, Wei, address_bytes
 
 NOBODY = Address("0x" + "00" * 20)

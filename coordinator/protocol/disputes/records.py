@@ -6,9 +6,8 @@ as not got. Not handled: fetching (a watcher does) and judging (``faults``).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from coordinator.protocol.commitments.digests import (
     contributor_leaf_hash,
@@ -18,7 +17,8 @@ from coordinator.protocol.commitments.digests import (
 )
 from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.commitments.parameter_tree import ParameterTree, TreeLayout
-from coordinator.protocol.commitments.standard_tree import StandardTree
+from coordinator.protocol.commitments.standard_tree import StandardTree, depth_of
+from coordinator.protocol.disputes.cases import CaseKind, Proof, score_words
 from coordinator.protocol.types import (
     Address,
     Int32Vector,
@@ -31,28 +31,6 @@ from coordinator.protocol.types import (
 )
 
 _T = TypeVar("_T")
-
-Proof = tuple[bytes, ...]
-
-
-class CaseKind(IntEnum):
-    """What a case asks of the coordinator; the numbers are the contract's."""
-
-    AGGREGATE = 1
-    TOTALS = 2
-    PAYMENTS = 3
-    RULE = 4
-    CONTRIBUTOR = 5
-    UPDATE = 6
-    BASE_MODEL = 7
-    NEW_MODEL = 8
-    SCORE = 9
-    REWARD = 10
-
-    @property
-    def is_column(self) -> bool:
-        """Whether the answer is the root of a column, not data."""
-        return self <= CaseKind.PAYMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,3 +228,45 @@ def _known(value: _T | None, name: str) -> _T:
     if value is None:
         raise ValueError(f"disputed round: the {name} is not known")
     return value
+
+
+def score_and_proof(round_: DisputedRound, contributor: Address) -> tuple[tuple[Any, ...], Proof]:
+    """Return a contributor's published score and its proof.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    at = position_of(round_.known_scores, contributor)
+    return score_words(round_.known_scores[at]), round_.scores_tree.proof(at)
+
+
+def position_of(leaves: Sequence[Any], contributor: Address) -> int:
+    """Return the first position of an account's leaf.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
+    return [leaf.contributor for leaf in leaves].index(contributor)
+
+
+def reward_positions(round_: DisputedRound) -> dict[int, int]:
+    """Return where the leaves are that are as deep as they must be, by number of member (from 1).
+
+    Pairs are sorted before they are hashed, so a proof does not say whether a leaf is left or
+    right; its length says how deep it is. If each member's leaf is as deep as its place in the
+    order of joining says, the tree is full (L. G. Kraft's inequality, 1949): there is no leaf that
+    nobody saw. A member that is missing has none: the coordinator cannot answer when it is asked
+    for it.
+    """
+    count, leaves = round_.committed.member_count, round_.known_rewards
+    numbers = {member: number for number, member in enumerate(round_.members[:count], 1)}
+    found: dict[int, int] = {}
+    for at, leaf in enumerate(leaves):
+        number = numbers.get(leaf.contributor)
+        if number and depth_of(at, len(leaves)) == depth_of(number - 1, count):
+            found.setdefault(number, at)
+    return found

@@ -31,7 +31,9 @@ from coordinator.protocol.disputes import (
     moves_against,
 )
 from coordinator.protocol.disputes import record_moves as ask
-from coordinator.protocol.disputes.moves import challenge_chunk, rule_words, score_and_proof
+from coordinator.protocol.disputes.cases import rule_words
+from coordinator.protocol.disputes.moves import challenge_chunk
+from coordinator.protocol.disputes.records import score_and_proof
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.types import Address, RewardLeaf, Wei
 

@@ -31,7 +31,8 @@ from coordinator.protocol.disputes import (
     moves,
     moves_against,
 )
-from coordinator.protocol.disputes.moves import challenge_chunk, challenge_padding, rule_words
+from coordinator.protocol.disputes.cases import rule_words
+from coordinator.protocol.disputes.moves import challenge_chunk, challenge_padding
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.types import Rule, Wei
 

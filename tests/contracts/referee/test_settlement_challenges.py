@@ -27,7 +27,7 @@ from coordinator.protocol.disputes import (
     moves_against,
 )
 from coordinator.protocol.disputes import record_moves as build
-from coordinator.protocol.disputes.moves import score_and_proof
+from coordinator.protocol.disputes.records import score_and_proof
 from coordinator.protocol.round.incentives import split_budget
 from coordinator.protocol.signatures.eip712 import checksum_address
 from coordinator.protocol.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei, address_bytes

@@ -16,7 +16,7 @@ from coordinator.audit.watch.rounds import RoundReader
 from coordinator.protocol.commitments.merkle import leaf_hash, tree_levels
 from coordinator.protocol.commitments.parameter_tree import ParameterTree, TreeLayout
 from coordinator.protocol.disputes import CaseKind, DisputedRound, Evidence
-from coordinator.protocol.disputes.moves import rule_words
+from coordinator.protocol.disputes.cases import rule_words
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
 from coordinator.protocol.round.result import RoundInput
 from coordinator.protocol.types import RoundId

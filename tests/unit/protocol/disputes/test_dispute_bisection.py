@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.protocol.disputes import Column, NextMove, next_move
-from coordinator.protocol.disputes.columns import ZERO, Entry
+from coordinator.protocol.disputes.cases import Entry
+from coordinator.protocol.disputes.columns import ZERO
 
 
 def counting(n: int) -> Column:
