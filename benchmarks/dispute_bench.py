@@ -32,8 +32,9 @@ from coordinator.protocol.commitments.digests import (
 from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.commitments.parameter_tree import ChunkProof, TreeLayout, parameter_root
 from coordinator.protocol.commitments.standard_tree import StandardTree
-from coordinator.protocol.disputes import Commitments, DisputedRound
+from coordinator.protocol.disputes import DisputedRound
 from coordinator.protocol.disputes.fault import EXAMPLES_SCORING
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.result import build_entries
 from coordinator.protocol.signatures.eip712 import sign_update
 from coordinator.protocol.types import (
@@ -203,6 +204,7 @@ class DisputeBench:
         committed = self._commitments(entries, scores, rewards, total_score)
         round_ = DisputedRound(
             committed=committed,
+            parent=None,
             domain=self.federation.domain,
             min_stake_wei=_STAKE,
             members=names,
@@ -260,9 +262,10 @@ class DisputeBench:
         scores: list[ScoreLeaf],
         rewards: list[RewardLeaf],
         total_score: int,
-    ) -> Commitments:
-        return Commitments(
+    ) -> ChainRound:
+        return ChainRound(
             round_id=RoundId(1),
+            status=RoundStatus.SETTLED,
             model_root=parameter_root(self._base, self._layout),
             rule_hash=rule_hash(self.rule),
             member_count=self.n + 1,
@@ -276,14 +279,14 @@ class DisputeBench:
                 if self._padded
                 else parameter_root(self._new_model, self._layout)
             ),
-            settled=True,
+            settled_at=1,
             scores_root=StandardTree([score_leaf_hash(leaf) for leaf in scores]).root,
             total_score=total_score,
             rewards_root=StandardTree([reward_leaf_hash(leaf) for leaf in rewards]).root,
             paid_wei=_BUDGET,
         )
 
-    def _play(self, committed: Commitments) -> None:
+    def _play(self, committed: ChainRound) -> None:
         deadline = self.node.head.timestamp + 10_000
         number, digest = committed.round_id, committed.rule_hash
         opening = calls.open_round(number, committed.model_root, digest, deadline)

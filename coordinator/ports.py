@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.result import PreviousRound, RoundInput
 from coordinator.protocol.types import (
     Address,
@@ -23,45 +24,6 @@ from coordinator.protocol.types import (
     SigningDomain,
     Wei,
 )
-
-NO_COMMITMENTS = bytes(32)
-"""``ChainRound.commitments_root`` where there is none."""
-
-ChainStatus = Literal["none", "open", "sealed", "settled", "final", "void"]
-
-
-@dataclass(frozen=True, slots=True)
-class ChainRound:
-    """One round as the contract stores it; times are chain times in seconds.
-
-    ``commitments_root`` is zero in a round that is not sealed, or whose commitments are not
-    closed yet. ``status`` is computed by the contract, so a round above a voided one reads
-    ``"void"``.
-    """
-
-    round_id: RoundId
-    status: ChainStatus
-    parent: RoundId
-    height: int
-    model_root: bytes
-    rule_hash: bytes
-    opened_at: int
-    deadline: int
-    budget_wei: Wei
-    member_count: int
-    contributors_root: bytes
-    n: int
-    total_examples: int
-    total_stake_wei: Wei
-    new_model_root: bytes
-    seal_block: int
-    scores_root: bytes
-    total_score: int
-    rewards_root: bytes
-    paid_wei: Wei
-    finalizable_at: int
-    commitments_root: bytes = NO_COMMITMENTS
-    commitments_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +50,7 @@ class Ledger(Protocol):
         """Return the live head of the stack of rounds."""
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return one round as stored; one that was never opened has status ``none``."""
+        """Return one round as stored; one that was never opened has status NONE."""
 
     def round_at_height(self, height: int) -> RoundId:
         """Return the live round at a height from 1, or 0 if the stack is not that high."""

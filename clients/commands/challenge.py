@@ -26,8 +26,6 @@ from coordinator.protocol.disputes.faults import wrong_parameters
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import RoundId
 
-_SEALED = ("sealed", "settled")
-
 
 def challenge(
     round_number: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="Its number.")],
@@ -62,9 +60,11 @@ def challenge(
     account = signer(key, password_file, dry_run=dry_run)
     at = connect(rpc, store, contract, ca, account)
     round_id = RoundId(round_number)
-    status = at.federation.status(round_id).name.lower()
-    if status not in _SEALED:
-        raise ConfigError(f"round {round_id} is {status}: only a sealed round can be challenged")
+    status = at.federation.status(round_id)
+    if not status.is_disputable:
+        raise ConfigError(
+            f"round {round_id} is {status.word}: only a sealed round can be challenged"
+        )
 
     def tell(notice: Notice) -> None:
         if as_json:

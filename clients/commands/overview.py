@@ -8,11 +8,11 @@ import typer
 from clients.commands.output import amount, duration, exact_ether, moment, table
 from clients.commands.session import AsJson, Session, service_of, with_session
 from contracts.binding.http_client import HttpClient, UnreachableError
-from contracts.binding.records import RoundState, RoundStatus
 from coordinator.commands.output import console, print_json, short
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.documents import reward_leaves
 from coordinator.protocol.errors import VerificationError
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import Address, RoundId, Wei
 
 _STATUS_BYTES = 1 << 20
@@ -168,12 +168,12 @@ def _round_row(row: dict[str, Any]) -> list[str]:
     return [str(row["round"]), row["status"], opened, *numbers, paid, model, row["reason"]]
 
 
-def _round_json(session: Session, found: RoundState) -> dict[str, Any]:
+def _round_json(session: Session, found: ChainRound) -> dict[str, Any]:
     is_void = found.status is RoundStatus.VOID
     is_sealed = found.new_model_root != _NO_ROOT
     return {
         "round": found.round_id,
-        "status": found.status.name.lower(),
+        "status": found.status.word,
         "reason": session.federation.void_reason(found.round_id) if is_void else "",
         "parent": found.parent,
         "opened_at": found.opened_at,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clients.daemon.history import BlockHistory
 from clients.mod.chain_contract import FederationChainView
-from clients.mod.chain_view import CachedChainView, RoundFacts
+from clients.mod.chain_view import CachedChainView
 from contracts.binding.artifacts import load_artifact
 from contracts.binding.federation import Federation
 from contracts.binding.http_provider import web3_at
@@ -24,6 +24,7 @@ from coordinator.protocol.errors import (
     LedgerError,
     TransactionRevertedError,
 )
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import Address, RoundId
 from coordinator.settings.agreement import FederationAgreement
 
@@ -41,7 +42,7 @@ class NotDeployedError(LedgerError):
 class FreshView(CachedChainView):
     """Asks the chain each time: minutes may lie between two messages about one round."""
 
-    def round(self, round_id: RoundId) -> RoundFacts:
+    def round(self, round_id: RoundId) -> ChainRound:
         """Return what the contract stores of a round now."""
         return self.refreshed(round_id)
 

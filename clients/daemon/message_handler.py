@@ -25,6 +25,7 @@ from clients.mod.verifiable_updates import ClientAppCallable, Participant, Verif
 from coordinator.local.logs import fields
 from coordinator.protocol import wire
 from coordinator.protocol.errors import ChainUnavailableError, ContributorError, FedproofError
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Address, Presence, RoundId
 from coordinator.settings.participant import DataUse
 
@@ -222,7 +223,7 @@ class MessageHandler:
         """Refuse what could no longer count: a round stays open on chain until someone looks."""
         facts = self._participant.chain_view.round(round_id)
         now = self._guard.now()
-        if facts.status == "open" and now >= facts.deadline:
+        if facts.status is RoundStatus.OPEN and now >= facts.deadline:
             raise InstructionRefusedError(
                 "round-not-open",
                 f"round {round_id} ended {now - facts.deadline} s ago (chain time)",

@@ -14,7 +14,6 @@ from clients.daemon.chain import ChainLink, HistoryGuard
 from clients.daemon.history import HistoryLostError
 from clients.daemon.model_copies import ModelCopies
 from contracts.binding.reader import FederationReader
-from contracts.binding.records import RoundStatus
 from coordinator.local.logs import fields
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.commitments.documents import contributor_entries
@@ -129,7 +128,7 @@ def took_part(
         If chain or store cannot tell now.
     """
     state = federation.round(round_id)
-    if state.status not in (RoundStatus.SEALED, RoundStatus.SETTLED, RoundStatus.FINAL):
+    if not state.status.has_result:
         return False
     entries = contributor_entries(store.get_document("contributors", state.contributors_root))
     return any(entry.leaf.contributor == address for entry in entries)

@@ -6,57 +6,37 @@ setting. Not handled: following the chain's headers (``docs/protocol.md`` §1 na
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from dataclasses import asdict, fields
+from typing import Any, Protocol
 
 from coordinator.protocol.errors import ChainUnavailableError
-from coordinator.protocol.types import RoundId, SigningDomain
-
-RoundStatus = Literal["none", "open", "sealed", "settled", "final", "void"]
-_ZERO_ROOT = bytes(32)
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
+from coordinator.protocol.types import JsonObject, RoundId, SigningDomain
 
 
-@dataclass(frozen=True, slots=True)
-class RoundFacts:
-    """A round as the contract stores it, as far as a contributor needs it.
+def chain_round_json(chain_round: ChainRound) -> JsonObject:
+    """Return a round as plain values: bytes in hexadecimal, the status as its word."""
+    values = asdict(chain_round)
+    plain = {k: v.hex() if isinstance(v, bytes) else v for k, v in values.items()}
+    return {**plain, "status": chain_round.status.word}
 
-    ``new_model_root`` is 32 zero bytes until the round has a result, ``commitments_root`` until its
-    contributors' commitments are on chain; ``deadline`` is chain time in seconds.
+
+def chain_round_from_json(values: Mapping[str, Any]) -> ChainRound:
+    """Read what :func:`chain_round_json` wrote.
+
+    Raises
+    ------
+    ChainUnavailableError
+        If a field is missing or is not what that function writes.
     """
-
-    status: RoundStatus
-    model_root: bytes
-    rule_hash: bytes
-    deadline: int
-    new_model_root: bytes = _ZERO_ROOT
-    commitments_root: bytes = _ZERO_ROOT
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain values."""
-        return {
-            "status": self.status,
-            "model_root": self.model_root.hex(),
-            "rule_hash": self.rule_hash.hex(),
-            "deadline": self.deadline,
-            "new_model_root": self.new_model_root.hex(),
-            "commitments_root": self.commitments_root.hex(),
-        }
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "RoundFacts":
-        """Read what :meth:`to_json` wrote."""
-        if fields["status"] not in get_args(RoundStatus):
-            raise ChainUnavailableError(
-                f"chain: round status {fields['status']!r}, expected one of {get_args(RoundStatus)}"
-            )
-        return cls(
-            status=fields["status"],
-            model_root=bytes.fromhex(fields["model_root"]),
-            rule_hash=bytes.fromhex(fields["rule_hash"]),
-            deadline=int(fields["deadline"]),
-            new_model_root=bytes.fromhex(fields["new_model_root"]),
-            commitments_root=bytes.fromhex(fields["commitments_root"]),
-        )
+    try:
+        plain = {field.name: values[field.name] for field in fields(ChainRound)}
+        plain["status"] = RoundStatus.from_word(plain["status"])
+        roots = [name for name in plain if name.endswith(("_root", "_hash"))]
+        plain.update((name, bytes.fromhex(plain[name])) for name in roots)
+        return ChainRound(**plain)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ChainUnavailableError(f"chain: {type(error).__name__}: {error}") from error
 
 
 class ChainView(Protocol):
@@ -66,8 +46,8 @@ class ChainView(Protocol):
     def domain(self) -> SigningDomain:
         """The federation the contributor joined: the only one it signs for."""
 
-    def round(self, round_id: RoundId) -> RoundFacts:
-        """Return what the contract stores of a round.
+    def round(self, round_id: RoundId) -> ChainRound:
+        """Return what the contract stores of a round; status NONE if it never opened.
 
         Raises
         ------
@@ -77,9 +57,9 @@ class ChainView(Protocol):
 
 
 class StaticChainView:
-    """Facts given beforehand: for tests, and for replaying a round by hand."""
+    """Rounds given beforehand: for tests, and for replaying a round by hand."""
 
-    def __init__(self, domain: SigningDomain, rounds: Mapping[RoundId, RoundFacts]) -> None:
+    def __init__(self, domain: SigningDomain, rounds: Mapping[RoundId, ChainRound]) -> None:
         self._domain = domain
         self._rounds = rounds
 
@@ -88,38 +68,38 @@ class StaticChainView:
         """The domain given at construction."""
         return self._domain
 
-    def round(self, round_id: RoundId) -> RoundFacts:
-        """Return the facts given for a round, status ``none`` if there are none."""
-        return self._rounds.get(round_id, RoundFacts("none", _ZERO_ROOT, _ZERO_ROOT, 0))
+    def round(self, round_id: RoundId) -> ChainRound:
+        """Return the round that was given, with status NONE if none was."""
+        return self._rounds.get(round_id, ChainRound(round_id, RoundStatus.NONE))
 
 
 class CachedChainView:
     """Asks another view once a round: what a process trains many clients with.
 
-    Only an answer that already settles the caller's question is kept: ``seen_open`` rounds for
-    training. A round that was open may be sealed by now, so :meth:`refreshed` asks again.
+    A round that never opened is asked for again each time. One that was open may be sealed by
+    now: :meth:`refreshed` reads it again.
     """
 
     def __init__(self, view: ChainView) -> None:
         self._view = view
-        self._known: dict[RoundId, RoundFacts] = {}
+        self._known: dict[RoundId, ChainRound] = {}
 
     @property
     def domain(self) -> SigningDomain:
         """The underlying view's domain."""
         return self._view.domain
 
-    def round(self, round_id: RoundId) -> RoundFacts:
-        """Return the facts as last read, reading them if they are not known."""
-        facts = self._known.get(round_id)
-        return facts if facts is not None else self.refreshed(round_id)
+    def round(self, round_id: RoundId) -> ChainRound:
+        """Return a round as last read, reading it if it is not known."""
+        known = self._known.get(round_id)
+        return known if known is not None else self.refreshed(round_id)
 
-    def refreshed(self, round_id: RoundId) -> RoundFacts:
-        """Read a round's facts again."""
-        facts = self._view.round(round_id)
-        if facts.status != "none":
+    def refreshed(self, round_id: RoundId) -> ChainRound:
+        """Read a round again."""
+        read = self._view.round(round_id)
+        if read.status is not RoundStatus.NONE:
             self._known = {
                 known: value for known, value in self._known.items() if known >= round_id - 1
             }
-            self._known[round_id] = facts
-        return facts
+            self._known[round_id] = read
+        return read

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
-from clients.mod.chain_view import CachedChainView, RoundFacts
+from clients.mod.chain_view import CachedChainView
 from coordinator.protocol import wire
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import (
@@ -24,6 +24,7 @@ from coordinator.protocol.errors import (
 )
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import Int32Vector, RoundId
 
 
@@ -195,12 +196,12 @@ class ModelVerifier:
             )
 
     def _check_facts(
-        self, instruction: Instruction, root: bytes, facts: RoundFacts, *, training: bool
+        self, instruction: Instruction, root: bytes, facts: ChainRound, *, training: bool
     ) -> None:
-        if training and facts.status != "open":
+        if training and facts.status is not RoundStatus.OPEN:
             raise InstructionRefusedError(
                 "round-not-open",
-                f"round {instruction.round_id} is {facts.status} on chain, expected open",
+                f"round {instruction.round_id} is {facts.status.word} on chain, expected open",
             )
         if not _knows(facts, root, training=training):
             expected = facts.model_root if training else facts.new_model_root
@@ -244,11 +245,11 @@ def _same_model(one: Instruction, other: Instruction | None) -> bool:
     )
 
 
-def _knows(facts: RoundFacts, root: bytes, *, training: bool) -> bool:
+def _knows(facts: ChainRound, root: bytes, *, training: bool) -> bool:
     """Return whether the chain has this model for the round: to train on, or to evaluate."""
     if training:
-        return facts.status == "open" and facts.model_root == root
-    return facts.status != "none" and root in (facts.model_root, facts.new_model_root)
+        return facts.status is RoundStatus.OPEN and facts.model_root == root
+    return facts.status is not RoundStatus.NONE and root in (facts.model_root, facts.new_model_root)
 
 
 def _float_arrays(vector: Int32Vector, instruction: Instruction) -> ArrayRecord:

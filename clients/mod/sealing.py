@@ -12,7 +12,7 @@ from typing import Any
 # isort: split
 from flwr.app import ConfigRecord, RecordDict
 
-from clients.mod.chain_view import CachedChainView, RoundFacts
+from clients.mod.chain_view import CachedChainView
 from clients.mod.instruction import InstructionRefusedError
 from clients.mod.pending import PendingUpdate
 from clients.mod.signer import UpdateSigner
@@ -21,6 +21,7 @@ from coordinator.protocol.abi import keccak256
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.digests import sealed_commitment
 from coordinator.protocol.errors import ChainUnavailableError, VerificationError
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.sealed import read_commitments
 from coordinator.protocol.types import Address, Commitment, RoundId, Signed, SigningDomain
 
@@ -143,10 +144,10 @@ class CommitmentsVerifier:
                 "wrong-domain", f"asked for {found}, this client takes part in {expected}"
             )
         facts = self._facts(query.round_id)
-        if facts.status != "open":
+        if facts.status is not RoundStatus.OPEN:
             raise InstructionRefusedError(
                 "round-not-open",
-                f"round {query.round_id} is {facts.status} on chain, expected open",
+                f"round {query.round_id} is {facts.status.word} on chain, expected open",
             )
         commitments = self._read(query, facts.commitments_root)
         if contributor not in commitments:
@@ -156,7 +157,7 @@ class CommitmentsVerifier:
             )
         return commitments[contributor]
 
-    def _facts(self, round_id: RoundId) -> RoundFacts:
+    def _facts(self, round_id: RoundId) -> ChainRound:
         try:
             facts = self._view.round(round_id)
             return facts if any(facts.commitments_root) else self._view.refreshed(round_id)

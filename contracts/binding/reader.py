@@ -18,12 +18,12 @@ from contracts.binding.records import (
     AccountState,
     BlockInfo,
     HeadState,
-    RoundState,
-    RoundStatus,
     Terms,
+    chain_round_from_abi,
 )
 from contracts.binding.rpc import Rpc
 from coordinator.protocol.errors import LedgerError, TransactionRevertedError
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import Address, RoundId, SigningDomain, UpdateMessage, Wei
 
 ROSTER_PAGE: Final = 256
@@ -100,10 +100,10 @@ class FederationReader:
         """Return a round's status; NONE if it never opened."""
         return RoundStatus(self._view("status", round_id))
 
-    def round(self, round_id: RoundId) -> RoundState:
+    def round(self, round_id: RoundId) -> ChainRound:
         """Return all the contract stores of a round."""
         values = self._view("record", round_id)
-        return RoundState.from_abi(round_id, values, self.terms.challenge_window_s)
+        return chain_round_from_abi(round_id, values, self.terms.challenge_window_s)
 
     def round_at_height(self, height: int) -> RoundId:
         """Return the live round at a height from 1, or 0 if the chain is not that high."""

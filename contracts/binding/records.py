@@ -4,23 +4,12 @@ Amounts in wei, times in seconds of chain time.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 from eth_utils.address import to_checksum_address
 
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import Address, RoundId, Wei
-
-
-class RoundStatus(IntEnum):
-    """The contract's status numbers; an open round past its deadline stays OPEN until recorded."""
-
-    NONE = 0
-    OPEN = 1
-    SEALED = 2
-    SETTLED = 3
-    FINAL = 4
-    VOID = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,52 +94,15 @@ class HeadState:
     referee: Address
 
 
-@dataclass(frozen=True, slots=True)
-class RoundState:
-    """One round as the contract stores it; what has not happened yet is zero.
-
-    ``finalizable_at`` is ``None`` until the round is settled, then the first second at which
-    ``finalize_round`` may be called (once its parent is final) and a conviction no longer.
-    """
-
-    round_id: RoundId
-    status: RoundStatus
-    model_root: bytes
-    rule_hash: bytes
-    opened_at: int
-    deadline: int
-    parent: RoundId
-    height: int
-    member_count: int
-    budget_wei: Wei
-    pledged_cum_wei: Wei
-    commitments_root: bytes
-    commitments_count: int
-    contributors_root: bytes
-    n: int
-    total_examples: int
-    total_stake_wei: Wei
-    new_model_root: bytes
-    sealed_at: int
-    seal_block: int
-    scores_root: bytes
-    total_score: int
-    rewards_root: bytes
-    paid_wei: Wei
-    settled_at: int
-    held_until: int
-    finalizable_at: int | None
-
-    @classmethod
-    def from_abi(
-        cls, round_id: RoundId, values: tuple[Any, ...], challenge_window_s: int
-    ) -> "RoundState":
-        """Read the results of the contract's ``record`` view."""
-        status, opening, sealing, settlement = values
-        settled_at, held_until = settlement[-2:]
-        finalizable_at = max(settled_at + challenge_window_s, held_until) if settled_at else None
-        stored = [*opening, *sealing, *settlement, finalizable_at]
-        return cls(round_id, RoundStatus(status), *stored)
+def chain_round_from_abi(
+    round_id: RoundId, values: tuple[Any, ...], challenge_window_s: int
+) -> ChainRound:
+    """Read the results of the contract's ``record`` view."""
+    status, opening, sealing, settlement = values
+    settled_at, held_until = settlement[-2:]
+    finalizable_at = max(settled_at + challenge_window_s, held_until) if settled_at else None
+    stored = [*opening, *sealing, *settlement, finalizable_at]
+    return ChainRound(round_id, RoundStatus(status), *stored)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from eth_account.signers.local import LocalAccount
 
 from contracts.binding import referee_calls
 from contracts.binding.federation import Federation
-from contracts.binding.records import RoundStatus
 from contracts.binding.referee import CaseRecord, CaseState, Referee
 from contracts.binding.transactions import Receipt
 from coordinator.audit.watch.rounds import RoundReader
@@ -26,7 +25,6 @@ from coordinator.protocol.disputes import ColumnAnswer, DisputedRound, Evidence,
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.types import Address, RoundId, Wei
 
-_LIVE = (RoundStatus.SEALED, RoundStatus.SETTLED)
 BATCH: Final = 32
 """Answers that are sent before the first receipt is waited for: what nodes take of one account."""
 FORGET_AFTER_BLOCKS: Final = 64
@@ -143,7 +141,7 @@ class Responder:
 
     def _round(self, round_id: RoundId) -> DisputedRound | None:
         """Read a round, ``None`` if nothing hangs on it any more."""
-        if self._federation.status(round_id) not in _LIVE:
+        if not self._federation.status(round_id).is_disputable:
             return None
         # One artifact that cannot be read must not keep all other questions from being answered.
         return self._rounds.read(round_id, without_store=True)

@@ -100,7 +100,7 @@ class ChainTask:
             self._tell_final()
             waiting = self._rounds.next_to_finalize()
             wait_s = self._longest_s
-            if waiting is not None:
+            if waiting is not None and waiting.finalizable_at is not None:
                 wait_s = min(wait_s, waiting.finalizable_at - self._ledger.now())
         self._next = time.monotonic() + max(_SHORTEST_S, wait_s)
         self._seen = head  # blocks of our own are looked at once more: harmless, and misses none

@@ -4,7 +4,8 @@ import threading
 from dataclasses import dataclass
 
 from contracts.binding.reader import FederationReader
-from contracts.binding.records import BlockInfo, HeadState, RoundStatus
+from contracts.binding.records import BlockInfo, HeadState
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Address, RoundId, Wei
 
 

@@ -7,21 +7,12 @@ from eth_account.signers.local import LocalAccount
 
 from contracts.binding.events import Slashed
 from contracts.binding.federation import Federation
-from contracts.binding.records import RoundState, RoundStatus
 from coordinator.ledger.membership import Membership
-from coordinator.ports import ChainHead, ChainRound, ChainStatus
+from coordinator.ports import ChainHead
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import Address, RoundId, SignedUpdate, SigningDomain, Wei
 
 _REASON_LIMIT: Final = 32
-
-_STATUS: Final[Mapping[RoundStatus, ChainStatus]] = {
-    RoundStatus.NONE: "none",
-    RoundStatus.OPEN: "open",
-    RoundStatus.SEALED: "sealed",
-    RoundStatus.SETTLED: "settled",
-    RoundStatus.FINAL: "final",
-    RoundStatus.VOID: "void",
-}
 
 
 class ChainLedger:
@@ -82,7 +73,7 @@ class ChainLedger:
 
     def round(self, round_id: RoundId) -> ChainRound:
         """Return one round as the contract stores it."""
-        return chain_round(self._federation.round(round_id))
+        return self._federation.round(round_id)
 
     def round_at_height(self, height: int) -> RoundId:
         """Return the live round at a height, or 0."""
@@ -196,32 +187,3 @@ def chain_reason(reason: str) -> str:
     """
     printable = reason.encode("ascii", "replace").decode()
     return printable[:_REASON_LIMIT] or "unspecified"
-
-
-def chain_round(found: RoundState) -> ChainRound:
-    """Convert the binding's record to the port's."""
-    return ChainRound(
-        round_id=found.round_id,
-        status=_STATUS[found.status],
-        parent=found.parent,
-        height=found.height,
-        model_root=found.model_root,
-        rule_hash=found.rule_hash,
-        opened_at=found.opened_at,
-        deadline=found.deadline,
-        budget_wei=found.budget_wei,
-        member_count=found.member_count,
-        contributors_root=found.contributors_root,
-        n=found.n,
-        total_examples=found.total_examples,
-        total_stake_wei=found.total_stake_wei,
-        new_model_root=found.new_model_root,
-        seal_block=found.seal_block,
-        scores_root=found.scores_root,
-        total_score=found.total_score,
-        rewards_root=found.rewards_root,
-        paid_wei=found.paid_wei,
-        finalizable_at=found.finalizable_at or 0,
-        commitments_root=found.commitments_root,
-        commitments_count=found.commitments_count,
-    )

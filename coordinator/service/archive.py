@@ -5,13 +5,14 @@ The service keeps nothing that is not here: after a crash a new one reads the sa
 
 from collections.abc import Mapping, Sequence
 
-from coordinator.ports import ArtifactStore, ChainRound, Ledger, RoundJournal
+from coordinator.ports import ArtifactStore, Ledger, RoundJournal
 from coordinator.protocol.commitments.documents import (
     ContributorEntry,
     contributor_entries,
     reward_leaves,
 )
 from coordinator.protocol.errors import BlobMissingError
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.events import UpdateRefused
 from coordinator.protocol.round.result import PreviousRound, RoundInput
 from coordinator.protocol.round.sealed import read_commitments

@@ -15,9 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from coordinator.ports import (
-    NO_COMMITMENTS,
     ArtifactStore,
-    ChainRound,
     Ledger,
     Refusal,
     RoundAnnouncement,
@@ -35,6 +33,7 @@ from coordinator.protocol.errors import (
     TransactionRevertedError,
 )
 from coordinator.protocol.round import machine as machine
+from coordinator.protocol.round.chain_round import NO_ROOT, ChainRound, RoundStatus
 from coordinator.protocol.round.result import RoundInput
 from coordinator.protocol.round.screening import RoundContext
 from coordinator.protocol.rules.rule import quorum
@@ -197,7 +196,7 @@ class RoundEffects:
             limits=self._plan.limits,
         )
         self._collection = Collection(context, self._archive.model(opened.model_root))
-        if opened.commitments_root == NO_COMMITMENTS:
+        if opened.commitments_root == NO_ROOT:
             self._apply(machine.RoundOpened(opened.deadline))
             return
         _, commitments = self._archive.commitments(opened)
@@ -284,7 +283,7 @@ class RoundEffects:
         ledger says of the round is all that is known.
         """
         round_id = self._state.round_id
-        if self._ledger.round(round_id).status != "void":
+        if self._ledger.round(round_id).status is not RoundStatus.VOID:
             return False
         self._note(machine.RoundVoided(self._ledger.void_reason(round_id)))
         state = self._state
@@ -294,7 +293,7 @@ class RoundEffects:
     def _give_up_if_over(self) -> bool:
         """Record that the round is void, or that its deadline has come and makes it so."""
         found = self._ledger.round(self._state.round_id)
-        if found.status == "open" and self._ledger.now() >= found.deadline:
+        if found.status is RoundStatus.OPEN and self._ledger.now() >= found.deadline:
             self._archive.note(found.round_id, "void", self._state.refusals, reason=LATE)
             self._ledger.void_round(found.round_id, LATE)
         return self._give_up_if_void()
@@ -324,7 +323,7 @@ class RoundService(RoundEffects):
         self.catch_up()
         head = self._ledger.head()
         last = self._ledger.round(head.last_opened)
-        resumed = last.status == "open"
+        resumed = last.status is RoundStatus.OPEN
         if resumed and self._ledger.now() >= last.deadline:
             self._archive.note_void(last.round_id, LATE)  # first: see RoundEffects._void
             self._ledger.void_round(last.round_id, LATE)
@@ -458,7 +457,7 @@ class RoundService(RoundEffects):
         rounds only, and one that was killed must go on with the very same blocks.
         """
         self._settler.settle_pending()
-        if self._ledger.round(self._ledger.head().last_opened).status != "open":
+        if self._ledger.round(self._ledger.head().last_opened).status is not RoundStatus.OPEN:
             self.finalize_ready()
 
     def finalize_ready(self) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from coordinator.ports import ArtifactStore, ChainRound, Ledger, Scorer
+from coordinator.ports import ArtifactStore, Ledger, Scorer
 from coordinator.protocol.commitments.documents import name_of, rewards_document, scores_document
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.incentives import accumulate, split_budget
 from coordinator.protocol.round.result import RoundInput, score_leaves_of
 from coordinator.protocol.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei
@@ -81,7 +82,7 @@ class Settler:
                 paid_wei=settlement.paid_wei,
             )
         except TransactionRevertedError:
-            if self._ledger.round(chain_round.round_id).status == "void":
+            if self._ledger.round(chain_round.round_id).status is RoundStatus.VOID:
                 return False
             raise
         return True
@@ -103,14 +104,14 @@ class Settler:
     def finalize_ready(self, on_final: Callable[[RoundId], None]) -> None:
         """Finalise, in order, every settled round whose window has passed; tell of each."""
         while (candidate := self.next_to_finalize()) is not None:
-            if self._ledger.now() < candidate.finalizable_at:
+            if not candidate.can_be_final(self._ledger.now()):
                 return
             try:
                 self._ledger.finalize_round(candidate.round_id)
             except TransactionRevertedError:
                 # Convicted at the last second, or held for a dispute: then it is not our turn.
                 now = self._ledger.round(candidate.round_id)
-                if now.status == "void" or now.finalizable_at > candidate.finalizable_at:
+                if now.status is RoundStatus.VOID or now.finalizable_at != candidate.finalizable_at:
                     continue
                 raise
             on_final(candidate.round_id)

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from coordinator.ports import ArtifactStore, ChainRound, Ledger, RoundJournal, Scorer
+from coordinator.ports import ArtifactStore, Ledger, RoundJournal, Scorer
 from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import AggregationError, ConfigError
 from coordinator.protocol.numbers.weights import apportion
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.result import RoundInput, apply_rule
 from coordinator.protocol.rules.rule import Weighting, capped_examples
 from coordinator.protocol.types import (

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
 
-from clients.mod.chain_view import ChainView
+from clients.mod.chain_view import ChainView, chain_round_json
 from coordinator.protocol.errors import ConfigError, FedproofError
+from coordinator.protocol.types import RoundId
 from simulations.engines import frames
 from simulations.engines.fork_server import start_server
 from simulations.engines.frames import Frame, FrameChannel
@@ -252,7 +253,7 @@ class WorkerPool:
         if self._chain_view is None:
             return frames.json_part({"error": "the pool was given no chain view"})
         try:
-            return frames.json_part(self._chain_view.round(round_id).to_json())  # type: ignore[arg-type]
+            return frames.json_part(chain_round_json(self._chain_view.round(RoundId(round_id))))
         except FedproofError as error:
             return frames.json_part({"error": str(error)})
 

@@ -28,8 +28,9 @@ from flwr.common.constant import ErrorCode
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
-from clients.mod.chain_view import RoundFacts
+from clients.mod.chain_view import chain_round_from_json
 from coordinator.protocol.errors import ChainUnavailableError
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import RoundId, SigningDomain
 from simulations.engines import frames
 from simulations.engines.frames import Frame, FrameChannel, PackedContent
@@ -67,7 +68,7 @@ class ParentChainView:
         self.waiting: deque[Frame] = deque()
         self._channel = channel
 
-    def round(self, round_id: RoundId) -> RoundFacts:
+    def round(self, round_id: RoundId) -> ChainRound:
         """Return what the chain says of a round."""
         self._channel.send(Frame(frames.QUERY, (frames.json_part(round_id),)))
         while (frame := self._channel.receive()).kind != frames.ANSWER:
@@ -75,7 +76,7 @@ class ParentChainView:
         answer = frame.json()
         if "error" in answer:
             raise ChainUnavailableError(f"chain: round {round_id}: {answer['error']}")
-        return RoundFacts.from_json(answer)
+        return chain_round_from_json(answer)
 
 
 _chain_view: ParentChainView | None = None

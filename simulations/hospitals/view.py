@@ -15,10 +15,10 @@ import numpy as np
 from contracts.binding.federation import Federation
 from contracts.binding.http_client import HttpClient
 from contracts.binding.http_provider import web3_at
-from contracts.binding.records import RoundState, RoundStatus
 from coordinator.models.networks import build_network, load_weights
 from coordinator.protocol.errors import FedproofError
 from coordinator.protocol.numbers.fixed_point import dequantise
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import Address, RoundId
 from coordinator.settings.agreement import FederationAgreement
 from coordinator.stores.http import HttpStore
@@ -135,12 +135,12 @@ class FederationView:
             account.claimed_wei,
         )
 
-    def _round(self, state: RoundState) -> RoundView:
+    def _round(self, state: ChainRound) -> RoundView:
         is_void = state.status is RoundStatus.VOID
         correct, everybody = ((), 0.0) if is_void else self._tested(state.new_model_root)
         return RoundView(
             int(state.round_id),
-            state.status.name.lower(),
+            state.status.word,
             state.n,
             state.paid_wei,
             state.new_model_root,

@@ -223,6 +223,7 @@ def finalize_all(chain: SimulatedChain) -> None:
             cursor = lowest.parent
         if lowest is None:
             return
+        assert lowest.finalizable_at is not None  # it is settled
         chain.wait_until(lowest.finalizable_at)
         chain.ledger.finalize_round(lowest.round_id)
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from clients.training.trainer import evaluate
 from contracts.binding.events import Slashed
-from coordinator.ports import ArtifactStore, ChainRound, RoundJournal
+from coordinator.ports import ArtifactStore, RoundJournal
 from coordinator.protocol.commitments.documents import (
     ContributorEntry,
     contributor_entries,
@@ -22,6 +22,7 @@ from coordinator.protocol.commitments.documents import (
 from coordinator.protocol.errors import BlobMissingError
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.rules.rule import capped_examples
 from coordinator.protocol.types import Address, Int32Vector, JsonObject, RoundId
 from simulations.attacks.behaviours import behaviour_of
@@ -31,7 +32,6 @@ from simulations.experiment.plan import Agreement
 from simulations.report.records import ContributorRecord, RoundRecord
 from simulations.run.chain import SimulatedChain
 
-_SEALED = ("sealed", "settled", "final")
 NODE_PREFIX = "node "
 
 
@@ -81,13 +81,13 @@ class RoundRecorder:
         found = self._chain.ledger.round(round_id)
         notes = self._notes(round_id, found.status)
         refusals = Counter(row["code"] for row in notes["refusals"])
-        sealed = found.status in _SEALED
+        sealed = found.status.has_result
         entries = self._entries(found) if sealed else []
         tested = self._tested(found) if sealed else None
         rule = self._agreement.plan.rule
         return RoundRecord(
             round=int(round_id),
-            status=found.status,
+            status=found.status.word,
             reason="" if sealed else self._void_reason(found, notes),
             model_root=found.new_model_root.hex() if sealed else "",
             contributors_root=found.contributors_root.hex() if sealed else "",
@@ -122,7 +122,8 @@ class RoundRecorder:
             if record.contributors_root:
                 entries = self._entries(self._chain.ledger.round(round_id))
                 accepted.update(entry.leaf.contributor for entry in entries)
-            for row in self._notes(round_id, record.status)["refusals"]:
+            status = RoundStatus.from_word(record.status)
+            for row in self._notes(round_id, status)["refusals"]:
                 client = self._client_of(str(row["sender"]))
                 if client is not None:
                     refusals.setdefault(client, Counter())[str(row["code"])] += 1
@@ -161,7 +162,7 @@ class RoundRecorder:
         document = self._store.get_document("contributors", found.contributors_root)
         return contributor_entries(document)
 
-    def _notes(self, round_id: RoundId, status: str) -> JsonObject:
+    def _notes(self, round_id: RoundId, status: RoundStatus) -> JsonObject:
         """Return the coordinator's notes of a decided round.
 
         Of a void round there may be none: a fraud was proven, and the coordinator killed before it
@@ -170,13 +171,13 @@ class RoundRecorder:
         try:
             return self._journal.get(round_id)
         except BlobMissingError:
-            if status != "void":
+            if status is not RoundStatus.VOID:
                 raise
             return {"reason": "", "refusals": []}
 
     def _void_reason(self, found: ChainRound, notes: JsonObject) -> str:
         """Return the coordinator's own reason, in full; or what it was convicted for."""
-        if found.status != "void":
+        if found.status is not RoundStatus.VOID:
             return ""
         return str(notes["reason"]) or self._chain.ledger.void_reason(found.round_id)
 

@@ -22,6 +22,7 @@ from coordinator.flower.strategy import FedproofStrategy, RoundReport
 from coordinator.ports import RoundAnnouncement
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.round import machine as machine
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Address, RoundId, Wei
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
@@ -130,7 +131,7 @@ class Simulation:
     def completed_rounds(self) -> int:
         """How many rounds the ledger has decided."""
         last = self.chain.ledger.head().last_opened
-        is_open = bool(last) and self.chain.ledger.round(last).status == "open"
+        is_open = bool(last) and self.chain.ledger.round(last).status is RoundStatus.OPEN
         return int(last) - is_open
 
     @property

@@ -20,8 +20,8 @@ from federation_world import (
 
 from contracts.binding import calls
 from contracts.binding.events import RefereeSet, RoundHeld, RoundVoided, Slashed
-from contracts.binding.records import RoundStatus
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import RoundStatus
 
 ALICE, BOB = CONTRIBUTORS[:2]
 OFFENCE = b"wrong aggregate".ljust(32, b"\0")

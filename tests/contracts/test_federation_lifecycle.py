@@ -26,12 +26,12 @@ from remote_world import RemoteWorld, give_ether_on_anvil
 from web3 import Web3
 
 from contracts.binding import calls
-from contracts.binding.records import RoundStatus
 from contracts.node.genesis import GenesisConfig
 from contracts.node.node import EmbeddedNode
 from contracts.node.rpc import Dispatcher
 from contracts.node.server import serve_in_thread
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import RoundStatus
 
 ALICE, BOB, CAROL = CONTRIBUTORS[:3]
 OFFENCE = b"withheld data".ljust(32, b"\0")

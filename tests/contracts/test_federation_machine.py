@@ -36,8 +36,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from contracts.binding import calls
 from contracts.binding.calls import Call
-from contracts.binding.records import AccountState, RoundState
+from contracts.binding.records import AccountState
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import SigningDomain
 
 OFFENCE = b"wrong aggregate".ljust(32, b"\0")
@@ -70,7 +71,7 @@ class FederationMachine(RuleBasedStateMachine):
         self.snapshot = self.world.node.snapshot()
         self.world.forget()
         self.model = FederationModel(TERMS)
-        self.committed: dict[int, RoundState] = {}
+        self.committed: dict[int, ChainRound] = {}
         self.accounts_seen: dict[str, AccountState] = {}
         self.rounds_seen: dict[int, Round] = {}
         self.steps = 0
@@ -181,7 +182,7 @@ class FederationMachine(RuleBasedStateMachine):
             assert state.held_until == expected.held_until
             self.never_changes(state)
 
-    def never_changes(self, state: RoundState) -> None:
+    def never_changes(self, state: ChainRound) -> None:
         """Invariant 9: what was set stays; FINAL and VOID are for ever."""
         before = self.committed.get(state.round_id)
         self.committed[state.round_id] = state
@@ -189,7 +190,7 @@ class FederationMachine(RuleBasedStateMachine):
             return
         if before.status in (FINAL, VOID):
             assert state.status == before.status
-        for name in RoundState.__dataclass_fields__:
+        for name in ChainRound.__dataclass_fields__:
             if name not in ("status", "held_until", "finalizable_at"):
                 was = getattr(before, name)
                 assert was in (0, bytes(32)) or getattr(state, name) == was

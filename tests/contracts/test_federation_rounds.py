@@ -27,7 +27,7 @@ from contracts.binding.events import (
     RoundVoided,
     UpdatesCommitted,
 )
-from contracts.binding.records import RoundState, RoundStatus
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 
 NOBODY = {member.address: 0 for member in CONTRIBUTORS}
 EMPTY = bytes(32)
@@ -43,7 +43,7 @@ def test_opening_fixes_what_the_round_stands_on(world: World) -> None:
     assert event == RoundOpened(
         event.place, 1, MODEL, RULE, now + 100, now, 0, 1, 6, BUDGET, BUDGET
     )
-    assert world.federation.round(1) == RoundState(
+    assert world.federation.round(1) == ChainRound(
         round_id=1,
         status=RoundStatus.OPEN,
         model_root=MODEL,

@@ -19,8 +19,9 @@ from coordinator.protocol.commitments.digests import (
 from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.commitments.parameter_tree import TreeLayout, parameter_root
 from coordinator.protocol.commitments.standard_tree import StandardTree
-from coordinator.protocol.disputes import Commitments, DisputedRound
+from coordinator.protocol.disputes import DisputedRound
 from coordinator.protocol.disputes.fault import EXAMPLES_SCORING
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.incentives import accumulate, split_budget
 from coordinator.protocol.round.result import apply_rule, build_entries, totals
 from coordinator.protocol.rules.rule import capped_examples
@@ -128,8 +129,9 @@ class Draft:
         """What is committed and published."""
         layout = layout_of(self.rule)
         below = [reward_leaf_hash(leaf) for leaf in self.parent_rewards]
-        committed = Commitments(
+        committed = ChainRound(
             round_id=RoundId(self.number),
+            status=RoundStatus.SETTLED if settled else RoundStatus.SEALED,
             model_root=self.model_root or parameter_root(self.base_model, layout),
             rule_hash=rule_hash(self.rule),
             member_count=len(self.members) if self.member_count is None else self.member_count,
@@ -141,9 +143,7 @@ class Draft:
             total_examples=self.total_examples,
             total_stake_wei=Wei(self.total_stake),
             new_model_root=self.new_model_root or parameter_root(self.new_model, layout),
-            settled=settled,
-            parent_member_count=self.parent_member_count,
-            parent_rewards_root=StandardTree(below).root,
+            settled_at=int(settled),
         )
         if settled:
             committed = replace(
@@ -153,8 +153,15 @@ class Draft:
                 rewards_root=StandardTree([reward_leaf_hash(leaf) for leaf in self.rewards]).root,
                 paid_wei=Wei(self.paid),
             )
+        parent = ChainRound(
+            RoundId(self.number - 1),
+            RoundStatus.SETTLED,
+            member_count=self.parent_member_count,
+            rewards_root=StandardTree(below).root,
+        )
         return DisputedRound(
             committed=committed,
+            parent=parent,
             domain=self.domain,
             min_stake_wei=Wei(self.min_stake),
             members=self.members,

@@ -16,12 +16,12 @@ from revm_chain import RevmNode
 
 from contracts.binding import calls, referee_calls
 from contracts.binding.calls import Call
-from contracts.binding.records import RoundStatus
 from coordinator.protocol.commitments.digests import rule_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.disputes import Column, DisputedRound, Evidence, Question
 from coordinator.protocol.disputes.cases import ColumnAnswer
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.round.incentives import slash_amount
 from coordinator.protocol.types import Address, RoundId, Rule, Wei
 

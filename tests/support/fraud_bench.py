@@ -211,7 +211,7 @@ class FraudBench:
 
     def statuses(self) -> list[str]:
         last = self.chain.ledger.head().last_opened
-        return [self.chain.ledger.round(RoundId(n)).status for n in range(1, last + 1)]
+        return [self.chain.ledger.round(RoundId(n)).status.word for n in range(1, last + 1)]
 
     def reason(self, number: int) -> str:
         return self.chain.ledger.void_reason(RoundId(number))

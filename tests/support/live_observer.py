@@ -5,8 +5,8 @@ import threading
 from live_federation import Federation
 
 from contracts.binding.reader import FederationReader
-from contracts.binding.records import RoundState, RoundStatus
 from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import RoundId
 
 
@@ -20,7 +20,7 @@ class Observer:
     def __init__(self, federation: Federation, every_s: float = 0.5) -> None:
         self._federation, self._every_s = federation, every_s
         self.blocks: dict[int, bytes] = {}
-        self.rounds: dict[int, RoundState] = {}
+        self.rounds: dict[int, ChainRound] = {}
         self.lost: list[str] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="observer", daemon=True)
@@ -52,7 +52,7 @@ class Observer:
         for number in range(max(1, last - 3), last + 1):
             self._note(reader.round(RoundId(number)), number)
 
-    def _note(self, state: RoundState, number: int) -> None:
+    def _note(self, state: ChainRound, number: int) -> None:
         before = self.rounds.get(number)
         if before is not None and not follows(before, state):
             self.lost.append(f"round {number} was {before}, is {state}")
@@ -70,7 +70,7 @@ class Observer:
         assert not self.lost, self.lost
 
 
-def follows(before: RoundState, after: RoundState) -> bool:
+def follows(before: ChainRound, after: ChainRound) -> bool:
     """Whether a round may have come from one state to the other: nothing sealed is taken back."""
     if after.status < before.status:
         return False

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from memory_store import MemoryJournal, MemoryStore
 
-from coordinator.ports import ChainHead, ChainRound
+from coordinator.ports import ChainHead
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.signatures.eip712 import verify_signature
 from coordinator.protocol.types import Address, RoundId, SignedUpdate, SigningDomain, Wei
 
@@ -63,7 +64,7 @@ class MemoryLedger:
 
     def round(self, round_id: RoundId) -> ChainRound:
         """Return one round; what the contract says of one that was never opened."""
-        return self.rounds.get(int(round_id)) or _unopened(round_id)
+        return self.rounds.get(int(round_id)) or ChainRound(round_id, RoundStatus.NONE)
 
     def round_at_height(self, height: int) -> RoundId:
         """Return the live round at a height, or 0."""
@@ -98,18 +99,15 @@ class MemoryLedger:
         head = self.head()
         _require(round_id == head.last_opened + 1, "round: wrong number")
         last = self.rounds.get(int(head.last_opened))
-        _require(last is None or last.status != "open", "round: one is open")
+        _require(last is None or last.status != RoundStatus.OPEN, "round: one is open")
         _require(model_root == head.model_root, "round: wrong model")
         _require(deadline > self.time, "round: deadline in the past")
         parent = self.rounds.get(int(head.last_sealed))
-        pledged = sum(
-            r.budget_wei for r in self.rounds.values() if r.status in ("sealed", "settled")
-        )
+        pledged = sum(r.budget_wei for r in self.rounds.values() if r.status.is_disputable)
         budget = min(self.round_budget_wei, self.pool_wei - pledged)
         self._stakes[int(round_id)] = {a: b for a, b in self.bonds.items() if b > 0}
         self.rounds[int(round_id)] = replace(
-            _unopened(round_id),
-            status="open",
+            ChainRound(round_id, RoundStatus.OPEN),
             parent=head.last_sealed,
             height=(parent.height if parent else 0) + 1,
             model_root=model_root,
@@ -117,13 +115,14 @@ class MemoryLedger:
             opened_at=self.time,
             deadline=deadline,
             budget_wei=Wei(budget),
+            pledged_cum_wei=Wei((parent.pledged_cum_wei if parent else 0) + budget),
             member_count=len(self._members),
         )
         self._head = replace(head, last_opened=round_id)
 
     def commit_updates(self, round_id: RoundId, *, commitments_root: bytes, count: int) -> None:
         """Fix the commitments of the open round."""
-        found = self._expect(round_id, "open")
+        found = self._expect(round_id, RoundStatus.OPEN)
         _require(self.time < found.deadline, "round: deadline passed")
         _require(commitments_root != _ZERO, "round: empty root")
         _require(found.commitments_root == _ZERO, "round: already committed")
@@ -142,17 +141,18 @@ class MemoryLedger:
         new_model_root: bytes,
     ) -> None:
         """Seal the open round."""
-        found = self._expect(round_id, "open")
+        found = self._expect(round_id, RoundStatus.OPEN)
         _require(self.time < found.deadline, "round: deadline passed")
         _require(n >= self.min_contributors, "round: too few contributors")
         self.rounds[int(round_id)] = replace(
             found,
-            status="sealed",
+            status=RoundStatus.SEALED,
             contributors_root=contributors_root,
             n=n,
             total_examples=total_examples,
             total_stake_wei=total_stake_wei,
             new_model_root=new_model_root,
+            sealed_at=self.time,
             seal_block=int(round_id),
         )
         self._head = replace(self.head(), last_sealed=round_id, model_root=new_model_root)
@@ -167,44 +167,48 @@ class MemoryLedger:
         paid_wei: Wei,
     ) -> None:
         """Settle a sealed round."""
-        found = self._expect(round_id, "sealed")
+        found = self._expect(round_id, RoundStatus.SEALED)
         _require(found.parent == self.head().last_settled, "round: not the next to settle")
         _require(paid_wei <= found.budget_wei, "round: over budget")
         self.rounds[int(round_id)] = replace(
             found,
-            status="settled",
+            status=RoundStatus.SETTLED,
             scores_root=scores_root,
             total_score=total_score,
             rewards_root=rewards_root,
             paid_wei=paid_wei,
+            settled_at=self.time,
             finalizable_at=self.time + self.challenge_window_s,
         )
         self._head = replace(self.head(), last_settled=round_id)
 
     def finalize_round(self, round_id: RoundId) -> None:
         """Make a settled round final."""
-        found = self._expect(round_id, "settled")
+        found = self._expect(round_id, RoundStatus.SETTLED)
         _require(found.parent == self.head().last_final, "round: not the next to finalise")
-        _require(self.time >= found.finalizable_at, "round: window open")
-        self.rounds[int(round_id)] = replace(found, status="final")
+        _require(found.can_be_final(self.time), "round: window open")
+        self.rounds[int(round_id)] = replace(found, status=RoundStatus.FINAL)
         self.pool_wei = Wei(self.pool_wei - found.paid_wei)
         self._head = replace(self.head(), last_final=round_id)
 
     def void_round(self, round_id: RoundId, reason: str) -> None:
         """Give up the open round."""
-        found = self._expect(round_id, "open")
-        self.rounds[int(round_id)] = replace(found, status="void")
+        found = self._expect(round_id, RoundStatus.OPEN)
+        self.rounds[int(round_id)] = replace(found, status=RoundStatus.VOID)
         self.void_reasons[int(round_id)] = reason
 
     def convict(self, round_id: RoundId, reason: str) -> None:
         """Void a sealed round and all stacked on it, as a referee's verdict does."""
-        guilty = self._expect(round_id, "sealed", "settled")
+        guilty = self._expect(round_id, RoundStatus.SEALED, RoundStatus.SETTLED)
         for number, found in self.rounds.items():
-            if found.height >= guilty.height and found.status in ("open", "sealed", "settled"):
-                self.rounds[number] = replace(found, status="void")
+            if (
+                found.height >= guilty.height
+                and RoundStatus.OPEN <= found.status <= RoundStatus.SETTLED
+            ):
+                self.rounds[number] = replace(found, status=RoundStatus.VOID)
         self.void_reasons[int(round_id)] = reason
         parent = self.rounds.get(int(guilty.parent))
-        settled = parent.round_id if parent and parent.status != "sealed" else RoundId(0)
+        settled = parent.round_id if parent and parent.status != RoundStatus.SEALED else RoundId(0)
         self._head = replace(
             self.head(),
             last_sealed=guilty.parent,
@@ -236,9 +240,9 @@ class MemoryLedger:
         self.slashed[key] = taken
         return taken
 
-    def _expect(self, round_id: RoundId, *statuses: str) -> ChainRound:
+    def _expect(self, round_id: RoundId, *statuses: RoundStatus) -> ChainRound:
         found = self.rounds.get(int(round_id))
-        _require(found is not None and found.status in statuses, f"round: not {statuses[0]}")
+        _require(found is not None and found.status in statuses, f"round: not {statuses[0].word}")
         assert found is not None
         return found
 
@@ -246,30 +250,3 @@ class MemoryLedger:
 def _require(condition: bool, reason: str) -> None:
     if not condition:
         raise TransactionRevertedError(f"the ledger refused: {reason}", reason=reason)
-
-
-def _unopened(round_id: RoundId) -> ChainRound:
-    """Return what the contract stores of a round before it opens: nothing."""
-    return ChainRound(
-        round_id=round_id,
-        status="none",
-        parent=RoundId(0),
-        height=0,
-        model_root=_ZERO,
-        rule_hash=_ZERO,
-        opened_at=0,
-        deadline=0,
-        budget_wei=Wei(0),
-        member_count=0,
-        contributors_root=_ZERO,
-        n=0,
-        total_examples=0,
-        total_stake_wei=Wei(0),
-        new_model_root=_ZERO,
-        seal_block=0,
-        scores_root=_ZERO,
-        total_score=0,
-        rewards_root=_ZERO,
-        paid_wei=Wei(0),
-        finalizable_at=0,
-    )

@@ -119,4 +119,4 @@ def vector(value: int) -> Int32Vector:
 
 
 def round_status(bench: Bench, number: int) -> str:
-    return bench.ledger.round(RoundId(number)).status
+    return bench.ledger.round(RoundId(number)).status.word

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from coordinator.audit.verify.findings import Broken
-from coordinator.ports import ChainRound
 from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.errors import AggregationError, ContributorError, VerificationError
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.result import contributors_root, expected_weights, totals
 from coordinator.protocol.signatures.eip712 import verify_signature
 from coordinator.protocol.types import Address, Rule, SigningDomain, Wei

@@ -15,7 +15,7 @@ from web3 import Web3
 from contracts.binding.federation import Federation
 from coordinator.audit.verify.contract_audit import check_contracts, check_seen_block
 from coordinator.audit.verify.findings import Findings
-from coordinator.audit.verify.round_audit import SEALED_STATUSES, RoundAuditor
+from coordinator.audit.verify.round_audit import RoundAuditor
 from coordinator.audit.verify.scoring import scorer_of
 from coordinator.ledger.contract_ledger import ChainLedger
 from coordinator.ports import ArtifactStore
@@ -134,7 +134,7 @@ def _check_rule(
     if agreement is None:
         return
     found = ledger.round(round_id)
-    if found.status in SEALED_STATUSES and found.rule_hash != agreement.rule_hash:
+    if found.status.has_result and found.rule_hash != agreement.rule_hash:
         findings.fault(
             int(round_id),
             f"rule {found.rule_hash.hex()}",

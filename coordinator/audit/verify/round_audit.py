@@ -14,7 +14,7 @@ from coordinator.audit.verify.findings import Findings, RoundFinding
 from coordinator.audit.verify.leaf_audit import broken_leaves
 from coordinator.audit.verify.sealed_audit import broken_commitments
 from coordinator.audit.verify.settlement_audit import Carried, ScorerFor, SettlementAuditor
-from coordinator.ports import ArtifactStore, ChainRound, Ledger
+from coordinator.ports import ArtifactStore, Ledger
 from coordinator.protocol.commitments.documents import (
     ContributorEntry,
     contributor_entries,
@@ -29,11 +29,10 @@ from coordinator.protocol.errors import (
 )
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.numbers.norms import squared_norm
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.result import PreviousRound, RoundInput, apply_rule
 from coordinator.protocol.rules.rule import check_manifest, validate_rule
 from coordinator.protocol.types import Int32Vector, RoundId, Rule
-
-SEALED_STATUSES = ("sealed", "settled", "final")
 
 
 class RoundAuditor:
@@ -74,16 +73,16 @@ class RoundAuditor:
     def audit(self, round_id: RoundId) -> RoundFinding:
         """Replay one round and append its line to the findings."""
         found = self._ledger.round(round_id)
-        line = RoundFinding(int(round_id), found.status)
+        line = RoundFinding(int(round_id), found.status.word)
         self._findings.rounds.append(line)
         before = len(self._findings.faults)
-        if found.status in SEALED_STATUSES:
+        if found.status.has_result:
             line.model_root = found.new_model_root.hex()
             line.contributors = found.n
             line.total_stake_wei = found.total_stake_wei
             line.paid_wei = found.paid_wei
             self._audit_sealed(found)
-        if found.status == "void":
+        if found.status is RoundStatus.VOID:
             # Nothing stands on a void round and nobody is paid for it: its reason is all there is.
             line.reason = self._ledger.void_reason(round_id)
         line.ok = len(self._findings.faults) == before
@@ -113,7 +112,7 @@ class RoundAuditor:
             found, rule, manifest, entries, updates, base, velocity
         )
         cumulative = None
-        if found.status != "sealed" and new_model is not None and model is not None:
+        if found.status is not RoundStatus.SEALED and new_model is not None and model is not None:
             result = RoundInput(entries, updates, base, model, found.new_model_root, velocity)
             try:
                 cumulative = self._settlements.check(found, rule, result, below)

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from coordinator.audit.verify.findings import Broken
-from coordinator.ports import NO_COMMITMENTS, ArtifactStore, ChainRound
+from coordinator.ports import ArtifactStore
 from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.errors import ContributorError, StoreError, VerificationError
+from coordinator.protocol.round.chain_round import NO_ROOT, ChainRound
 from coordinator.protocol.round.sealed import check_opening, read_commitments
 from coordinator.protocol.types import JsonObject, SigningDomain
 
@@ -40,7 +41,7 @@ def broken_commitments(
     """
     root = found.commitments_root
     artifact = f"commitments {root.hex()}"
-    if root == NO_COMMITMENTS:
+    if root == NO_ROOT:
         if agreed:
             rule = "a round of a sealed federation must have its commitments on chain"
             yield f"round {found.round_id}", rule, "there are none"

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from coordinator.ports import ArtifactStore, ChainRound, Ledger, Scorer
+from coordinator.ports import ArtifactStore, Ledger, Scorer
 from coordinator.protocol.commitments.digests import rewards_tree, scores_tree
 from coordinator.protocol.commitments.documents import reward_leaves
 from coordinator.protocol.commitments.documents import score_leaves as read_score_leaves
 from coordinator.protocol.errors import FedproofError, StoreError
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.incentives import accumulate, split_budget
 from coordinator.protocol.round.result import PreviousRound, RoundInput, score_leaves_of
 from coordinator.protocol.types import Address, Int32Vector, Rule, Wei

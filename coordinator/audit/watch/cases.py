@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from contracts.binding.records import RoundStatus
 from contracts.binding.referee import CaseRecord, CaseState, Referee, published_entry
 from contracts.binding.referee_events import Answered, CaseClosed, CaseOpened, EntryDemanded
 from coordinator.protocol.disputes import (
@@ -21,6 +20,7 @@ from coordinator.protocol.disputes import (
     moves,
     next_move,
 )
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Address
 
 Key = tuple[int, int, int, int]
@@ -119,7 +119,7 @@ def next_step(
     now
         Chain time of a transaction sent now.
     """
-    if status not in (RoundStatus.SEALED, RoundStatus.SETTLED):
+    if not status.is_disputable:
         return End("close")
     if case.state is CaseState.WAITING:
         return End("timeout") if now >= case.due else Wait(case.due)

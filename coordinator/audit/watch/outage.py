@@ -7,8 +7,8 @@ like the windows. Not handled: single artifacts that are missing, which count as
 
 from typing import Final
 
-from contracts.binding.records import RoundState
 from coordinator.protocol.errors import StoreError
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import RoundId
 
 PATIENCE_SHARE: Final = 4
@@ -37,14 +37,14 @@ class Outages:
         self.errors: dict[RoundId, StoreError] = {}
         """Why rounds could not be read at the last look."""
 
-    def begin(self, state: RoundState, error: StoreError, now: int) -> bool:
+    def begin(self, state: ChainRound, error: StoreError, now: int) -> bool:
         """Note that a round could not be read; return whether that is news."""
         is_new = state.round_id not in self._since
         self._since.setdefault(state.round_id, now)
         self.errors[state.round_id] = error
         return is_new
 
-    def counts_from(self, state: RoundState) -> int:
+    def counts_from(self, state: ChainRound) -> int:
         """Return from when on a round that cannot be read counts as withheld."""
         borne = self._since[state.round_id] + self._patience_s
         if not state.settled_at:

@@ -6,13 +6,13 @@ coordinator takes back afterwards is still known. Not handled: judging, and what
 """
 
 from contracts.binding.federation import Federation
-from contracts.binding.records import RoundState, RoundStatus
 from coordinator.audit.watch.findings import Notice, Tell
 from coordinator.audit.watch.outage import Outages
 from coordinator.audit.watch.rounds import RoundReader, is_complete
 from coordinator.audit.watch.sending import next_time
 from coordinator.protocol.disputes import DisputedRound
 from coordinator.protocol.errors import StoreError
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import RoundId
 
 
@@ -39,7 +39,7 @@ class RetryingReader:
         """Live rounds whose store did not answer at the last look, and why."""
         return self._outages.errors
 
-    def read(self, state: RoundState) -> DisputedRound | None:
+    def read(self, state: ChainRound) -> DisputedRound | None:
         """Return a round; ``None`` while its store does not answer and that is borne with."""
         kept = self._kept.get((state.round_id, state.status))
         if kept is not None:
@@ -59,7 +59,7 @@ class RetryingReader:
             return round_
         return self._kept.get((round_id, RoundStatus.SEALED), round_)
 
-    def keep(self, state: RoundState, round_: DisputedRound) -> None:
+    def keep(self, state: ChainRound, round_: DisputedRound) -> None:
         """Keep a round in which something is wrong, if nothing of it is missing."""
         if is_complete(round_):
             self._kept[state.round_id, state.status] = round_
@@ -69,7 +69,7 @@ class RetryingReader:
         self._kept = {key: round_ for key, round_ in self._kept.items() if key[0] in live}
         self._outages.keep(live)
 
-    def _without_store(self, state: RoundState, away: StoreError) -> DisputedRound | None:
+    def _without_store(self, state: ChainRound, away: StoreError) -> DisputedRound | None:
         now = next_time(self._federation.rpc)
         is_new = self._outages.begin(state, away, now)
         left = self._outages.counts_from(state) - now

@@ -12,7 +12,6 @@ import numpy as np
 from eth_abi.abi import decode
 
 from contracts.binding.reader import FederationReader
-from contracts.binding.records import RoundState
 from contracts.binding.referee import RefereeReader
 from contracts.binding.referee_calls import examiner_function
 from contracts.binding.referee_events import Answered, CaseOpened
@@ -30,6 +29,7 @@ from coordinator.protocol.commitments.digests import rule_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.disputes import CaseKind, DisputedRound, Question
 from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import Int32Vector, RewardLeaf, RoundId, Rule, ScoreLeaf
 
 _VALUE_BYTES: Final = 4
@@ -59,7 +59,7 @@ class PublishedData:
     def refresh(self) -> None:
         """Read the referee's events since the last look."""
         head = self._referee.rpc.block().number
-        states: dict[RoundId, RoundState] = {}
+        states: dict[RoundId, ChainRound] = {}
         for event in self._referee.events(self._next_block, head):
             if isinstance(event, CaseOpened):
                 asked = _Asked(event.round, event.kind, event.index, event.chunk)
@@ -71,7 +71,7 @@ class PublishedData:
                 self._keep(asked, states[asked.round_id], event.evidence)
         self._next_block = head + 1
 
-    def _keep(self, asked: _Asked, state: RoundState, evidence: bytes) -> None:
+    def _keep(self, asked: _Asked, state: ChainRound, evidence: bytes) -> None:
         match asked.kind:
             case CaseKind.RULE:
                 rule = Rule(*_arguments("answer_rule", evidence)[1])

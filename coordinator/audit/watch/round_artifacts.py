@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from contracts.binding.records import RoundState
 from coordinator.audit.watch.published import PublishedData
 from coordinator.audit.watch.shown_records import Contributors, Records
 from coordinator.ports import ArtifactStore
@@ -26,6 +25,7 @@ from coordinator.protocol.errors import (
     StoreError,
 )
 from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import Int32Vector, RewardLeaf, Rule, ScoreLeaf
 
 _T = TypeVar("_T")
@@ -65,7 +65,7 @@ class RoundArtifacts:
             return None
         return self._got(lambda: Manifest.from_json(self.store.get_bytes(rule.manifest_hash)))
 
-    def contributors(self, state: RoundState) -> Contributors | None:
+    def contributors(self, state: ChainRound) -> Contributors | None:
         """Return a round's contributors: as many as it committed to, or none."""
         root = state.contributors_root
         found = self._got(
@@ -75,7 +75,7 @@ class RoundArtifacts:
             return Contributors(found)
         return self.published.contributors(root, state.n) if self.published is not None else None
 
-    def scores(self, state: RoundState) -> Records[ScoreLeaf] | None:
+    def scores(self, state: ChainRound) -> Records[ScoreLeaf] | None:
         """Return a settled round's scores."""
         root = state.scores_root
         found = self._got(lambda: score_leaves(self.store.get_document("scores", root)))
@@ -83,7 +83,7 @@ class RoundArtifacts:
             return Records(found)
         return self.published.scores(root, state.n) if self.published is not None else None
 
-    def rewards(self, state: RoundState) -> Records[RewardLeaf] | None:
+    def rewards(self, state: ChainRound) -> Records[RewardLeaf] | None:
         """Return what members have earned up to a settled round."""
         root = state.rewards_root
         found = self._got(lambda: reward_leaves(self.store.get_document("rewards", root)))

@@ -9,12 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from contracts.binding.reader import FederationReader
-from contracts.binding.records import RoundState
 from coordinator.audit.watch.published import PublishedData
 from coordinator.audit.watch.round_artifacts import RoundArtifacts
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.commitments.documents import ContributorEntry
-from coordinator.protocol.disputes import Commitments, DisputedRound
+from coordinator.protocol.disputes import DisputedRound
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.types import Int32Vector, RoundId
 
@@ -62,12 +61,12 @@ class RoundReader:
         manifest = artifacts.manifest(rule)
         contributors = artifacts.contributors(state)
         entries = contributors.entries if contributors else None
-        is_settled = state.settled_at > 0
-        scores = artifacts.scores(state) if is_settled else None
-        rewards = artifacts.rewards(state) if is_settled else None
+        scores = artifacts.scores(state) if state.is_settled else None
+        rewards = artifacts.rewards(state) if state.is_settled else None
         before = artifacts.rewards(parent) if parent else None
         return DisputedRound(
-            committed=commitments_of(state, parent),
+            committed=state,
+            parent=parent,
             domain=self._federation.domain,
             min_stake_wei=self._federation.terms.min_stake_wei,
             members=self._federation.members(state.member_count),
@@ -98,9 +97,9 @@ def is_complete(round_: DisputedRound) -> bool:
         round_.new_model,
         *updates,
     ]
-    if round_.committed.settled:
+    if round_.committed.is_settled:
         needed += [round_.scores, round_.rewards]
-        needed += [round_.parent_rewards] if round_.committed.parent_member_count else []
+        needed += [round_.parent_rewards] if round_.parent_member_count else []
     return all(part is not None for part in needed)
 
 
@@ -112,26 +111,3 @@ def _updates(
     with ThreadPoolExecutor(_READERS, thread_name_prefix="fedproof-watch") as pool:
         roots = [entry.leaf.update_root for entry in entries]
         return list(pool.map(lambda root: artifacts.vector(root, manifest), roots))
-
-
-def commitments_of(state: RoundState, parent: RoundState | None) -> Commitments:
-    """Return what the chain holds of a sealed round; ``parent`` is the round it stacks on."""
-    return Commitments(
-        round_id=state.round_id,
-        model_root=state.model_root,
-        rule_hash=state.rule_hash,
-        member_count=state.member_count,
-        budget_wei=state.budget_wei,
-        contributors_root=state.contributors_root,
-        n=state.n,
-        total_examples=state.total_examples,
-        total_stake_wei=state.total_stake_wei,
-        new_model_root=state.new_model_root,
-        settled=state.settled_at > 0,
-        scores_root=state.scores_root,
-        total_score=state.total_score,
-        rewards_root=state.rewards_root,
-        paid_wei=state.paid_wei,
-        parent_member_count=parent.member_count if parent else 0,
-        parent_rewards_root=parent.rewards_root if parent else bytes(32),
-    )

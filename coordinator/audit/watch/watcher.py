@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from eth_account.signers.local import LocalAccount
 
 from contracts.binding.federation import Federation
-from contracts.binding.records import RoundState, RoundStatus
 from contracts.binding.referee import CaseRecord, CaseState, Referee
 from coordinator.audit.watch import sending as planned_calls
 from coordinator.audit.watch.cases import CaseBook, DemandEntry, End, Prove, Wait, next_step
@@ -33,9 +32,8 @@ from coordinator.protocol.disputes import (
     moves_against,
 )
 from coordinator.protocol.errors import StoreError
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import RoundId, Wei
-
-_SEALED = (RoundStatus.SEALED, RoundStatus.SETTLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +144,7 @@ class Watcher:
 
     # --- looking -----------------------------------------------------------------------------
 
-    def _to_examine(self) -> Iterator[RoundState]:
+    def _to_examine(self) -> Iterator[ChainRound]:
         """Yield the live rounds that are not final, lowest first."""
         head = self._federation.head()
         found = []
@@ -161,12 +159,12 @@ class Watcher:
             if state.height <= head.height - self._options.lag_rounds:
                 yield state
 
-    def _examine(self, state: RoundState) -> bool:
+    def _examine(self, state: ChainRound) -> bool:
         key = (state.round_id, state.status)
         is_settled = key in self._told and state.round_id not in self.unread
         if is_settled and (self._sender.account is None or not self.standing.get(state.round_id)):
             return False
-        if self._federation.status(state.round_id) not in _SEALED:
+        if not self._federation.status(state.round_id).is_disputable:
             return False  # voided by what was just proven below it
         round_ = self._reader.read(state)
         if round_ is None:
@@ -193,8 +191,8 @@ class Watcher:
         for text in unprovable_parts(rule):
             self._say("unprovable", round_.committed.round_id, text)
 
-    def _report(self, state: RoundState, faults: Sequence[Fault]) -> None:
-        status, n = state.status.name.lower(), state.n
+    def _report(self, state: ChainRound, faults: Sequence[Fault]) -> None:
+        status, n = state.status.word, state.n
         if not faults:
             self._say("examined", state.round_id, f"{status}, {n} contributors: nothing wrong")
         for fault in faults:
@@ -203,7 +201,7 @@ class Watcher:
 
     # --- acting ------------------------------------------------------------------------------
 
-    def _act(self, state: RoundState, round_: DisputedRound, faults: Sequence[Fault]) -> bool:
+    def _act(self, state: ChainRound, round_: DisputedRound, faults: Sequence[Fault]) -> bool:
         """Convict over the first fault that one transaction proves, else ask."""
         if not faults or self._is_over(state):
             return False
@@ -221,7 +219,7 @@ class Watcher:
         self._give_up(state.round_id, "nothing is left to ask; see fedproof verify")
         return False
 
-    def _can_wait(self, state: RoundState) -> bool:
+    def _can_wait(self, state: ChainRound) -> bool:
         """Whether questions can still be asked after two answers given at the last moment."""
         if not state.settled_at:
             return True
@@ -229,7 +227,7 @@ class Watcher:
         last = state.settled_at + 2 * settings.challenge_window_s
         return next_time(self._federation.rpc) + 2 * settings.answer_s < last
 
-    def _is_over(self, state: RoundState) -> bool:
+    def _is_over(self, state: ChainRound) -> bool:
         """Whether the window has passed: then the round stands, whatever is wrong with it."""
         end = state.finalizable_at
         over = end is not None and next_time(self._federation.rpc) >= end
@@ -267,7 +265,7 @@ class Watcher:
         status = self._federation.status(case.round_id)
         now = next_time(self._federation.rpc)
         round_ = None
-        if status in _SEALED and case.state is CaseState.ANSWERED and now < case.due:
+        if status.is_disputable and case.state is CaseState.ANSWERED and now < case.due:
             round_ = self._reader.read_now(case.round_id, status)
         return next_step(case, status, round_, self._book.entries(case.case_id), now)
 

@@ -21,13 +21,12 @@ from coordinator.protocol.disputes.cases import (
 from coordinator.protocol.disputes.columns import Column
 from coordinator.protocol.disputes.fault import Fault, FaultKind
 from coordinator.protocol.disputes.faults import find_faults, moves_against
-from coordinator.protocol.disputes.records import Commitments, DisputedRound
+from coordinator.protocol.disputes.records import DisputedRound
 
 __all__ = [
     "CaseKind",
     "Column",
     "ColumnAnswer",
-    "Commitments",
     "DisputedRound",
     "Entry",
     "Evidence",

@@ -51,7 +51,7 @@ def _faults(round_: DisputedRound) -> Iterator[Fault]:
         yield fault
     if sound:
         yield from aggregate_faults(round_)
-    if round_.committed.settled:
+    if round_.committed.is_settled:
         yield from settlement_faults(round_)
 
 

@@ -19,11 +19,11 @@ from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.commitments.parameter_tree import ParameterTree, TreeLayout
 from coordinator.protocol.commitments.standard_tree import StandardTree, depth_of
 from coordinator.protocol.disputes.cases import CaseKind, Proof, score_words
+from coordinator.protocol.round.chain_round import NO_ROOT, ChainRound
 from coordinator.protocol.types import (
     Address,
     Int32Vector,
     RewardLeaf,
-    RoundId,
     Rule,
     ScoreLeaf,
     SigningDomain,
@@ -31,34 +31,6 @@ from coordinator.protocol.types import (
 )
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Commitments:
-    """A sealed round as the federation holds it; amounts in wei, roots 32 bytes.
-
-    ``settled`` says whether scores and rewards are committed: before, their fields are zero.
-    ``parent_member_count`` and ``parent_rewards_root`` are of the round it stacks on, 0 and zeros
-    for the first.
-    """
-
-    round_id: RoundId
-    model_root: bytes
-    rule_hash: bytes
-    member_count: int
-    budget_wei: Wei
-    contributors_root: bytes
-    n: int
-    total_examples: int
-    total_stake_wei: Wei
-    new_model_root: bytes
-    settled: bool = False
-    scores_root: bytes = bytes(32)
-    total_score: int = 0
-    rewards_root: bytes = bytes(32)
-    paid_wei: Wei = Wei(0)
-    parent_member_count: int = 0
-    parent_rewards_root: bytes = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +52,9 @@ class DisputedRound:
     Attributes
     ----------
     committed
-        What the chain holds.
+        The round as the contract stores it, sealed or settled.
+    parent
+        The round it stands on; ``None`` for the first.
     domain, min_stake_wei
         Of the federation.
     members
@@ -99,7 +73,8 @@ class DisputedRound:
         What contributors signed beside their updates, in leaf order, where only the hash is known.
     """
 
-    committed: Commitments
+    committed: ChainRound
+    parent: ChainRound | None
     domain: SigningDomain
     min_stake_wei: Wei
     members: Sequence[Address]
@@ -155,6 +130,16 @@ class DisputedRound:
         vector = self.base_model if kind is CaseKind.BASE_MODEL else self.new_model
         return _known(vector, kind.name.lower().replace("_", " "))
 
+    @property
+    def parent_member_count(self) -> int:
+        """Members when the parent opened, 0 where there is no parent."""
+        return self.parent.member_count if self.parent else 0
+
+    @property
+    def parent_rewards_root(self) -> bytes:
+        """Root of the parent's rewards, 32 zero bytes where there is no parent."""
+        return self.parent.rewards_root if self.parent else NO_ROOT
+
     # Trees ------------------------------------------------------------------------------------
 
     @property
@@ -187,7 +172,7 @@ class DisputedRound:
     def parent_rewards_tree(self) -> StandardTree | ShownTree:
         """The tree over the parent's published rewards."""
         if self.parent_reward_proofs is not None:
-            return ShownTree(self.committed.parent_rewards_root, self.parent_reward_proofs)
+            return ShownTree(self.parent_rewards_root, self.parent_reward_proofs)
         leaves = _known(self.parent_rewards, "parent's rewards")
         return StandardTree([reward_leaf_hash(leaf) for leaf in leaves])
 
@@ -221,7 +206,7 @@ class DisputedRound:
     @cached_property
     def parent_member_set(self) -> frozenset[Address]:
         """Members when the parent opened."""
-        return frozenset(self.members[: self.committed.parent_member_count])
+        return frozenset(self.members[: self.parent_member_count])
 
 
 def _known(value: _T | None, name: str) -> _T:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from coordinator.protocol.commitments.digests import commitments_tree, sealed_commitment
 from coordinator.protocol.commitments.documents import commitment_leaves
 from coordinator.protocol.errors import ContributorError, MalformedUpdateError, VerificationError
+from coordinator.protocol.round.chain_round import NO_ROOT
 from coordinator.protocol.round.screening import RoundContext, Verdict, check_bond
 from coordinator.protocol.signatures.eip712 import verify_statement
 from coordinator.protocol.types import (
@@ -24,7 +25,6 @@ from coordinator.protocol.types import (
 )
 
 _DIGEST_BYTES = 32
-_NO_COMMITMENTS = bytes(32)
 
 
 def screen_commitment(
@@ -142,7 +142,7 @@ def read_commitments(
         raise VerificationError(
             f"commitments: of round {leaves[0].round_id}, expected round {round_id}"
         )
-    if root == _NO_COMMITMENTS or found != root:
+    if root == NO_ROOT or found != root:
         raise VerificationError(
             f"commitments of round {round_id}: root {found.hex()}, the chain holds {root.hex()}"
         )

@@ -19,7 +19,6 @@ from dispute_world import (
 )
 
 from contracts.binding import referee_calls
-from contracts.binding.records import RoundStatus
 from contracts.binding.referee import CaseState, published_entry
 from contracts.binding.referee_events import (
     Answered,
@@ -45,6 +44,7 @@ from coordinator.protocol.disputes import (
 from coordinator.protocol.disputes import moves as build
 from coordinator.protocol.disputes import record_moves as ask
 from coordinator.protocol.disputes.columns import aggregate_column
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Rule, Wei
 
 KINDS = {

@@ -17,7 +17,6 @@ from dispute_world import (
 from benchmarks.padded_tree import padded_tree
 from contracts.binding import referee_calls
 from contracts.binding.calls import Call
-from contracts.binding.records import RoundStatus
 from contracts.binding.referee import CaseState
 from contracts.binding.referee_events import Answered, CaseClosed
 from coordinator.protocol.disputes import (
@@ -35,6 +34,7 @@ from coordinator.protocol.disputes.cases import rule_words
 from coordinator.protocol.disputes.moves import challenge_chunk
 from coordinator.protocol.disputes.records import score_and_proof
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Address, RewardLeaf, Wei
 
 DEMANDS: dict[str, Callable[[DisputedRound], Question]] = {

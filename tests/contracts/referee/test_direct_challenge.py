@@ -21,7 +21,6 @@ from benchmarks.padded_tree import padded_tree
 from contracts.binding import referee_calls
 from contracts.binding.artifacts import load_artifact
 from contracts.binding.calls import Call
-from contracts.binding.records import RoundStatus
 from coordinator.protocol.disputes import (
     CaseKind,
     DisputedRound,
@@ -34,6 +33,7 @@ from coordinator.protocol.disputes import (
 from coordinator.protocol.disputes.cases import rule_words
 from coordinator.protocol.disputes.moves import challenge_chunk, challenge_padding
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Rule, Wei
 
 KINDS = [

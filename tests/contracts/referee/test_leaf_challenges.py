@@ -19,7 +19,6 @@ from eth_abi import encode
 from eth_account.signers.local import LocalAccount
 
 from contracts.binding import calls
-from contracts.binding.records import RoundStatus
 from coordinator.protocol.abi import keccak256
 from coordinator.protocol.commitments.digests import contributor_leaf_hash
 from coordinator.protocol.commitments.standard_tree import hash_pair
@@ -32,6 +31,7 @@ from coordinator.protocol.disputes import (
 )
 from coordinator.protocol.disputes import record_moves as build
 from coordinator.protocol.numbers.weights import apportion
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.signatures.eip712 import CURVE_ORDER
 from coordinator.protocol.types import Address, ContributorLeaf, Rule, SigningDomain, Wei
 

@@ -21,13 +21,13 @@ from federation_world import helper_artifact
 from contracts.binding import calls, referee_calls
 from contracts.binding.calls import Call
 from contracts.binding.federation import Federation
-from contracts.binding.records import RoundStatus
 from contracts.binding.referee import CaseState, Referee
 from contracts.binding.referee_events import CaseClosed, Collected, Convicted
 from coordinator.protocol.disputes import CaseKind, ColumnAnswer, Evidence
 from coordinator.protocol.disputes import moves as build
 from coordinator.protocol.disputes import record_moves as ask
 from coordinator.protocol.errors import LedgerError, TransactionRevertedError
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Address, RoundId, Wei
 
 

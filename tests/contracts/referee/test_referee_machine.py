@@ -45,7 +45,6 @@ from referee_model import (
 
 from contracts.binding import calls, referee_calls
 from contracts.binding.calls import Call
-from contracts.binding.records import RoundStatus
 from coordinator.protocol.disputes import (
     CaseKind,
     Column,
@@ -61,6 +60,7 @@ from coordinator.protocol.disputes import (
 from coordinator.protocol.disputes import moves as build
 from coordinator.protocol.disputes import record_moves as ask
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Address, RoundId, Wei
 
 ATTACKER = "the attacker"

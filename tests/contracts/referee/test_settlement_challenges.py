@@ -17,7 +17,6 @@ from dispute_world import (
 )
 
 from contracts.binding import calls
-from contracts.binding.records import RoundStatus
 from coordinator.protocol.abi import address_word, keccak256, uint_word
 from coordinator.protocol.disputes import (
     DisputedRound,
@@ -28,6 +27,7 @@ from coordinator.protocol.disputes import (
 )
 from coordinator.protocol.disputes import record_moves as build
 from coordinator.protocol.disputes.records import score_and_proof
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.round.incentives import split_budget
 from coordinator.protocol.signatures.eip712 import checksum_address
 from coordinator.protocol.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei, address_bytes
@@ -270,7 +270,7 @@ def test_a_member_that_joined_later_starts_from_nothing(court: DisputeWorld) -> 
     change_reward(stacked, late, 5)
     wrong = court.commit(stacked)
     assert court.convict(only(wrong, FaultKind.REWARD)) == "reward: wrong value"
-    assert round_.committed.parent_member_count == 5
+    assert round_.parent_member_count == 5
 
 
 @pytest.mark.parametrize("who", [OUTSIDER, Address("0x" + "00" * 20)])

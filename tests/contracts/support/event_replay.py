@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.binding import events as ev
-from contracts.binding.records import AccountState, HeadState, RoundState, RoundStatus, Terms
+from contracts.binding.records import AccountState, HeadState, Terms
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 
 ZERO = "0x" + "00" * 20
 EMPTY = bytes(32)
@@ -169,16 +170,16 @@ class Replay:
             return RoundStatus.FINAL
         return RoundStatus.SETTLED if values.get("settled_at") else RoundStatus.SEALED
 
-    def round(self, number: int) -> RoundState:
+    def round(self, number: int) -> ChainRound:
         assert self.terms is not None
         values = self.rounds.get(number, {})
-        names = [n for n in RoundState.__dataclass_fields__ if n not in ("round_id", "status")]
+        names = [n for n in ChainRound.__dataclass_fields__ if n not in ("round_id", "status")]
         roots = ("root", "hash")
         filled = {n: values.get(n, EMPTY if n.endswith(roots) else 0) for n in names}
         settled, held = filled["settled_at"], filled["held_until"]
         end = max(settled + self.terms.challenge_window_s, held) if settled else None
         filled["finalizable_at"] = end
-        return RoundState(round_id=number, status=self.status(number), **filled)
+        return ChainRound(round_id=number, status=self.status(number), **filled)
 
     def head(self) -> HeadState:
         assert self.terms is not None

@@ -15,8 +15,8 @@ from live_federation import PATIENCE_S, Federation, live, stopped
 from live_founding import set_lines
 from tcp_proxy import TcpProxy
 
-from contracts.binding.records import RoundState
 from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import RoundId
 from coordinator.settings.participant import load_participant
 
@@ -76,7 +76,7 @@ def open_round(federation: Federation) -> RoundId:
     return found
 
 
-def sealed(federation: Federation, round_id: int) -> RoundState:
+def sealed(federation: Federation, round_id: int) -> ChainRound:
     """Wait until a round is sealed."""
     reader = federation.reader()
     federation.wait_until(

@@ -19,7 +19,7 @@ import pytest
 from live_federation import FULL, PATIENCE_S, Federation, live
 from live_observer import Observer
 
-from contracts.binding.records import RoundStatus
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import RoundId
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7_200 if FULL else 1_800)]

@@ -17,6 +17,7 @@ from flower_deployment import environment, flwr_run, superlink, supernode
 from flwr.app import Context, RecordDict
 
 from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import RoundId
 from simulations.engines.process import PoolGrid
 
@@ -62,7 +63,7 @@ def check_rounds(federation: DigitsFederation) -> list[str]:
     roots = []
     for number in (1, 2):
         found = ledger.round(RoundId(number))
-        assert found.status == "final"
+        assert found.status is RoundStatus.FINAL
         assert found.n == 2
         assert found.total_examples == 1797
         assert found.paid_wei > 0

@@ -1,5 +1,7 @@
 """Whole rounds through strategy and mod, in one process, on in-memory ports."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from flower_bench import (
@@ -15,13 +17,14 @@ from flower_bench import (
 )
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from clients.mod.chain_view import RoundFacts, StaticChainView
+from clients.mod.chain_view import StaticChainView
 from clients.mod.journal import MemoryJournal
 from clients.mod.verifiable_updates import Participant, VerifiableUpdates
 from coordinator.flower.strategy import FedproofStrategy, RoundReport
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.numbers.fixed_point import dequantise, quantise
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import RoundId, SigningDomain
 
 SCALE = 1 << 20
@@ -207,9 +210,8 @@ def client_refusals(bench, view=None, participant=None, tamper=None):
 def facts(bench, **changes):
     root = bench.ledger.initial_model_root
     rule_hash = bench.service._rule_hash
-    return RoundFacts(
-        **{"status": "open", "model_root": root, "rule_hash": rule_hash, "deadline": 1, **changes}
-    )
+    opened = ChainRound(RoundId(1), RoundStatus.OPEN, root, rule_hash, deadline=1)
+    return replace(opened, **changes)
 
 
 @pytest.mark.parametrize(
@@ -217,8 +219,8 @@ def facts(bench, **changes):
     [
         ({"model_root": b"\1" * 32}, "wrong-model-root"),
         ({"rule_hash": b"\1" * 32}, "wrong-rule"),
-        ({"status": "sealed"}, "round-not-open"),
-        ({"status": "none"}, "round-not-open"),
+        ({"status": RoundStatus.SEALED}, "round-not-open"),
+        ({"status": RoundStatus.NONE}, "round-not-open"),
     ],
 )
 def test_a_client_refuses_what_the_chain_does_not_say(changes, code):

@@ -60,7 +60,7 @@ class Run:
         assert self.given_up is None
 
     def statuses(self) -> list[str]:
-        return [r.status for _, r in sorted(self.bench.ledger.rounds.items())]
+        return [r.status.word for _, r in sorted(self.bench.ledger.rounds.items())]
 
     def until(self, holds: Callable[[], object]) -> None:
         end = time.monotonic() + 30

@@ -9,6 +9,7 @@ from service_bench import EXPERIMENT, INITIAL, MANIFEST
 from coordinator.ports import Ledger
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Address, RoundId, SigningDomain, Wei
 from simulations.run.chain import open_chain
 from simulations.run.identities import identities_of
@@ -34,7 +35,7 @@ def on_both(check: Callable[[Ledger], object]) -> tuple[object, object]:
 def test_a_round_that_never_opened(number: int) -> None:
     ours, theirs = on_both(lambda ledger: ledger.round(RoundId(number)))
     assert ours == theirs
-    assert theirs.status == "none"  # type: ignore[attr-defined]
+    assert theirs.status is RoundStatus.NONE  # type: ignore[attr-defined]
 
 
 def open_one(ledger: Ledger) -> None:
@@ -65,6 +66,6 @@ def test_commitments_are_fixed_once_while_a_round_is_open() -> None:
         "round: not open",
         "round: empty root",
         "round: already committed",
-        ("open", b"\2" * 32, 2),
+        (RoundStatus.OPEN, b"\2" * 32, 2),
         "round: not open",
     ]

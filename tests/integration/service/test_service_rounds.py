@@ -24,7 +24,7 @@ def test_a_round_is_aggregated_committed_and_paid(bench: Bench) -> None:
     assert (outcome.status, len(outcome.accepted)) == ("sealed", 2)
     np.testing.assert_array_equal(outcome.model, INITIAL + 125)  # (3 * 100 + 200) / 4
     sealed = bench.ledger.round(RoundId(1))
-    assert (sealed.status, sealed.n, sealed.total_examples) == ("final", 2, 40)
+    assert (sealed.status.word, sealed.n, sealed.total_examples) == ("final", 2, 40)
     assert (sealed.total_score, sealed.paid_wei, sealed.total_stake_wei) == (40, 1000, 2 * 10**18)
     assert sealed.new_model_root == outcome.model_root
 

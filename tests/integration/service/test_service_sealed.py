@@ -89,7 +89,7 @@ def test_commitments_are_on_chain_before_updates_and_open_to_them(bench: Bench) 
     outcome = service.close_round()
     np.testing.assert_array_equal(outcome.model, INITIAL + 150)
     final = bench.ledger.round(FIRST)
-    assert (final.status, final.n, final.paid_wei) == ("final", 2, 1000)
+    assert (final.status.word, final.n, final.paid_wei) == ("final", 2, 1000)
     entries = contributor_entries(bench.store.get_document("contributors", final.contributors_root))
     assert {e.leaf.contributor: e.salt for e in entries} == {
         who(bench, client): salt(client) for client in (0, 1)

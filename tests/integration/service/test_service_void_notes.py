@@ -10,6 +10,7 @@ from memory_ledger import MemoryLedger
 from service_bench import Bench, round_status, rule, vector
 
 from coordinator.protocol.errors import BlobCorruptError, BlobMissingError, ContributorError
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import RoundId
 from coordinator.stores.run_folder import FileJournal
 from simulations.report.records import RoundRecord
@@ -126,10 +127,10 @@ def test_only_a_void_round_may_lack_its_note(tmp_path: Path) -> None:
     journal = FileJournal(tmp_path)
     keeper = RoundRecorder.__new__(RoundRecorder)
     keeper._journal = journal
-    assert keeper._notes(RoundId(1), "void") == {"reason": "", "refusals": []}
+    assert keeper._notes(RoundId(1), RoundStatus.VOID) == {"reason": "", "refusals": []}
     with pytest.raises(BlobMissingError, match=r"000001.json: missing"):
-        keeper._notes(RoundId(1), "final")
+        keeper._notes(RoundId(1), RoundStatus.FINAL)
     for text in ("{", "[]"):
         (tmp_path / "000001.json").write_text(text)
         with pytest.raises(BlobCorruptError, match=r"000001.json"):
-            keeper._notes(RoundId(1), "void")
+            keeper._notes(RoundId(1), RoundStatus.VOID)

@@ -11,13 +11,14 @@ from web3 import Web3
 
 from clients.mod import participant
 from clients.mod.chain_contract import FederationChainView
-from clients.mod.chain_view import RoundFacts
+from clients.mod.chain_view import chain_round_from_json, chain_round_json
 from clients.mod.journal import FileJournal
 from clients.mod.participant import from_node_config
 from clients.mod.pending import FilePending
 from contracts.node.provider import EmbeddedProvider
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError, KeyFileError, LedgerError
+from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import RoundId
 from simulations.run.chain import open_chain
 from simulations.run.identities import identities_of, private_key
@@ -107,15 +108,15 @@ def test_an_address_without_a_contract_is_named(settings):
 
 def test_the_contract_is_what_a_contributor_sees(chain):
     view = FederationChainView(chain.federation)
-    assert view.round(RoundId(1)).status == "none"
+    assert view.round(RoundId(1)).status is RoundStatus.NONE
     ledger = chain.ledger
     ledger.open_round(RoundId(1), ledger.head().model_root, b"\4" * 32, ledger.now() + 600)
     facts = view.round(RoundId(1))
-    assert (facts.status, facts.model_root) == ("open", ledger.head().model_root)
+    assert (facts.status, facts.model_root) == (RoundStatus.OPEN, ledger.head().model_root)
     assert facts.rule_hash == b"\4" * 32
     assert facts.deadline > ledger.now()
     assert facts.new_model_root == facts.commitments_root == bytes(32)
     ledger.commit_updates(RoundId(1), commitments_root=b"\5" * 32, count=3)
     assert view.round(RoundId(1)).commitments_root == b"\5" * 32
-    assert RoundFacts.from_json(view.round(RoundId(1)).to_json()) == view.round(RoundId(1))
+    assert chain_round_from_json(chain_round_json(view.round(RoundId(1)))) == view.round(RoundId(1))
     assert Web3.is_checksum_address(view.domain.verifying_contract)
