@@ -291,20 +291,7 @@ class DisputeBench:
         number, digest = committed.round_id, committed.rule_hash
         opening = calls.open_round(number, committed.model_root, digest, deadline)
         self._send(self.coordinator, opening)
-        seal = calls.seal_round(
-            number,
-            contributors_root=committed.contributors_root,
-            n=committed.n,
-            total_examples=committed.total_examples,
-            total_stake_wei=committed.total_stake_wei,
-            new_model_root=committed.new_model_root,
-        )
+        seal = calls.seal_round(number, committed.seal)
         self._send(self.coordinator, seal)
-        settle = calls.settle_round(
-            number,
-            scores_root=committed.scores_root,
-            total_score=committed.total_score,
-            rewards_root=committed.rewards_root,
-            paid_wei=committed.paid_wei,
-        )
+        settle = calls.settle_round(number, committed.settlement)
         self._send(self.coordinator, settle)

@@ -27,6 +27,7 @@ from contracts.node.provider import EmbeddedProvider
 from contracts.node.rpc import Dispatcher
 from coordinator.protocol.commitments.digests import rewards_tree
 from coordinator.protocol.commitments.standard_tree import StandardTree
+from coordinator.protocol.round.chain_round import Seal, Settlement
 from coordinator.protocol.signatures.eip712 import sign_update
 from coordinator.protocol.types import (
     Address,
@@ -126,24 +127,22 @@ class GasBench:
         """Play a round in which everybody takes part; return its gas."""
         round_id = RoundId(number)
         self.open(number)
-        seal = calls.seal_round(
-            round_id,
+        seal = Seal(
             contributors_root=_digest(f"contributors {number}"),
             n=self.size,
             total_examples=100 * self.size,
             total_stake_wei=Wei(_STAKE * self.size),
             new_model_root=_digest(f"model {number}"),
         )
-        self.do("seal_round", self.coordinator, seal)
+        self.do("seal_round", self.coordinator, calls.seal_round(round_id, seal))
         self.tree = self._rewards(number)
-        settle = calls.settle_round(
-            round_id,
+        settlement = Settlement(
             scores_root=_digest(f"scores {number}"),
             total_score=10**6,
             rewards_root=self.tree.root,
             paid_wei=_BUDGET,
         )
-        self.do("settle_round", self.coordinator, settle)
+        self.do("settle_round", self.coordinator, calls.settle_round(round_id, settlement))
         self.do("finalize_round", self.anyone, calls.finalize_round(round_id))
         return sum(self.used[name] for name in ROUND_CALLS)
 

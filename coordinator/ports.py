@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.round.chain_round import ChainRound
+from coordinator.protocol.round.chain_round import ChainRound, Seal, Settlement
 from coordinator.protocol.round.result import PreviousRound, RoundInput
 from coordinator.protocol.types import (
     Address,
@@ -72,27 +72,10 @@ class Ledger(Protocol):
     def commit_updates(self, round_id: RoundId, *, commitments_root: bytes, count: int) -> None:
         """Fix what the contributors of an open round have committed to; once a round."""
 
-    def seal_round(
-        self,
-        round_id: RoundId,
-        *,
-        contributors_root: bytes,
-        n: int,
-        total_examples: int,
-        total_stake_wei: Wei,
-        new_model_root: bytes,
-    ) -> None:
+    def seal_round(self, round_id: RoundId, seal: Seal) -> None:
         """Commit a round's contributors and result."""
 
-    def settle_round(
-        self,
-        round_id: RoundId,
-        *,
-        scores_root: bytes,
-        total_score: int,
-        rewards_root: bytes,
-        paid_wei: Wei,
-    ) -> None:
+    def settle_round(self, round_id: RoundId, settlement: Settlement) -> None:
         """Commit a round's scores and cumulative rewards."""
 
     def finalize_round(self, round_id: RoundId) -> None:

@@ -6,10 +6,11 @@ the dearest case with room to spare (``docs/gas.md``, checked by a test); unused
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 from contracts.binding.artifacts import load_artifact
+from coordinator.protocol.round.chain_round import Seal, Settlement
 from coordinator.protocol.types import Address, RoundId, SignedUpdate, UpdateMessage, Wei
 
 GAS_LIMITS: Final[Mapping[str, int]] = {
@@ -116,35 +117,20 @@ def commit_updates(round_id: RoundId, commitments_root: bytes, count: int) -> Ca
     )
 
 
-def seal_round(
-    round_id: RoundId,
-    *,
-    contributors_root: bytes,
-    n: int,
-    total_examples: int,
-    total_stake_wei: Wei,
-    new_model_root: bytes,
-) -> Call:
+def seal_round(round_id: RoundId, seal: Seal) -> Call:
     """Commit a round's contributors and new model."""
     return _call(
         "seal_round",
-        (round_id, contributors_root, n, total_examples, total_stake_wei, new_model_root),
+        (round_id, *astuple(seal)),
         label=f"seal_round {round_id}",
     )
 
 
-def settle_round(
-    round_id: RoundId,
-    *,
-    scores_root: bytes,
-    total_score: int,
-    rewards_root: bytes,
-    paid_wei: Wei,
-) -> Call:
+def settle_round(round_id: RoundId, settlement: Settlement) -> Call:
     """Commit a round's scores and the cumulative rewards after it."""
     return _call(
         "settle_round",
-        (round_id, scores_root, total_score, rewards_root, paid_wei),
+        (round_id, *astuple(settlement)),
         label=f"settle_round {round_id}",
     )
 

@@ -19,6 +19,7 @@ from contracts.binding.records import Terms
 from contracts.binding.rpc import rpc_of
 from contracts.binding.transactions import Receipt, SignedCall, Transactor
 from coordinator.protocol.errors import LedgerError
+from coordinator.protocol.round.chain_round import Seal, Settlement
 from coordinator.protocol.types import Address, RoundId, SignedUpdate, Wei
 
 
@@ -150,46 +151,16 @@ class Federation(FederationReader):
         """Fix the contributors' commitments of an open round (sealed mode)."""
         return self.transact(account, calls.commit_updates(round_id, commitments_root, count))
 
-    def seal_round(
-        self,
-        account: LocalAccount,
-        round_id: RoundId,
-        *,
-        contributors_root: bytes,
-        n: int,
-        total_examples: int,
-        total_stake_wei: Wei,
-        new_model_root: bytes,
-    ) -> Receipt:
+    def seal_round(self, account: LocalAccount, round_id: RoundId, seal: Seal) -> Receipt:
         """Commit a round's contributors and new model."""
-        call = calls.seal_round(
-            round_id,
-            contributors_root=contributors_root,
-            n=n,
-            total_examples=total_examples,
-            total_stake_wei=total_stake_wei,
-            new_model_root=new_model_root,
-        )
+        call = calls.seal_round(round_id, seal)
         return self.transact(account, call)
 
     def settle_round(
-        self,
-        account: LocalAccount,
-        round_id: RoundId,
-        *,
-        scores_root: bytes,
-        total_score: int,
-        rewards_root: bytes,
-        paid_wei: Wei,
+        self, account: LocalAccount, round_id: RoundId, settlement: Settlement
     ) -> Receipt:
         """Commit a round's scores and the cumulative rewards after it."""
-        call = calls.settle_round(
-            round_id,
-            scores_root=scores_root,
-            total_score=total_score,
-            rewards_root=rewards_root,
-            paid_wei=paid_wei,
-        )
+        call = calls.settle_round(round_id, settlement)
         return self.transact(account, call)
 
     def finalize_round(self, account: LocalAccount, round_id: RoundId) -> Receipt:

@@ -9,7 +9,7 @@ from contracts.binding.events import Slashed
 from contracts.binding.federation import Federation
 from coordinator.ledger.membership import Membership
 from coordinator.ports import ChainHead
-from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus, Seal, Settlement
 from coordinator.protocol.types import Address, RoundId, SignedUpdate, SigningDomain, Wei
 
 _REASON_LIMIT: Final = 32
@@ -116,45 +116,13 @@ class ChainLedger:
         """Fix the commitments of an open round."""
         self._federation.commit_updates(self._signer, round_id, commitments_root, count)
 
-    def seal_round(
-        self,
-        round_id: RoundId,
-        *,
-        contributors_root: bytes,
-        n: int,
-        total_examples: int,
-        total_stake_wei: Wei,
-        new_model_root: bytes,
-    ) -> None:
+    def seal_round(self, round_id: RoundId, seal: Seal) -> None:
         """Commit a round's contributors and result."""
-        self._federation.seal_round(
-            self._signer,
-            round_id,
-            contributors_root=contributors_root,
-            n=n,
-            total_examples=total_examples,
-            total_stake_wei=total_stake_wei,
-            new_model_root=new_model_root,
-        )
+        self._federation.seal_round(self._signer, round_id, seal)
 
-    def settle_round(
-        self,
-        round_id: RoundId,
-        *,
-        scores_root: bytes,
-        total_score: int,
-        rewards_root: bytes,
-        paid_wei: Wei,
-    ) -> None:
+    def settle_round(self, round_id: RoundId, settlement: Settlement) -> None:
         """Commit a round's scores and cumulative rewards."""
-        self._federation.settle_round(
-            self._signer,
-            round_id,
-            scores_root=scores_root,
-            total_score=total_score,
-            rewards_root=rewards_root,
-            paid_wei=paid_wei,
-        )
+        self._federation.settle_round(self._signer, round_id, settlement)
 
     def finalize_round(self, round_id: RoundId) -> None:
         """Make a round final."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from coordinator.ports import ArtifactStore, Ledger
 from coordinator.protocol.commitments.documents import contributors_document, name_of
 from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.round.chain_round import Seal
 from coordinator.protocol.round.result import RoundInput, apply_rule, build_entries, totals
 from coordinator.protocol.types import Address, Int32Vector, RoundId, SignedUpdate, address_bytes
 from coordinator.service.archive import RoundArchive
@@ -96,12 +97,12 @@ class Closer:
         """
         total_examples, total_stake = totals(result.entries, self._plan.rule)
         document = contributors_document(round_id, result.entries)
-        self._ledger.seal_round(
-            round_id,
+        seal = Seal(
             contributors_root=name_of("contributors", document),
             n=len(result.entries),
             total_examples=total_examples,
             total_stake_wei=total_stake,
             new_model_root=result.new_model_root,
         )
+        self._ledger.seal_round(round_id, seal)
         self._archive.keep_model(result.new_model_root, result.new_model)

@@ -52,7 +52,7 @@ from coordinator.service.archive import RoundArchive
 from coordinator.service.closing import Aggregation, Closer
 from coordinator.service.collecting import Collection
 from coordinator.service.plan import FederationPlan
-from coordinator.service.settling import Settlement, Settler
+from coordinator.service.settling import ScoredRound, Settler
 
 Observer = Callable[[machine.Event], None]
 """Told of every event after it was applied: screens, logs and metrics hang here."""
@@ -120,9 +120,9 @@ class RoundEffects:
         """
         return result
 
-    def drafted_settlement(self, chain_round: ChainRound, settlement: Settlement) -> Settlement:
+    def drafted_settlement(self, chain_round: ChainRound, scored: ScoredRound) -> ScoredRound:
         """Return what is to be stored and settled; a seam as :meth:`drafted_result`."""
-        return settlement
+        return scored
 
     def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
         """Return what everyone had earned once ``parent`` was settled."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from coordinator.ports import ArtifactStore, Ledger, Scorer
 from coordinator.protocol.commitments.documents import name_of, rewards_document, scores_document
 from coordinator.protocol.errors import TransactionRevertedError
-from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus, Settlement
 from coordinator.protocol.round.incentives import accumulate, split_budget
 from coordinator.protocol.round.result import RoundInput, score_leaves_of
 from coordinator.protocol.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei
@@ -15,15 +15,15 @@ from coordinator.service.plan import FederationPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
-    """What settles a round: scores by address, cumulative rewards by joining, and the payment."""
+class ScoredRound:
+    """A round's scores by address, everyone's rewards by joining, and what the round pays."""
 
     scores: list[ScoreLeaf]
     rewards: list[RewardLeaf]
     paid_wei: Wei
 
 
-Draft = Callable[[ChainRound, Settlement], Settlement]
+Draft = Callable[[ChainRound, ScoredRound], ScoredRound]
 Earned = Callable[[RoundId], Mapping[Address, Wei]]
 
 
@@ -67,27 +67,27 @@ class Settler:
 
     def settle(self, chain_round: ChainRound, result: RoundInput) -> bool:
         """Score a sealed round and commit scores and rewards; false if it has become void."""
-        settlement = self._drafted(chain_round, self._settlement(chain_round, result))
-        scores = scores_document(settlement.scores)
-        rewards = rewards_document(settlement.rewards)
+        scored = self._drafted(chain_round, self._scored(chain_round, result))
+        scores = scores_document(scored.scores)
+        rewards = rewards_document(scored.rewards)
         self._store.put_document("scores", name_of("scores", scores), scores)
         self._store.put_document("rewards", name_of("rewards", rewards), rewards)
         self._store.sync()
+        settlement = Settlement(
+            scores_root=name_of("scores", scores),
+            total_score=sum(leaf.score for leaf in scored.scores),
+            rewards_root=name_of("rewards", rewards),
+            paid_wei=scored.paid_wei,
+        )
         try:
-            self._ledger.settle_round(
-                chain_round.round_id,
-                scores_root=name_of("scores", scores),
-                total_score=sum(leaf.score for leaf in settlement.scores),
-                rewards_root=name_of("rewards", rewards),
-                paid_wei=settlement.paid_wei,
-            )
+            self._ledger.settle_round(chain_round.round_id, settlement)
         except TransactionRevertedError:
             if self._ledger.round(chain_round.round_id).status is RoundStatus.VOID:
                 return False
             raise
         return True
 
-    def _settlement(self, chain_round: ChainRound, result: RoundInput) -> Settlement:
+    def _scored(self, chain_round: ChainRound, result: RoundInput) -> ScoredRound:
         seed = self._ledger.seal_seed(chain_round.round_id)
         previous = None
         if self._scorer.needs_previous_round:
@@ -99,7 +99,7 @@ class Settler:
         )
         members = self._ledger.members(chain_round.member_count)
         rewards = accumulate(self._earned_before(chain_round.parent), members, split.shares)
-        return Settlement(leaves, rewards, split.paid_wei)
+        return ScoredRound(leaves, rewards, split.paid_wei)
 
     def finalize_ready(self, on_final: Callable[[RoundId], None]) -> None:
         """Finalise, in order, every settled round whose window has passed; tell of each."""

@@ -28,7 +28,7 @@ from coordinator.protocol.types import (
     Wei,
     address_bytes,
 )
-from coordinator.service import FederationPlan, Observer, RoundService, Settlement
+from coordinator.service import FederationPlan, Observer, RoundService, ScoredRound
 from simulations.attacks.dishonest_ports import Attacker, WithholdingStore
 from simulations.experiment.attacks import (
     AbandonRound,
@@ -78,9 +78,9 @@ class DishonestService(RoundService):
         """Return what is sealed instead of the result."""
         return self._forge.result(self.state.round_id, result)
 
-    def drafted_settlement(self, chain_round: ChainRound, settlement: Settlement) -> Settlement:
+    def drafted_settlement(self, chain_round: ChainRound, scored: ScoredRound) -> ScoredRound:
         """Return what is settled instead."""
-        return self._forge.settlement(chain_round.round_id, settlement)
+        return self._forge.settlement(chain_round.round_id, scored)
 
     def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
         """Return what everyone had earned, without what the coordinator gave itself."""
@@ -106,10 +106,10 @@ class _Forge:
         forge = self._forgeries.get(type(attack))
         return forge(result, attack) if forge else result
 
-    def settlement(self, round_id: RoundId, settlement: Settlement) -> Settlement:
+    def settlement(self, round_id: RoundId, scored: ScoredRound) -> ScoredRound:
         if not isinstance(self._attacker.attack(round_id), PaySelfAttack):
-            return settlement
-        return self._pay_self(settlement)
+            return scored
+        return self._pay_self(scored)
 
     def _shift(self, result: RoundInput, attack: ShiftAttack) -> RoundInput:
         if attack.parameter >= result.new_model.size:
@@ -154,21 +154,21 @@ class _Forge:
         weights = apportion(shares, [entry.leaf.contributor for entry in result.entries])
         return self._reaggregated(result, _weighted(entries, weights), updates)
 
-    def _pay_self(self, settlement: Settlement) -> Settlement:
+    def _pay_self(self, scored: ScoredRound) -> ScoredRound:
         """Move the best-paid share of the round; the sum stays what the contract checks."""
-        best = max(settlement.scores, key=lambda leaf: leaf.score).contributor
-        total = sum(leaf.score for leaf in settlement.scores)
-        score = next(leaf.score for leaf in settlement.scores if leaf.contributor == best)
-        loot = settlement.paid_wei * score // total if total else 0
+        best = max(scored.scores, key=lambda leaf: leaf.score).contributor
+        total = sum(leaf.score for leaf in scored.scores)
+        score = next(leaf.score for leaf in scored.scores if leaf.contributor == best)
+        loot = scored.paid_wei * score // total if total else 0
         leaves = [
             replace(leaf, cumulative_wei=Wei(leaf.cumulative_wei - loot))
             if leaf.contributor == best
             else leaf
-            for leaf in settlement.rewards
+            for leaf in scored.rewards
         ]
         leaves.append(RewardLeaf(self._attacker.coordinator, Wei(loot)))
         leaves.sort(key=lambda leaf: address_bytes(leaf.contributor))
-        return replace(settlement, rewards=leaves)
+        return replace(scored, rewards=leaves)
 
     def _victim(self, result: RoundInput, client: int) -> int:
         """Return the victim's place in the round; the first if it took no part."""

@@ -4,7 +4,7 @@ Who cheats, and when, is here too: both ends need it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eth_account.signers.local import LocalAccount
@@ -13,7 +13,8 @@ from contracts.binding.federation import Federation
 from coordinator.ledger.contract_ledger import ChainLedger
 from coordinator.protocol.errors import BlobMissingError, ConfigError, TransactionRevertedError
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.types import Address, Int32Vector, RoundId, Wei
+from coordinator.protocol.round.chain_round import Seal
+from coordinator.protocol.types import Address, Int32Vector, RoundId
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal
 from simulations.experiment.attacks import AttackConfig, SealEarlyAttack, SealTwiceAttack
@@ -99,41 +100,19 @@ class InsistentLedger(ChainLedger):
         super().__init__(federation, account, next_time=next_time)
         self._patient, self._attacker, self._attempts = patient, attacker, attempts
 
-    def seal_round(
-        self,
-        round_id: RoundId,
-        *,
-        contributors_root: bytes,
-        n: int,
-        total_examples: int,
-        total_stake_wei: Wei,
-        new_model_root: bytes,
-    ) -> None:
+    def seal_round(self, round_id: RoundId, seal: Seal) -> None:
         """Seal as an honest coordinator would, and besides too early, or a second time."""
         attack = self._attacker.attack(round_id)
 
-        def insist(model_root: bytes) -> None:
-            super(InsistentLedger, self).seal_round(
-                round_id,
-                contributors_root=contributors_root,
-                n=n,
-                total_examples=total_examples,
-                total_stake_wei=total_stake_wei,
-                new_model_root=model_root,
-            )
+        def insist(other: Seal) -> None:
+            super(InsistentLedger, self).seal_round(round_id, other)
 
         if isinstance(attack, SealEarlyAttack):
-            self._try(attack, lambda: insist(new_model_root))
-        self._patient.seal_round(
-            round_id,
-            contributors_root=contributors_root,
-            n=n,
-            total_examples=total_examples,
-            total_stake_wei=total_stake_wei,
-            new_model_root=new_model_root,
-        )
+            self._try(attack, lambda: insist(seal))
+        self._patient.seal_round(round_id, seal)
         if isinstance(attack, SealTwiceAttack):
-            self._try(attack, lambda: insist(self.round(round_id).model_root))
+            changed = replace(seal, new_model_root=self.round(round_id).model_root)
+            self._try(attack, lambda: insist(changed))
 
     def _try(self, attack: AttackConfig, attempt: Callable[[], None]) -> None:
         round_id = RoundId(attack.round)

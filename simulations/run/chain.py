@@ -26,6 +26,7 @@ from coordinator.ledger.deployment import Deployment, deploy_federation
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.commitments.digests import rewards_tree
 from coordinator.protocol.commitments.documents import reward_leaves
+from coordinator.protocol.round.chain_round import Seal
 from coordinator.protocol.types import Address, RoundId, Wei
 from simulations.experiment import Experiment
 from simulations.run.identities import Identities, genesis_of
@@ -51,26 +52,10 @@ class WaitingLedger(ChainLedger):
         self._wait_until = wait_until
         self._min_open_s = federation.terms.min_open_s
 
-    def seal_round(
-        self,
-        round_id: RoundId,
-        *,
-        contributors_root: bytes,
-        n: int,
-        total_examples: int,
-        total_stake_wei: Wei,
-        new_model_root: bytes,
-    ) -> None:
+    def seal_round(self, round_id: RoundId, seal: Seal) -> None:
         """Commit a round's result, once it has been open as long as the terms ask."""
         self._wait_until(self.round(round_id).opened_at + self._min_open_s)
-        super().seal_round(
-            round_id,
-            contributors_root=contributors_root,
-            n=n,
-            total_examples=total_examples,
-            total_stake_wei=total_stake_wei,
-            new_model_root=new_model_root,
-        )
+        super().seal_round(round_id, seal)
 
 
 def advance_time(node: EmbeddedNode, timestamp: int) -> None:

@@ -24,6 +24,7 @@ from contracts.binding.federation import Federation
 from contracts.binding.rpc import Rpc, reason_text, rpc_of
 from contracts.binding.transactions import Transactor
 from coordinator.protocol.errors import ChainUnavailableError, LedgerError, TransactionRevertedError
+from coordinator.protocol.round.chain_round import Seal, Settlement
 
 ALICE, BOB = CONTRIBUTORS[:2]
 
@@ -312,15 +313,17 @@ def test_every_call_has_a_method_of_its_own(world: World) -> None:
     sealed = federation.seal_round(
         COORDINATOR,
         1,
-        contributors_root=root,
-        n=3,
-        total_examples=4,
-        total_stake_wei=5,
-        new_model_root=digest(9),
+        Seal(
+            contributors_root=root,
+            n=3,
+            total_examples=4,
+            total_stake_wei=5,
+            new_model_root=digest(9),
+        ),
     )
     assert (sealed.events[0].n, sealed.events[0].total_stake) == (3, 5)
     settled = federation.settle_round(
-        COORDINATOR, 1, scores_root=root, total_score=2, rewards_root=root, paid_wei=699
+        COORDINATOR, 1, Settlement(scores_root=root, total_score=2, rewards_root=root, paid_wei=699)
     )
     assert settled.events[0].paid == 699
     world.wait_until(federation.round(1).finalizable_at)

@@ -73,23 +73,10 @@ class Trial:
         root = parameter_root(draft.base_model, layout_of(draft.rule))
         deadline = self.world.now + 1_000
         self.send(me, calls.open_round(number, root, rule_hash(draft.rule), deadline))
-        seal = calls.seal_round(
-            number,
-            contributors_root=committed.contributors_root,
-            n=committed.n,
-            total_examples=committed.total_examples,
-            total_stake_wei=committed.total_stake_wei,
-            new_model_root=committed.new_model_root,
-        )
+        seal = calls.seal_round(number, committed.seal)
         self.send(me, seal)
         if settled:
-            settle = calls.settle_round(
-                number,
-                scores_root=committed.scores_root,
-                total_score=committed.total_score,
-                rewards_root=committed.rewards_root,
-                paid_wei=committed.paid_wei,
-            )
+            settle = calls.settle_round(number, committed.settlement)
             self.send(me, settle)
         return round_
 

@@ -203,25 +203,12 @@ class DisputeWorld:
 
     def seal(self, round_: DisputedRound) -> None:
         committed = round_.committed
-        call = calls.seal_round(
-            committed.round_id,
-            contributors_root=committed.contributors_root,
-            n=committed.n,
-            total_examples=committed.total_examples,
-            total_stake_wei=committed.total_stake_wei,
-            new_model_root=committed.new_model_root,
-        )
+        call = calls.seal_round(committed.round_id, committed.seal)
         self.send(COORDINATOR, call)
 
     def settle(self, round_: DisputedRound) -> None:
         committed = round_.committed
-        call = calls.settle_round(
-            committed.round_id,
-            scores_root=committed.scores_root,
-            total_score=committed.total_score,
-            rewards_root=committed.rewards_root,
-            paid_wei=committed.paid_wei,
-        )
+        call = calls.settle_round(committed.round_id, committed.settlement)
         self.send(COORDINATOR, call)
 
     def commit(self, draft: Draft, *, settled: bool = True) -> DisputedRound:

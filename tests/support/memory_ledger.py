@@ -6,13 +6,13 @@ clock the caller moves. The integration suite runs against these and the real ad
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from memory_store import MemoryJournal, MemoryStore
 
 from coordinator.ports import ChainHead
 from coordinator.protocol.errors import TransactionRevertedError
-from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus, Seal, Settlement
 from coordinator.protocol.signatures.eip712 import verify_signature
 from coordinator.protocol.types import Address, RoundId, SignedUpdate, SigningDomain, Wei
 
@@ -130,53 +130,29 @@ class MemoryLedger:
             found, commitments_root=commitments_root, commitments_count=count
         )
 
-    def seal_round(
-        self,
-        round_id: RoundId,
-        *,
-        contributors_root: bytes,
-        n: int,
-        total_examples: int,
-        total_stake_wei: Wei,
-        new_model_root: bytes,
-    ) -> None:
+    def seal_round(self, round_id: RoundId, seal: Seal) -> None:
         """Seal the open round."""
         found = self._expect(round_id, RoundStatus.OPEN)
         _require(self.time < found.deadline, "round: deadline passed")
-        _require(n >= self.min_contributors, "round: too few contributors")
+        _require(seal.n >= self.min_contributors, "round: too few contributors")
         self.rounds[int(round_id)] = replace(
             found,
             status=RoundStatus.SEALED,
-            contributors_root=contributors_root,
-            n=n,
-            total_examples=total_examples,
-            total_stake_wei=total_stake_wei,
-            new_model_root=new_model_root,
+            **asdict(seal),
             sealed_at=self.time,
             seal_block=int(round_id),
         )
-        self._head = replace(self.head(), last_sealed=round_id, model_root=new_model_root)
+        self._head = replace(self.head(), last_sealed=round_id, model_root=seal.new_model_root)
 
-    def settle_round(
-        self,
-        round_id: RoundId,
-        *,
-        scores_root: bytes,
-        total_score: int,
-        rewards_root: bytes,
-        paid_wei: Wei,
-    ) -> None:
+    def settle_round(self, round_id: RoundId, settlement: Settlement) -> None:
         """Settle a sealed round."""
         found = self._expect(round_id, RoundStatus.SEALED)
         _require(found.parent == self.head().last_settled, "round: not the next to settle")
-        _require(paid_wei <= found.budget_wei, "round: over budget")
+        _require(settlement.paid_wei <= found.budget_wei, "round: over budget")
         self.rounds[int(round_id)] = replace(
             found,
             status=RoundStatus.SETTLED,
-            scores_root=scores_root,
-            total_score=total_score,
-            rewards_root=rewards_root,
-            paid_wei=paid_wei,
+            **asdict(settlement),
             settled_at=self.time,
             finalizable_at=self.time + self.challenge_window_s,
         )

@@ -64,6 +64,34 @@ class RoundStatus(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Seal:
+    """What seals a round: its contributors and its result; roots 32 bytes, stake in wei.
+
+    ``n`` contributors; ``total_examples`` after each one's count was capped by the rule. Fields
+    are in the order of the contract's arguments, here and in :class:`Settlement`.
+    """
+
+    contributors_root: bytes
+    n: int
+    total_examples: int
+    total_stake_wei: Wei
+    new_model_root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What settles a round: its scores and everyone's cumulative rewards after it.
+
+    Roots are 32 bytes; ``paid_wei`` is what this round adds to all rewards together.
+    """
+
+    scores_root: bytes
+    total_score: int
+    rewards_root: bytes
+    paid_wei: Wei
+
+
+@dataclass(frozen=True, slots=True)
 class ChainRound:
     """One round as the contract stores it; what has not happened yet is zero.
 
@@ -116,6 +144,22 @@ class ChainRound:
     settled_at: int = 0
     held_until: int = 0
     finalizable_at: int | None = None
+
+    @property
+    def seal(self) -> Seal:
+        """What sealed the round; zeros and zero roots before."""
+        return Seal(
+            self.contributors_root,
+            self.n,
+            self.total_examples,
+            self.total_stake_wei,
+            self.new_model_root,
+        )
+
+    @property
+    def settlement(self) -> Settlement:
+        """What settled the round; zeros and zero roots before."""
+        return Settlement(self.scores_root, self.total_score, self.rewards_root, self.paid_wei)
 
     @property
     def is_settled(self) -> bool:

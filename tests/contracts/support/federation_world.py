@@ -22,6 +22,7 @@ from contracts.compile import SOURCE_FOLDER, compile_contract
 from contracts.node.genesis import GenesisConfig
 from contracts.node.node import EmbeddedNode
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.round.chain_round import Seal, Settlement
 from coordinator.protocol.signatures.eip712 import sign_update
 from coordinator.protocol.types import (
     RoundId,
@@ -277,7 +278,7 @@ def seal_call(number: int, n: int = MEMBERS, model: bytes | None = None, **chang
         "total_stake_wei": 6_015,
         "new_model_root": model or digest(1000 + number),
     }
-    return calls.seal_round(RoundId(number), **{**fields, **changes})
+    return calls.seal_round(RoundId(number), Seal(**{**fields, **changes}))
 
 
 def settle_call(
@@ -289,4 +290,4 @@ def settle_call(
         "rewards_root": rewards_root,
         "paid_wei": paid,
     }
-    return calls.settle_round(RoundId(number), **{**fields, **changes})
+    return calls.settle_round(RoundId(number), Settlement(**{**fields, **changes}))

@@ -13,12 +13,12 @@ from coordinator.audit.responder import Responder
 from coordinator.audit.watch.rounds import RoundReader
 from coordinator.audit.watch.watcher import Watcher
 from coordinator.protocol.types import Address, RewardLeaf, RoundId, Wei
-from coordinator.service import Settlement
+from coordinator.service import ScoredRound
 from coordinator.stores.disk import DiskStore
 from simulations.run.disputes import DishonestReply
 
 Make = Callable[..., FraudBench]
-Forge = Callable[[Settlement], Settlement]
+Forge = Callable[[ScoredRound], ScoredRound]
 
 SHIFT = {"kind": "shift_parameter", "parameter": 11}
 PAY_SELF = {"kind": "pay_self"}
@@ -30,13 +30,13 @@ def settle_falsely(bench: FraudBench, forge: Forge) -> None:
     """Let the guilty round be settled with what ``forge`` makes of the settlement."""
     service: Any = bench.service
 
-    def settlement(round_id: RoundId, honest: Settlement) -> Settlement:
+    def settlement(round_id: RoundId, honest: ScoredRound) -> ScoredRound:
         return forge(honest) if round_id == GUILTY else honest
 
     service._forge.settlement = settlement
 
 
-def shift_payment(settlement: Settlement) -> Settlement:
+def shift_payment(settlement: ScoredRound) -> ScoredRound:
     """One member's wei goes to another; the sum stays."""
     first, second, *others = settlement.rewards
     first = replace(first, cumulative_wei=Wei(first.cumulative_wei - 1))
@@ -44,12 +44,12 @@ def shift_payment(settlement: Settlement) -> Settlement:
     return replace(settlement, rewards=[first, second, *others])
 
 
-def shuffle_scores(settlement: Settlement) -> Settlement:
+def shuffle_scores(settlement: ScoredRound) -> ScoredRound:
     """The scores in another order: the same leaves in a tree that no honest coordinator makes."""
     return replace(shift_payment(settlement), scores=settlement.scores[::-1])
 
 
-def hide_reward(settlement: Settlement) -> Settlement:
+def hide_reward(settlement: ScoredRound) -> ScoredRound:
     """One more leaf, of somebody who is no member."""
     return replace(settlement, rewards=[*settlement.rewards, RewardLeaf(THIEF, Wei(ETHER))])
 
