@@ -36,14 +36,14 @@ from coordinator.protocol.disputes import DisputedRound
 from coordinator.protocol.disputes.fault import EXAMPLES_SCORING
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.result import build_entries
-from coordinator.protocol.signatures.eip712 import sign_update
+from coordinator.protocol.signatures.eip712 import sign_statement
 from coordinator.protocol.types import (
     Address,
     RewardLeaf,
     RoundId,
     Rule,
     ScoreLeaf,
-    SignedUpdate,
+    Signed,
     UpdateMessage,
     Wei,
     address_bytes,
@@ -233,7 +233,7 @@ class DisputeBench:
     def _entries(self) -> list[ContributorEntry]:
         base_root = parameter_root(self._base, self._layout)
         roots = [parameter_root(update, self._layout) for update in self._updates]
-        signed: dict[Address, SignedUpdate] = {}
+        signed: dict[Address, Signed[UpdateMessage]] = {}
         metrics = {}
         for i, member in enumerate(self._members):
             who = Address(member.address)
@@ -241,7 +241,7 @@ class DisputeBench:
             message = UpdateMessage(
                 RoundId(1), base_root, roots[i % _DISTINCT], 100 + i % 7, metrics_hash(metrics[who])
             )
-            signed[who] = sign_update(self.federation.domain, message, bytes(member.key))
+            signed[who] = sign_statement(self.federation.domain, message, bytes(member.key))
         stakes = dict.fromkeys(signed, _STAKE)
         entries = build_entries(RoundId(1), signed, metrics, stakes, self.rule)
         self._spoil(entries)

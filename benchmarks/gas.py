@@ -28,7 +28,7 @@ from contracts.node.rpc import Dispatcher
 from coordinator.protocol.commitments.digests import rewards_tree
 from coordinator.protocol.commitments.standard_tree import StandardTree
 from coordinator.protocol.round.chain_round import Seal, Settlement
-from coordinator.protocol.signatures.eip712 import sign_update
+from coordinator.protocol.signatures.eip712 import sign_statement
 from coordinator.protocol.types import (
     Address,
     RewardLeaf,
@@ -189,7 +189,7 @@ def measure_calls() -> dict[str, int]:
         for i in range(2)
     ]
     domain, key = bench.federation.domain, bytes(victim.key)
-    evidence = calls.slash_equivocation(*(sign_update(domain, m, key) for m in messages))
+    evidence = calls.slash_equivocation(*(sign_statement(domain, m, key) for m in messages))
     bench.do("slash_equivocation", bench.anyone, evidence)
     bench.do("collect", bench.anyone, calls.collect())
     bench.do("leave", member, calls.leave())

@@ -20,8 +20,8 @@ from coordinator.protocol.types import (
     RoundId,
     Rule,
     Signed,
-    SignedUpdate,
     SigningDomain,
+    UpdateMessage,
     Wei,
 )
 
@@ -90,7 +90,9 @@ class Ledger(Protocol):
     def is_equivocation_slashed(self, round_id: RoundId, contributor: Address) -> bool:
         """Return whether this offence has been punished already."""
 
-    def slash_equivocation(self, first: SignedUpdate, second: SignedUpdate) -> Wei:
+    def slash_equivocation(
+        self, first: Signed[UpdateMessage], second: Signed[UpdateMessage]
+    ) -> Wei:
         """Punish two signatures for one round; return the wei taken from the bond."""
 
 
@@ -185,7 +187,7 @@ class RoundDriver(Protocol):
 
     def submit(
         self,
-        signed: SignedUpdate,
+        signed: Signed[UpdateMessage],
         vector: Int32Vector,
         metrics: JsonObject,
         salt: bytes | None = None,

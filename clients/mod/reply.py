@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from coordinator.protocol import wire
 from coordinator.protocol.errors import MalformedUpdateError
 from coordinator.protocol.numbers.manifest import TensorSpec
-from coordinator.protocol.types import Int32Vector, JsonObject, SignedUpdate
+from coordinator.protocol.types import Int32Vector, JsonObject, Signed, UpdateMessage
 
 
 def read_metrics(content: RecordDict) -> tuple[str, JsonObject]:
@@ -35,9 +35,9 @@ def update_record(update: Int32Vector) -> ArrayRecord:
     return ArrayRecord({wire.UPDATE_ARRAY: array})
 
 
-def statement_record(signed: SignedUpdate) -> ConfigRecord:
+def statement_record(signed: Signed[UpdateMessage]) -> ConfigRecord:
     """Return the config record that carries a signed statement."""
-    message = signed.message
+    message = signed.statement
     return ConfigRecord(
         {
             "version": wire.WIRE_VERSION,
@@ -46,7 +46,7 @@ def statement_record(signed: SignedUpdate) -> ConfigRecord:
             "update": message.update.hex(),
             "examples": message.examples,
             "metrics-hash": message.metrics_hash.hex(),
-            "contributor": signed.contributor,
+            "contributor": signed.signer,
             "signature": signed.signature.hex(),
         }
     )

@@ -2,15 +2,8 @@
 
 from typing import Protocol
 
-from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement, sign_update
-from coordinator.protocol.types import (
-    Address,
-    Signed,
-    SignedUpdate,
-    SigningDomain,
-    Statement,
-    UpdateMessage,
-)
+from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement
+from coordinator.protocol.types import Address, Signed, SigningDomain, Statement, UpdateMessage
 
 
 class UpdateSigner(Protocol):
@@ -20,7 +13,7 @@ class UpdateSigner(Protocol):
     def address(self) -> Address:
         """The contributor."""
 
-    def sign(self, domain: SigningDomain, message: UpdateMessage) -> SignedUpdate:
+    def sign(self, domain: SigningDomain, message: UpdateMessage) -> Signed[UpdateMessage]:
         """Return the signed update."""
 
     def sign_statement(self, domain: SigningDomain, statement: Statement) -> Signed[Statement]:
@@ -39,9 +32,9 @@ class KeySigner:
         """The address of the key."""
         return self._address
 
-    def sign(self, domain: SigningDomain, message: UpdateMessage) -> SignedUpdate:
+    def sign(self, domain: SigningDomain, message: UpdateMessage) -> Signed[UpdateMessage]:
         """Sign (EIP-712, deterministic)."""
-        return sign_update(domain, message, self._private_key)
+        return sign_statement(domain, message, self._private_key)
 
     def sign_statement(self, domain: SigningDomain, statement: Statement) -> Signed[Statement]:
         """Sign (EIP-712, deterministic)."""

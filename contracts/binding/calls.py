@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from contracts.binding.artifacts import load_artifact
 from coordinator.protocol.round.chain_round import Seal, Settlement
-from coordinator.protocol.types import Address, RoundId, SignedUpdate, UpdateMessage, Wei
+from coordinator.protocol.types import Address, RoundId, Signed, UpdateMessage, Wei
 
 GAS_LIMITS: Final[Mapping[str, int]] = {
     "join": 250_000,
@@ -172,16 +172,16 @@ def message_tuple(message: UpdateMessage) -> tuple[int, bytes, bytes, int, bytes
     )
 
 
-def slash_equivocation(first: SignedUpdate, second: SignedUpdate) -> Call:
+def slash_equivocation(first: Signed[UpdateMessage], second: Signed[UpdateMessage]) -> Call:
     """Slash a contributor for two signatures on different updates of one round."""
     return _call(
         "slash_equivocation",
         (
-            first.contributor,
-            message_tuple(first.message),
+            first.signer,
+            message_tuple(first.statement),
             first.signature,
-            message_tuple(second.message),
+            message_tuple(second.statement),
             second.signature,
         ),
-        label=f"slash_equivocation {first.message.round_id} {first.contributor}",
+        label=f"slash_equivocation {first.statement.round_id} {first.signer}",
     )

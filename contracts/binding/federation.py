@@ -20,7 +20,7 @@ from contracts.binding.rpc import rpc_of
 from contracts.binding.transactions import Receipt, SignedCall, Transactor
 from coordinator.protocol.errors import LedgerError
 from coordinator.protocol.round.chain_round import Seal, Settlement
-from coordinator.protocol.types import Address, RoundId, SignedUpdate, Wei
+from coordinator.protocol.types import Address, RoundId, Signed, UpdateMessage, Wei
 
 
 class Federation(FederationReader):
@@ -176,7 +176,7 @@ class Federation(FederationReader):
         return self.transact(account, calls.expire_round(round_id))
 
     def slash_equivocation(
-        self, account: LocalAccount, first: SignedUpdate, second: SignedUpdate
+        self, account: LocalAccount, first: Signed[UpdateMessage], second: Signed[UpdateMessage]
     ) -> Receipt:
         """Slash a contributor for two signatures on different updates; anyone may."""
         return self.transact(account, calls.slash_equivocation(first, second))

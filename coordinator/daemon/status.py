@@ -101,7 +101,7 @@ def _details(event: machine.Event) -> dict[str, object]:
         case machine.RoundOpened(deadline=deadline):
             return {"deadline": deadline}
         case machine.UpdateAccepted(signed=signed):
-            return {"contributor": signed.contributor}
+            return {"contributor": signed.signer}
         case machine.CommitmentAccepted(signed=commitment):
             return {"contributor": commitment.signer}
         case machine.UpdateRefused():
@@ -109,7 +109,7 @@ def _details(event: machine.Event) -> dict[str, object]:
         case machine.CommitmentsConflicted(contributor=contributor):
             return {"contributor": contributor}
         case machine.Equivocated(first=first):
-            return {"contributor": first.contributor}
+            return {"contributor": first.signer}
         case machine.RoundVoided(reason=reason):
             return {"reason": reason}
         case _:

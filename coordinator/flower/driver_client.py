@@ -19,7 +19,7 @@ from coordinator.protocol.types import (
     JsonObject,
     Presence,
     Signed,
-    SignedUpdate,
+    UpdateMessage,
 )
 
 _LIMITS: Final = FrameLimits(max_header_bytes=64 << 20, max_attachment_bytes=1 << 33)
@@ -84,7 +84,7 @@ class DriverClient:
 
     def submit(
         self,
-        signed: SignedUpdate,
+        signed: Signed[UpdateMessage],
         vector: Int32Vector,
         metrics: JsonObject,
         salt: bytes | None = None,

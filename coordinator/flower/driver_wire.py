@@ -23,7 +23,6 @@ from coordinator.protocol.types import (
     Presence,
     RoundId,
     Signed,
-    SignedUpdate,
     SigningDomain,
     UpdateMessage,
 )
@@ -121,11 +120,11 @@ def outcome_from(told: Mapping[str, Any], model: Int32Vector) -> RoundOutcome:
 # --- what contributors say: anybody's words --------------------------------------------------
 
 
-def signed_json(signed: SignedUpdate) -> JsonObject:
+def signed_json(signed: Signed[UpdateMessage]) -> JsonObject:
     """Return a signed update's statement."""
-    message = signed.message
+    message = signed.statement
     return {
-        "contributor": signed.contributor,
+        "contributor": signed.signer,
         "round": message.round_id,
         "base_model": message.base_model.hex(),
         "update": message.update.hex(),
@@ -135,7 +134,7 @@ def signed_json(signed: SignedUpdate) -> JsonObject:
     }
 
 
-def signed_from(told: object) -> SignedUpdate:
+def signed_from(told: object) -> Signed[UpdateMessage]:
     """Return the statement; its meaning is the round service's to check.
 
     Raises
@@ -151,7 +150,7 @@ def signed_from(told: object) -> SignedUpdate:
         examples=_int(fields, "examples"),
         metrics_hash=_bytes(fields, "metrics_hash"),
     )
-    return SignedUpdate(Address(_text(fields, "contributor")), message, _bytes(fields, "signature"))
+    return Signed(Address(_text(fields, "contributor")), message, _bytes(fields, "signature"))
 
 
 def commitment_json(signed: Signed[Commitment]) -> JsonObject:

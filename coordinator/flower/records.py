@@ -32,12 +32,11 @@ from coordinator.protocol.types import (
     Presence,
     RoundId,
     Signed,
-    SignedUpdate,
     UpdateMessage,
 )
 
 
-def read_statement(content: RecordDict) -> SignedUpdate:
+def read_statement(content: RecordDict) -> Signed[UpdateMessage]:
     """Return the signed statement of a reply that carries an update.
 
     Raises
@@ -121,7 +120,7 @@ def _fields(
     return dict(record), what
 
 
-def _signed_update(fields: Mapping[str, Any], what: str) -> SignedUpdate:
+def _signed_update(fields: Mapping[str, Any], what: str) -> Signed[UpdateMessage]:
     address = _address(fields["contributor"], f"{what}['contributor']")
     message = UpdateMessage(
         round_id=_round(fields, what),
@@ -131,7 +130,7 @@ def _signed_update(fields: Mapping[str, Any], what: str) -> SignedUpdate:
         metrics_hash=_hex(fields["metrics-hash"], 32, f"{what}['metrics-hash']"),
     )
     signature = _hex(fields["signature"], 65, f"{what}['signature']")
-    return SignedUpdate(address, message, signature)
+    return Signed(address, message, signature)
 
 
 def _address(text: str, what: str) -> Address:
@@ -277,7 +276,7 @@ def instruction_records(
 class Submission:
     """A reply read as a signed update; whether to believe it is the service's to decide."""
 
-    signed: SignedUpdate
+    signed: Signed[UpdateMessage]
     vector: Int32Vector
     metrics: JsonObject
 
@@ -306,7 +305,7 @@ def read_submission(content: RecordDict, dimension: int) -> Submission:
     metrics = read_metrics(content)
     statement = read_statement(content)
     vector = _read_vector(content, dimension)
-    message = statement.message
+    message = statement.statement
     if message.examples != metrics[wire.EXAMPLES_METRIC]:
         raise wire.malformed(
             "wrong-examples",

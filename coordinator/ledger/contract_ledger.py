@@ -10,7 +10,7 @@ from contracts.binding.federation import Federation
 from coordinator.ledger.membership import Membership
 from coordinator.ports import ChainHead
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus, Seal, Settlement
-from coordinator.protocol.types import Address, RoundId, SignedUpdate, SigningDomain, Wei
+from coordinator.protocol.types import Address, RoundId, Signed, SigningDomain, UpdateMessage, Wei
 
 _REASON_LIMIT: Final = 32
 
@@ -136,7 +136,9 @@ class ChainLedger:
         else:
             self._federation.void_round(self._signer, round_id, chain_reason(reason))
 
-    def slash_equivocation(self, first: SignedUpdate, second: SignedUpdate) -> Wei:
+    def slash_equivocation(
+        self, first: Signed[UpdateMessage], second: Signed[UpdateMessage]
+    ) -> Wei:
         """Bring two signatures to the contract; return the wei taken."""
         receipt = self._federation.slash_equivocation(self._signer, first, second)
         return Wei(sum(event.amount for event in receipt.events if isinstance(event, Slashed)))

@@ -7,7 +7,7 @@ place, what was found and what was expected.
 
 from typing import ClassVar
 
-from coordinator.protocol.types import SignedUpdate
+from coordinator.protocol.types import Signed, UpdateMessage
 
 
 class FedproofError(Exception):
@@ -82,17 +82,17 @@ class EquivocationError(ContributorError):
         self,
         message: str,
         *,
-        evidence: tuple[SignedUpdate, SignedUpdate],
+        evidence: tuple[Signed[UpdateMessage], Signed[UpdateMessage]],
         code: str = "equivocation",
     ) -> None:
         first, second = evidence
         super().__init__(
             message,
             code=code,
-            contributor=first.contributor,
-            round_id=first.message.round_id,
-            found=second.message.update.hex(),
-            expected=first.message.update.hex(),
+            contributor=first.signer,
+            round_id=first.statement.round_id,
+            found=second.statement.update.hex(),
+            expected=first.statement.update.hex(),
         )
         self.evidence = evidence
 

@@ -41,15 +41,6 @@ class UpdateMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedUpdate:
-    """A contributor's signed statement about its update; 65-byte signature ``r | s | v``."""
-
-    contributor: Address
-    message: UpdateMessage
-    signature: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Presence:
     """The EIP-712 ``Presence`` struct: this Flower node speaks for the account that signs.
 
@@ -82,7 +73,7 @@ class ReadRequest:
     expiry: int
 
 
-Statement = TypeVar("Statement", Presence, Commitment, ReadRequest)
+Statement = TypeVar("Statement", UpdateMessage, Presence, Commitment, ReadRequest)
 
 
 @dataclass(frozen=True, slots=True)

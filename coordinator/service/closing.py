@@ -8,7 +8,14 @@ from coordinator.protocol.commitments.documents import contributors_document, na
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.round.chain_round import Seal
 from coordinator.protocol.round.result import RoundInput, apply_rule, build_entries, totals
-from coordinator.protocol.types import Address, Int32Vector, RoundId, SignedUpdate, address_bytes
+from coordinator.protocol.types import (
+    Address,
+    Int32Vector,
+    RoundId,
+    Signed,
+    UpdateMessage,
+    address_bytes,
+)
 from coordinator.service.archive import RoundArchive
 from coordinator.service.collecting import Collection
 from coordinator.service.plan import FederationPlan
@@ -40,13 +47,13 @@ class Closer:
         """
         for contributor in sorted(collection.evidence, key=address_bytes):
             first, second = sorted(
-                collection.evidence[contributor], key=lambda signed: signed.message.update
+                collection.evidence[contributor], key=lambda signed: signed.statement.update
             )
             if not self._ledger.is_equivocation_slashed(round_id, contributor):
                 self._ledger.slash_equivocation(first, second)
 
     def aggregate(
-        self, collection: Collection, accepted: Mapping[Address, SignedUpdate]
+        self, collection: Collection, accepted: Mapping[Address, Signed[UpdateMessage]]
     ) -> Aggregation:
         """Apply the rule to the accepted updates.
 

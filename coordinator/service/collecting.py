@@ -26,7 +26,7 @@ from coordinator.protocol.types import (
     Int32Vector,
     JsonObject,
     Signed,
-    SignedUpdate,
+    UpdateMessage,
 )
 
 
@@ -46,9 +46,9 @@ class Collection:
         self.vectors: dict[Address, Int32Vector] = {}
         self.metrics: dict[Address, JsonObject] = {}
         self.salts: dict[Address, bytes] = {}
-        self.evidence: dict[Address, tuple[SignedUpdate, SignedUpdate]] = {}
+        self.evidence: dict[Address, tuple[Signed[UpdateMessage], Signed[UpdateMessage]]] = {}
         self._base_model = base_model
-        self._unopened: dict[Address, SignedUpdate] = {}
+        self._unopened: dict[Address, Signed[UpdateMessage]] = {}
 
     def screen_commitment(self, signed: Signed[Commitment], state: RoundState) -> Verdict:
         """Check a commitment of a sealed round.
@@ -73,7 +73,7 @@ class Collection:
 
     def screen(
         self,
-        signed: SignedUpdate,
+        signed: Signed[UpdateMessage],
         vector: Int32Vector,
         metrics: JsonObject,
         salt: bytes | None,
@@ -87,12 +87,12 @@ class Collection:
             Whatever is wrong with it; ``EquivocationError`` carries both statements.
         """
         if state.phase is Phase.GATHERING:
-            raise early_update(signed.contributor, state.round_id)
-        known: Mapping[Address, SignedUpdate] = state.accepted
+            raise early_update(signed.signer, state.round_id)
+        known: Mapping[Address, Signed[UpdateMessage]] = state.accepted
         if self._unopened:  # also what opened no commitment was signed: a second one is too many
             known = {**self._unopened, **state.accepted}
         verdict = screen_envelope(signed, vector.nbytes, self.context, known, metrics=metrics)
-        if verdict == "duplicate" and signed.contributor in state.accepted:
+        if verdict == "duplicate" and signed.signer in state.accepted:
             return verdict
         _check_not_equivocator(signed, state)
         if state.sealed:
@@ -102,33 +102,39 @@ class Collection:
         return "new"
 
     def keep(
-        self, signed: SignedUpdate, vector: Int32Vector, metrics: JsonObject, salt: bytes | None
+        self,
+        signed: Signed[UpdateMessage],
+        vector: Int32Vector,
+        metrics: JsonObject,
+        salt: bytes | None,
     ) -> None:
         """Keep what passed."""
-        self.vectors[signed.contributor] = vector
-        self.metrics[signed.contributor] = metrics
+        self.vectors[signed.signer] = vector
+        self.metrics[signed.signer] = metrics
         if salt is not None:
-            self.salts[signed.contributor] = salt
+            self.salts[signed.signer] = salt
 
     def drop(self, contributor: Address) -> None:
         """Forget a contributor's update."""
         for kept in (self.vectors, self.metrics, self.salts):
             kept.pop(contributor, None)
 
-    def _check_opening(self, signed: SignedUpdate, salt: bytes | None, state: RoundState) -> None:
+    def _check_opening(
+        self, signed: Signed[UpdateMessage], salt: bytes | None, state: RoundState
+    ) -> None:
         try:
             check_opening(signed, salt, self.context.domain, state.commitments)
         except ContributorError:
-            self._unopened.setdefault(signed.contributor, signed)
+            self._unopened.setdefault(signed.signer, signed)
             raise
 
 
-def _check_not_equivocator(signed: SignedUpdate, state: RoundState) -> None:
-    if signed.contributor in state.equivocators:
+def _check_not_equivocator(signed: Signed[UpdateMessage], state: RoundState) -> None:
+    if signed.signer in state.equivocators:
         raise MalformedUpdateError(
-            f"update of {signed.contributor}: it signed two different updates for round "
+            f"update of {signed.signer}: it signed two different updates for round "
             f"{state.round_id} and takes no further part in it",
             code="equivocator",
-            contributor=signed.contributor,
+            contributor=signed.signer,
             round_id=state.round_id,
         )

@@ -44,7 +44,7 @@ from coordinator.protocol.types import (
     JsonObject,
     RoundId,
     Signed,
-    SignedUpdate,
+    UpdateMessage,
     Wei,
     address_bytes,
 )
@@ -146,8 +146,8 @@ class RoundEffects:
             case machine.CommitUpdates():
                 self._commit_updates()
             case machine.KeepUpdate():
-                vector = self._require_collection().vectors[effect.signed.contributor]
-                update = effect.signed.message.update
+                vector = self._require_collection().vectors[effect.signed.signer]
+                update = effect.signed.statement.update
                 self._store.put_vector(vector, self._plan.manifest, update)
             case machine.DropUpdate():
                 self._require_collection().drop(effect.contributor)
@@ -155,7 +155,7 @@ class RoundEffects:
                 pass  # kept in the state; written to the journal before the round is decided
             case machine.SlashEquivocation():
                 evidence = (effect.first, effect.second)
-                self._require_collection().evidence[effect.first.contributor] = evidence
+                self._require_collection().evidence[effect.first.signer] = evidence
             case machine.Aggregate():
                 self._aggregate()
             case machine.SealRound():
@@ -376,7 +376,7 @@ class RoundService(RoundEffects):
 
     def submit(
         self,
-        signed: SignedUpdate,
+        signed: Signed[UpdateMessage],
         vector: Int32Vector,
         metrics: JsonObject,
         salt: bytes | None = None,
@@ -401,7 +401,7 @@ class RoundService(RoundEffects):
             self._apply(machine.Equivocated(first, second))
             raise
         except ContributorError as error:
-            self._refuse_contributor(signed.contributor, error)
+            self._refuse_contributor(signed.signer, error)
             raise
         collection.keep(signed, vector, metrics, salt if self._state.sealed else None)
         self._apply(machine.UpdateAccepted(signed))

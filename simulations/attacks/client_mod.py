@@ -122,7 +122,7 @@ class SimulatedUpdates(VerifiableUpdates):
         signatures, so the victim's is worked out here instead of listened for.
         """
         domain, signer = participant.chain_view.domain, KeySigner(self._key(victim))
-        message = read_statement(content).message
+        message = read_statement(content).statement
         original = RecordDict(
             {wire.STATEMENT_RECORD: statement_record(signer.sign(domain, message))}
         )

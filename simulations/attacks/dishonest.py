@@ -24,7 +24,8 @@ from coordinator.protocol.types import (
     JsonObject,
     RewardLeaf,
     RoundId,
-    SignedUpdate,
+    Signed,
+    UpdateMessage,
     Wei,
     address_bytes,
 )
@@ -61,7 +62,7 @@ class DishonestService(RoundService):
 
     def submit(
         self,
-        signed: SignedUpdate,
+        signed: Signed[UpdateMessage],
         vector: Int32Vector,
         metrics: JsonObject,
         salt: bytes | None = None,
@@ -70,8 +71,8 @@ class DishonestService(RoundService):
         attack = self._attacker.attack(self.state.round_id)
         if isinstance(attack, WithholdAttack):
             assert isinstance(self._store, WithholdingStore)
-            if signed.contributor == self._attacker.clients[attack.victim]:
-                self._store.withhold(signed.message.update)
+            if signed.signer == self._attacker.clients[attack.victim]:
+                self._store.withhold(signed.statement.update)
         super().submit(signed, vector, metrics, salt)
 
     def drafted_result(self, result: RoundInput) -> RoundInput:

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from contracts.binding import calls
 from contracts.binding.events import Collected, Slashed
 from coordinator.protocol.errors import TransactionRevertedError
-from coordinator.protocol.signatures.eip712 import CURVE_ORDER, domain_separator, update_digest
-from coordinator.protocol.types import SignedUpdate, SigningDomain, UpdateMessage
+from coordinator.protocol.signatures.eip712 import CURVE_ORDER, domain_separator, statement_digest
+from coordinator.protocol.types import Signed, SigningDomain, UpdateMessage
 
 ALICE, BOB = CONTRIBUTORS[:2]
 OFFENCE = b"equivocation".ljust(32, b"\0")
@@ -29,11 +29,13 @@ UINT64 = st.integers(0, 2**64 - 1)
 BYTES32 = st.binary(min_size=32, max_size=32)
 
 
-def slash(first: SignedUpdate, second: SignedUpdate) -> calls.Call:
+def slash(first: Signed[UpdateMessage], second: Signed[UpdateMessage]) -> calls.Call:
     return calls.slash_equivocation(first, second)
 
 
-def two_faced(world: World, **changes: object) -> tuple[SignedUpdate, SignedUpdate]:
+def two_faced(
+    world: World, **changes: object
+) -> tuple[Signed[UpdateMessage], Signed[UpdateMessage]]:
     first = world.signed(ALICE, 1, digest(50))
     return first, world.signed(ALICE, 1, digest(51), **changes)
 
@@ -122,26 +124,26 @@ def test_evidence_against_a_void_round_still_counts(opened: World) -> None:
 def test_only_the_signer_is_slashed(opened: World) -> None:
     first, second = two_faced(opened)
     for pair in (
-        (replace(first, contributor=BOB.address), second),
-        (replace(first, contributor=BOB.address), opened.signed(BOB, 1, digest(51))),
-        (first, replace(opened.signed(BOB, 1, digest(51)), contributor=ALICE.address)),
+        (replace(first, signer=BOB.address), second),
+        (replace(first, signer=BOB.address), opened.signed(BOB, 1, digest(51))),
+        (first, replace(opened.signed(BOB, 1, digest(51)), signer=ALICE.address)),
     ):
         assert opened.reason(STRANGER, slash(*pair)) == "evidence: wrong signer"
     for who in (STRANGER, COORDINATOR):
         pair = opened.signed(who, 1, digest(50)), opened.signed(who, 1, digest(51))
         assert opened.reason(BOB, slash(*pair)) == "evidence: not a member"
-    nobody = replace(first, contributor="0x" + "00" * 20)
+    nobody = replace(first, signer="0x" + "00" * 20)
     assert opened.reason(BOB, slash(nobody, second)) == "evidence: not a member"
 
 
 def test_a_changed_message_is_not_what_was_signed(opened: World) -> None:
     first, second = two_faced(opened)
     for changes in ({"examples": 13}, {"update": digest(60)}, {"base_model": digest(60)}):
-        forged = replace(second, message=replace(second.message, **changes))
+        forged = replace(second, statement=replace(second.statement, **changes))
         assert opened.reason(BOB, slash(first, forged)) == "evidence: wrong signer"
 
 
-def mangled(signed: SignedUpdate, **parts: int) -> SignedUpdate:
+def mangled(signed: Signed[UpdateMessage], **parts: int) -> Signed[UpdateMessage]:
     r, s, v = signed.signature[:32], signed.signature[32:64], signed.signature[64]
     r = parts.get("r", int.from_bytes(r, "big")).to_bytes(32, "big")
     s = parts.get("s", int.from_bytes(s, "big")).to_bytes(32, "big")
@@ -313,7 +315,7 @@ def test_digests_agree_and_signatures_recover(
     }
     signed = Account.sign_typed_data(ALICE.key, full_message=typed)
     on_chain = world.federation.update_digest(message)
-    assert on_chain == update_digest(domain, message) == bytes(signed.message_hash)
+    assert on_chain == statement_digest(domain, message) == bytes(signed.message_hash)
     assert (
         bytes(signed.signature)
         == world.signed(

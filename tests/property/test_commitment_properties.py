@@ -23,7 +23,11 @@ from coordinator.protocol.commitments.parameter_tree import (
 )
 from coordinator.protocol.commitments.standard_tree import depth_of, verify
 from coordinator.protocol.errors import SignatureError, VerificationError
-from coordinator.protocol.signatures.eip712 import checksum_address, sign_update, verify_signature
+from coordinator.protocol.signatures.eip712 import (
+    checksum_address,
+    sign_statement,
+    verify_statement,
+)
 from coordinator.protocol.types import (
     ContributorLeaf,
     RewardLeaf,
@@ -162,13 +166,13 @@ def test_rewards_tree(amounts):
     st.data(),
 )
 def test_signatures(domain, message, key, data):
-    signed = sign_update(domain, message, key)
-    verify_signature(domain, signed)
-    assert sign_update(domain, message, key) == signed  # deterministic
+    signed = sign_statement(domain, message, key)
+    verify_statement(domain, signed)
+    assert sign_statement(domain, message, key) == signed  # deterministic
     with pytest.raises(SignatureError):
-        verify_signature(domain, replace(signed, signature=flip(signed.signature, data.draw)))
+        verify_statement(domain, replace(signed, signature=flip(signed.signature, data.draw)))
     name = data.draw(st.sampled_from([field.name for field in fields(UpdateMessage)]))
     value = getattr(message, name)
     other = flip(value, data.draw) if isinstance(value, bytes) else value ^ 1
     with pytest.raises(SignatureError):
-        verify_signature(domain, replace(signed, message=replace(message, **{name: other})))
+        verify_statement(domain, replace(signed, statement=replace(message, **{name: other})))

@@ -25,7 +25,7 @@ from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.incentives import accumulate, split_budget
 from coordinator.protocol.round.result import apply_rule, build_entries, totals
 from coordinator.protocol.rules.rule import capped_examples
-from coordinator.protocol.signatures.eip712 import sign_update
+from coordinator.protocol.signatures.eip712 import sign_statement
 from coordinator.protocol.types import (
     Address,
     Int32Vector,
@@ -33,7 +33,7 @@ from coordinator.protocol.types import (
     RoundId,
     Rule,
     ScoreLeaf,
-    SignedUpdate,
+    Signed,
     SigningDomain,
     UpdateMessage,
     Wei,
@@ -86,9 +86,9 @@ def layout_of(rule: Rule) -> TreeLayout:
 
 def sign(
     signer: LocalAccount, domain: SigningDomain, number: int, base: bytes, update: bytes, count: int
-) -> SignedUpdate:
+) -> Signed[UpdateMessage]:
     message = UpdateMessage(RoundId(number), base, update, count, metrics_hash({"loss": count}))
-    return sign_update(domain, message, bytes(signer.key))
+    return sign_statement(domain, message, bytes(signer.key))
 
 
 @dataclass

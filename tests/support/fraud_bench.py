@@ -21,7 +21,7 @@ from coordinator.protocol.commitments.digests import canonical_json, metrics_has
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
 from coordinator.protocol.round.screening import UpdateLimits
-from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement, sign_update
+from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement
 from coordinator.protocol.types import (
     Address,
     Commitment,
@@ -179,7 +179,7 @@ class FraudBench:
                 metrics_hash(metrics),
             )
             key = private_key(self.used.seed, f"contributor {client}")
-            signed = sign_update(announced.domain, message, key)
+            signed = sign_statement(announced.domain, message, key)
             self.service.submit(signed, vector, metrics, SALT)
         outcome = self.service.close_round()
         if watched:

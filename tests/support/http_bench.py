@@ -30,7 +30,7 @@ from coordinator.protocol.commitments.digests import canonical_json, metrics_has
 from coordinator.protocol.commitments.documents import rule_document
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.round.screening import UpdateLimits
-from coordinator.protocol.signatures.eip712 import sign_update
+from coordinator.protocol.signatures.eip712 import sign_statement
 from coordinator.protocol.types import Address, JsonObject, RoundId, Rule, UpdateMessage, Wei
 from coordinator.service import FederationPlan, RoundService, publish_plan
 from coordinator.service.scorers import RuleScorer
@@ -140,7 +140,7 @@ class HttpBench:
             examples,
             metrics_hash(metrics),
         )
-        signed = sign_update(self.open.domain, message, bytes(account.key))
+        signed = sign_statement(self.open.domain, message, bytes(account.key))
         fields: JsonObject = metrics
         self.service.submit(signed, update, fields)
         return message.update

@@ -13,8 +13,8 @@ from memory_store import MemoryJournal, MemoryStore
 from coordinator.ports import ChainHead
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus, Seal, Settlement
-from coordinator.protocol.signatures.eip712 import verify_signature
-from coordinator.protocol.types import Address, RoundId, SignedUpdate, SigningDomain, Wei
+from coordinator.protocol.signatures.eip712 import verify_statement
+from coordinator.protocol.types import Address, RoundId, Signed, SigningDomain, UpdateMessage, Wei
 
 __all__ = ["MemoryJournal", "MemoryLedger", "MemoryStore"]
 
@@ -204,15 +204,17 @@ class MemoryLedger:
         """Return whether the offence was punished."""
         return (int(round_id), contributor) in self.slashed
 
-    def slash_equivocation(self, first: SignedUpdate, second: SignedUpdate) -> Wei:
+    def slash_equivocation(
+        self, first: Signed[UpdateMessage], second: Signed[UpdateMessage]
+    ) -> Wei:
         """Take the whole bond of somebody who signed twice."""
-        key = (int(first.message.round_id), first.contributor)
+        key = (int(first.statement.round_id), first.signer)
         _require(key not in self.slashed, "evidence: already slashed")
-        _require(first.message.update != second.message.update, "evidence: same update")
+        _require(first.statement.update != second.statement.update, "evidence: same update")
         for signed in (first, second):
-            verify_signature(self.signing_domain, signed)
-        taken = self.bonds.get(first.contributor, Wei(0))
-        self.bonds[first.contributor] = Wei(0)
+            verify_statement(self.signing_domain, signed)
+        taken = self.bonds.get(first.signer, Wei(0))
+        self.bonds[first.signer] = Wei(0)
         self.slashed[key] = taken
         return taken
 

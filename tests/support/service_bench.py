@@ -9,7 +9,7 @@ from coordinator.protocol.commitments.digests import canonical_json, metrics_has
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
 from coordinator.protocol.round.screening import UpdateLimits
-from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement, sign_update
+from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement
 from coordinator.protocol.types import (
     Commitment,
     Int32Vector,
@@ -17,7 +17,6 @@ from coordinator.protocol.types import (
     RoundId,
     Rule,
     Signed,
-    SignedUpdate,
     UpdateMessage,
 )
 from coordinator.service import FederationPlan, RoundService, publish_plan
@@ -87,7 +86,7 @@ class Bench:
         *,
         examples: int = 10,
         **changes: object,
-    ) -> tuple[SignedUpdate, Int32Vector, JsonObject]:
+    ) -> tuple[Signed[UpdateMessage], Int32Vector, JsonObject]:
         metrics: JsonObject = {"loss": 0.5, "num-examples": examples}
         fields: dict[str, object] = {
             "round_id": announced.round_id,
@@ -97,7 +96,7 @@ class Bench:
             "metrics_hash": metrics_hash(metrics),
         }
         message = UpdateMessage(**{**fields, **changes})  # type: ignore[arg-type]
-        return sign_update(self.ledger.domain(), message, self.keys[client]), vector, metrics
+        return sign_statement(self.ledger.domain(), message, self.keys[client]), vector, metrics
 
     def commitment(
         self, client: int, announced: RoundAnnouncement, vector: Int32Vector, **changes: object

@@ -29,9 +29,7 @@ from coordinator.protocol.signatures.eip712 import (
     CURVE_ORDER,
     domain_separator,
     sign_statement,
-    sign_update,
     statement_digest,
-    update_digest,
 )
 from coordinator.protocol.types import (
     Address,
@@ -182,18 +180,16 @@ def signatures() -> Document:
         message = UpdateMessage(
             RoundId(i + 1), keccak256(b"base"), keccak256(bytes([i])), 10**i, metrics_hash(metrics)
         )
-        signed = sign_update(DOMAIN, message, key)
+        signed = sign_statement(DOMAIN, message, key)
         salt = keccak256(b"salt" + bytes([i]))
-        sealed = sealed_commitment(
-            DOMAIN, message.round_id, signed.contributor, salt, message.update
-        )
+        sealed = sealed_commitment(DOMAIN, message.round_id, signed.signer, salt, message.update)
         case = {
             "type": "Update",
             "private_key": key.hex(),
-            "address": signed.contributor,
+            "address": signed.signer,
             "message": {k: _plain(k, v) for k, v in dataclasses.asdict(message).items()},
             "metrics": metrics,
-            "digest": update_digest(DOMAIN, message).hex(),
+            "digest": statement_digest(DOMAIN, message).hex(),
             "signature": signed.signature.hex(),
             "signature_hash": signature_hash(message.metrics_hash, signed.signature).hex(),
             "salt": salt.hex(),

@@ -42,7 +42,7 @@ from coordinator.protocol.types import (
     RoundId,
     Rule,
     ScoreLeaf,
-    SignedUpdate,
+    Signed,
     UpdateMessage,
     Wei,
     address_bytes,
@@ -61,7 +61,7 @@ class ContributorEntry:
     metrics: JsonObject
     salt: bytes | None = None
 
-    def signed_update(self, base_model: bytes) -> SignedUpdate:
+    def signed_update(self, base_model: bytes) -> Signed[UpdateMessage]:
         """Return what the contributor signed, given the model the round started from."""
         message = UpdateMessage(
             round_id=self.leaf.round_id,
@@ -70,7 +70,7 @@ class ContributorEntry:
             examples=self.leaf.examples,
             metrics_hash=metrics_hash(self.metrics),
         )
-        return SignedUpdate(self.leaf.contributor, message, self.signature)
+        return Signed(self.leaf.contributor, message, self.signature)
 
 
 def contributors_document(round_id: RoundId, entries: Sequence[ContributorEntry]) -> JsonObject:

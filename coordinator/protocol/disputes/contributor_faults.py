@@ -11,12 +11,12 @@ from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.errors import SignatureError
 from coordinator.protocol.round.result import totals
 from coordinator.protocol.rules.rule import Weighting, capped_examples
-from coordinator.protocol.signatures.eip712 import verify_signature
+from coordinator.protocol.signatures.eip712 import verify_statement
 from coordinator.protocol.types import (
     WEIGHT_TOTAL,
     ContributorLeaf,
     Rule,
-    SignedUpdate,
+    Signed,
     UpdateMessage,
     Wei,
     address_bytes,
@@ -88,9 +88,9 @@ def signature_offence(round_: DisputedRound, position: int) -> str:
         examples=entry.leaf.examples,
         metrics_hash=round_.metrics_hash(position),
     )
-    signed = SignedUpdate(entry.leaf.contributor, message, entry.signature)
+    signed = Signed(entry.leaf.contributor, message, entry.signature)
     try:
-        verify_signature(round_.domain, signed)
+        verify_statement(round_.domain, signed)
     except SignatureError as refused:
         return str(refused)
     return ""

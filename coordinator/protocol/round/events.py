@@ -7,7 +7,7 @@ to which effects it leads.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from coordinator.protocol.types import Address, Commitment, RoundId, Signed, SignedUpdate
+from coordinator.protocol.types import Address, Commitment, RoundId, Signed, UpdateMessage
 
 # --- events: what has happened -------------------------------------------------------------
 
@@ -57,7 +57,7 @@ class UpdatesCommitted:
 class UpdateAccepted:
     """One update passed every check of the boundary."""
 
-    signed: SignedUpdate
+    signed: Signed[UpdateMessage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ class UpdateRefused:
 class Equivocated:
     """A contributor signed two different updates for this round."""
 
-    first: SignedUpdate
-    second: SignedUpdate
+    first: Signed[UpdateMessage]
+    second: Signed[UpdateMessage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class CommitUpdates:
 class KeepUpdate:
     """Store an accepted update."""
 
-    signed: SignedUpdate
+    signed: Signed[UpdateMessage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +190,8 @@ class RecordRefusal:
 class SlashEquivocation:
     """Bring both signatures to the ledger, when the collection is closed."""
 
-    first: SignedUpdate
-    second: SignedUpdate
+    first: Signed[UpdateMessage]
+    second: Signed[UpdateMessage]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ from coordinator.protocol.round.events import (
     VoidRound,
     WindowPassed,
 )
-from coordinator.protocol.types import Address, RoundId, SignedUpdate
+from coordinator.protocol.types import Address, RoundId, Signed, UpdateMessage
 
 
 class Phase(Enum):
@@ -92,7 +92,7 @@ class RoundState:
     quorum: int
     phase: Phase = Phase.IDLE
     deadline: int = 0
-    accepted: Mapping[Address, SignedUpdate] = field(default_factory=dict)
+    accepted: Mapping[Address, Signed[UpdateMessage]] = field(default_factory=dict)
     refusals: tuple[UpdateRefused, ...] = ()
     equivocators: frozenset[Address] = frozenset()
     void_reason: str = ""
@@ -195,7 +195,7 @@ def _on_ledger(state: RoundState, _event: UpdatesCommitted) -> Step:
 
 
 def _accepted(state: RoundState, event: UpdateAccepted) -> Step:
-    contributor = event.signed.contributor
+    contributor = event.signed.signer
     if contributor in state.accepted or contributor in state.equivocators:
         raise PhaseError(
             f"round {state.round_id}: an update of {contributor} is already decided; screening "
@@ -211,7 +211,7 @@ def _refused(state: RoundState, event: UpdateRefused) -> Step:
 
 
 def _equivocated(state: RoundState, event: Equivocated) -> Step:
-    contributor = event.first.contributor
+    contributor = event.first.signer
     accepted = {a: s for a, s in state.accepted.items() if a != contributor}
     refusal = UpdateRefused(
         contributor, "equivocation", "signed two different updates for one round"

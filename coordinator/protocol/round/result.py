@@ -21,7 +21,8 @@ from coordinator.protocol.types import (
     RoundId,
     Rule,
     ScoreLeaf,
-    SignedUpdate,
+    Signed,
+    UpdateMessage,
     Wei,
     address_bytes,
 )
@@ -60,7 +61,7 @@ class PreviousRound:
 
 def build_entries(
     round_id: RoundId,
-    accepted: Mapping[Address, SignedUpdate],
+    accepted: Mapping[Address, Signed[UpdateMessage]],
     metrics: Mapping[Address, JsonObject],
     stakes: Mapping[Address, Wei],
     rule: Rule,
@@ -85,21 +86,21 @@ def build_entries(
             round_id=round_id,
             index=index,
             contributor=address,
-            update_root=signed.message.update,
-            examples=signed.message.examples,
+            update_root=signed.statement.update,
+            examples=signed.statement.examples,
             weight=weight,
             stake_wei=stakes[address],
-            signature_hash=signature_hash(signed.message.metrics_hash, signed.signature),
+            signature_hash=signature_hash(signed.statement.metrics_hash, signed.signature),
         )
         salt = salts.get(address) if salts else None
         entries.append(ContributorEntry(leaf, signed.signature, metrics[address], salt))
     return entries
 
 
-def _share(signed: SignedUpdate, rule: Rule) -> int:
+def _share(signed: Signed[UpdateMessage], rule: Rule) -> int:
     if rule.weighting == Weighting.UNIFORM:
         return 1
-    return capped_examples(rule, signed.message.examples)
+    return capped_examples(rule, signed.statement.examples)
 
 
 def expected_weights(entries: Sequence[ContributorEntry], rule: Rule) -> list[int]:

@@ -20,14 +20,15 @@ from coordinator.protocol.compiled import compiled
 from coordinator.protocol.errors import EquivocationError, MalformedUpdateError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.numbers.norms import squared_norm
-from coordinator.protocol.signatures.eip712 import verify_signature
+from coordinator.protocol.signatures.eip712 import verify_statement
 from coordinator.protocol.types import (
     Address,
     Int32Vector,
     RoundId,
     Rule,
-    SignedUpdate,
+    Signed,
     SigningDomain,
+    UpdateMessage,
     Wei,
 )
 
@@ -67,10 +68,10 @@ class RoundContext:
 
 
 def screen_envelope(
-    signed: SignedUpdate,
+    signed: Signed[UpdateMessage],
     declared_bytes: int,
     context: RoundContext,
-    accepted: Mapping[Address, SignedUpdate],
+    accepted: Mapping[Address, Signed[UpdateMessage]],
     *,
     metrics: Mapping[str, Any] | None = None,
     dtype: str = "int32",
@@ -105,17 +106,17 @@ def screen_envelope(
         ``wrong-round``, ``not-bonded``, ``conflicting-repeat``, ``wrong-base-model``,
         ``examples-out-of-range``, ``bad-metrics``, ``wrong-metrics``.
     SignatureError
-        Any code of ``signing.verify_signature``.
+        Any code of ``signing.verify_statement``.
     EquivocationError
         If the contributor signed another update root for this round; carries both statements.
     """
     _check_declared(declared_bytes, dtype, shape, context)
     _check_form(signed)
-    if signed.message.round_id != context.round_id:
-        raise _refusal("wrong-round", "round", signed.message.round_id, context.round_id)
-    check_bond(signed.contributor, context)
-    verify_signature(context.domain, signed)
-    earlier = accepted.get(signed.contributor)
+    if signed.statement.round_id != context.round_id:
+        raise _refusal("wrong-round", "round", signed.statement.round_id, context.round_id)
+    check_bond(signed.signer, context)
+    verify_statement(context.domain, signed)
+    earlier = accepted.get(signed.signer)
     if earlier is not None:
         return _check_repeat(earlier, signed)
     _check_content(signed, context, metrics)
@@ -124,7 +125,7 @@ def screen_envelope(
 
 def screen_vector(
     vector: NDArray[Any],
-    signed: SignedUpdate,
+    signed: Signed[UpdateMessage],
     context: RoundContext,
     *,
     threads: int | None = None,
@@ -155,11 +156,13 @@ def screen_vector(
     if bound and (square := squared_norm(vector)) > bound * bound:
         raise _refusal("norm-too-large", "squared L2 norm", square, f"<= {bound}^2", signed)
     root = parameter_root(vector, context.manifest, threads=threads)
-    if root != signed.message.update:
-        raise _refusal("wrong-root", "values hash to", root, signed.message.update, signed)
+    if root != signed.statement.update:
+        raise _refusal("wrong-root", "values hash to", root, signed.statement.update, signed)
 
 
-def screen_range(vector: Int32Vector, base_model: Int32Vector, signed: SignedUpdate) -> None:
+def screen_range(
+    vector: Int32Vector, base_model: Int32Vector, signed: Signed[UpdateMessage]
+) -> None:
     """Check that the contributor's own model, base plus update, fits the fixed-point range.
 
     If every contributor's does, so does any mean of them: no aggregate of accepted updates can
@@ -214,8 +217,8 @@ def _check_declared(
         raise _refusal("wrong-size", "declared bytes", declared_bytes, 4 * dimension)
 
 
-def _check_form(signed: SignedUpdate) -> None:
-    message = signed.message
+def _check_form(signed: Signed[UpdateMessage]) -> None:
+    message = signed.statement
     for name in ("round_id", "examples"):
         value = getattr(message, name)
         if type(value) is not int or not 0 <= value <= _UINT64_MAX:
@@ -228,10 +231,10 @@ def _check_form(signed: SignedUpdate) -> None:
         raise _refusal("malformed-message", "signature", repr(signed.signature), "65 bytes")
 
 
-def _check_repeat(earlier: SignedUpdate, signed: SignedUpdate) -> Verdict:
-    if earlier.message == signed.message:
+def _check_repeat(earlier: Signed[UpdateMessage], signed: Signed[UpdateMessage]) -> Verdict:
+    if earlier.statement == signed.statement:
         return "duplicate"
-    if earlier.message.update == signed.message.update:
+    if earlier.statement.update == signed.statement.update:
         raise _refusal(
             "conflicting-repeat",
             "second statement about the same update",
@@ -240,16 +243,16 @@ def _check_repeat(earlier: SignedUpdate, signed: SignedUpdate) -> Verdict:
             signed,
         )
     raise EquivocationError(
-        f"{signed.contributor} signed two updates for round {signed.message.round_id}: "
-        f"{earlier.message.update.hex()} and {signed.message.update.hex()}",
+        f"{signed.signer} signed two updates for round {signed.statement.round_id}: "
+        f"{earlier.statement.update.hex()} and {signed.statement.update.hex()}",
         evidence=(earlier, signed),
     )
 
 
 def _check_content(
-    signed: SignedUpdate, context: RoundContext, metrics: Mapping[str, Any] | None
+    signed: Signed[UpdateMessage], context: RoundContext, metrics: Mapping[str, Any] | None
 ) -> None:
-    message = signed.message
+    message = signed.statement
     if message.base_model != context.base_model_root:
         raise _refusal(
             "wrong-base-model", "base model", message.base_model, context.base_model_root, signed
@@ -264,17 +267,21 @@ def _check_content(
 
 
 def _refusal(
-    code: str, place: str, found: object, expected: object, signer: SignedUpdate | None = None
+    code: str,
+    place: str,
+    found: object,
+    expected: object,
+    signed: Signed[UpdateMessage] | None = None,
 ) -> MalformedUpdateError:
-    """Make an error; ``signer`` only once the signature has been checked."""
+    """Make an error; ``signed`` only once the signature has been checked."""
     found_text = found.hex() if isinstance(found, bytes) else str(found)
     expected_text = expected.hex() if isinstance(expected, bytes) else str(expected)
-    who = f"update of {signer.contributor}: " if signer else "update: "
+    who = f"update of {signed.signer}: " if signed else "update: "
     return MalformedUpdateError(
         f"{who}{place} {found_text}, expected {expected_text}",
         code=code,
-        contributor=signer.contributor if signer else None,
-        round_id=signer.message.round_id if signer else None,
+        contributor=signed.signer if signed else None,
+        round_id=signed.statement.round_id if signed else None,
         found=found_text,
         expected=expected_text,
     )

@@ -20,8 +20,8 @@ from coordinator.protocol.types import (
     JsonObject,
     RoundId,
     Signed,
-    SignedUpdate,
     SigningDomain,
+    UpdateMessage,
 )
 
 _DIGEST_BYTES = 32
@@ -69,7 +69,7 @@ def screen_commitment(
 
 
 def check_opening(
-    signed: SignedUpdate,
+    signed: Signed[UpdateMessage],
     salt: bytes | None,
     domain: SigningDomain,
     commitments: Mapping[Address, bytes],
@@ -90,7 +90,7 @@ def check_opening(
     MalformedUpdateError
         ``not-committed`` or ``commitment-mismatch``.
     """
-    who, round_id = signed.contributor, signed.message.round_id
+    who, round_id = signed.signer, signed.statement.round_id
     committed = commitments.get(who)
     if committed is None:
         raise MalformedUpdateError(
@@ -103,7 +103,7 @@ def check_opening(
         )
     found = None
     if salt is not None and len(salt) == _DIGEST_BYTES:
-        found = sealed_commitment(domain, round_id, who, salt, signed.message.update)
+        found = sealed_commitment(domain, round_id, who, salt, signed.statement.update)
     if found != committed:
         shown = found.hex() if found else "no salt of 32 bytes"
         raise MalformedUpdateError(

@@ -22,7 +22,6 @@ from coordinator.protocol.types import (
     Presence,
     ReadRequest,
     Signed,
-    SignedUpdate,
     SigningDomain,
     Statement,
     UpdateMessage,
@@ -102,7 +101,9 @@ def domain_separator(domain: SigningDomain) -> bytes:
     )
 
 
-def update_digest(domain: SigningDomain, message: UpdateMessage) -> bytes:
+def statement_digest(
+    domain: SigningDomain, statement: UpdateMessage | Presence | Commitment | ReadRequest
+) -> bytes:
     """Return the 32 bytes that are signed: ``keccak256(0x1901 | separator | struct hash)``.
 
     Raises
@@ -110,72 +111,55 @@ def update_digest(domain: SigningDomain, message: UpdateMessage) -> bytes:
     VerificationError
         If a field does not fit its ABI type.
     """
-    struct_hash = keccak256(
-        _UPDATE_TYPE_HASH
-        + uint_word(message.round_id, 64, "round")
-        + bytes32_word(message.base_model, "base model")
-        + bytes32_word(message.update, "update")
-        + uint_word(message.examples, 64, "examples")
-        + bytes32_word(message.metrics_hash, "metrics hash")
-    )
-    return _signed_digest(domain, struct_hash)
+    struct_hash = keccak256(_struct(statement))
+    return keccak256(b"\x19\x01" + domain_separator(domain) + struct_hash)
 
 
-def statement_digest(
-    domain: SigningDomain, statement: Presence | Commitment | ReadRequest
-) -> bytes:
-    """Return the 32 bytes that are signed for a statement other than an update.
-
-    Raises
-    ------
-    VerificationError
-        If a field does not fit its ABI type.
-    """
+def _struct(statement: UpdateMessage | Presence | Commitment | ReadRequest) -> bytes:
     match statement:
+        case UpdateMessage():
+            return b"".join(
+                (
+                    _UPDATE_TYPE_HASH,
+                    uint_word(statement.round_id, 64, "round"),
+                    bytes32_word(statement.base_model, "base model"),
+                    bytes32_word(statement.update, "update"),
+                    uint_word(statement.examples, 64, "examples"),
+                    bytes32_word(statement.metrics_hash, "metrics hash"),
+                )
+            )
         case Presence():
             node = uint_word(statement.node_id, 64, "node id")
-            struct = _PRESENCE_TYPE_HASH + node + uint_word(statement.expiry, 64, "expiry")
+            return _PRESENCE_TYPE_HASH + node + uint_word(statement.expiry, 64, "expiry")
         case Commitment():
             commitment = bytes32_word(statement.commitment, "commitment")
             number = uint_word(statement.round_id, 64, "round")
-            struct = _COMMITMENT_TYPE_HASH + number + commitment
+            return _COMMITMENT_TYPE_HASH + number + commitment
         case ReadRequest():
             blob = bytes32_word(statement.blob, "blob")
-            struct = _READ_TYPE_HASH + blob + uint_word(statement.expiry, 64, "expiry")
-    return _signed_digest(domain, keccak256(struct))
+            return _READ_TYPE_HASH + blob + uint_word(statement.expiry, 64, "expiry")
 
 
-def sign_update(domain: SigningDomain, message: UpdateMessage, private_key: bytes) -> SignedUpdate:
-    """Sign an update's message; deterministic (RFC 6979), low-s, ``r | s | v``.
+def sign_statement(
+    domain: SigningDomain, statement: Statement, private_key: bytes
+) -> Signed[Statement]:
+    """Sign an update's message or a smaller statement.
+
+    Deterministic (RFC 6979), low-s, 65 bytes ``r | s | v``.
 
     Raises
     ------
     SignatureError
         ``bad-key`` if the key is not a secp256k1 private key; it is never in the message.
     VerificationError
-        If a field of the message does not fit its ABI type.
-    """
-    key = _key(private_key)
-    signature = _sign(key, update_digest(domain, message))
-    return SignedUpdate(_address_of(key.public_key), message, signature)
-
-
-def sign_statement(
-    domain: SigningDomain, statement: Statement, private_key: bytes
-) -> Signed[Statement]:
-    """Sign a presence, a commitment or a read request.
-
-    Raises
-    ------
-    SignatureError, VerificationError
-        As :func:`sign_update`.
+        If a field of the statement does not fit its ABI type.
     """
     key = _key(private_key)
     signature = _sign(key, statement_digest(domain, statement))
     return Signed(_address_of(key.public_key), statement, signature)
 
 
-def recover(domain: SigningDomain, signed: SignedUpdate) -> Address:
+def recover_signer(domain: SigningDomain, signed: Signed[Statement]) -> Address:
     """Return the address whose key made the signature, whoever ``signed`` says it is.
 
     Raises
@@ -183,34 +167,10 @@ def recover(domain: SigningDomain, signed: SignedUpdate) -> Address:
     SignatureError
         ``bad-signature-length``, ``bad-signature-v``, ``high-s``, or ``unrecoverable``.
     VerificationError
-        If a field of the message does not fit its ABI type.
-    """
-    return _recover(update_digest(domain, signed.message), signed.signature, _claimed(signed))
-
-
-def recover_signer(domain: SigningDomain, signed: Signed[Statement]) -> Address:
-    """Return the address whose key signed a statement, whoever ``signed`` says it is.
-
-    Raises
-    ------
-    SignatureError, VerificationError
-        As :func:`recover`.
+        If a field of the statement does not fit its ABI type.
     """
     digest = statement_digest(domain, signed.statement)
     return _recover(digest, signed.signature, _claimed(signed))
-
-
-def verify_signature(domain: SigningDomain, signed: SignedUpdate) -> None:
-    """Check that the contributor named in ``signed`` signed its message for this domain.
-
-    Raises
-    ------
-    SignatureError
-        ``wrong-signer``, or any code of :func:`recover`.
-    VerificationError
-        If a field of the message does not fit its ABI type.
-    """
-    _check_signer(recover(domain, signed), signed.contributor, _claimed(signed))
 
 
 def verify_statement(domain: SigningDomain, signed: Signed[Statement]) -> None:
@@ -218,8 +178,10 @@ def verify_statement(domain: SigningDomain, signed: Signed[Statement]) -> None:
 
     Raises
     ------
-    SignatureError, VerificationError
-        As :func:`verify_signature`.
+    SignatureError
+        ``wrong-signer``, or any code of :func:`recover_signer`.
+    VerificationError
+        If a field of the statement does not fit its ABI type.
     """
     _check_signer(recover_signer(domain, signed), signed.signer, _claimed(signed))
 
@@ -230,11 +192,11 @@ class _Claimed:
     round_id: int | None = None
 
 
-def _claimed(signed: SignedUpdate | Signed[Any]) -> _Claimed:
-    if isinstance(signed, SignedUpdate):
-        round_id = int(signed.message.round_id)
-        return _Claimed(f"round {round_id}: signature of {signed.contributor}", round_id)
+def _claimed(signed: Signed[Any]) -> _Claimed:
     statement = signed.statement
+    if isinstance(statement, UpdateMessage):
+        round_id = int(statement.round_id)
+        return _Claimed(f"round {round_id}: signature of {signed.signer}", round_id)
     what = f"{type(statement).__name__.lower()} signature of {signed.signer}"
     return _Claimed(what, int(statement.round_id) if isinstance(statement, Commitment) else None)
 
@@ -242,10 +204,6 @@ def _claimed(signed: SignedUpdate | Signed[Any]) -> _Claimed:
 def _check_signer(found: Address, expected: Address, claimed: _Claimed) -> None:
     if found != expected:
         raise _refusal(claimed, "wrong-signer", f"signed by {found}", expected)
-
-
-def _signed_digest(domain: SigningDomain, struct_hash: bytes) -> bytes:
-    return keccak256(b"\x19\x01" + domain_separator(domain) + struct_hash)
 
 
 def _sign(key: Any, digest: bytes) -> bytes:

@@ -17,7 +17,7 @@ from federation_world import (
 from contracts.binding import calls
 from contracts.binding.artifacts import load_artifact
 from contracts.binding.calls import Call
-from coordinator.protocol.signatures.eip712 import sign_update
+from coordinator.protocol.signatures.eip712 import sign_statement
 from coordinator.protocol.types import RoundId, SigningDomain, UpdateMessage
 
 MEMBER = CONTRIBUTORS[0]
@@ -37,7 +37,9 @@ def raw(function: str, *arguments: object) -> Call:
 
 def evidence() -> Call:
     messages = [UpdateMessage(RoundId(1), MODEL, digest(50 + i), 12, digest(9)) for i in range(2)]
-    return calls.slash_equivocation(*(sign_update(DOMAIN, m, bytes(MEMBER.key)) for m in messages))
+    return calls.slash_equivocation(
+        *(sign_statement(DOMAIN, m, bytes(MEMBER.key)) for m in messages)
+    )
 
 
 # Per function: the call, and what each caller hears in a federation whose round 1 is open.

@@ -23,14 +23,8 @@ from contracts.node.genesis import GenesisConfig
 from contracts.node.node import EmbeddedNode
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.round.chain_round import Seal, Settlement
-from coordinator.protocol.signatures.eip712 import sign_update
-from coordinator.protocol.types import (
-    RoundId,
-    SignedUpdate,
-    SigningDomain,
-    UpdateMessage,
-    address_bytes,
-)
+from coordinator.protocol.signatures.eip712 import sign_statement
+from coordinator.protocol.types import RoundId, Signed, SigningDomain, UpdateMessage, address_bytes
 
 ETHER = 10**18
 MEMBERS = 6
@@ -259,11 +253,11 @@ class World:
 
     def signed(
         self, account: LocalAccount, number: int, update: bytes, **changes: Any
-    ) -> SignedUpdate:
+    ) -> Signed[UpdateMessage]:
         """An update as a contributor signs it; ``domain`` may be another one's."""
         domain: SigningDomain = changes.pop("domain", self.federation.domain)
         message = UpdateMessage(RoundId(number), MODEL, update, 12, digest(9))
-        return sign_update(domain, replace(message, **changes), bytes(account.key))
+        return sign_statement(domain, replace(message, **changes), bytes(account.key))
 
     def forget(self) -> None:
         """After the chain went back to a snapshot."""

@@ -246,7 +246,7 @@ def resigned(key=0, **fields):
             "update": values["update"].hex(),
             "examples": values["examples"],
             "metrics-hash": values["metrics_hash"].hex(),
-            "contributor": made.contributor,
+            "contributor": made.signer,
             "signature": made.signature.hex(),
         }
         content = {**dict(reply.content.items())}

@@ -124,9 +124,9 @@ class Spy(VerifiableUpdates):
     def _resigned(self, stolen):
         """Return the victim's reply, signed as one's own."""
         records = dict(stolen.items())
-        ours = self._copier.signer.sign(DOMAIN, read_statement(stolen).message)
+        ours = self._copier.signer.sign(DOMAIN, read_statement(stolen).statement)
         statement = dict(records[wire.STATEMENT_RECORD])
-        statement |= {"contributor": ours.contributor, "signature": ours.signature.hex()}
+        statement |= {"contributor": ours.signer, "signature": ours.signature.hex()}
         return RecordDict({**records, wire.STATEMENT_RECORD: ConfigRecord(statement)})
 
 

@@ -5,9 +5,9 @@ from http_asking import samples
 from coordinator.http.metrics import BUCKETS_S, Telemetry, metrics_page
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.round import machine as machine
-from coordinator.protocol.types import Address, SignedUpdate, UpdateMessage
+from coordinator.protocol.types import Address, Signed, UpdateMessage
 
-SIGNED = SignedUpdate(
+SIGNED = Signed(
     Address("0x" + "11" * 20), UpdateMessage(1, bytes(32), bytes(32), 1, bytes(32)), bytes(65)
 )
 

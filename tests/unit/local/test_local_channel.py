@@ -23,7 +23,7 @@ from coordinator.local.frames import (
 from coordinator.local.paths import SUN_PATH_BYTES, private_folder, socket_path
 from coordinator.protocol import errors
 from coordinator.protocol.errors import ConfigError, ContributorError, FedproofError
-from coordinator.protocol.types import Address, RoundId, SignedUpdate, UpdateMessage
+from coordinator.protocol.types import Address, RoundId, Signed, UpdateMessage
 
 LIMITS = FrameLimits(max_attachment_bytes=1 << 26)
 
@@ -120,7 +120,7 @@ def test_each_kind_of_error_survives_the_journey(error: FedproofError):
 
 def test_equivocation_travels_without_its_evidence():
     message = UpdateMessage(RoundId(3), b"\0" * 32, b"\1" * 32, 5, b"\2" * 32)
-    signed = SignedUpdate(Address("0x" + "11" * 20), message, b"\0" * 65)
+    signed = Signed(Address("0x" + "11" * 20), message, b"\0" * 65)
     error = errors.EquivocationError("two updates", evidence=(signed, signed))
     back = error_from(error_header(error))
     assert type(back) is ContributorError

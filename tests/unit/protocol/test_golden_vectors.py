@@ -26,10 +26,8 @@ from coordinator.protocol.numbers.weights import apportion
 from coordinator.protocol.signatures.eip712 import (
     recover_signer,
     sign_statement,
-    sign_update,
     statement_digest,
-    update_digest,
-    verify_signature,
+    verify_statement,
 )
 from coordinator.protocol.types import (
     Commitment,
@@ -41,7 +39,6 @@ from coordinator.protocol.types import (
     Rule,
     ScoreLeaf,
     Signed,
-    SignedUpdate,
     SigningDomain,
     UpdateMessage,
 )
@@ -179,9 +176,9 @@ def test_signatures():
     for case in document["cases"]:
         fields = case["message"].values()
         message = UpdateMessage(*[raw(v) if isinstance(v, str) else v for v in fields])
-        signed.append(sign_update(domain, message, raw(case["private_key"])))
-        assert signed[-1] == SignedUpdate(case["address"], message, raw(case["signature"]))
-        assert update_digest(domain, message) == raw(case["digest"])
+        signed.append(sign_statement(domain, message, raw(case["private_key"])))
+        assert signed[-1] == Signed(case["address"], message, raw(case["signature"]))
+        assert statement_digest(domain, message) == raw(case["digest"])
         assert commitment.metrics_hash(case["metrics"]) == message.metrics_hash
         found = commitment.signature_hash(message.metrics_hash, signed[-1].signature)
         assert found == raw(case["signature_hash"])
@@ -191,9 +188,9 @@ def test_signatures():
         assert sealed == raw(case["sealed_commitment"])
     for bad in document["refused"]:
         base = signed[bad["case"]]
-        forged = SignedUpdate(base.contributor, base.message, raw(bad["signature"]))
+        forged = Signed(base.signer, base.statement, raw(bad["signature"]))
         with pytest.raises(SignatureError) as caught:
-            verify_signature(domain, forged)
+            verify_statement(domain, forged)
         assert caught.value.code == bad["code"]
 
 

@@ -6,22 +6,15 @@ import pytest
 
 from coordinator.protocol.errors import PhaseError
 from coordinator.protocol.round import machine as m
-from coordinator.protocol.types import (
-    Address,
-    Commitment,
-    RoundId,
-    Signed,
-    SignedUpdate,
-    UpdateMessage,
-)
+from coordinator.protocol.types import Address, Commitment, RoundId, Signed, UpdateMessage
 
 ALICE = Address("0x" + "aa" * 20)
 BOB = Address("0x" + "bb" * 20)
 
 
-def signed(who: Address, update: bytes = b"\1" * 32) -> SignedUpdate:
+def signed(who: Address, update: bytes = b"\1" * 32) -> Signed[UpdateMessage]:
     message = UpdateMessage(RoundId(1), b"\0" * 32, update, 10, b"\0" * 32)
-    return SignedUpdate(who, message, b"\0" * 65)
+    return Signed(who, message, b"\0" * 65)
 
 
 def play(*events: m.Event, quorum: int = 1) -> tuple[m.RoundState, list[m.Effect]]:

@@ -19,7 +19,7 @@ from coordinator.protocol.round.screening import (
     screen_envelope,
     screen_vector,
 )
-from coordinator.protocol.signatures.eip712 import address_of_key, checksum_address, sign_update
+from coordinator.protocol.signatures.eip712 import address_of_key, checksum_address, sign_statement
 from coordinator.protocol.types import Rule, SigningDomain, UpdateMessage
 
 KEY, OTHER_KEY = bytes(range(1, 33)), bytes(range(2, 34))
@@ -37,7 +37,7 @@ MESSAGE = UpdateMessage(7, BASE, parameter_root(VECTOR, MANIFEST), 10, metrics_h
 
 
 def signed(key=KEY, domain=DOMAIN, **change):
-    return sign_update(domain, replace(MESSAGE, **change), key)
+    return sign_statement(domain, replace(MESSAGE, **change), key)
 
 
 def screen(statement, declared=24, context=CONTEXT, accepted=None, **options):
@@ -67,7 +67,7 @@ def test_another_update_is_equivocation_with_both_statements_as_evidence():
     assert isinstance(error, EquivocationError)
     assert error.evidence == (first, second)
     assert (error.code, error.contributor, error.round_id) == ("equivocation", SENDER, 7)
-    assert (error.expected, error.found) == (first.message.update.hex(), "09" * 32)
+    assert (error.expected, error.found) == (first.statement.update.hex(), "09" * 32)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_another_statement_about_the_same_update_is_refused_but_no_evidence(chan
 
 
 def test_a_forged_second_update_is_no_equivocation():
-    forged = replace(signed(OTHER_KEY, update=b"\x09" * 32), contributor=SENDER)
+    forged = replace(signed(OTHER_KEY, update=b"\x09" * 32), signer=SENDER)
     error = refusal(lambda: screen(forged, accepted={SENDER: signed()}))
     assert isinstance(error, SignatureError)
     assert error.code == "wrong-signer"
@@ -144,7 +144,7 @@ def test_every_refusal_has_its_code_and_blames_nobody_unproven(call, code, attri
     ],
 )
 def test_messages_of_the_wrong_form_are_refused(change):
-    statement = replace(signed(), message=replace(MESSAGE, **change))
+    statement = replace(signed(), statement=replace(MESSAGE, **change))
     assert refusal(lambda: screen(statement)).code == "malformed-message"
 
 

@@ -17,7 +17,6 @@ from coordinator.protocol.signatures.eip712 import (
     address_of_key,
     checksum_address,
     sign_statement,
-    sign_update,
 )
 from coordinator.protocol.types import (
     Commitment,
@@ -48,7 +47,7 @@ SIGNED = sign_statement(DOMAIN, Commitment(ROUND, COMMITMENT), KEY)
 
 
 def update_of(key, update=UPDATE):
-    return sign_update(DOMAIN, UpdateMessage(ROUND, b"\x03" * 32, update, 1, b"\x04" * 32), key)
+    return sign_statement(DOMAIN, UpdateMessage(ROUND, b"\x03" * 32, update, 1, b"\x04" * 32), key)
 
 
 def code_of(check, *arguments):
@@ -91,7 +90,7 @@ def test_an_update_opens_its_own_commitment_only():
         (update_of(OTHER_KEY), SALT),  # Bob took Alice's commitment, update and salt
     ):
         code = "commitment-mismatch"
-        assert code_of(check_opening, signed, salt, DOMAIN, committed) == (code, signed.contributor)
+        assert code_of(check_opening, signed, salt, DOMAIN, committed) == (code, signed.signer)
     assert code_of(check_opening, update_of(KEY), SALT, DOMAIN, {BOB: COMMITMENT}) == (
         "not-committed",
         ALICE,

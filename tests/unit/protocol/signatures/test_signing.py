@@ -11,10 +11,10 @@ from coordinator.protocol.signatures.eip712 import (
     address_of_key,
     checksum_address,
     domain_separator,
-    recover,
-    sign_update,
-    update_digest,
-    verify_signature,
+    recover_signer,
+    sign_statement,
+    statement_digest,
+    verify_statement,
 )
 from coordinator.protocol.types import SigningDomain, UpdateMessage
 
@@ -72,13 +72,13 @@ def typed_data(domain, message):
 def test_the_signature_is_that_of_eth_account(domain, message):
     data = typed_data(domain, message)
     theirs = Account.sign_typed_data(KEY, full_message=data)
-    ours = sign_update(domain, message, KEY)
-    assert ours.contributor == Account.from_key(KEY).address
+    ours = sign_statement(domain, message, KEY)
+    assert ours.signer == Account.from_key(KEY).address
     assert ours.signature == theirs.signature
-    assert update_digest(domain, message) == theirs.message_hash
+    assert statement_digest(domain, message) == theirs.message_hash
     assert domain_separator(domain) == encode_typed_data(full_message=data).header
-    assert recover(domain, ours) == ours.contributor
-    verify_signature(domain, ours)
+    assert recover_signer(domain, ours) == ours.signer
+    verify_statement(domain, ours)
 
 
 # From EIP-55.
@@ -106,7 +106,7 @@ def test_an_address_of_the_wrong_length_is_refused():
 )
 def test_keys_that_are_none_are_refused_and_not_shown(key):
     with pytest.raises(SignatureError) as caught:
-        sign_update(DOMAIN, MESSAGE, key)
+        sign_statement(DOMAIN, MESSAGE, key)
     assert caught.value.code == "bad-key"
     assert not key or key.hex() not in str(caught.value)
     with pytest.raises(SignatureError):
@@ -130,30 +130,30 @@ def altered(signature, code):
     ["high-s", "bad-signature-v", "bad-signature-length", "unrecoverable", "wrong-signer"],
 )
 def test_bad_signatures_have_a_code_each(code):
-    signed = sign_update(DOMAIN, MESSAGE, KEY)
+    signed = sign_statement(DOMAIN, MESSAGE, KEY)
     bad = replace(signed, signature=altered(signed.signature, code))
     with pytest.raises(SignatureError) as caught:
-        verify_signature(DOMAIN, bad)
+        verify_statement(DOMAIN, bad)
     assert caught.value.code == code
     assert caught.value.round_id == 7
-    assert signed.contributor in str(caught.value)
+    assert signed.signer in str(caught.value)
 
 
 def test_r_that_is_no_point_is_unrecoverable():
-    signed = sign_update(DOMAIN, MESSAGE, KEY)
+    signed = sign_statement(DOMAIN, MESSAGE, KEY)
     for r in (5, CURVE_ORDER, 2**256 - 1):  # 5 is not the x of any point
         bad = replace(signed, signature=r.to_bytes(32, "big") + signed.signature[32:])
         with pytest.raises(SignatureError) as caught:
-            recover(DOMAIN, bad)
+            recover_signer(DOMAIN, bad)
         assert caught.value.code == "unrecoverable"
 
 
 def test_the_high_s_twin_would_recover_to_the_same_signer():
     """So it is the check, not the mathematics, that makes a signature unique."""
-    signed = sign_update(DOMAIN, MESSAGE, KEY)
+    signed = sign_statement(DOMAIN, MESSAGE, KEY)
     twin = altered(signed.signature, "high-s")
-    assert Account._recover_hash(update_digest(DOMAIN, MESSAGE), signature=twin) == (
-        signed.contributor
+    assert Account._recover_hash(statement_digest(DOMAIN, MESSAGE), signature=twin) == (
+        signed.signer
     )
 
 
@@ -172,9 +172,9 @@ def other_bytes32(value):
     ],
 )
 def test_a_signature_is_for_one_message(change):
-    signed = sign_update(DOMAIN, MESSAGE, KEY)
+    signed = sign_statement(DOMAIN, MESSAGE, KEY)
     with pytest.raises(SignatureError) as caught:
-        verify_signature(DOMAIN, replace(signed, message=replace(MESSAGE, **change)))
+        verify_statement(DOMAIN, replace(signed, statement=replace(MESSAGE, **change)))
     assert caught.value.code == "wrong-signer"
 
 
@@ -186,9 +186,9 @@ def test_a_signature_is_for_one_message(change):
     ],
 )
 def test_a_signature_is_for_one_contract_on_one_chain(domain):
-    signed = sign_update(DOMAIN, MESSAGE, KEY)
+    signed = sign_statement(DOMAIN, MESSAGE, KEY)
     with pytest.raises(SignatureError) as caught:
-        verify_signature(domain, signed)
+        verify_statement(domain, signed)
     assert caught.value.code == "wrong-signer"
 
 
@@ -203,4 +203,4 @@ def test_a_signature_is_for_one_contract_on_one_chain(domain):
 )
 def test_messages_that_have_no_abi_form_are_refused(change, words):
     with pytest.raises(VerificationError, match=words):
-        sign_update(DOMAIN, replace(MESSAGE, **change), KEY)
+        sign_statement(DOMAIN, replace(MESSAGE, **change), KEY)
