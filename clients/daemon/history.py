@@ -8,13 +8,12 @@ The file is append-only between two thinnings: one JSON line a block, synced bef
 handled: chains that reorganise deeper than the ``confirmations`` the participant set.
 """
 
-import os
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from coordinator.local.files import sync_folder, write_durably
+from coordinator.local.files import open_lines, write_durably
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.errors import StoreError, VerificationError
 
@@ -130,7 +129,8 @@ class BlockHistory:
                 write_durably(self._path, map(_line, kept))
                 self._blocks = kept
                 return
-            _append(self._path, block)
+            with open_lines(self._path) as file:
+                file.append(_line(block))
             self._blocks.append(block)
         except OSError as error:
             raise StoreError(f"{self._path}: {error.strerror or error}") from error
@@ -164,19 +164,3 @@ def _block(line: bytes, place: str) -> Block:
     if block.number < 0 or len(block.hash) != 32:
         raise StoreError(f"{place} is damaged, expected a block's number and 32-byte hash")
     return block
-
-
-def _append(path: Path, block: Block) -> None:
-    """Append a line after the last whole one, and sync it."""
-    is_new = not path.exists()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "r+b") as file:
-        end = file.read().rfind(b"\n") + 1
-        file.seek(end)
-        file.truncate()
-        file.write(_line(block))
-        file.flush()
-        os.fsync(file.fileno())
-    if is_new:
-        sync_folder(path.parent)

@@ -5,12 +5,11 @@ need not download it once more. What is kept here is a convenience: it is checke
 from elsewhere when it is used, and where it is missing the store has it.
 """
 
-import contextlib
 import logging
 from pathlib import Path
 from typing import Final
 
-from coordinator.local.files import TEMPORARY
+from coordinator.local.files import replace_file
 from coordinator.local.logs import fields
 from coordinator.protocol import wire
 from coordinator.protocol.commitments.parameter_tree import parameter_root
@@ -42,17 +41,13 @@ class ReceivedModels:
     def keep(self, root: bytes, encoded: bytes) -> None:
         """Keep a model's ``.npy`` bytes. What cannot be kept is fetched later: no error."""
         path = self._path(root)
-        temporary = path.with_name(f"{TEMPORARY}{path.name}")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not path.exists() and len(encoded) <= self._max_bytes:
                 self._make_room(len(encoded))
-                temporary.write_bytes(encoded)
-                temporary.rename(path)
+                replace_file(path, [encoded], sync=False)
         except OSError as error:
             _log.warning("a model was not kept", extra=fields(root=root.hex(), error=str(error)))
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
     def take(self, root: bytes) -> Int32Vector | None:
         """Return a model and keep it no longer; ``None`` if it is not here, or not what it was."""

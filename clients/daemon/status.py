@@ -1,13 +1,13 @@
 """``state/status.json``: how the daemon is, for people and monitoring; never read back by it."""
 
 import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from coordinator.local.children import ChildStatus
+from coordinator.local.files import replace_file
 from coordinator.protocol.canonical import canonical_json
 
 State = Literal["connecting", "refusing", "ready", "training", "stopped"]
@@ -39,10 +39,8 @@ def child_rows(children: Sequence[ChildStatus]) -> list[Mapping[str, Any]]:
 
 def write_status(path: Path, status: ParticipantStatus) -> None:
     """Replace the status file; a full disk must not stop the daemon, so failing is silent."""
-    temporary = path.with_name(f".tmp-{path.name}")
     with contextlib.suppress(OSError):
-        temporary.write_bytes(canonical_json(_plain(asdict(status))) + b"\n")
-        os.replace(temporary, path)
+        replace_file(path, [canonical_json(_plain(asdict(status))), b"\n"], sync=False)
 
 
 def _plain(value: Any) -> Any:

@@ -5,12 +5,11 @@ asked for them and however often the client was restarted in between: a statemen
 durably, *before* it is signed. Not handled: two machines with the same key and two journals.
 """
 
-import fcntl
 import json
-import os
 from pathlib import Path
 from typing import Protocol
 
+from coordinator.local.files import open_lines
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ContributorError, StoreError, VerificationError
 from coordinator.protocol.types import Address, RoundId, SigningDomain
@@ -69,24 +68,12 @@ class FileJournal:
         """See :class:`SignatureJournal`."""
         key = journal_key(domain, round_id, contributor)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            is_new = not self._path.exists()
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "r+b") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                content = file.read()
-                end = content.rfind(b"\n") + 1
-                known = _entries(content[:end], self._path).get(key)
+            with open_lines(self._path) as file:
+                known = _entries(file.lines, self._path).get(key)
                 check_unsigned(known, update_root, round_id, contributor)
                 if known is None:
                     line = json.dumps({"key": key, "update": update_root.hex()}) + "\n"
-                    file.seek(end)
-                    file.truncate()
-                    file.write(line.encode())
-                    file.flush()
-                    os.fsync(file.fileno())
-            if is_new:
-                _sync_folder(self._path.parent)
+                    file.append(line.encode())
         except OSError as error:
             raise StoreError(f"journal {self._path}: {error.strerror or error}") from error
 
@@ -138,11 +125,3 @@ def _entries(lines: bytes, path: Path) -> dict[str, str]:
                 "'update'; signing without it could cost the bond"
             ) from error
     return found
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,9 +5,7 @@ is kept here, durably, before the commitment leaves the machine: after a crash t
 gets the same commitment, and what was committed to can still be revealed.
 """
 
-import contextlib
 import hashlib
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from google.protobuf.message import DecodeError
 
 from clients.mod.journal import journal_key
+from coordinator.local.files import PRIVATE, replace_file
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.errors import StoreError, VerificationError
 from coordinator.protocol.types import Address, Commitment, RoundId, Signed, SigningDomain
@@ -101,21 +100,10 @@ class FilePending:
         """See :class:`PendingUpdates`."""
         about = update.commitment
         path = self._path(domain, about.statement.round_id, about.signer)
-        temporary = path.with_name(f".{path.name}")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(encode(update))
-                file.flush()
-                if self._durable:
-                    os.fsync(file.fileno())
-            temporary.rename(path)
-            if self._durable:
-                _sync_folder(self._folder)
+            replace_file(path, [encode(update)], mode=PRIVATE, sync=self._durable)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
             raise StoreError(
                 f"{path}: the update cannot be kept, so nothing is committed to: "
                 f"{error.strerror or error}"
@@ -192,11 +180,3 @@ def decode(data: bytes, place: str) -> PendingUpdate:
         )
     except (VerificationError, DecodeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{place}: not an update kept by this version: {error}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

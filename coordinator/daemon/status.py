@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.local.children import ChildStatus
+from coordinator.local.files import write_durably
 from coordinator.local.logs import fields
 from coordinator.protocol.errors import StoreError
 from coordinator.protocol.round import machine as machine
-from coordinator.stores.run_folder import write_atomically
 
 _log = logging.getLogger("fedproof.coordinator")
 
@@ -42,7 +42,7 @@ def write_service_file(state: Path, where: Addresses) -> None:
     """Write where this life is reached; a full disk only keeps others from knowing."""
     told = json.dumps({"pid": os.getpid(), **asdict(where)}).encode() + b"\n"
     try:
-        write_atomically(service_file(state), told)
+        write_durably(service_file(state), [told], mode=None)
     except StoreError as error:
         _log.error("%s", error)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Final
 
 from coordinator.flower.driver_wire import presence_from, presence_json
+from coordinator.local.files import write_durably
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.errors import FedproofError, StoreError
 from coordinator.protocol.signatures.statements import check_presence
 from coordinator.protocol.types import Address, Presence, Signed, SigningDomain, Wei
-from coordinator.stores.run_folder import write_atomically
 
 _BOND_AGE_S: Final = 5.0
 _log = logging.getLogger("fedproof.coordinator")
@@ -105,7 +105,7 @@ class PresenceRegister:
             return
         said = [presence_json(signed) for _, signed in sorted(self._said.items())]
         try:
-            write_atomically(self._file, canonical_json(said))
+            write_durably(self._file, [canonical_json(said)], mode=None)
         except StoreError as error:
             _log.warning("%s", error)
 

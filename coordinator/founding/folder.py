@@ -19,13 +19,12 @@ folder gets its name.
 import os
 import secrets
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from coordinator.local.files import create_file, sync_folder, unwritable
 from coordinator.protocol.errors import ConfigError, StoreError
-from coordinator.stores.disk import flush_folder
 
 SECRET_MODE: Final = 0o600
 PUBLIC_MODE: Final = 0o644
@@ -160,14 +159,9 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
     """
     try:
         _make_folders(path.parent)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        create_file(path, [data], mode=mode)
     except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        raise unwritable(path, error) from error
 
 
 def _make_folders(folder: Path) -> None:
@@ -175,27 +169,6 @@ def _make_folders(folder: Path) -> None:
     if not folder.is_dir():
         _make_folders(folder.parent)
         folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
-
-
-def replace_file(path: Path, data: bytes, mode: int) -> None:
-    """Replace a file as a whole: a reader sees the old bytes or the new ones.
-
-    Raises
-    ------
-    StoreError
-        If the disk refuses; the old file is then untouched.
-    """
-    temporary = path.with_name(f".new-{path.name}")
-    with suppress(OSError):
-        temporary.unlink()
-    write_new(temporary, data, mode)
-    try:
-        os.rename(temporary, path)
-        flush_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def staging_for(target: Path) -> Path:
@@ -233,8 +206,8 @@ def publish_folder(staging: Path, target: Path) -> None:
     """
     try:
         for folder, _, _ in os.walk(staging):
-            flush_folder(Path(folder))
+            sync_folder(Path(folder))
         os.rename(staging, target)
-        flush_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise StoreError(f"cannot make {target}: {error.strerror or error}") from error

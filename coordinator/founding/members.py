@@ -18,10 +18,11 @@ from contracts.binding.http_client import HttpClient, UnreachableError
 from contracts.binding.http_provider import web3_at
 from coordinator.founding.certificates import WILDCARDS
 from coordinator.founding.chain import balance_wei, chain_of_service, send_wei
-from coordinator.founding.folder import PUBLIC_MODE, FederationFolder, replace_file, require_folder
+from coordinator.founding.folder import PUBLIC_MODE, FederationFolder, require_folder
 from coordinator.founding.invitation import Invited, invite
 from coordinator.founding.templates import Reach
 from coordinator.local import keyfile
+from coordinator.local.files import write_durably
 from coordinator.local.lock import FolderLock
 from coordinator.protocol.errors import ConfigError, LedgerError
 from coordinator.protocol.types import Address, Wei
@@ -187,7 +188,7 @@ class FederationMembers:
                 send_wei(w3, treasury, address, Wei(missing))
 
     def _write(self, registry: Registry) -> None:
-        replace_file(self.folder.registry, registry.to_json(), PUBLIC_MODE)
+        write_durably(self.folder.registry, [registry.to_json()], mode=PUBLIC_MODE)
 
     def _bonds(self, addresses: list[Address], remarks: list[str]) -> list[Wei] | list[None]:
         contract = Address(self.agreement.contract)

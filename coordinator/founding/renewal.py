@@ -22,9 +22,9 @@ from coordinator.founding.folder import (
     PUBLIC_MODE,
     SECRET_MODE,
     FederationFolder,
-    replace_file,
     require_folder,
 )
+from coordinator.local.files import write_durably
 from coordinator.protocol.errors import ConfigError
 from coordinator.settings.agreement import read_agreement
 
@@ -60,7 +60,7 @@ def renew(root: Path, names: list[str], days: int = SERVER_DAYS) -> Renewed:
     authority = KeyAndCertificate(_read(folder.authority_key), _read(folder.authority))
     kept = with_local(names) if names else names_of(_read(folder.server))
     made = make_server(authority, kept, days=days, key=_read(folder.server_key))
-    replace_file(folder.server, made.certificate, PUBLIC_MODE)
+    write_durably(folder.server, [made.certificate], mode=PUBLIC_MODE)
     return Renewed(folder.server, tuple(kept), end_of(made.certificate))
 
 
@@ -87,7 +87,7 @@ def renew_authority(root: Path, names: list[str], days: int = SERVER_DAYS) -> Re
     authority = make_authority(read_agreement(folder.agreement).name)
     made = make_server(authority, kept, days=days)
     for path, data, mode in _files(folder, authority, made):
-        replace_file(path, data, mode)
+        write_durably(path, [data], mode=mode)
     return Renewed(folder.server, tuple(kept), end_of(made.certificate), folder.authority)
 
 

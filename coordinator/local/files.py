@@ -1,40 +1,188 @@
-"""Files that are whole or not there, whenever the process is killed: write, sync, rename, sync."""
+"""Files that are complete or absent, whenever the process is killed: write, sync, rename, sync.
 
+The one place that decides what *on the disk* means. :func:`replace_file`, :func:`create_file` and
+:func:`open_lines` raise ``OSError`` for callers with an error of their own; the others raise
+``StoreError`` and name the file. Not handled: who may use a folder (``lock``).
+"""
+
+import contextlib
+import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from coordinator.local.frames import Buffer
 from coordinator.protocol.errors import StoreError
 
-TEMPORARY = ".tmp-"
+TEMPORARY: Final = ".tmp-"
+"""Begins the name of a file that is being written; one that a killed process left is removed."""
+PRIVATE: Final = 0o600
 
 
-def write_durably(path: Path, pieces: Iterable[Buffer], *, mode: int = 0o600) -> None:
+def replace_file(
+    path: Path, pieces: Iterable[Buffer], *, mode: int | None = None, sync: bool = True
+) -> None:
+    """Write a file beside ``path``, then rename it: a reader sees the old bytes or the new ones.
+
+    Parameters
+    ----------
+    mode
+        The file's permissions, exactly; ``None`` for what the process's umask leaves.
+    sync
+        Return only when file and name are on the disk. Without it a killed process loses nothing,
+        a power cut may.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing or the disk refuses; the old file is still there then.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    try:
+        _write(temporary, os.O_TRUNC, pieces, mode, sync)
+        temporary.rename(path)
+        if sync:
+            sync_folder(path.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def create_file(path: Path, pieces: Iterable[Buffer], *, mode: int) -> None:
+    """Write a file that is not there yet, with exactly this mode; it is on the disk then.
+
+    Raises
+    ------
+    FileExistsError
+        If there is one of that name; it is left as it is.
+    OSError
+        If the folder is missing or the disk refuses; nothing is left behind.
+    """
+    try:
+        _write(path, os.O_EXCL, pieces, mode, sync=True)
+        sync_folder(path.parent)
+    except FileExistsError:
+        raise
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _write(path: Path, flag: int, pieces: Iterable[Buffer], mode: int | None, sync: bool) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flag
+    descriptor = os.open(path, flags, 0o666 if mode is None else mode)
+    with os.fdopen(descriptor, "wb") as file:
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)  # the umask takes bits from what open() was given
+        file.writelines(pieces)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+
+
+def write_durably(path: Path, pieces: Iterable[Buffer], *, mode: int | None = PRIVATE) -> None:
     """Write a file, replacing an earlier one; it is on the disk when this returns.
+
+    Its folder is made where there is none, mode 0700 for a file that only its owner may read.
 
     Raises
     ------
     StoreError
-        If it could not be made to last; the earlier one is still there then.
+        If the disk refuses; the earlier file is still there then.
     """
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    folder_mode = 0o700 if mode == PRIVATE else 0o777
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-        sync_folder(path.parent)
+        path.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
+        replace_file(path, pieces, mode=mode)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise unwritable(path, error) from error
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append to a file without waiting for the disk.
+
+    Killed or out of room, the file may end with a part of ``data``.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    try:
+        with open(path, "ab") as file:
+            file.write(data)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+class LineFile:
+    """A file of lines, open and locked; made by :func:`open_lines`.
+
+    Attributes
+    ----------
+    lines
+        The complete lines that were there when it was opened, as bytes. A last line without a line
+        break was cut short by a crash and does not count.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        content = file.read()
+        self.lines: Final = content[: content.rfind(b"\n") + 1]
+
+    def append(self, line: bytes) -> None:
+        """Write a line, which ends with a line break, after :attr:`lines`; at most once.
+
+        It is on the disk when this returns. Raises ``OSError`` if the disk refuses.
+        """
+        self._file.seek(len(self.lines))
+        self._file.truncate()
+        self._file.write(line)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+@contextlib.contextmanager
+def open_lines(path: Path) -> Iterator[LineFile]:
+    """Open a file of lines, made with mode 0600 where there is none, for one process at a time.
+
+    Waits while another process has it open. The lock is on the file itself, so there is no second
+    file that could be lost or copied without it (ADR 0139).
+
+    Raises
+    ------
+    OSError
+        If it cannot be made or opened.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    with os.fdopen(descriptor, "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield LineFile(file)
+    if is_new:
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
+    """Make renames in a folder durable; raises ``OSError`` if the disk refuses."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -55,3 +203,13 @@ def discard_leftovers(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror or error}") from error
+
+
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """Return the error that says that a file cannot be read, and why."""
+    return StoreError(f"cannot read {path}: {error.strerror or error}")
+
+
+def unwritable(path: Path, error: OSError) -> StoreError:
+    """Return the error that says that a file cannot be written, and why."""
+    return StoreError(f"cannot write {path}: {error.strerror or error}")

@@ -18,6 +18,7 @@ from typing import Any
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+from coordinator.local.files import PRIVATE, create_file
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import KeyFileError, VerificationError
 
@@ -45,15 +46,11 @@ def create(path: Path, password: str) -> LocalAccount:
 def _write_private(path: Path, text: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        create_file(path, [text], mode=PRIVATE)
     except FileExistsError as error:
         raise KeyFileError(f"{path}: exists already; a key file is never overwritten") from error
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror or error}") from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load(path: Path, password: str) -> LocalAccount:

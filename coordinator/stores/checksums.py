@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from coordinator.stores.small_files import read_file, unreadable
+from coordinator.local.files import read_file, unreadable
 
 
 def checksum_lines(root: Path, files: Iterable[Path]) -> bytes:

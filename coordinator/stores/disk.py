@@ -16,12 +16,12 @@ the right content but is spelt differently is corrupt, so no changed byte goes u
 """
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from coordinator.local.files import TEMPORARY, replace_file
 from coordinator.protocol.commitments import documents
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import BlobCorruptError, BlobMissingError, StoreError
@@ -33,7 +33,6 @@ Content = Callable[[], Sequence[bytes | memoryview]]
 """Yields the pieces of a file, in order."""
 
 _WRITERS = 4
-_TEMPORARY = ".tmp-"
 
 
 class DiskStore:
@@ -132,7 +131,7 @@ class DiskStore:
 
     def discard_leftovers(self) -> None:
         """Remove what a killed process left half written; only while nobody else writes here."""
-        for leftover in self._root.glob(f"*/{_TEMPORARY}*"):
+        for leftover in self._root.glob(f"*/{TEMPORARY}*"):
             leftover.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -176,32 +175,12 @@ class DiskStore:
             raise StoreError(f"artifact store {self._root} is open for reading only")
         with self._lock:
             if path not in self._pending:
-                self._pending[path] = self._pool.submit(_write_atomically, path, content)
+                self._pending[path] = self._pool.submit(_write_once, path, content)
 
 
-def _write_atomically(path: Path, content: Content) -> None:
-    """Write, flush, rename, flush the folder: after a crash the blob is whole or not there."""
+def _write_once(path: Path, content: Content) -> None:
+    """Write a blob unless it is there: its name says what it holds."""
     if path.exists():
         return
     path.parent.mkdir(exist_ok=True)
-    temporary = path.parent / f"{_TEMPORARY}{path.name}"
-    try:
-        with open(temporary, "wb") as file:
-            for piece in content():
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-        flush_folder(path.parent)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def flush_folder(folder: Path) -> None:
-    """Make renames in a folder durable (fsync of the folder itself)."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    replace_file(path, content())

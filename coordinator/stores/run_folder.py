@@ -19,7 +19,6 @@ of the database file, metrics); everything else is bound by the chain itself. Re
 are views, drawn again from the rest at any time.
 """
 
-import contextlib
 import fcntl
 import json
 import os
@@ -28,6 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from coordinator.local.files import TEMPORARY, read_file, write_durably
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import (
     BlobCorruptError,
@@ -38,8 +38,6 @@ from coordinator.protocol.errors import (
 )
 from coordinator.protocol.types import JsonObject, RoundId
 from coordinator.stores import checksums
-from coordinator.stores.disk import flush_folder
-from coordinator.stores.small_files import read_file
 
 CHECKSUMS = "SHA256SUMS"
 LOCK = ".lock"
@@ -58,8 +56,7 @@ FOLDERS = ("attempts", "blobs", "chain", "pending", "plots", "rounds")
 """All that a run ever puts into its folder, beside the lock: nothing else in it is deleted."""
 
 _CONFIG = "config.json"
-_TEMPORARY = ".tmp-"
-_TEMPORARIES = tuple(_TEMPORARY + name for name in FILES)
+_TEMPORARIES = tuple(TEMPORARY + name for name in FILES)
 _IGNORED = (CHECKSUMS, LOCK, "report.md")
 _VIEWS = "plots"
 
@@ -146,7 +143,7 @@ class RunFolder:
 
     def discard_leftovers(self) -> None:
         """Remove what a killed process left half written; only in a run's folder, and locked."""
-        inside = (p for name in FOLDERS for p in (self.root / name).rglob(f"{_TEMPORARY}*"))
+        inside = (p for name in FOLDERS for p in (self.root / name).rglob(f"{TEMPORARY}*"))
         for leftover in (*(self.root / name for name in _TEMPORARIES), *inside):
             if leftover.is_file():
                 leftover.unlink(missing_ok=True)
@@ -205,7 +202,7 @@ class RunFolder:
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a small file atomically and durably."""
-        write_atomically(path, data)
+        write_durably(path, [data], mode=None)
 
     # --- checksums -----------------------------------------------------------------------
 
@@ -250,7 +247,7 @@ class FileJournal:
     def put(self, round_id: RoundId, entry: JsonObject) -> None:
         """Write a round's entry atomically and durably."""
         data = json.dumps(entry, indent=1, sort_keys=True).encode() + b"\n"
-        write_atomically(self._path(round_id), data)
+        write_durably(self._path(round_id), [data], mode=None)
 
     def get(self, round_id: RoundId) -> JsonObject:
         """Return a round's entry.
@@ -273,26 +270,3 @@ class FileJournal:
 
     def _path(self, round_id: RoundId) -> Path:
         return self._root / f"{round_id:06d}.json"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write, flush, rename, flush the folder.
-
-    Raises
-    ------
-    StoreError
-        If the disk refuses.
-    """
-    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-        flush_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error

@@ -9,7 +9,7 @@ import tomli_w
 
 from clients.data.load import load_data
 from coordinator.founding.create import Founded, create_federation
-from coordinator.stores.run_folder import write_atomically
+from coordinator.local.files import write_durably
 from simulations.hospitals.data import HospitalData
 
 HOST = "127.0.0.1"
@@ -125,7 +125,7 @@ def found_hospitals(
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     config = folder / FOUNDING
-    write_atomically(config, founding_file(data, rounds, ports, rpc).encode())
+    write_durably(config, [founding_file(data, rounds, ports, rpc).encode()], mode=None)
     founded = create_federation(config, folder / _COORDINATOR, load_examples=load_data)
     for one in data.hospitals:
         place = folder / one.name

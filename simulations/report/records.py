@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coordinator.local.files import unreadable
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
-from coordinator.stores.small_files import unreadable
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coordinator.commands.version import versions
+from coordinator.local.files import read_file
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
 from coordinator.stores.run_folder import LOCK, RunFolder
-from coordinator.stores.small_files import read_file
 from simulations.experiment import Experiment
 from simulations.run.chain import SimulatedChain, open_chain
 from simulations.run.identities import identities_of

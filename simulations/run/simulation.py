@@ -19,6 +19,7 @@ from contracts.node.server import serve_in_thread
 from coordinator.audit.watch.findings import Notice
 from coordinator.commands.output import ether
 from coordinator.flower.strategy import FedproofStrategy, RoundReport
+from coordinator.local.files import append
 from coordinator.ports import RoundAnnouncement
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.round import machine as machine
@@ -26,7 +27,6 @@ from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Address, RoundId, Wei
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
-from coordinator.stores.small_files import append
 from simulations.data import load_dataset
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.process import PoolGrid

@@ -15,9 +15,9 @@ from fedproof_command import fedproof, write_tiny
 import simulations.cli
 import simulations.report.markdown  # noqa: F401  (adds the commands; draws)
 from coordinator.commands import cli
+from coordinator.local.files import append
 from coordinator.protocol.errors import StoreError
 from coordinator.stores import checksums
-from coordinator.stores.small_files import append
 
 
 @pytest.fixture
