@@ -78,7 +78,7 @@ def test_a_disk_that_fills_while_plots_are_drawn(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["fedproof", "report", str(run)])
     with full_disk(), pytest.raises(SystemExit) as ended:
-        cli.run(cli.app)
+        cli.run(simulations.cli.app)
     plot = run / "plots" / "accuracy.png"
     check_refusal(int(str(ended.value.code)), capsys.readouterr().err, [f"cannot write {plot}"])
 
@@ -115,6 +115,6 @@ def test_what_verify_may_not_read_is_no_tampering(
     monkeypatch.setattr(checksums, "open", closed_to_us(name), raising=False)
     monkeypatch.setattr(sys, "argv", ["fedproof", "verify", str(run), *options])
     with pytest.raises(SystemExit) as ended:
-        cli.run(cli.app)
+        cli.run(simulations.cli.app)
     says = [f"cannot read {run}/", f"{name}: Permission denied"]
     check_refusal(int(str(ended.value.code)), capsys.readouterr().err, says)
