@@ -12,18 +12,14 @@ from pathlib import Path
 
 # isort: split
 from flwr.app import Context
-from web3 import Web3
 
 from clients.mod.chain_contract import FederationChainView
 from clients.mod.journal import FileJournal
 from clients.mod.participation import Participant
 from clients.mod.pending import FilePending
 from clients.mod.signer import KeySigner
-from contracts.binding.reader import FederationReader
-from contracts.binding.rpc import rpc_of
 from coordinator.local import keyfile as account
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.types import Address
 
 KEY, PASSWORD, RPC, CONTRACT, JOURNAL, RULE, PENDING, SEALED = (
     "fedproof-key",
@@ -51,12 +47,10 @@ def from_node_config(context: Context) -> Participant:
     password_file = _setting(context, PASSWORD) if PASSWORD in settings else None
     password = account.password_from(Path(password_file) if password_file else None, confirm=False)
     key = account.load(Path(_setting(context, KEY)), password)
-    rpc = rpc_of(Web3(Web3.HTTPProvider(_setting(context, RPC))))
-    reader = FederationReader(rpc, Address(_setting(context, CONTRACT)))
     rule = bytes.fromhex(_setting(context, RULE)) if RULE in settings else None
     return Participant(
         signer=KeySigner(bytes(key.key)),
-        chain_view=FederationChainView(reader),
+        chain_view=FederationChainView.at(_setting(context, RPC), _setting(context, CONTRACT)),
         journal=FileJournal(Path(_setting(context, JOURNAL))),
         rule_hash=rule,
         pending=FilePending(Path(_setting(context, PENDING))) if PENDING in settings else None,

@@ -92,13 +92,9 @@ def verify(
 
 
 def _verify_folder(run: Path, block: str | None, partial: bool) -> Findings:
-    from coordinator.audit.verify.folder_audit import coordinator_folder, verify_folder
-    from coordinator.audit.verify.run_audit import verify_run  # py-evm, only when needed
+    from coordinator.audit.verify.any_folder import verify  # py-evm, only when needed
 
-    folder = coordinator_folder(run)
-    if folder is not None:
-        return verify_folder(folder, seen_block=block)
-    return verify_run(run, seen_block=block, partial=partial)
+    return verify(run, seen_block=block, partial=partial)
 
 
 def _verify_remote(

@@ -4,6 +4,7 @@ Every mistake is a :class:`ConfigError` of one line: the file, the key, what was
 was expected. Data sets are not touched here.
 """
 
+import copy
 import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -25,14 +26,15 @@ def shipped_experiments() -> Sequence[str]:
 
 
 def load_experiment(
-    path: str | Path, overrides: Sequence[str] = (), seed: int | None = None
+    config: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), seed: int | None = None
 ) -> Experiment:
-    """Read an experiment file and check all of it.
+    """Read an experiment and check all of it.
 
     Parameters
     ----------
-    path
-        A TOML file, or the name of a shipped experiment (``"quickstart"``).
+    config
+        A TOML file, the name of a shipped experiment (``"quickstart"``), or a mapping with what
+        such a file would hold; it is not modified.
     overrides
         ``"key.path=value"`` each, in order; the value is read as TOML, or else as text.
         ``behaviours.0.scale=2.0`` reaches into a list. ``partition.kind=iid`` takes the file's
@@ -45,15 +47,18 @@ def load_experiment(
     ConfigError
         Naming file, key, what was found and what was expected.
     """
-    file = _find(str(path))
-    raw = read_toml(file)
+    if isinstance(config, Mapping):
+        source, raw = "experiment", copy.deepcopy(dict(config))
+    else:
+        file = _find(str(config))
+        source, raw = str(file), read_toml(file)
     overridden: list[str] = []
     for text in overrides:
         overridden.append(_override(raw, text, overridden))
     if seed is not None:
         raw["seed"] = seed
         overridden.append("seed")
-    return _validate(raw, str(file), overridden)
+    return _validate(raw, source, overridden)
 
 
 def experiment_from_json(data: bytes, source: str) -> Experiment:

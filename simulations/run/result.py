@@ -31,20 +31,34 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class RunResult:
-    """What a finished run left behind."""
+class Run:
+    """A finished run of an experiment.
 
-    folder: RunFolder
+    Attributes
+    ----------
+    path
+        The run's folder.
+    rounds
+        One record a round, in order.
+    contributors
+        One record a contributor, in the order of client numbers.
+    coordinator
+        Bond, convictions and refused attempts of the coordinator, as ``coordinator.json`` has them.
+    resumed_from
+        How many rounds were there already when this call began.
+    """
+
+    path: Path
     rounds: list[RoundRecord]
     contributors: list[ContributorRecord]
     coordinator: JsonObject
     resumed_from: int
 
 
-def finished(folder: RunFolder, *, resumed_from: int) -> RunResult:
+def finished(folder: RunFolder, *, resumed_from: int) -> Run:
     """Read back what a run wrote."""
-    return RunResult(
-        folder,
+    return Run(
+        folder.root,
         read_rounds(folder.root / "metrics.jsonl"),
         read_contributors(folder.root / "contributors.json"),
         folder.read_json(folder.root / COORDINATOR),

@@ -50,10 +50,10 @@ from simulations.run.coordinator import (
 )
 from simulations.run.disputes import SimulatedDisputes
 from simulations.run.files import held_folder, run_chain, seconds_on_disk, write_federation
-from simulations.run.result import RunOptions, RunResult, finished
+from simulations.run.result import Run, RunOptions, finished
 from simulations.run.round_records import NODE_PREFIX, RoundRecorder, Tester
 
-__all__ = ["RunOptions", "RunResult", "run_experiment"]
+__all__ = ["Run", "RunOptions", "run_experiment"]
 
 _BOND_TOO_LOW = "stake: coordinator bond too low"
 _ROUND_TIMEOUT_S = 86_400.0
@@ -64,7 +64,7 @@ def run_experiment(
     out: Path,
     options: RunOptions | None = None,
     listener: Listener | None = None,
-) -> RunResult:
+) -> Run:
     """Run an experiment into a folder, or go on with what is there.
 
     Raises

@@ -48,22 +48,20 @@ EXPERIMENT = Experiment.model_validate(
 )
 ONE_MOD = {
     "from digits_app.task import Net": (
-        "from clients.mod.verifiable_updates import VerifiableUpdates\n"
-        "from digits_app.task import Net"
+        "from fedproof import VerifiableUpdates\nfrom digits_app.task import Net"
     ),
     "app = ClientApp()": "app = ClientApp(mods=[VerifiableUpdates()])",
 }
 SEALED_MOD = {
     **ONE_MOD,
     "from digits_app.task import Net": (
-        "from clients.mod.verifiable_updates import VerifiableUpdates, no_queries\n"
-        "from digits_app.task import Net"
+        "from fedproof import VerifiableUpdates, no_queries\nfrom digits_app.task import Net"
     ),
     "app = ClientApp()": ("app = ClientApp(mods=[VerifiableUpdates()])\napp.query()(no_queries)"),
 }
 ONE_STRATEGY = {
     "from flwr.serverapp.strategy import FedAvg": (
-        "from coordinator.flower import FedproofStrategy\nfrom digits_federation import service"
+        "from fedproof import FedproofStrategy\nfrom digits_federation import service"
     ),
     "FedAvg(": "FedproofStrategy(service(), ",
 }

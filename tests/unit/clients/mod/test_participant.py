@@ -9,7 +9,7 @@ from flwr.app import Context, RecordDict
 from service_bench import EXPERIMENT, INITIAL, MANIFEST
 from web3 import Web3
 
-from clients.mod import participant
+from clients.mod import chain_contract
 from clients.mod.chain_contract import FederationChainView
 from clients.mod.chain_view import chain_round_from_json, chain_round_json
 from clients.mod.journal import FileJournal
@@ -40,7 +40,9 @@ def settings(chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str
     (tmp_path / "password").write_text("pw\n")
     (tmp_path / "password").chmod(0o600)
     monkeypatch.setattr(
-        participant.Web3, "HTTPProvider", lambda _url: EmbeddedProvider(chain.dispatcher)
+        chain_contract,
+        "web3_at",
+        lambda _url, ca_file: Web3(EmbeddedProvider(chain.dispatcher)),
     )
     return {
         "fedproof-key": str(key),

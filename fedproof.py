@@ -1,0 +1,129 @@
+"""The public interface of Fedproof: the one module that code outside this project imports.
+
+Every name is described in ``docs/api.md``. What is not in ``__all__`` is private and may change
+without notice. A name's module is imported when the name is first used, so that ``import
+fedproof`` itself is cheap: it imports neither torch nor Flower nor web3 nor py-evm (ADR 144).
+
+``python -m fedproof`` is the ``fedproof`` command.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from coordinator import __version__
+
+if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares the two
+    from clients.mod.chain_contract import FederationChainView
+    from clients.mod.journal import FileJournal
+    from clients.mod.participation import Participant
+    from clients.mod.pending import FilePending
+    from clients.mod.signer import KeySigner, UpdateSigner
+    from clients.mod.verifiable_updates import VerifiableUpdates, no_queries
+    from coordinator.audit.verify.any_folder import verify
+    from coordinator.audit.verify.findings import Fault, Findings, RoundFinding
+    from coordinator.flower.strategy import FedproofStrategy, RoundReport
+    from coordinator.protocol.errors import (
+        AggregationError,
+        BlobCorruptError,
+        BlobMissingError,
+        ChainUnavailableError,
+        ConfigError,
+        ContributorError,
+        EquivocationError,
+        FedproofError,
+        KeyFileError,
+        LedgerError,
+        MalformedUpdateError,
+        PhaseError,
+        SignatureError,
+        StoreError,
+        TransactionRevertedError,
+        VerificationError,
+    )
+    from simulations.engines.process import PoolGrid
+    from simulations.experiment import Experiment
+    from simulations.experiment.load import load_experiment, shipped_experiments
+    from simulations.report.records import ContributorRecord, RoundRecord
+    from simulations.run.result import Run
+    from simulations.run.simulate import simulate
+
+__all__ = [
+    "AggregationError",
+    "BlobCorruptError",
+    "BlobMissingError",
+    "ChainUnavailableError",
+    "ConfigError",
+    "ContributorError",
+    "ContributorRecord",
+    "EquivocationError",
+    "Experiment",
+    "Fault",
+    "FederationChainView",
+    "FedproofError",
+    "FedproofStrategy",
+    "FileJournal",
+    "FilePending",
+    "Findings",
+    "KeyFileError",
+    "KeySigner",
+    "LedgerError",
+    "MalformedUpdateError",
+    "Participant",
+    "PhaseError",
+    "PoolGrid",
+    "RoundFinding",
+    "RoundRecord",
+    "RoundReport",
+    "Run",
+    "SignatureError",
+    "StoreError",
+    "TransactionRevertedError",
+    "UpdateSigner",
+    "VerifiableUpdates",
+    "VerificationError",
+    "__version__",
+    "load_experiment",
+    "no_queries",
+    "shipped_experiments",
+    "simulate",
+    "verify",
+]
+
+_MODULES: Final = {
+    "clients.mod.chain_contract": ["FederationChainView"],
+    "clients.mod.journal": ["FileJournal"],
+    "clients.mod.participation": ["Participant"],
+    "clients.mod.pending": ["FilePending"],
+    "clients.mod.signer": ["KeySigner", "UpdateSigner"],
+    "clients.mod.verifiable_updates": ["VerifiableUpdates", "no_queries"],
+    "coordinator.audit.verify.any_folder": ["verify"],
+    "coordinator.audit.verify.findings": ["Fault", "Findings", "RoundFinding"],
+    "coordinator.flower.strategy": ["FedproofStrategy", "RoundReport"],
+    "coordinator.protocol.errors": [name for name in __all__ if name.endswith("Error")],
+    "simulations.engines.process": ["PoolGrid"],
+    "simulations.experiment": ["Experiment"],
+    "simulations.experiment.load": ["load_experiment", "shipped_experiments"],
+    "simulations.report.records": ["ContributorRecord", "RoundRecord"],
+    "simulations.run.result": ["Run"],
+    "simulations.run.simulate": ["simulate"],
+}
+_MODULE_OF: Final = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's module on first use (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if __name__ == "__main__":
+    from simulations.cli import main
+
+    main()

@@ -1,0 +1,106 @@
+"""One call from an experiment to a finished run: what ``fedproof.simulate`` is.
+
+torch, Flower and py-evm are imported by the call, not with this module, so that the process that
+workers are forked from can import them at the same time.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from coordinator.protocol.errors import ConfigError
+from simulations.engines.fork_server import start_server
+from simulations.experiment import Experiment
+from simulations.experiment.load import load_experiment
+from simulations.report.progress import Silence
+from simulations.report.records import RoundRecord
+
+if TYPE_CHECKING:
+    from simulations.run.result import Run
+
+
+def simulate(
+    config: str | Path | Mapping[str, Any] | Experiment,
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    data: str | Path | None = None,
+    workers: int | None = None,
+    fresh: bool = False,
+    on_round: Callable[[RoundRecord], None] | None = None,
+) -> "Run":
+    """Run an experiment into a folder, or go on with what is there.
+
+    Clients train in worker processes. They import the main script, so a script calls this under
+    ``if __name__ == "__main__":``.
+
+    Parameters
+    ----------
+    config
+        A TOML file, the name of a shipped experiment, a mapping with the contents of such a file,
+        or an experiment that was loaded before.
+    out
+        The run's folder; ``runs/NAME`` under the working directory if ``None``. A folder with an
+        unfinished run of the same experiment is continued, a finished one is read back.
+    overrides
+        ``"key.path=value"`` each, as ``--set`` takes them.
+    seed
+        Replaces the experiment's seed.
+    data
+        Folder with data sets; the variable ``FEDPROOF_DATA`` if ``None``.
+    workers
+        Worker processes, 1 or more; all cores if ``None``. No result depends on it.
+    fresh
+        Delete an earlier run in the folder first.
+    on_round
+        Called with the record of every round that this call runs, when it is over.
+
+    Raises
+    ------
+    ConfigError
+        If the experiment, the folder or the data are not as expected; or if the call is not
+        guarded and a worker reaches it.
+    LedgerError, StoreError
+        If the chain refuses, or the disk.
+    """
+    # what multiprocessing asks itself before it starts a process
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ConfigError(
+            "simulate: called while a worker process imports the main script; expected the call "
+            'under if __name__ == "__main__":'
+        )
+    experiment = _experiment(config, overrides, seed)
+    start_server()  # workers import torch while this process does
+    from simulations.run.simulation import RunOptions, run_experiment
+
+    target = Path(out) if out is not None else Path("runs") / experiment.name
+    folder = None if data is None else Path(data)
+    options = RunOptions(workers=workers, data_folder=folder, fresh=fresh)
+    return run_experiment(experiment, target, options, _RoundListener(on_round))
+
+
+def _experiment(
+    config: str | Path | Mapping[str, Any] | Experiment, overrides: Sequence[str], seed: int | None
+) -> Experiment:
+    if not isinstance(config, Experiment):
+        return load_experiment(config, overrides, seed)
+    if overrides or seed is not None:
+        raise ConfigError(
+            "simulate: overrides and seed were given with a loaded experiment; expected them in "
+            "load_experiment"
+        )
+    return config
+
+
+class _RoundListener(Silence):
+    """Passes each round's record on and is silent otherwise."""
+
+    def __init__(self, on_round: Callable[[RoundRecord], None] | None) -> None:
+        self._on_round = on_round
+
+    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
+        """Pass the record on."""
+        if self._on_round is not None:
+            self._on_round(record)
