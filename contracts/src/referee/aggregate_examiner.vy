@@ -70,9 +70,7 @@ def _require_provable(round: uint256, rule: facts.Rule) -> rounds.Opening:
     opening: rounds.Opening = staticcall facts.FEDERATION.opening(round)
     facts._require_rule(opening, rule)
     provable: bool = (
-        rule.version == 1
-        and rule.kind >= facts.FEDAVG
-        and rule.kind <= facts.TRIMMED_MEAN
+        facts._has_known_rule(rule)
         and rule.server_momentum_q16 == 0
         and rule.dimension <= facts.MAX_DIMENSION
         and rule.chunk_values > 0

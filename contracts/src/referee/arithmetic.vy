@@ -30,6 +30,9 @@ def _trim(rule: facts.Rule, n: uint256) -> int256:
     trim: uint256 = rule.num_byzantine
     if rule.kind == facts.MEDIAN:
         trim = (n - 1) // 2
+    else:
+        # No kind but these two has order statistics (ADR 0132).
+        assert rule.kind == facts.TRIMMED_MEAN, "dispute: rule not provable"
     # A round with too few contributors is an offence of its own.
     assert 2 * trim < n, "dispute: too few contributors"
     return convert(trim, int256)

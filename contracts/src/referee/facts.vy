@@ -160,6 +160,19 @@ def _require_rule(opening: rounds.Opening, rule: Rule):
     assert keccak256(abi_encode(rule)) == opening.rule_hash, "dispute: wrong rule"
 
 
+@internal
+@pure
+def _has_known_rule(rule: Rule) -> bool:
+    """
+    @dev Whether the arithmetic of the announced rule is known here. Under any other kind, which may
+         be a good one, nothing is proven about the aggregate, and it is read as no other (ADR 0132).
+    """
+    return (
+        rule.version == 1
+        and (rule.kind == FEDAVG or rule.kind == MEDIAN or rule.kind == TRIMMED_MEAN)
+    )
+
+
 # --- leaves ----------------------------------------------------------------------------------
 
 

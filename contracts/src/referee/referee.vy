@@ -333,12 +333,7 @@ def challenge_column(round: uint256, rule: facts.Rule, parameter: uint256) -> ui
     assert rule.chunk_values > 0, "dispute: rule not provable"
     self._require_chunk(round, rule, parameter // rule.chunk_values)
     assert parameter < rule.dimension, "dispute: index out of range"
-    provable: bool = (
-        rule.version == 1
-        and rule.kind >= facts.FEDAVG
-        and rule.kind <= facts.TRIMMED_MEAN
-        and rule.server_momentum_q16 == 0
-    )
+    provable: bool = facts._has_known_rule(rule) and rule.server_momentum_q16 == 0
     assert provable, "dispute: rule not provable"
     return self._open(round, facts.AGGREGATE, parameter, 0)
 

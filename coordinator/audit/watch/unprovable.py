@@ -1,7 +1,8 @@
 """What a watcher sees that no contract can judge: reported, and nobody is convicted over it.
 
-Not handled: server momentum and scores other than by examples, which need the rounds before, or
-the evaluation set; ``fedproof verify`` re-executes them.
+Not handled: aggregates under a rule that the referee does not know, server momentum, and scores
+other than by examples, which need the rounds before, or the evaluation set; ``fedproof verify``
+re-executes them.
 """
 
 from collections.abc import Iterator
@@ -9,11 +10,17 @@ from collections.abc import Iterator
 from coordinator.protocol.disputes import DisputedRound
 from coordinator.protocol.disputes.fault import EXAMPLES_SCORING
 from coordinator.protocol.numbers.norms import squared_norm
+from coordinator.protocol.rules.rule import is_known
 from coordinator.protocol.types import Rule
 
 
 def unprovable_parts(rule: Rule) -> Iterator[str]:
     """Yield a line for each part of a rule that no contract can judge."""
+    if not is_known(rule):
+        yield (
+            f"aggregates by a rule of kind {rule.kind}: not provable by this referee; fedproof "
+            "verify re-executes them where it knows the rule"
+        )
     limits = [
         (rule.server_momentum_q16, "aggregates under server momentum"),
         (rule.scoring_hash != EXAMPLES_SCORING, "scores by another rule than examples"),

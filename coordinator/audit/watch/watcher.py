@@ -33,6 +33,7 @@ from coordinator.protocol.disputes import (
 )
 from coordinator.protocol.errors import StoreError
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
+from coordinator.protocol.rules.rule import is_known
 from coordinator.protocol.types import RoundId, Wei
 
 
@@ -174,7 +175,7 @@ class Watcher:
         if key not in self._told or faults != self.standing.get(state.round_id):
             self._told.add(key)
             self._admit_limits(round_)
-            self._report(state, faults)
+            self._report(state, round_, faults)
             for text in norms_above_bound(round_):
                 self._say("unprovable", state.round_id, text)
         self.standing[state.round_id] = faults
@@ -191,10 +192,13 @@ class Watcher:
         for text in unprovable_parts(rule):
             self._say("unprovable", round_.committed.round_id, text)
 
-    def _report(self, state: ChainRound, faults: Sequence[Fault]) -> None:
+    def _report(self, state: ChainRound, round_: DisputedRound, faults: Sequence[Fault]) -> None:
         status, n = state.status.word, state.n
         if not faults:
-            self._say("examined", state.round_id, f"{status}, {n} contributors: nothing wrong")
+            text = f"{status}, {n} contributors: nothing wrong"
+            if round_.rule is not None and not is_known(round_.rule):
+                text += ", but for the aggregate, which is not provable by this referee"
+            self._say("examined", state.round_id, text)
         for fault in faults:
             facts = {"fault": fault.kind.value, "place": fault.place}
             self._tell(Notice("found", int(state.round_id), str(fault), facts=facts))

@@ -77,9 +77,24 @@ class Column:
         )
 
 
+def _is_weighted(rule: Rule) -> bool:
+    """Return whether the rule's columns are running sums, not counts around what is kept.
+
+    Raises
+    ------
+    AggregationError
+        If the kind has no columns: it must not be read as one that has (ADR 0132).
+    """
+    if rule.kind not in set(RuleKind):
+        raise AggregationError(
+            f"rule kind {rule.kind} has no columns, it is not provable by this referee"
+        )
+    return rule.kind == RuleKind.FEDAVG
+
+
 def followed(rule: Rule, lo: int, hi: int, entry: Entry, value: int, weight: int) -> Entry:
     """Return the entry after one more contributor, of the column of one parameter."""
-    if rule.kind == RuleKind.FEDAVG:
+    if _is_weighted(rule):
         return (wrapped(entry[0] + weight * value), *entry[1:])
     below, at_lo, at_hi, above, between = entry
     return (
@@ -97,8 +112,9 @@ def trim_of(rule: Rule, n: int) -> int:
     Raises
     ------
     AggregationError
-        If nothing would be left.
+        If nothing would be left, or the kind has no columns.
     """
+    _is_weighted(rule)
     trim = (n - 1) // 2 if rule.kind == RuleKind.MEDIAN else rule.num_byzantine
     if not 0 <= 2 * trim < n:
         raise AggregationError(f"n = {n} values cannot lose {trim} at each end")
@@ -107,7 +123,7 @@ def trim_of(rule: Rule, n: int) -> int:
 
 def order_statistics(rule: Rule, values: Sequence[int]) -> tuple[int, int]:
     """Return the smallest and the largest value kept; zeros for a weighted mean."""
-    if rule.kind == RuleKind.FEDAVG:
+    if _is_weighted(rule):
         return 0, 0
     trim = trim_of(rule, len(values))
     ordered = sorted(values)
@@ -179,7 +195,7 @@ def aggregate_of(rule: Rule, n: int, column: Column) -> int:
     VerificationError
         If the column's order statistics are not those of its counts.
     """
-    if rule.kind == RuleKind.FEDAVG:
+    if _is_weighted(rule):
         return (column.last[0] + (1 << 23)) >> 24
     if not is_ranked(rule, n, column.last):
         raise VerificationError(f"column: {column.lo} and {column.hi} are not the values kept")

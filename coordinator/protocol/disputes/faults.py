@@ -2,8 +2,9 @@
 
 Goes from what everything rests on towards what follows: rule and leaves, then totals, the
 aggregate, scores and rewards. What depends on a broken part is not judged. Only faults that can be
-proven to the referee are named here: norm bounds, server momentum, other scorings than ``examples``
-and the manifest are re-executed by ``verify``.
+proven to the referee are named here: norm bounds, server momentum, rules whose arithmetic the
+referee does not know, other scorings than ``examples`` and the manifest are re-executed by
+``verify``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.disputes.settlement_faults import settlement_faults
 from coordinator.protocol.errors import AggregationError, ConfigError
 from coordinator.protocol.rules import aggregate
-from coordinator.protocol.rules.rule import check_fault_bound, validate_rule
+from coordinator.protocol.rules.rule import check_fault_bound, check_fields, is_known
 from coordinator.protocol.types import Int32Vector
 
 
@@ -66,7 +67,7 @@ def _has_contributors(round_: DisputedRound) -> bool:
 def rule_offence(round_: DisputedRound) -> str:
     """Return why the rule may not be announced, or not with so few; the empty string if it may."""
     try:
-        validate_rule(round_.known_rule)
+        check_fields(round_.known_rule)
         check_fault_bound(round_.known_rule, round_.committed.n)
     except (ConfigError, AggregationError) as refused:
         return str(refused)
@@ -89,9 +90,10 @@ def withheld_vectors(round_: DisputedRound) -> Iterator[Fault]:
 def aggregate_faults(round_: DisputedRound) -> Iterator[Fault]:
     """Yield a fault with the first wrong parameter, vectors and weights being sound.
 
-    Not judged under server momentum: the velocity is not committed, so a contract cannot know it.
+    Not judged under server momentum, whose velocity is not committed, nor under a kind whose
+    arithmetic the contract does not know (ADR 0132).
     """
-    if round_.known_rule.server_momentum_q16:
+    if round_.known_rule.server_momentum_q16 or not is_known(round_.known_rule):
         return
     wrong = wrong_parameters(round_)
     if wrong.size:

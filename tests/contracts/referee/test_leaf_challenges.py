@@ -51,7 +51,9 @@ def only(round_: DisputedRound, kind: FaultKind) -> Evidence:
 INVALID = {
     "version": {"version": 2},
     "kind 0": {"kind": 0},
-    "kind 4": {"kind": 4},
+    "unknown kind, no parameters": {"kind": 4, "dimension": 0},
+    "unknown kind, weighting": {"kind": 4, "weighting": 3},
+    "unknown kind, too few": {"kind": 4, "min_contributors": 5},
     "fedavg with f": {"num_byzantine": 1},
     "weighting": {"weighting": 3},
     "median by examples": {"kind": MEDIAN, "weighting": 1},
@@ -77,6 +79,9 @@ VALID = {
     "largest cap": {"examples_cap": 2**40 - 1},
     "most momentum": {"server_momentum_q16": (1 << 16) - 1},
     "norm bound": {"norm_bound_q": 2**64 - 1},
+    "unknown kind": {"kind": 4},
+    "unknown kind by examples": {"kind": 200, "weighting": 1},
+    "unknown kind, bound of its own": {"kind": 255, "num_byzantine": 2},
 }
 
 
@@ -100,6 +105,7 @@ def test_rules_that_may_not_be_announced(court: DisputeWorld, name: str) -> None
 @pytest.mark.parametrize("name", VALID)
 def test_rules_that_may(court: DisputeWorld, name: str) -> None:
     round_ = sealed_with(court, make_rule(**VALID[name]))
+    assert not [f for f in find_faults(round_) if f.kind is FaultKind.RULE_INVALID]
     assert court.refused(build.challenge_rule(round_)) == "dispute: rule is right"
     other = replace(round_, rule=make_rule(scale_bits=3))
     assert court.refused(build.challenge_rule(other)) == "dispute: wrong rule"
