@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from coordinator.audit.verify.findings import Findings, RoundFinding
 from coordinator.commands.output import console, ether, print_json, short
@@ -117,7 +118,7 @@ def _print(run: str, findings: Findings) -> None:
     for line in findings.rounds:
         console.print(_line(line))
     for fault in findings.faults:
-        console.print(f"[red]FAULT[/red] {fault}", soft_wrap=True)
+        console.print(f"[red]FAULT[/red] {escape(str(fault))}", soft_wrap=True)
     if "head_block" in findings.facts:
         console.print(_chain_line(findings), soft_wrap=True)
     paid = sum(line.paid_wei for line in findings.rounds if line.status == "final")

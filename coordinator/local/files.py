@@ -8,6 +8,7 @@ The one place that decides what *on the disk* means. :func:`replace_file`, :func
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -107,12 +108,25 @@ def read_file(path: Path) -> bytes:
     Raises
     ------
     StoreError
-        If it cannot be read.
+        If it cannot be read, or is no regular file.
     """
     try:
+        if not is_regular(path):
+            raise StoreError(f"cannot read {path}: not a regular file")
         return path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def is_regular(path: Path) -> bool:
+    """Return whether a path leads to a regular file; others may block their reader for ever.
+
+    Raises
+    ------
+    OSError
+        If there is nothing, or it cannot be looked at.
+    """
+    return stat.S_ISREG(path.stat().st_mode)
 
 
 def append(path: Path, data: bytes) -> None:

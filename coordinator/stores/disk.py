@@ -17,11 +17,11 @@ the right content but is spelt differently is corrupt, so no changed byte goes u
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from coordinator.local.files import TEMPORARY, replace_file
+from coordinator.local.files import TEMPORARY, is_regular, replace_file
 from coordinator.protocol.commitments import documents
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import BlobCorruptError, BlobMissingError, StoreError
@@ -145,6 +145,24 @@ class DiskStore:
         """Yield every file of the store, sorted."""
         yield from sorted(p for p in self._root.rglob("*") if p.is_file())
 
+    def keep_only(self, names: Collection[str]) -> None:
+        """Delete every blob whose file name is not among ``names``.
+
+        Only while nobody else writes here.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
+        """
+        self.sync()
+        try:
+            for path in self.paths():
+                if path.name not in names:
+                    path.unlink()
+        except OSError as error:
+            raise StoreError(f"artifact store {self._root}: {error.strerror or error}") from error
+
     def path(self, name: bytes, suffix: str) -> Path:
         """Return where the blob of this name lies, or would lie.
 
@@ -164,6 +182,8 @@ class DiskStore:
         if pending is not None:
             pending.result()
         try:
+            if not is_regular(path):
+                raise BlobCorruptError(f"{path}: not a regular file")
             return path.read_bytes()
         except FileNotFoundError as error:
             raise BlobMissingError(f"{path}: blob is missing") from error

@@ -10,13 +10,14 @@
 ``pending/``            what was signed and not revealed yet, while the run goes on
 ``metrics.jsonl .csv``  one line a round
 ``*.json``              ``contributors`` and ``coordinator``: what became of them
+``withheld/``           vectors that a dishonest coordinator keeps to itself (an attack)
 ``plots/ report.md``    for people
 ``SHA256SUMS``          digest of every file but report and plots, written when complete
 ======================  =====================================================================
 
-``SHA256SUMS`` is what finds a changed byte in files that no root on chain covers (unused bytes
-of the database file, metrics); everything else is bound by the chain itself. Report and plots
-are views, drawn again from the rest at any time.
+``SHA256SUMS`` is what finds a changed byte in what nothing on chain says (unused bytes of the
+database file, versions, test accuracy); everything else follows from the chain. Report and plots
+are views, drawn again from the rest at any time. ``run_layout`` says what may lie where.
 """
 
 import fcntl
@@ -38,27 +39,18 @@ from coordinator.protocol.errors import (
 )
 from coordinator.protocol.types import JsonObject, RoundId
 from coordinator.stores import checksums
-
-CHECKSUMS = "SHA256SUMS"
-LOCK = ".lock"
-FILES = (
+from coordinator.stores.run_layout import (
     CHECKSUMS,
-    "config.json",
-    "contributors.json",
-    "coordinator.json",
-    "federation.json",
-    "metrics.csv",
-    "metrics.jsonl",
-    "report.md",
-    "versions.json",
+    CONFIG,
+    FILES,
+    FOLDERS,
+    LOCK,
+    entries,
+    is_covered,
+    misplaced,
 )
-FOLDERS = ("attempts", "blobs", "chain", "pending", "plots", "rounds")
-"""All that a run ever puts into its folder, beside the lock: nothing else in it is deleted."""
 
-_CONFIG = "config.json"
 _TEMPORARIES = tuple(TEMPORARY + name for name in FILES)
-_IGNORED = (CHECKSUMS, LOCK, "report.md")
-_VIEWS = "plots"
 
 
 class RunFolder:
@@ -72,7 +64,7 @@ class RunFolder:
     @property
     def config(self) -> Path:
         """Path of the resolved config."""
-        return self.root / _CONFIG
+        return self.root / CONFIG
 
     @property
     def federation(self) -> Path:
@@ -148,6 +140,23 @@ class RunFolder:
             if leftover.is_file():
                 leftover.unlink(missing_ok=True)
 
+    def discard_empty_folders(self) -> None:
+        """Remove the folders of a run in which nothing lies; only while it is locked.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses.
+        """
+        try:
+            for entry in reversed(entries(self.root)):
+                if entry.kind == "folder" and entry.name.partition("/")[0] in FOLDERS:
+                    folder = self.root / entry.name
+                    if not any(folder.iterdir()):
+                        folder.rmdir()
+        except OSError as error:
+            raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
+
     def clear(self) -> None:
         """Delete all that a run puts into its folder, but the lock; only while it is locked.
 
@@ -159,8 +168,8 @@ class RunFolder:
         StoreError
             If the disk refuses.
         """
-        between = [n for n in (*FOLDERS, *FILES, *_TEMPORARIES) if n not in (CHECKSUMS, _CONFIG)]
-        for name in (CHECKSUMS, *between, _CONFIG):
+        between = [n for n in (*FOLDERS, *FILES, *_TEMPORARIES) if n not in (CHECKSUMS, CONFIG)]
+        for name in (CHECKSUMS, *between, CONFIG):
             path = self.root / name
             try:
                 if path.is_dir() and not path.is_symlink():
@@ -206,22 +215,26 @@ class RunFolder:
 
     # --- checksums -----------------------------------------------------------------------
 
-    def files(self) -> Iterator[Path]:
-        """Yield every file that the checksums cover, sorted: all but report and plots."""
-        for path in sorted(self.root.rglob("*")):
-            if path.is_file() and path.name not in _IGNORED and path.parent.name != _VIEWS:
-                yield path
+    def files(self) -> list[str]:
+        """Return the name of every file that the checksums cover, sorted.
+
+        Raises
+        ------
+        StoreError
+            If a folder cannot be listed.
+        """
+        return [entry.name for entry in entries(self.root) if is_covered(entry)]
 
     def check_readable(self) -> None:
-        """Open every file that the checksums cover.
+        """Open every file that the checksums cover; one that is removed meanwhile is let go.
 
         Raises
         ------
         StoreError
             Naming the first that cannot be read: then nobody knows whether it is sound.
         """
-        for path in self.files():
-            checksums.require_readable(path)
+        for name in self.files():
+            checksums.require_readable(self.root / name)
 
     def write_checksums(self) -> None:
         """Write ``SHA256SUMS`` in the form that ``sha256sum -c`` reads."""
@@ -236,6 +249,21 @@ class RunFolder:
             If a file is there and cannot be read.
         """
         return checksums.check(self.root, self.root / CHECKSUMS, self.files())
+
+    def misplaced(self, *, finished: bool) -> Iterator[tuple[str, str]]:
+        """Yield ``(name, what is wrong)`` for all in the folder that is no part of a run.
+
+        Parameters
+        ----------
+        finished
+            Whether the run is complete: then nothing half written or not revealed may be left.
+
+        Raises
+        ------
+        StoreError
+            If a folder cannot be listed.
+        """
+        return misplaced(entries(self.root), finished=finished)
 
 
 class FileJournal:

@@ -3,7 +3,7 @@
 Who cheats, and when, is here too: both ends need it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,6 +65,11 @@ class WithholdingStore(DiskStore):
             return super().get_vector(root, manifest)
         except BlobMissingError:
             return self._private.get_vector(root, manifest)
+
+    def keep_only(self, names: Collection[str]) -> None:
+        """Delete every blob, withheld or not, whose file name is not among ``names``."""
+        self._private.keep_only(names)
+        super().keep_only(names)
 
     def sync(self) -> None:
         """Wait until everything queued is on the disk."""

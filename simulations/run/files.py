@@ -9,7 +9,8 @@ from coordinator.commands.version import versions
 from coordinator.local.files import read_file
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
-from coordinator.stores.run_folder import LOCK, RunFolder
+from coordinator.stores.run_folder import RunFolder
+from coordinator.stores.run_layout import LOCK
 from simulations.experiment import Experiment
 from simulations.run.chain import SimulatedChain, open_chain
 from simulations.run.identities import identities_of

@@ -16,6 +16,8 @@ from flwr.app import ArrayRecord
 from clients.training.trainer import use_one_thread
 from contracts.node.rpc import Dispatcher
 from contracts.node.server import serve_in_thread
+from coordinator.audit.verify.committed_blobs import committed_blobs
+from coordinator.audit.verify.run_blobs import momentum_files
 from coordinator.audit.watch.findings import Notice
 from coordinator.commands.output import ether
 from coordinator.flower.strategy import FedproofStrategy, RoundReport
@@ -199,6 +201,7 @@ class Simulation:
         ]
         self._write_records()
         shutil.rmtree(self._pending, ignore_errors=True)  # what was signed and never revealed
+        self._discard_uncommitted()
         record = coordinator_record(self.chain, self.attempts, len(self.records) + 1)
         self.folder.write(self.folder.root / COORDINATOR, record)
         people = self.round_recorder.contributor_records(self.records)
@@ -207,6 +210,17 @@ class Simulation:
         )
         write_federation(self.folder, self.chain, complete=True)
         self.listener.say("all rounds final, rewards claimed")
+
+    def _discard_uncommitted(self) -> None:
+        """Delete the blobs that nothing on chain leads to: of refused updates, of given-up rounds.
+
+        Nobody can check them, so an audit of the finished run refuses them (ADR 146).
+        """
+        committed = committed_blobs(self.chain.ledger, self.store)
+        if committed.is_complete:
+            momenta = momentum_files(self.folder.root, self.chain.ledger)
+            self.store.keep_only({*committed.rounds, *momenta})
+        self.folder.discard_empty_folders()
 
     # --- what the strategy calls back --------------------------------------------------------
 

@@ -7,6 +7,17 @@ Broken = tuple[str, str, str]
 """An artifact, the rule it breaks, and how."""
 
 
+def printable(text: str) -> str:
+    r"""Return a text from a stranger's folder with what is no printable character escaped.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that does not hold. ``round_id`` is ``None`` for the run as a whole."""

@@ -2,20 +2,26 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from coordinator.audit.verify.chain_audit import ARTIFACT, AuditedChain, audit_chain
+from coordinator.audit.verify.committed_blobs import CommittedBlobs, committed_blobs
 from coordinator.audit.verify.contract_audit import check_seen_block
-from coordinator.audit.verify.findings import Findings
+from coordinator.audit.verify.findings import Findings, printable
 from coordinator.audit.verify.round_audit import RoundAuditor
+from coordinator.audit.verify.run_blobs import audit_void_rounds, unreferenced
 from coordinator.audit.verify.scoring import scorer_of
 from coordinator.audit.verify.sealed_audit import is_sealed
+from coordinator.local.files import read_file
+from coordinator.ports import ArtifactStore
 from coordinator.protocol.canonical import parse_json
-from coordinator.protocol.errors import ConfigError, VerificationError
+from coordinator.protocol.errors import ConfigError, StoreError, VerificationError
 from coordinator.protocol.types import JsonObject, RoundId
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import RunFolder
+from coordinator.stores.run_layout import round_of
 
 
 def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = False) -> Findings:
@@ -43,23 +49,42 @@ def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = Fal
     findings = Findings()
     if partial:
         folder.check_readable()
-    else:
-        for name, wrong in folder.check_checksums():
-            rule = "every file must be as the finished run left it"
-            findings.fault(_round_of(name), name, rule, wrong)
+    problems = list(_problems_of_files(folder, finished=not partial))
     chain = audit_chain(folder, findings)
+    committed = CommittedBlobs(is_complete=False)
     if chain is not None:
-        _audit_commitments(folder, chain, findings, seen_block)
+        store = DiskStore(folder.blobs, read_only=True)
+        _audit_commitments(folder, chain, store, findings, seen_block)
+        committed = committed_blobs(chain.ledger, store)
+        withheld = DiskStore(folder.root / "withheld", read_only=True)
+        audit_void_rounds(chain.ledger, (store, withheld), committed, findings)
+        if not partial:
+            problems += unreferenced(folder.root, committed, chain.ledger)
+    for name, rule, problem in problems:
+        number = committed.rounds.get(PurePosixPath(name).name, round_of(name))
+        findings.fault(number, printable(name), rule, printable(problem))
     return findings
 
 
+def _problems_of_files(folder: RunFolder, *, finished: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield name, broken rule and what is wrong, before anything is asked of the chain."""
+    for name, problem in folder.misplaced(finished=finished):
+        yield name, "a run's folder must hold a run's files and nothing else", problem
+    if finished:
+        for name, problem in folder.check_checksums():
+            yield name, "every file must be as the finished run left it", problem
+
+
 def _audit_commitments(
-    folder: RunFolder, chain: AuditedChain, findings: Findings, seen_block: str | None
+    folder: RunFolder,
+    chain: AuditedChain,
+    store: ArtifactStore,
+    findings: Findings,
+    seen_block: str | None,
 ) -> None:
     if seen_block:
         check_seen_block(chain.federation, seen_block, findings, ARTIFACT)
     config = _read_config(folder, chain, findings)
-    store = DiskStore(folder.blobs, read_only=True)
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads, thread_name_prefix="fedproof-verify") as pool:
         auditor = RoundAuditor(
@@ -77,11 +102,9 @@ def _audit_commitments(
 def _read_config(folder: RunFolder, chain: AuditedChain, findings: Findings) -> JsonObject:
     """Return the configuration, if it is the one whose digest the contract was deployed with."""
     try:
-        data = folder.config.read_bytes()
-    except OSError as error:
-        findings.fault(
-            None, "config.json", "the configuration must be there", error.strerror or str(error)
-        )
+        data = read_file(folder.config)
+    except StoreError as error:
+        findings.fault(None, "config.json", "the configuration must be there", str(error))
         return {}
     digest = hashlib.sha256(data).digest()
     if digest != chain.terms.config_digest:
@@ -98,11 +121,3 @@ def _read_config(folder: RunFolder, chain: AuditedChain, findings: Findings) -> 
         findings.fault(None, "config.json", "the configuration must be readable", str(error))
         return {}
     return config
-
-
-def _round_of(name: str) -> int | None:
-    """Return the round a file of the coordinator's notes is about; blobs may serve several."""
-    path = Path(name)
-    if path.parent.name == "rounds" and path.stem.isdigit():
-        return int(path.stem)
-    return None

@@ -13,7 +13,7 @@ import pytest
 from fedproof_command import fedproof, write_tiny
 
 import simulations.cli
-import simulations.report.markdown  # noqa: F401  (adds the commands; draws)
+import simulations.report.markdown
 from coordinator.commands import cli
 from coordinator.local.files import append
 from coordinator.protocol.errors import StoreError

@@ -1,9 +1,13 @@
 """Any changed byte, swapped file or missing file is found and named."""
 
+import hashlib
 import json
+import os
 import random
 import shutil
+import socket
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,11 +15,12 @@ from fedproof_command import fedproof
 
 from contracts.node.replica import ReplayResult, replay
 from coordinator.audit.verify import chain_audit
-from coordinator.audit.verify.findings import Findings
+from coordinator.audit.verify.findings import Findings, printable
 from coordinator.audit.verify.run_audit import verify_run
 from coordinator.stores.run_folder import RunFolder
 
 SEED = 7
+LAYOUT = "a run's folder must hold a run's files and nothing else"
 
 
 @pytest.fixture
@@ -23,10 +28,15 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
+@pytest.fixture(scope="module")
+def held() -> list[tuple[bytes, ReplayResult]]:
+    """The chain that was executed last."""
+    return []
+
+
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch, held: list[tuple[bytes, ReplayResult]]) -> None:
     """Execute the blocks of a chain file once for as long as not a byte of it changes."""
-    held: list[tuple[bytes, ReplayResult]] = []
 
     def replay_once(path: Path) -> ReplayResult:
         data = path.read_bytes()
@@ -260,3 +270,131 @@ def test_the_command_says_what_and_ends_with_1(run: Path) -> None:
     answer = json.loads(fedproof("verify", run, "--json").stdout)
     assert answer["ok"] is False
     assert answer["faults"][0].keys() == {"round", "artifact", "rule", "detail"}
+
+
+def resummed(run: Path) -> Findings:
+    """Verify after the forger has written ``SHA256SUMS`` anew."""
+    RunFolder(run).write_checksums()
+    return verify_run(run)
+
+
+def put(path: Path, data: bytes = b"x") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def link(path: Path, target: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+
+
+def pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def socket_at(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        os.chdir(path.parent)  # a socket's path has at most 107 characters
+        listening.bind(path.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "add"),
+    [
+        ("blobs/00/report.md", put),
+        ("chain/plots/x.pkl", put),
+        ("blobs/.lock", put),
+        ("blobs/SHA256SUMS", put),
+        ("plots/report.md", put),
+        ("plots/more/x.png", put),
+        (".lock", put),
+        ("notes.txt", put),
+        (".DS_Store", put),
+        (".tmp-config.json", put),
+        ("blobs/00/.tmp-x", put),
+        ("chain/chain.sqlite-wal", put),
+        ("pending/2/000001.json", put),
+        ("rounds/1.json", put),
+        ("rounds/000001.json.bak", put),
+        ("blobs/ab/AB" + "0" * 62 + ".bin", put),
+        ("blobs/ab/cd" + "0" * 62 + ".bin", put),
+        ("blobs\\ab", put),
+        ("n\x1b[2J[red]\udcff", put),
+        ("plots/etc", lambda path: link(path, Path("/etc"))),
+        ("loop", lambda path: link(path, path)),
+        ("pipe", pipe),
+        ("config.json", pipe),
+        ("socket", socket_at),
+        ("blobs/00", Path.mkdir),
+        ("attempts", Path.mkdir),
+        ("mine", Path.mkdir),
+    ],
+)
+def test_whatever_no_run_puts_there_is_named(
+    run: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    add: Callable[[Path], None],
+) -> None:
+    monkeypatch.chdir(run)
+    add(run / name)
+    named = {f.artifact for f in resummed(run).faults if f.rule == LAYOUT}
+    assert printable(name) in named
+
+
+def test_a_blob_elsewhere_is_no_blob_of_the_run(run: Path, quick: None, tmp_path: Path) -> None:
+    blob = blobs(run, ".safetensors")[-1]
+    blob.rename(tmp_path / "elsewhere")
+    blob.symlink_to(tmp_path / "elsewhere")
+    for findings in (resummed(run), without_checksums(run)):
+        (fault,) = [f for f in findings.faults if f.rule == LAYOUT]
+        assert fault.artifact == blob.relative_to(run).as_posix()
+        assert fault.round_id in (1, 2, 3, 4)
+        assert fault.detail == "a symbolic link, expected a regular file"
+
+
+def test_a_blob_that_nothing_leads_to_is_named(run: Path, quick: None) -> None:
+    digest = hashlib.sha256(b"x").hexdigest()
+    path = run / "blobs" / digest[:2] / f"{digest}.bin"
+    put(path)
+    (fault,) = resummed(run).faults
+    assert fault.artifact == path.relative_to(run).as_posix()
+    assert fault.rule == "every blob must be committed to on chain"
+
+
+def test_what_is_wrong_with_the_checksums_themselves(run: Path, quick: None) -> None:
+    sums = run / "SHA256SUMS"
+    original = sums.read_bytes()
+    first = original.split(b"\n")[0]
+    outside = first[:64] + b"  ../" + run.name.encode() + b"/config.json"
+    for changed, says in (
+        (original + first + b"\n", "again"),
+        (original.replace(b"\n", b"\r\n"), "has Windows line ends"),
+        (original + outside + b"\n", "missing"),
+        (original + first[:64] + b"  report.md\n", "missing"),
+        (original.upper(), "is not '<sha256>  <file>'"),
+        (first + b"\n", "not listed"),
+    ):
+        sums.write_bytes(changed)
+        findings = verify_run(run)
+        assert says in artifacts(findings), changed[-80:]
+    sums.write_bytes(b"\n".join(reversed(original.split(b"\n")[:-1])) + b"\n")
+    assert verify_run(run).ok  # whoever sorts otherwise has changed nothing
+
+
+def test_an_honest_copy_holds(run: Path, quick: None, tmp_path: Path) -> None:
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", run)
+    shutil.unpack_archive(packed, tmp_path / "unpacked")
+    for path in (tmp_path / "unpacked").rglob("*"):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    linked = tmp_path / "linked"
+    linked.symlink_to(run)
+    shutil.copytree(run, tmp_path / "hard", copy_function=os.link)
+    for copy in (tmp_path / "unpacked", linked, tmp_path / "hard"):
+        assert verify_run(copy).ok, artifacts(verify_run(copy))
+    shutil.rmtree(tmp_path / "hard" / "plots")
+    (tmp_path / "hard" / "report.md").unlink()
+    (tmp_path / "hard" / ".lock").unlink()
+    assert verify_run(tmp_path / "hard").ok

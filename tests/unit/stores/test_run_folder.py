@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from coordinator.protocol.errors import StoreError
-from coordinator.stores.run_folder import CHECKSUMS, RunFolder
+from coordinator.stores.run_folder import RunFolder
+from coordinator.stores.run_layout import CHECKSUMS
 
 
 @pytest.fixture
