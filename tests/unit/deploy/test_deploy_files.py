@@ -78,3 +78,5 @@ def test_the_image_is_built_from_short_names_with_pip_only() -> None:
     for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
         for name in source.split():
             assert (DEPLOY.parent / name).exists(), name
+    for name in ("fedproof.py", "coordinator", "clients", "contracts", "simulations"):
+        assert re.search(rf"^COPY .*\b{name} /source/", text, re.MULTILINE), name

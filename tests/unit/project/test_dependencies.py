@@ -17,6 +17,7 @@ COMPILER = ROOT / "contracts" / "compile.py"
 HUB = ROOT / "simulations" / "data" / "hub.py"
 # Development tools that are run and not imported: the file that runs each, and by which text.
 RUN = {
+    "setuptools": ("pyproject.toml", '\nbuild-backend = "setuptools.build_meta"'),
     "pytest-timeout": ("pyproject.toml", "\ntimeout = "),
     "pytest-xdist": ("Makefile", "--dist "),
     "ruff": ("Makefile", "/ruff check"),

@@ -1,5 +1,6 @@
 """What is shipped: every package, every source file the package needs, one version."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -36,8 +37,19 @@ def test_every_dependency_is_pinned_exactly() -> None:
         name for extra in PROJECT["project"]["optional-dependencies"].values() for name in extra
     ]
     for name in wanted:
-        assert name.split("[")[0].lower() in pins, f"{name} has no pin in constraints.txt"
+        plain = re.split(r"[\[; ]", name, maxsplit=1)[0].lower()
+        assert plain in pins, f"{name} has no pin in constraints.txt"
     assert pins["torch"] == "2.13.0"
+
+
+def test_the_python_versions_are_those_of_the_page() -> None:
+    """``docs/platforms.md`` has a column for each version that the metadata names."""
+    project = PROJECT["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    header = re.search(r"^\| +\|.*$", (ROOT / "docs" / "platforms.md").read_text(), re.MULTILINE)
+    assert header is not None
+    assert re.findall(r"3\.\d+", re.sub(r"(3\.\d+)\.\d+", r"\1", header[0])) == named
+    assert project["requires-python"] == f">={named[0]}"
 
 
 def test_no_file_is_called_utils() -> None:
