@@ -1,4 +1,4 @@
-"""A file is complete or absent, and on the disk when the call returns, whatever fails in between."""
+"""A file is complete or absent, and on the disk when the call returns, whatever fails."""
 
 import os
 import stat
