@@ -22,6 +22,7 @@ from flwr.supercore.primitives.asymmetric import (
     public_key_to_bytes,
     sign_message,
 )
+from flwr.supercore.version import package_version
 
 from coordinator.flower.superlink import GuardFile
 from coordinator.flower.superlink_control import SuperLinkControl
@@ -54,9 +55,9 @@ class NodeKey:
             "flwr-signature": b64encode(sign_message(self._private, signed.encode())).decode(),
             "content-type": "application/protobuf",
             "accept": "application/protobuf",
-            "flwr-version": "1.41.0",
             "flwr-package-name": "flwr",
-            "flwr-package-version": "1.41.0",
+            "flwr-package-version": package_version,
+            "flwr-component-name": "SuperNode",
         }
 
 
