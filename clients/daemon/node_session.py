@@ -10,7 +10,6 @@ copy of the folder elsewhere must not push out a participant that lives.
 
 import json
 import logging
-import re
 import socket
 import ssl
 import time
@@ -23,12 +22,8 @@ import httpx
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
-from flwr.proto.fleet_pb2 import DeactivateNodeRequest
-from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
-from flwr.supercore.protobuf.client import ProtobufClientInterceptor
-from flwr.supernode.fleet_http_client import FleetHttpClient
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
+from coordinator.flower.internals import SUPERNODE_ADMITTED, fleet_client
 from coordinator.local.files import write_durably
 from coordinator.local.logs import fields
 from coordinator.protocol.errors import ConfigError
@@ -37,7 +32,6 @@ _TIMEOUT_S: Final = 5.0
 _AGAIN_S: Final = 10.0
 _BUSY: Final = (408, 429, 500, 502, 503, 504)
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
-_ADMITTED: Final = re.compile(r"SuperNode ID: (\d+)")
 _log = logging.getLogger(__name__)
 
 Farewell = Callable[[int], bool]
@@ -122,18 +116,10 @@ def deactivate_node(address: str, ca: Path, key: Path) -> Farewell:
     private = _private_key(key)
 
     def say(node_id: int) -> bool:
-        interceptors: list[ProtobufClientInterceptor] = [
-            RuntimeVersionHttpInterceptor(component_name="SuperNode"),
-            NodeAuthHttpInterceptor(private, private.public_key()),
-        ]
         try:
-            with FleetHttpClient(
-                f"https://{address}",
-                interceptors=interceptors,
-                verify=ssl.create_default_context(cafile=ca),
-                timeout=_TIMEOUT_S,
-            ) as client:
-                client.DeactivateNode(DeactivateNodeRequest(node_id=node_id))
+            trusted = ssl.create_default_context(cafile=ca)
+            with fleet_client(address, private, trusted, _TIMEOUT_S) as end_session:
+                end_session(node_id)
         except httpx.HTTPStatusError as error:
             return error.response.status_code not in _BUSY  # else it was over already
         except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
@@ -154,7 +140,7 @@ def admitted_node(log: str, pid: int) -> int | None:
         What SuperNodes wrote, the last one's life at the end.
     """
     _, begun, its_life = log.rpartition(f"Started server process [{pid}]")
-    found = _ADMITTED.search(its_life) if begun else None
+    found = SUPERNODE_ADMITTED.search(its_life) if begun else None
     return None if found is None else int(found[1])
 
 

@@ -10,10 +10,12 @@ from typing import Any, Final
 
 # isort: split
 from flwr.app import Array, ArrayRecord, Context, Error, Message, Metadata, RecordDict
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
-from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
-from google.protobuf.message import DecodeError
 
+from coordinator.flower.internals import (
+    received_message,
+    records_from_bytes,
+    records_to_bytes,
+)
 from coordinator.local.frames import Buffer, ChannelError
 from coordinator.protocol.types import JsonObject
 
@@ -34,7 +36,7 @@ def pack_records(content: RecordDict) -> tuple[JsonObject, list[Buffer]]:
         data = [array.data for _, array in parts]
         attachments.append(data[0] if len(data) == 1 else b"".join(data))
     plain = RecordDict({k: v for k, v in content.items() if not isinstance(v, ArrayRecord)})
-    encoded: bytes = recorddict_to_proto(plain).SerializeToString(deterministic=True)
+    encoded = records_to_bytes(plain, deterministic=True)
     return {"arrays": arrays}, [encoded, *attachments]
 
 
@@ -47,11 +49,10 @@ def unpack_records(header: JsonObject, attachments: Sequence[Buffer]) -> RecordD
         If it is malformed: both ends are this project's own, so one of them is of another version.
     """
     try:
-        proto = ProtoRecordDict.FromString(bytes(attachments[0]))
-        content = recorddict_from_proto(proto)
+        content = records_from_bytes(bytes(attachments[0]))
         for (name, parts), data in zip(header["arrays"], attachments[1:], strict=True):
             content[str(name)] = ArrayRecord(dict(_arrays(parts, data)))
-    except (DecodeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ChannelError(f"malformed records: {type(error).__name__}: {error}") from error
     return content
 
@@ -108,10 +109,7 @@ def unpack_request(header: JsonObject, attachments: Sequence[Buffer]) -> Message
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ChannelError(f"malformed message: {type(error).__name__}: {error}") from error
-    # the constructor for received messages is not in Flower's declared overloads
-    make: Any = Message
-    received: Message = make(unpack_records(header, attachments), metadata=metadata)
-    return received
+    return received_message(unpack_records(header, attachments), metadata)
 
 
 def pack_reply(reply: Message) -> tuple[JsonObject, list[Buffer]]:

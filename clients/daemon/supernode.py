@@ -15,6 +15,11 @@ from typing import Final
 
 from clients.daemon.node_session import NodeSession, admitted_node, deactivate_node
 from clients.daemon.relay import SOCKET_SETTING
+from coordinator.flower.internals import (
+    CLIENT_APP_PROGRAM,
+    SUPERNODE_REFUSED,
+    SUPERNODE_STARTS,
+)
 from coordinator.local.children import Children, ChildSpec
 from coordinator.local.keyfile import PASSWORD_VARIABLE
 from coordinator.local.leftovers import MARK, marked
@@ -31,10 +36,8 @@ _PORTS: Final = range(20_000, 32_768)
 _STARTS_A_PORT: Final = 4
 _STEADY_S: Final = 20.0
 _TAIL_BYTES: Final = 8_192
-_PROGRAM: Final = b"flwr-clientapp"
+_PROGRAM: Final = CLIENT_APP_PROGRAM.encode()
 """Flower starts one for each message; ours passes it to the daemon (``clients.daemon.shim``)."""
-_STARTS: Final = "Starting Flower SuperNode"
-_REFUSED: Final = "Failed to initialize the connection to the SuperLink."
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_PAUSE_S: Final = 10.0
 """A SuperLink that was not told that a SuperNode died refuses the next until the heartbeat lapses
@@ -204,7 +207,7 @@ def why_ended(returncode: int, tail: str) -> str:
 
     It says nothing at all where the SuperLink answers that it does not know the node.
     """
-    refusal = tail.rsplit(_REFUSED, 1)
+    refusal = tail.rsplit(SUPERNODE_REFUSED, 1)
     if len(refusal) == 2:
         lines = [line.strip() for line in refusal[1].splitlines() if line.strip()]
         said = " ".join(lines[:2])[:300]
@@ -227,7 +230,7 @@ def _tail(log: Path) -> str:
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    return _COLOUR.sub("", text).rsplit(_STARTS, 1)[-1]
+    return _COLOUR.sub("", text).rsplit(SUPERNODE_STARTS, 1)[-1]
 
 
 def connection_options(settings: ParticipantSettings, folder: Path) -> list[str]:

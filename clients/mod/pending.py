@@ -13,11 +13,9 @@ from typing import Final, Protocol
 
 # isort: split
 from flwr.app import ConfigRecord, Context, RecordDict
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
-from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
-from google.protobuf.message import DecodeError
 
 from clients.mod.journal import journal_key
+from coordinator.flower.internals import records_from_bytes, records_to_bytes
 from coordinator.local.files import PRIVATE, replace_file
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.errors import StoreError, VerificationError
@@ -149,7 +147,7 @@ def encode(update: PendingUpdate) -> bytes:
             "salt": update.salt.hex(),
         }
     )
-    content: bytes = recorddict_to_proto(update.content).SerializeToString()
+    content = records_to_bytes(update.content)
     body = _MAGIC + _LENGTH.pack(len(header)) + header + content
     return body + hashlib.sha256(body).digest()
 
@@ -169,7 +167,7 @@ def decode(data: bytes, place: str) -> PendingUpdate:
     end = start + _LENGTH.unpack(body[len(_MAGIC) : start])[0]
     try:
         about = parse_json(body[start:end], place)
-        content = recorddict_from_proto(ProtoRecordDict.FromString(body[end:]))
+        content = records_from_bytes(body[end:])
         statement = Commitment(RoundId(about["round"]), bytes.fromhex(about["commitment"]))
         signature = bytes.fromhex(about["signature"])
         return PendingUpdate(
@@ -178,5 +176,5 @@ def decode(data: bytes, place: str) -> PendingUpdate:
             salt=bytes.fromhex(about["salt"]),
             content=content,
         )
-    except (VerificationError, DecodeError, KeyError, TypeError, ValueError) as error:
+    except (VerificationError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{place}: not an update kept by this version: {error}") from error

@@ -11,22 +11,19 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Final, Literal, Protocol
 
 # isort: split
-from flwr.app import Error, Message, Metadata
-from flwr.app.message import make_message
-from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
-from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest
-from flwr.proto.runtime_pb2 import PullAppMessagesRequest
+from flwr.app import Message
 from flwr.serverapp import Grid
-from flwr.supercore.constant import SYSTEM_MESSAGE_TYPE
-from flwr.supercore.date import now
-from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-from flwr.supercore.retry.retry_invoker import RetryState
-from flwr.superlink.grid import HttpGrid
 
+from coordinator.flower.internals import (
+    GridConnection,
+    assembled,
+    connection_of,
+    error_reply,
+    set_message_id,
+)
 from coordinator.protocol.wire import CLIENT_REFUSAL_PREFIX
 
 NOT_UPLOADED: Final = "not-uploaded"
@@ -88,12 +85,11 @@ class WholeReplies:
 class ObjectwiseReplies:
     """Fetches from a SuperLink, object by object.
 
-    Uses the grid's own connection below its public calls, which offer no way to go on without
-    waiting; the version of ``flwr`` is pinned.
+    Uses the grid's own connection below its public calls (ADR 0142).
     """
 
-    def __init__(self, grid: HttpGrid) -> None:
-        self._grid = grid
+    def __init__(self, connection: GridConnection) -> None:
+        self._connection = connection
         self._announced: dict[str, _Announced] = {}
 
     def fetch(self, message_ids: Sequence[str], most_bytes: int | None = None) -> Iterator[Message]:
@@ -120,7 +116,7 @@ class ObjectwiseReplies:
             announced = self._announced[message_id]
             announced.contents = None
             if self._gather(announced) != "waiting":
-                self._confirm(announced.message_id)
+                self._connection.confirm(announced.message_id)
                 del self._announced[message_id]
                 dropped[message_id] = announced.has_content
         return dropped
@@ -133,12 +129,10 @@ class ObjectwiseReplies:
         return [m for m in message_ids if m in self._announced]
 
     def _ask(self, message_ids: Sequence[str]) -> None:
-        request = PullAppMessagesRequest(message_ids=message_ids)
-        found = self._client.PullMessages(request)
-        for proto, tree in zip(found.messages_list, found.message_object_trees, strict=True):
-            objects = deque(dict.fromkeys(t.object_id for t in iterate_object_tree(tree)))
-            reply_to, number = proto.metadata.reply_to_message_id, proto.metadata.message_id
-            self._announced[reply_to] = _Announced(number, not proto.HasField("error"), objects)
+        for reply in self._connection.announced(message_ids):
+            self._announced[reply.replied_message_id] = _Announced(
+                reply.message_id, reply.has_content, deque(reply.object_ids)
+            )
 
     def _try(self, reply_to: str, most_bytes: int | None) -> Message | None:
         """Return the reply if all of it is there, or an error reply if it never will be."""
@@ -149,26 +143,26 @@ class ObjectwiseReplies:
             return None
         if state == "lost":
             return self._error(reply_to, NOT_UPLOADED, f"object {announced.missing[0][:16]}")
-        self._confirm(announced.message_id)
+        self._connection.confirm(announced.message_id)
         if state == "too-large":
             detail = f"{announced.size} bytes or more, at most {most_bytes}"
             return self._error(reply_to, "too-large", detail)
         try:
-            message = cast(Message, inflate_object_from_contents(announced.message_id, contents))
+            message = assembled(announced.message_id, contents)
             answered = message.metadata.reply_to_message_id
         except Exception as error:  # whatever a stranger's bytes do to Flower's parser
             _log.warning("a reply cannot be read: %s: %s", type(error).__name__, error)
             return self._error(reply_to, "unreadable", type(error).__name__)
         if answered != reply_to:
             return self._error(reply_to, "unreadable", "it says that it answers another message")
-        message.metadata.__dict__["_message_id"] = announced.message_id
+        set_message_id(message, announced.message_id)
         return message
 
     def _gather(self, announced: _Announced, most_bytes: int | None = None) -> _State:
         """Fetch what is there and not fetched yet."""
         while announced.missing:
             object_id = announced.missing[0]
-            answer = self._pull(object_id)
+            answer = self._connection.pull(object_id)
             if not answer.object_found:
                 return "lost"
             if not answer.object_available:
@@ -181,62 +175,29 @@ class ObjectwiseReplies:
                 announced.contents[object_id] = bytes(answer.object_content)
         return "whole"
 
-    def _pull(self, object_id: str) -> Any:
-        request = PullObjectRequest(
-            node=self._grid.node, run_id=self._grid.run.run_id, object_id=object_id
-        )
-        return self._client.PullObject(request)
-
-    def _confirm(self, message_id: str) -> None:
-        self._client.ConfirmMessageReceived(
-            ConfirmMessageReceivedRequest(
-                node=self._grid.node,
-                run_id=self._grid.run.run_id,
-                message_object_id=message_id,
-            )
-        )
-
     def _error(self, reply_to: str, code: str, detail: str) -> Message:
-        metadata = Metadata(
-            run_id=self._grid.run.run_id,
-            message_id="",
-            src_node_id=SUPERLINK_NODE_ID,
-            dst_node_id=SUPERLINK_NODE_ID,
-            message_type=SYSTEM_MESSAGE_TYPE,
-            group_id="",
-            ttl=0,
-            reply_to_message_id=reply_to,
-            created_at=now().timestamp(),
-        )
         reason = f"{CLIENT_REFUSAL_PREFIX}{code}: {detail}"
-        return make_message(metadata=metadata, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, reason))
-
-    @property
-    def _client(self) -> Any:
-        return self._grid._runtime_client
+        return error_reply(self._connection.run_id, reply_to, reason)
 
 
 def fetcher_for(grid: Grid) -> Fetcher:
     """Return what fetches a grid's replies best."""
-    return ObjectwiseReplies(grid) if isinstance(grid, HttpGrid) else WholeReplies(grid)
+    connection = connection_of(grid)
+    return WholeReplies(grid) if connection is None else ObjectwiseReplies(connection)
 
 
 def reconnections_of(grid: Grid) -> Callable[[], int]:
     """Return what tells how often the connection to a grid's SuperLink was lost and is back.
 
-    Flower's client tries again by itself and says so to nobody; what it calls then is below its
-    public interface, as above.
+    Flower's client tries again by itself and says so to nobody.
     """
     count = 0
-    if isinstance(grid, HttpGrid):
-        invoker = grid._retry_invoker
-        before = invoker.on_success
 
-        def on_success(state: RetryState) -> None:
-            nonlocal count
-            count += state.tries > 1
-            if before is not None:
-                before(state)
+    def count_one() -> None:
+        nonlocal count
+        count += 1
 
-        invoker.on_success = on_success
+    connection = connection_of(grid)
+    if connection is not None:
+        connection.on_reconnect(count_one)
     return lambda: count

@@ -36,6 +36,16 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from coordinator.flower.internals import (
+    ARRAY_CHUNK_BYTES,
+    CONTROL_PATH,
+    FLEET_PATH,
+    NODE_KEY_HEADER,
+    PULL_MESSAGES_PATH,
+    PUSH_MESSAGES_PATH,
+    PUSH_OBJECT_PATH,
+    RUNTIME_PATH,
+)
 from coordinator.http.listener import RepeatFilter
 
 QUIET_S: Final = 30.0
@@ -174,16 +184,8 @@ async def answer(send: Send, status: int, detail: str) -> None:
 
 
 CONTROL_HEADER: Final = "fedproof-control"
-NODE_KEY_HEADER: Final = b"flwr-public-key"
-_FLEET: Final = "/v1/fleet/"
-_RUNTIME: Final = "/v1/runtime/"
-_CONTROL: Final = "/v1/control/"
-_PUSH_OBJECT: Final = "/v1/fleet/push-object"
-_PUSH_MESSAGES: Final = "/v1/fleet/push-messages"
-_PULL_MESSAGES: Final = "/v1/fleet/pull-messages"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
-ARRAY_CHUNK_BYTES: Final = 5 << 20
-"""What Flower cuts arrays into (``FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE``)."""
+_NODE_KEY: Final = NODE_KEY_HEADER.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +307,7 @@ class Guard:
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
-        elif scope["path"].startswith(_FLEET):
+        elif scope["path"].startswith(FLEET_PATH):
             await self._fleet(scope, receive, _to_be_tried_again(send))
         elif self._may_manage(scope):
             await self._app(scope, receive, _to_be_tried_again(send))
@@ -316,10 +318,10 @@ class Guard:
         peer = scope.get("client")
         if peer is None or peer[0] not in self._local:
             return False
-        if scope["path"].startswith(_CONTROL):
+        if scope["path"].startswith(CONTROL_PATH):
             given = dict(scope["headers"]).get(CONTROL_HEADER.encode(), b"")
             return hmac.compare_digest(given, self._secret)
-        return bool(scope["path"].startswith(_RUNTIME))
+        return bool(scope["path"].startswith(RUNTIME_PATH))
 
     async def _fleet(self, scope: Scope, receive: Receive, send: Send) -> None:
         who = await self._caller(scope)
@@ -342,11 +344,11 @@ class Guard:
         headers = dict(scope["headers"])
         if self._registered_key is not None:
             return await self._registered_key(headers)
-        return headers.get(NODE_KEY_HEADER) or str((scope.get("client") or ("",))[0]).encode()
+        return headers.get(_NODE_KEY) or str((scope.get("client") or ("",))[0]).encode()
 
     async def _forward(self, who: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         limits = self._limits
-        limit = limits.object_bytes if scope["path"] == _PUSH_OBJECT else limits.call_bytes
+        limit = limits.object_bytes if scope["path"] == PUSH_OBJECT_PATH else limits.call_bytes
         try:
             body = await asyncio.wait_for(read_body(scope, receive, limit), limits.body_s)
         except TimeoutError:
@@ -357,12 +359,12 @@ class Guard:
         if body is None:
             await self._decline(scope, send, 413, f"more than {limit} bytes")
             return
-        if scope["path"] == _PUSH_MESSAGES and (no := self._objection(who, body)):
+        if scope["path"] == PUSH_MESSAGES_PATH and (no := self._objection(who, body)):
             await self._decline(scope, send, *no)
             return
-        if scope["path"] == _PULL_MESSAGES:
+        if scope["path"] == PULL_MESSAGES_PATH:
             send = self._counting(who, send)
-        if scope["path"] not in (_PUSH_OBJECT, _PUSH_MESSAGES):
+        if scope["path"] not in (PUSH_OBJECT_PATH, PUSH_MESSAGES_PATH):
             await self._app(scope, replay(body, receive), send)
             return
         async with self._pushes:  # answers are short: nobody holds a place by not reading one
@@ -401,7 +403,7 @@ class Guard:
 
     async def _decline(self, scope: Scope, send: Send, status: int, reason: str) -> None:
         peer = str((scope.get("client") or ("nowhere",))[0])
-        key = dict(scope["headers"]).get(NODE_KEY_HEADER, b"")
+        key = dict(scope["headers"]).get(_NODE_KEY, b"")
         self._refusal_log.say(peer, key, scope["path"], reason)
         await answer(send, status, reason)
 

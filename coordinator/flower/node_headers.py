@@ -7,10 +7,14 @@ from typing import Final
 
 # isort: split
 from cryptography.exceptions import UnsupportedAlgorithm
-from flwr.common.constant import TIMESTAMP_HEADER
-from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
-from flwr.supercore.date import now
-from flwr.supercore.primitives.asymmetric import bytes_to_public_key, verify_signature
+
+from coordinator.flower.internals import (
+    NODE_KEY_HEADER,
+    NODE_SIGNATURE_HEADER,
+    NODE_TIME_HEADER,
+    flower_time_s,
+    signature_holds,
+)
 
 _MAX_HEADER: Final = 2_048
 
@@ -25,17 +29,17 @@ def is_signed(headers: Mapping[bytes, bytes], tolerance_s: float) -> bytes | Non
     tolerance_s
         How far the time may be from now, either way.
     """
-    found = [
-        headers.get(name.lower().encode(), b"")
-        for name in (FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER, TIMESTAMP_HEADER)
+    values = [
+        headers.get(name.encode(), b"")
+        for name in (NODE_KEY_HEADER, NODE_SIGNATURE_HEADER, NODE_TIME_HEADER)
     ]
-    if any(len(value) > _MAX_HEADER for value in found):
+    if any(len(value) > _MAX_HEADER for value in values):
         return None
     try:
-        key, signature = b64decode(found[0], validate=True), b64decode(found[1], validate=True)
-        age_s = (now() - datetime.fromisoformat(found[2].decode("ascii"))).total_seconds()
-        if abs(age_s) > tolerance_s:
+        key, signature = b64decode(values[0], validate=True), b64decode(values[1], validate=True)
+        signed_at = datetime.fromisoformat(values[2].decode("ascii"))
+        if signed_at.tzinfo is None or abs(flower_time_s() - signed_at.timestamp()) > tolerance_s:
             return None
-        return key if verify_signature(bytes_to_public_key(key), found[2], signature) else None
+        return key if signature_holds(key, values[2], signature) else None
     except (ValueError, TypeError, AttributeError, UnsupportedAlgorithm):
         return None

@@ -22,12 +22,10 @@ from typing import Final
 
 # isort: split
 from flwr.app import Message, RecordDict
-from flwr.common.constant import ErrorCode
-from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from coordinator.flower.fetching import NOT_UPLOADED, Fetcher, fetcher_for
+from coordinator.flower.internals import ErrorCode, NodeInfo, Run, set_replied_message
 from coordinator.local.logs import fields
 from coordinator.protocol import wire
 
@@ -271,7 +269,7 @@ class _Asking:
             return True, {}  # to be refused by whoever reads it
         node = answered.metadata.dst_node_id
         others = {number: n for number, n in self.nodes().items() if n == node}
-        vars(reply.metadata)["_reply_to_message_id"] = self._messages[node].metadata.message_id
+        set_replied_message(reply, self._messages[node].metadata.message_id)
         if passes(reply):
             if not others:
                 self.failed[node] = reply

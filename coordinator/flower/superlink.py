@@ -12,27 +12,29 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 # isort: split
 import uvicorn
-from flwr.common.constant import SUPERLINK_NODE_ID
-from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest
-from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
-from flwr.superlink.routers.fleet import node_auth
 from google.protobuf.message import DecodeError
 from starlette.concurrency import run_in_threadpool
 
 from coordinator.flower.guard import (
     LOOPBACK,
-    NODE_KEY_HEADER,
     App,
     FleetWire,
     Guard,
     GuardLimits,
     Push,
+)
+from coordinator.flower.internals import (
+    NODE_KEY_HEADER,
+    SUPERLINK_NODE_ID,
+    fleet_pb2,
+    is_registered,
+    object_count,
+    run_superlink,
 )
 from coordinator.flower.node_headers import is_signed
 from coordinator.http.limits import HttpLimits
@@ -49,6 +51,7 @@ TLS, so a longer window opens nothing; with Flower's five minutes a clock an hou
 BUSY_MS: Final = 30_000
 """How long a call waits for Flower's database; with Flower's five seconds, uploads of 32 nodes at
 once failed on two cores."""
+_NODE_KEY: Final = NODE_KEY_HEADER.encode()
 _STOP_S: Final = 3
 LIMITS: Final = HttpLimits(
     connections_per_client=128,  # some SuperNodes behind one address, a dozen connections each
@@ -78,19 +81,7 @@ def main() -> None:
     """Run the SuperLink until it is told to stop."""
     settings = GuardFile(**json.loads(Path(sys.argv[1]).read_text()))
     sys.argv = ["flower-superlink", *sys.argv[2:]]
-    for name in ("TIMESTAMP_TOLERANCE", "SYSTEM_TIME_TOLERANCE"):
-        vars(node_auth)[name] = CLOCK_TOLERANCE_S
-    wait_for_database(BUSY_MS)
-    command = import_module("flwr.superlink.cli.flower_superlink")  # the package hides the module
-    vars(command)["uvicorn"] = _Server(settings)
-    command.flower_superlink()
-
-
-def wait_for_database(busy_ms: int) -> None:
-    """Have each connection to Flower's database wait so long for a lock."""
-    mixin = import_module("flwr.supercore.sql_mixin")
-    pragmas = {**dict(mixin.SQLITE_PRAGMAS), "busy_timeout": str(busy_ms)}
-    vars(mixin)["SQLITE_PRAGMAS"] = tuple(pragmas.items())
+    run_superlink(_Server(settings), clock_tolerance_s=CLOCK_TOLERANCE_S, busy_ms=BUSY_MS)
 
 
 class _Server:
@@ -178,19 +169,19 @@ def guarded(app: Any, settings: GuardFile, host: str) -> Guard:
 
 def read_push(body: bytes) -> Push | None:
     """Read a ``push-messages`` body; ``None`` for what is no such body, which Flower refuses."""
-    request = PushMessagesRequest()
+    request = fleet_pb2.PushMessagesRequest()
     try:
         request.ParseFromString(body)
     except DecodeError:
         return None
-    objects = sum(1 for tree in request.message_object_trees for _ in iterate_object_tree(tree))
+    objects = object_count(request.message_object_trees)
     digest = hashlib.sha256()
     for part in (*request.messages_list, *request.message_object_trees):
         digest.update(hashlib.sha256(part.SerializeToString(deterministic=True)).digest())
     return Push(objects, digest.digest(), _fault(request))
 
 
-def _fault(request: PushMessagesRequest) -> str:
+def _fault(request: fleet_pb2.PushMessagesRequest) -> str:
     """Return why a push is not one reply of the node that authenticated itself."""
     count = len(request.messages_list), len(request.message_object_trees)
     if count != (1, 1):
@@ -208,18 +199,16 @@ def _fault(request: PushMessagesRequest) -> str:
 
 def count_instructions(body: bytes) -> int:
     """Return how many instructions an answer to ``pull-messages`` holds."""
-    return len(PullMessagesResponse.FromString(body).messages_list)
+    return len(fleet_pb2.PullMessagesResponse.FromString(body).messages_list)
 
 
 def _registered(app: Any) -> Callable[[Mapping[bytes, bytes]], Awaitable[bytes | None]]:
     def look(headers: Mapping[bytes, bytes]) -> bytes | None:
         key = is_signed(headers, CLOCK_TOLERANCE_S)
-        state = app.state.linkstate_factory.state()
-        known = key is not None and state.get_node_id_by_public_key(key) is not None
-        return key if known else None
+        return key if key is not None and is_registered(app, key) else None
 
     async def key_of(headers: Mapping[bytes, bytes]) -> bytes | None:
-        return await run_in_threadpool(look, headers) if NODE_KEY_HEADER in headers else None
+        return await run_in_threadpool(look, headers) if _NODE_KEY in headers else None
 
     return key_of
 

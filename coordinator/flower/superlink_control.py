@@ -5,7 +5,6 @@ and with the secret that our guard asks for. Not handled: when to call (``engine
 """
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,23 +13,9 @@ from typing import Any, Final
 
 # isort: split
 import httpx
-from flwr.cli.build import build_fab_from_disk
-from flwr.common.serde import fab_to_proto, user_config_to_proto
-from flwr.proto.control_pb2 import (
-    ListNodesRequest,
-    ListRunsRequest,
-    RegisterNodeRequest,
-    StartRunRequest,
-    StopRunRequest,
-    UnregisterNodeRequest,
-)
-from flwr.supercore.constant import NodeStatus
-from flwr.supercore.control import ControlHttpClient
-from flwr.supercore.fab import Fab
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
-from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 
 from coordinator.flower.guard import CONTROL_HEADER
+from coordinator.flower.internals import NodeStatus, control_client, control_pb2, start_run_request
 from coordinator.protocol.errors import FedproofError
 
 _FINISHED: Final = "finished"
@@ -50,17 +35,6 @@ class SuperLinkError(FedproofError):
         self.answered = answered
 
 
-class _Secret:
-    """Adds the header that our guard asks for."""
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
-
-    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
-        context.request.headers[CONTROL_HEADER] = self._secret
-        return call_next(context)
-
-
 class SuperLinkControl:
     """One SuperLink's control interface.
 
@@ -76,12 +50,7 @@ class SuperLinkControl:
 
     def __init__(self, address: str, root_certificates: bytes | None, secret: str) -> None:
         self._address = address
-        self._client = ControlHttpClient.from_server_address(
-            address,
-            root_certificates is None,
-            root_certificates,
-            [_Secret(secret), RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
-        )
+        self._client = control_client(address, root_certificates, {CONTROL_HEADER: secret})
 
     def start_run(self, app: Path, config: Mapping[str, str | int | float | bool]) -> int:
         """Start a run of the Flower app in a folder; return its number.
@@ -91,12 +60,7 @@ class SuperLinkControl:
         SuperLinkError
             If the SuperLink does not take it.
         """
-        content = build_fab_from_disk(app)
-        fab = Fab(hashlib.sha256(content).hexdigest(), content, {})
-        request = StartRunRequest(
-            fab=fab_to_proto(fab), override_config=user_config_to_proto(dict(config))
-        )
-        answer = self._call("StartRun", request)
+        answer = self._call("StartRun", start_run_request(app, config))
         if not answer.HasField("run_id"):
             message = f"SuperLink {self._address}: did not start the run"
             raise SuperLinkError(message, answered=True)
@@ -104,21 +68,21 @@ class SuperLinkControl:
 
     def unfinished_runs(self) -> list[int]:
         """Return the runs that have not finished, the newest first."""
-        answer = self._call("ListRuns", ListRunsRequest(limit=_MAX_RUNS))
+        answer = self._call("ListRuns", control_pb2.ListRunsRequest(limit=_MAX_RUNS))
         return [
             int(run.run_id) for run in answer.run_dict.values() if run.status.status != _FINISHED
         ]
 
     def stop_run(self, run_id: int) -> None:
         """Stop a run."""
-        self._call("StopRun", StopRunRequest(run_id=run_id))
+        self._call("StopRun", control_pb2.StopRunRequest(run_id=run_id))
 
     def nodes(self) -> dict[bytes, int]:
         """Return the registered nodes: number by public key (PEM).
 
         Flower lists those that were taken out as well, for good: they are left out here.
         """
-        answer = self._call("ListNodes", ListNodesRequest())
+        answer = self._call("ListNodes", control_pb2.ListNodesRequest())
         return {
             bytes(node.public_key): int(node.node_id)
             for node in answer.nodes_info
@@ -127,12 +91,12 @@ class SuperLinkControl:
 
     def register_node(self, public_key: bytes, name: str) -> int:
         """Register a node by its public key (PEM); return its number."""
-        request = RegisterNodeRequest(public_key=public_key, name=name)
+        request = control_pb2.RegisterNodeRequest(public_key=public_key, name=name)
         return int(self._call("RegisterNode", request).node_id)
 
     def unregister_node(self, node_id: int) -> None:
         """Take a node out; it is refused from then on."""
-        self._call("UnregisterNode", UnregisterNodeRequest(node_id=node_id))
+        self._call("UnregisterNode", control_pb2.UnregisterNodeRequest(node_id=node_id))
 
     def close(self) -> None:
         """Close the connection."""

@@ -13,10 +13,8 @@ from multiprocessing.connection import Connection
 from typing import Any, Final
 
 from flwr.app import Array, ArrayRecord, Message, RecordDict
-from flwr.app.message import make_message
-from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto.message_pb2 import Message as ProtoMessage
 
+from coordinator.flower.internals import make_message, message_from_bytes, message_to_bytes
 from coordinator.protocol.errors import StoreError
 from simulations.engines.segments import SegmentFolder
 
@@ -119,9 +117,9 @@ class PackedContent:
 def pack_message(message: Message, shadow: RecordDict | None) -> bytes:
     """Return a message as protobuf, with ``shadow`` in the place of its content."""
     if shadow is None:
-        return bytes(message_to_proto(message).SerializeToString())
+        return message_to_bytes(message)
     bare = make_message(metadata=message.metadata, content=shadow)
-    return bytes(message_to_proto(bare).SerializeToString())
+    return message_to_bytes(bare)
 
 
 def unpack_message(data: bytes, read: Callable[[str, int, int], bytes]) -> Message:
@@ -132,7 +130,7 @@ def unpack_message(data: bytes, read: Callable[[str, int, int], bytes]) -> Messa
     StoreError
         If a reference cannot be read.
     """
-    message = message_from_proto(ProtoMessage.FromString(data))
+    message = message_from_bytes(data)
     if not message.has_content():
         return message
 

@@ -15,22 +15,25 @@ from types import TracebackType
 
 # isort: split
 from flwr.app import Error, Message, RecordDict, UserConfig
-from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from clients.mod.chain_view import ChainView
+from coordinator.flower.internals import (
+    SUPERLINK_NODE_ID,
+    ErrorCode,
+    Run,
+    identify_process,
+    set_message_id,
+)
 from coordinator.protocol.errors import ConfigError, PhaseError
 from simulations.engines import frames
+from simulations.engines.ending import (
+    exit_on_sigterm,
+)
 from simulations.engines.fork_server import DEFAULT_PRELOAD
 from simulations.engines.frames import PackedContent
 from simulations.engines.no_reply import is_silent
 from simulations.engines.pool import Finished, Task, WorkerPool, default_workers
-from simulations.engines.process_identity import (
-    SERVER_NODE_ID,
-    exit_on_sigterm,
-    identify_process,
-)
 from simulations.engines.segments import SegmentFolder
 from simulations.engines.worker import AppFactory
 
@@ -82,7 +85,7 @@ class PoolGrid(Grid):
         count = default_workers() if workers is None else workers
         if count < 1:
             raise ConfigError(f"workers is {count}, expected 1 or more")
-        if not clients or any(node_id <= SERVER_NODE_ID for node_id in clients):
+        if not clients or any(node_id <= SUPERLINK_NODE_ID for node_id in clients):
             raise ConfigError(f"clients: node ids {sorted(clients)[:3]}, expected integers over 1")
         identify_process(run_id)
         self._run = Run.create_empty(run_id)
@@ -247,7 +250,7 @@ class PoolGrid(Grid):
         if node_id not in self._clients:
             raise PhaseError(f"grid: message to node {node_id}, which is not one of the clients")
         name = f"{number:016x}"
-        vars(message.metadata)["_message_id"] = name  # as Flower's own grid does
+        set_message_id(message, name)
         turn = self._turns[node_id] = self._turns.get(node_id, 0) + 1
         when = message.metadata.group_id or f"turn {turn}"
         header = {
@@ -274,7 +277,7 @@ class PoolGrid(Grid):
         )
         self._forget(task)
         if not task.abandoned:
-            vars(reply.metadata)["_message_id"] = f"{task.message_id}-reply"
+            set_message_id(reply, f"{task.message_id}-reply")
             self._replies[task.message_id] = None if is_silent(reply) else reply
 
     def _unpack(self, data: bytes) -> Message:

@@ -24,11 +24,9 @@ from typing import Any
 import numpy as np
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
-from flwr.common.constant import ErrorCode
-from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
-from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
 from clients.mod.chain_view import chain_round_from_json
+from coordinator.flower.internals import ErrorCode, records_from_bytes, records_to_bytes
 from coordinator.protocol.errors import ChainUnavailableError
 from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import RoundId, SigningDomain
@@ -161,13 +159,13 @@ class _Worker:
             run_id=task["run_id"],
             node_id=task["node_id"],
             node_config=task["node_config"],
-            state=recorddict_from_proto(ProtoRecordDict.FromString(frame.parts[1])),
+            state=records_from_bytes(frame.parts[1]),
             run_config=task["run_config"],
         )
         _seed_process(task["seed"])
         try:
             reply = self._app(message, context)
-            state = recorddict_to_proto(context.state).SerializeToString()
+            state = records_to_bytes(context.state)
             packed = self._pack(reply)
         except Exception as error:  # Flower, too, answers for an app that raises
             reason = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, _describe(error))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulations.engines.process_identity import identify_process
+from coordinator.flower.internals import identify_process
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ from clients.mod.chain_view import ChainView
 from clients.mod.journal import MemoryJournal as SignatureMemory
 from clients.mod.signer import KeySigner
 from clients.mod.verifiable_updates import Participant, VerifiableUpdates, no_queries
+from coordinator.flower.internals import identify_process
 from coordinator.protocol.numbers.fixed_point import quantise
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.screening import UpdateLimits
@@ -30,7 +31,6 @@ from coordinator.protocol.types import Rule, SigningDomain, Wei
 from coordinator.service import FederationPlan, RoundService, publish_plan
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from simulations.engines.ledger_view import LedgerChainView
-from simulations.engines.process_identity import identify_process
 from simulations.engines.worker import parent_chain_view
 from simulations.run.identities import private_key
 

@@ -8,9 +8,9 @@ from flower_bench import LocalGrid
 from flower_deployment import environment, flwr_run, superlink
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 
+from coordinator.flower.internals import identify_process
 from coordinator.protocol.errors import ConfigError
 from simulations.data import load_dataset
-from simulations.engines.process_identity import identify_process
 from simulations.experiment.load import load_experiment
 from simulations.experiment.plan import agree
 from simulations.run.simulation import RunOptions, run_experiment

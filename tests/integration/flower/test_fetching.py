@@ -19,11 +19,11 @@ from flwr.supercore.inflatable.inflatable_object import (
 
 from coordinator.flower import presence_queries as presence_queries
 from coordinator.flower.fetching import ObjectwiseReplies
+from coordinator.flower.internals import GridConnection, identify_process
 from coordinator.flower.presence_queries import AGAIN_S, PATIENCE_S, PresenceQueries
 from coordinator.flower.replies import Addressed, check_reply
 from coordinator.flower.streaming_grid import StreamingGrid
 from coordinator.protocol.errors import ContributorError
-from simulations.engines.process_identity import identify_process
 
 
 class SuperLink:
@@ -89,7 +89,7 @@ def code_of(reply: Message, number: str) -> str:
 
 def test_a_reply_comes_when_all_of_it_is_there_and_once():
     link = SuperLink()
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
     assert list(replies.fetch(["m1"])) == []
     names = link.announce("m1", 2.5)
     assert list(replies.fetch(["m1"])) == []
@@ -105,7 +105,7 @@ def test_a_reply_comes_when_all_of_it_is_there_and_once():
 
 def test_what_is_there_already_is_not_fetched_twice():
     link = SuperLink()
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
     names = link.announce("m1", 2.5)
     link.upload(*names[1:])
     assert list(replies.fetch(["m1"])) == []
@@ -116,7 +116,7 @@ def test_what_is_there_already_is_not_fetched_twice():
 
 def test_one_that_is_never_uploaded_holds_up_no_other():
     link = SuperLink()
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
     link.announce("m1", 2.5)
     link.announce("m2", 3.5)
     link.upload()
@@ -126,7 +126,7 @@ def test_one_that_is_never_uploaded_holds_up_no_other():
 
 def test_one_whose_upload_expired_is_an_error_reply():
     link = SuperLink()
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
     link.announce("m1", 2.5)
     assert list(replies.fetch(["m1"])) == []
     link.objects.clear()
@@ -136,7 +136,7 @@ def test_one_whose_upload_expired_is_an_error_reply():
 
 def test_one_that_cannot_be_read_is_an_error_reply_and_the_next_is_read():
     link = SuperLink()
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
     names = link.announce("m1", 2.5)
     link.upload()
     for name in names:
@@ -150,7 +150,7 @@ def test_one_that_cannot_be_read_is_an_error_reply_and_the_next_is_read():
 
 def test_one_that_says_it_answers_another_message_is_refused():
     link = SuperLink()
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
     link.announce("m1", 2.5)
     link.upload()
     proto, tree = link.announced.pop("m1")
@@ -166,7 +166,7 @@ def kept_bytes(replies: ObjectwiseReplies) -> int:
 
 def test_one_that_is_too_large_is_an_error_reply_before_all_of_it_is_fetched():
     link = SuperLink()
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
     names = link.announce("m1", 2.5)
     link.upload(*names[:-1])
     first = len(link.waiting[names[0]])
@@ -187,7 +187,7 @@ def test_one_that_is_too_large_is_an_error_reply_before_all_of_it_is_fetched():
 
 def test_of_one_that_is_forgotten_nothing_is_kept_and_its_upload_is_not_cut_short():
     link = SuperLink()
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
     names = link.announce("m1", 2.5)
     link.upload(*names[:-1])
     assert list(replies.fetch(["m1"])) == []
@@ -204,7 +204,7 @@ def test_of_one_that_is_forgotten_nothing_is_kept_and_its_upload_is_not_cut_shor
 
 def test_one_that_is_forgotten_and_never_uploaded_is_dropped_when_its_upload_expired():
     link = SuperLink()
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
     link.announce("m1", 2.5)
     assert replies.drop(["m1"]) == {}
     link.objects.clear()
@@ -231,7 +231,7 @@ class Stranger:
 def test_a_node_that_never_greets_costs_no_memory_however_often_it_is_asked(monkeypatch):
     link, clock, given_up = SuperLink(), SimpleNamespace(now=0.0), {}
     monkeypatch.setattr(presence_queries, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
 
     def give_up(messages):
         replies.forget(list(messages))
@@ -255,7 +255,7 @@ def test_a_node_that_never_greets_costs_no_memory_however_often_it_is_asked(monk
 
 def test_a_hello_answered_with_a_model_is_refused(monkeypatch, caplog):
     link = SuperLink()
-    replies = ObjectwiseReplies(link)
+    replies = ObjectwiseReplies(GridConnection(link))
     monkeypatch.setattr(presence_queries, "ANSWER_BYTES", 50)
     asking = PresenceQueries(None, Stranger(link), replies, lambda messages: None)
     asking.ask([5])
@@ -266,7 +266,7 @@ def test_a_hello_answered_with_a_model_is_refused(monkeypatch, caplog):
 
 def test_of_an_update_that_is_not_whole_when_its_round_ends_nothing_is_kept():
     link = SuperLink()
-    replies, node = ObjectwiseReplies(link), Stranger(link)
+    replies, node = ObjectwiseReplies(GridConnection(link)), Stranger(link)
     grid = StreamingGrid(node, lambda: 0.0, replies)
     assert list(grid.send_and_receive([Message(RecordDict(), 5, "train")])) == []
     assert node.asked == 1

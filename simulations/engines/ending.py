@@ -1,4 +1,4 @@
-"""What a process must be before it can own a pool: known to Flower, and killable cleanly."""
+"""Ending a process that owns a pool of workers: SIGTERM runs its clean-up."""
 
 import signal
 import sys
@@ -6,17 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-from flwr.supercore.task_identity import TaskIdentity
-
-SERVER_NODE_ID = 1
-
-
-def identify_process(run_id: int) -> None:
-    """Give Flower's ``Message()`` the identity it asks for, unless Flower already has."""
-    for name, value in (("_run_id", run_id), ("_node_id", SERVER_NODE_ID), ("_task_id", 0)):
-        if getattr(TaskIdentity, name) is None:
-            setattr(TaskIdentity, name[1:], value)
 
 
 @contextmanager

@@ -1,0 +1,432 @@
+"""Every part of Flower that is not its public interface, in one place (ADR 0142).
+
+``flwr.app``, ``flwr.clientapp`` and ``flwr.serverapp`` are public: any module may import them. What
+else is needed of Flower stands here, as functions that say what is done with it; no other module
+imports it, and ``tests/unit/flower/test_internals.py`` names the part that a later Flower moved.
+One part cannot stand here, for it must come before anything of ``flwr`` is imported: the switch for
+telemetry, in ``coordinator.flower.environment``.
+
+What takes long to import (the SuperLink, the builder of apps) is imported in the function that
+needs it: a ClientApp's process is started for each message.
+
+Raises
+------
+ConfigError
+    When it is imported, if the installed Flower is none that this was tested with.
+"""
+
+import hashlib
+import re
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+# isort: split
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from flwr.app import Error, Message, Metadata, RecordDict
+from flwr.app.message import make_message
+from flwr.common.constant import SUPERLINK_NODE_ID, TIMESTAMP_HEADER, ErrorCode
+from flwr.common.serde import (
+    message_from_proto,
+    message_to_proto,
+    recorddict_from_proto,
+    recorddict_to_proto,
+)
+from flwr.proto import control_pb2, fleet_pb2, message_pb2, recorddict_pb2, runtime_pb2
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+from flwr.supercore.constant import (
+    FLEET_HTTP_PUBLIC_KEY_HEADER,
+    FLEET_HTTP_SIGNATURE_HEADER,
+    SYSTEM_MESSAGE_TYPE,
+    NodeStatus,
+)
+from flwr.supercore.date import now
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.primitives.asymmetric import bytes_to_public_key, verify_signature
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+from google.protobuf.message import DecodeError
+
+from coordinator.protocol.errors import ConfigError
+
+__all__ = [
+    "SUPERLINK_NODE_ID",
+    "ErrorCode",
+    "NodeInfo",
+    "NodeStatus",
+    "Run",
+    "control_pb2",
+    "fleet_pb2",
+    "make_message",
+]
+
+TESTED_VERSIONS: Final = ("1.42.0",)
+"""Others are refused, without a way round: what moved below could lose a reply in silence."""
+
+
+def check_version(found: str) -> None:
+    """Check that this Flower is one that the parts below were tested with.
+
+    Raises
+    ------
+    ConfigError
+        Naming the version found and those expected.
+    """
+    if found not in TESTED_VERSIONS:
+        raise ConfigError(
+            f"flwr {found} is installed, expected {' or '.join(TESTED_VERSIONS)}: its internals "
+            "are used and were tested with no other version (docs/flower.md)"
+        )
+
+
+check_version(metadata.version("flwr"))
+
+
+# --- messages ----------------------------------------------------------------------------------
+
+
+def set_message_id(message: Message, message_id: str) -> None:
+    """Give a message its number, as Flower's own grid does with one that it sends or receives."""
+    vars(message.metadata)["_message_id"] = message_id
+
+
+def set_replied_message(reply: Message, message_id: str) -> None:
+    """Have a reply say that it answers this message."""
+    vars(reply.metadata)["_reply_to_message_id"] = message_id
+
+
+def received_message(content: RecordDict, metadata: Metadata) -> Message:
+    """Return a message as one is received; that constructor is not declared."""
+    make: Any = Message
+    return cast(Message, make(content, metadata=metadata))
+
+
+def records_to_bytes(content: RecordDict, *, deterministic: bool = False) -> bytes:
+    """Return records as protobuf; ``deterministic``: equal records give equal bytes."""
+    encoded = recorddict_to_proto(content).SerializeToString(deterministic=deterministic)
+    return bytes(encoded)
+
+
+def records_from_bytes(data: bytes) -> RecordDict:
+    """Return the records that :func:`records_to_bytes` encoded.
+
+    Raises
+    ------
+    ValueError
+        If they are malformed.
+    """
+    try:
+        proto = recorddict_pb2.RecordDict.FromString(data)
+    except DecodeError as error:
+        raise ValueError(f"not Flower's records: {error}") from error
+    return recorddict_from_proto(proto)
+
+
+def message_to_bytes(message: Message) -> bytes:
+    """Return a message as protobuf."""
+    return bytes(message_to_proto(message).SerializeToString())
+
+
+def message_from_bytes(data: bytes) -> Message:
+    """Return the message that :func:`message_to_bytes` encoded."""
+    return message_from_proto(message_pb2.Message.FromString(data))
+
+
+def error_reply(run_id: int, replied_message_id: str, reason: str) -> Message:
+    """Return a reply in place of one that cannot be had, with ``MESSAGE_UNAVAILABLE``."""
+    about = Metadata(
+        run_id=run_id,
+        message_id="",
+        src_node_id=SUPERLINK_NODE_ID,
+        dst_node_id=SUPERLINK_NODE_ID,
+        message_type=SYSTEM_MESSAGE_TYPE,
+        group_id="",
+        ttl=0,
+        reply_to_message_id=replied_message_id,
+        created_at=now().timestamp(),
+    )
+    return make_message(metadata=about, error=Error(ErrorCode.MESSAGE_UNAVAILABLE, reason))
+
+
+def identify_process(run_id: int) -> None:
+    """Give ``Message()`` the identity of a SuperLink's task, unless this process has one."""
+    for name, value in (("_run_id", run_id), ("_node_id", SUPERLINK_NODE_ID), ("_task_id", 0)):
+        if getattr(TaskIdentity, name) is None:
+            setattr(TaskIdentity, name[1:], value)
+
+
+# --- the grid's own connection to the SuperLink ------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedReply:
+    """A reply of which the SuperLink knows the objects, uploaded or not."""
+
+    replied_message_id: str
+    message_id: str
+    has_content: bool
+    object_ids: Sequence[str]
+
+
+class GridConnection:
+    """The calls below a grid's public ones, which offer no way to go on without waiting."""
+
+    def __init__(self, grid: Any) -> None:
+        self._grid = grid
+
+    @property
+    def run_id(self) -> int:
+        """The grid's run."""
+        return int(self._grid.run.run_id)
+
+    def announced(self, message_ids: Sequence[str]) -> Iterator[AnnouncedReply]:
+        """Yield the replies that are announced to these messages; each is told once."""
+        request = runtime_pb2.PullAppMessagesRequest(message_ids=message_ids)
+        found = self._client.PullMessages(request)
+        for proto, tree in zip(found.messages_list, found.message_object_trees, strict=True):
+            objects = list(dict.fromkeys(node.object_id for node in iterate_object_tree(tree)))
+            about = proto.metadata
+            has_content = not proto.HasField("error")
+            yield AnnouncedReply(about.reply_to_message_id, about.message_id, has_content, objects)
+
+    def pull(self, object_id: str) -> Any:
+        """Return the answer: ``object_found``, ``object_available`` and ``object_content``."""
+        return self._client.PullObject(
+            message_pb2.PullObjectRequest(
+                node=self._grid.node, run_id=self.run_id, object_id=object_id
+            )
+        )
+
+    def confirm(self, message_id: str) -> None:
+        """Let the SuperLink delete a reply."""
+        self._client.ConfirmMessageReceived(
+            message_pb2.ConfirmMessageReceivedRequest(
+                node=self._grid.node, run_id=self.run_id, message_object_id=message_id
+            )
+        )
+
+    def on_reconnect(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called whenever a call has succeeded that had to be tried again."""
+        invoker = self._grid._retry_invoker
+        before = invoker.on_success
+
+        def on_success(state: Any) -> None:
+            if state.tries > 1:
+                call()
+            if before is not None:
+                before(state)
+
+        invoker.on_success = on_success
+
+    @property
+    def _client(self) -> Any:
+        return self._grid._runtime_client
+
+
+def connection_of(grid: Grid) -> GridConnection | None:
+    """Return the connection of a grid to a SuperLink over HTTP, ``None`` of any other grid."""
+    from flwr.superlink.grid import HttpGrid
+
+    return GridConnection(grid) if isinstance(grid, HttpGrid) else None
+
+
+def assembled(message_id: str, contents: Mapping[str, bytes]) -> Message:
+    """Put a message together from its objects.
+
+    Raises
+    ------
+    Exception
+        Of any kind: whatever a stranger's bytes do to Flower's parser.
+    """
+    return cast(Message, inflate_object_from_contents(message_id, dict(contents)))
+
+
+# --- a node's authentication --------------------------------------------------------------------
+
+NODE_KEY_HEADER: Final = FLEET_HTTP_PUBLIC_KEY_HEADER.lower()
+NODE_SIGNATURE_HEADER: Final = FLEET_HTTP_SIGNATURE_HEADER.lower()
+NODE_TIME_HEADER: Final = TIMESTAMP_HEADER.lower()
+
+
+def signature_holds(public_key: bytes, signed: bytes, signature: bytes) -> bool:
+    """Whether a node's key (PEM) signed these bytes.
+
+    Raises
+    ------
+    ValueError, TypeError, AttributeError, UnsupportedAlgorithm
+        If the key is none.
+    """
+    return verify_signature(bytes_to_public_key(public_key), signed, signature)
+
+
+def flower_time_s() -> float:
+    """Return the time as Flower takes it, in seconds since 1970."""
+    return now().timestamp()
+
+
+# --- the SuperLink's HTTP interfaces ------------------------------------------------------------
+
+FLEET_PATH: Final = "/v1/fleet/"
+RUNTIME_PATH: Final = "/v1/runtime/"
+CONTROL_PATH: Final = "/v1/control/"
+PUSH_OBJECT_PATH: Final = "/v1/fleet/push-object"
+PUSH_MESSAGES_PATH: Final = "/v1/fleet/push-messages"
+PULL_MESSAGES_PATH: Final = "/v1/fleet/pull-messages"
+ARRAY_CHUNK_BYTES: Final = 5 << 20
+"""What Flower cuts arrays into (``FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE``)."""
+
+
+def object_count(trees: Any) -> int:
+    """Return how many objects the trees of a ``push-messages`` body announce."""
+    return sum(1 for tree in trees for _ in iterate_object_tree(tree))
+
+
+class ControlCalls(Protocol):
+    """The calls of the SuperLink's control interface, each with its protobuf message."""
+
+    def ListNodes(self, request: Any) -> Any:  # noqa: N802
+        """Return the nodes; the others are called by their names."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class _Headers:
+    """Adds headers to each call."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    def intercept(self, context: Any, call_next: Callable[[Any], httpx.Response]) -> httpx.Response:
+        context.request.headers.update(self._headers)
+        return call_next(context)
+
+
+def control_client(
+    address: str, root_certificates: bytes | None, headers: Mapping[str, str]
+) -> ControlCalls:
+    """Return a client of the control interface that sends these headers with each call.
+
+    Parameters
+    ----------
+    address
+        ``host:port``.
+    root_certificates
+        PEM of the authority its certificate is under; ``None`` for plain HTTP.
+    """
+    from flwr.supercore.control import ControlHttpClient
+    from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+
+    interceptors: list[Any] = [
+        _Headers(headers),
+        RuntimeVersionHttpInterceptor(component_name="flwr CLI"),
+    ]
+    client: ControlCalls = ControlHttpClient.from_server_address(
+        address, root_certificates is None, root_certificates, interceptors
+    )
+    return client
+
+
+def start_run_request(app: Path, config: Mapping[str, str | int | float | bool]) -> Any:
+    """Return the control interface's request to run the Flower app in a folder."""
+    from flwr.cli.build import build_fab_from_disk
+    from flwr.common.serde import fab_to_proto, user_config_to_proto
+    from flwr.supercore.fab import Fab
+
+    content = build_fab_from_disk(app)
+    fab = Fab(hashlib.sha256(content).hexdigest(), content, {})
+    return control_pb2.StartRunRequest(
+        fab=fab_to_proto(fab), override_config=user_config_to_proto(dict(config))
+    )
+
+
+# --- the SuperLink's process --------------------------------------------------------------------
+
+
+class Server(Protocol):
+    """What Flower's command uses of the module ``uvicorn``."""
+
+    def run(self, app: Any, host: str, port: int, **options: Any) -> None:
+        """Serve an application."""
+
+
+def run_superlink(server: Server, *, clock_tolerance_s: int, busy_ms: int) -> None:
+    """Run ``flower-superlink`` with the arguments of this process.
+
+    Parameters
+    ----------
+    server
+        Serves Flower's application, in the place of uvicorn.
+    clock_tolerance_s
+        How far a node's clock may be off, either way.
+    busy_ms
+        As in :func:`wait_for_database`.
+    """
+    node_auth = import_module("flwr.superlink.routers.fleet.node_auth")
+    for name in ("TIMESTAMP_TOLERANCE", "SYSTEM_TIME_TOLERANCE"):
+        vars(node_auth)[name] = clock_tolerance_s
+    wait_for_database(busy_ms)
+    # the package's attribute of this name is a function: it hides the module
+    command = import_module("flwr.superlink.cli.flower_superlink")
+    vars(command)["uvicorn"] = server
+    command.flower_superlink()
+
+
+def wait_for_database(busy_ms: int) -> None:
+    """Have each connection to Flower's database wait so long for a lock."""
+    mixin = import_module("flwr.supercore.sql_mixin")
+    pragmas = {**dict(mixin.SQLITE_PRAGMAS), "busy_timeout": str(busy_ms)}
+    vars(mixin)["SQLITE_PRAGMAS"] = tuple(pragmas.items())
+
+
+def is_registered(app: Any, public_key: bytes) -> bool:
+    """Whether a node with this key (PEM) is registered with a SuperLink's application."""
+    state = app.state.linkstate_factory.state()
+    return state.get_node_id_by_public_key(public_key) is not None
+
+
+# --- a SuperNode --------------------------------------------------------------------------------
+
+SUPERNODE_STARTS: Final = "Starting Flower SuperNode"
+SUPERNODE_REFUSED: Final = "Failed to initialize the connection to the SuperLink."
+SUPERNODE_ADMITTED: Final = re.compile(r"SuperNode ID: (\d+)")
+"""What a SuperNode writes to its log."""
+CLIENT_APP_PROGRAM: Final = "flwr-clientapp"
+"""What a SuperNode starts for each message."""
+
+
+@contextmanager
+def fleet_client(
+    address: str, key: EllipticCurvePrivateKey, trusted: ssl.SSLContext, timeout_s: float
+) -> Iterator[Callable[[int], None]]:
+    """Connect to a SuperLink with a node's key; yield what ends the session of a node.
+
+    Raises
+    ------
+    httpx.HTTPError, OSError, RuntimeError, ValueError
+        If the SuperLink does not answer, or refuses (there or in what is yielded).
+    """
+    from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+    from flwr.supercore.protobuf.client import ProtobufClientInterceptor
+    from flwr.supernode.fleet_http_client import FleetHttpClient
+    from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
+
+    interceptors: list[ProtobufClientInterceptor] = [
+        RuntimeVersionHttpInterceptor(component_name="SuperNode"),
+        NodeAuthHttpInterceptor(key, key.public_key()),
+    ]
+    with FleetHttpClient(
+        f"https://{address}", interceptors=interceptors, verify=trusted, timeout=timeout_s
+    ) as client:
+
+        def end_session(node_id: int) -> None:
+            client.DeactivateNode(fleet_pb2.DeactivateNodeRequest(node_id=node_id))
+
+        yield end_session
