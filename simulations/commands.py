@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands.output import console, ether, print_json
+from coordinator.commands.output import console, print_json
+from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import ConfigError
 from coordinator.stores.run_folder import RunFolder
 from simulations.data.folder import FOLDER_VARIABLE

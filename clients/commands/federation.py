@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from coordinator.commands.output import console, ether, print_json
+from coordinator.commands.output import console, print_json
 from coordinator.local import keyfile as account
+from coordinator.protocol.amounts import ether
 from coordinator.protocol.types import Wei
 
 if TYPE_CHECKING:

@@ -6,19 +6,7 @@ from typing import Any
 
 from contracts.binding.transactions import Receipt
 from coordinator.commands.output import console, print_json
-
-
-def exact_ether(wei: int) -> str:
-    """Return an amount in ether to the last wei.
-
-    Examples
-    --------
-    >>> exact_ether(2_500_000_000_000_000_000), exact_ether(1), exact_ether(0)
-    ('2.5 ETH', '0.000000000000000001 ETH', '0 ETH')
-    """
-    whole, rest = divmod(wei, 10**18)
-    digits = f"{rest:018d}".rstrip("0")
-    return f"{whole}.{digits} ETH" if digits else f"{whole} ETH"
+from coordinator.protocol.amounts import exact_ether
 
 
 def amount(wei: int) -> str:

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from clients.commands.output import amount, duration, exact_ether, moment, table
+from clients.commands.output import amount, duration, moment, table
 from clients.commands.session import AsJson, Session, service_of, with_session
 from contracts.binding.http_client import HttpClient, UnreachableError
 from coordinator.commands.output import console, print_json, short
+from coordinator.protocol.amounts import exact_ether
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.documents import reward_leaves
 from coordinator.protocol.errors import VerificationError

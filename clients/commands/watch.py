@@ -19,10 +19,11 @@ from clients.commands.connection import (
     connect,
     signer,
 )
-from coordinator.audit.watch.findings import Notice, Tell, ether
+from coordinator.audit.watch.findings import Notice, Tell
 from coordinator.audit.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS
 from coordinator.audit.watch.watcher import Watcher, WatchOptions
 from coordinator.commands.output import console, print_json_line
+from coordinator.protocol.amounts import exact_ether
 from coordinator.protocol.errors import LedgerError
 
 
@@ -102,10 +103,10 @@ def _introduction(at: Connection, account: LocalAccount | None) -> str:
     who = "nobody (dry run)"
     if account is not None:
         balance = at.federation.rpc.quantity("eth_getBalance", account.address, "latest")
-        who = f"{account.address}, who has {ether(balance)}"
+        who = f"{account.address}, who has {exact_ether(balance)}"
     return (
         f"watching {at.federation.address} as {who}; the coordinator's bond is "
-        f"{ether(coordinator.bond_wei)}"
+        f"{exact_ether(coordinator.bond_wei)}"
     )
 
 

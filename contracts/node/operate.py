@@ -16,9 +16,10 @@ from contracts.node.pool import DEFAULT_INTERVAL_S, MiningMode
 from contracts.node.records import TransactionRecord
 from contracts.node.rpc import Dispatcher
 from contracts.node.server import DEFAULT_PORT, serve_in_thread
+from coordinator.protocol.amounts import ETHER
 from coordinator.protocol.types import Address, Wei
 
-DEFAULT_BALANCE_WEI: Final = Wei(10_000 * 10**18)
+DEFAULT_BALANCE_WEI: Final = Wei(10_000 * ETHER)
 _STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.commands.output import console, ether, print_json, print_json_line
+from coordinator.commands.output import console, print_json, print_json_line
+from coordinator.protocol.amounts import ETHER, ether
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address, Wei
 
@@ -69,7 +70,7 @@ def serve(
         genesis = new_genesis(
             [Address(a) for a in account or []],
             chain_id=chain_id,
-            balance_wei=Wei(balance * 10**18),
+            balance_wei=Wei(balance * ETHER),
         )
 
     def ready(url: str, node: EmbeddedNode) -> None:

@@ -33,11 +33,3 @@ def print_json_line(value: Any) -> None:
 def short(digest: str) -> str:
     """Return the first 12 hex digits of a digest, for tables."""
     return digest[:12]
-
-
-def ether(wei: int) -> str:
-    """Return an amount for people: in ether, gwei or wei, whichever reads best."""
-    for unit, size in (("ETH", 10**18), ("gwei", 10**9)):
-        if abs(wei) >= size // 1000:
-            return f"{wei / size:,.4g} {unit}" if wei % size else f"{wei // size:,} {unit}"
-    return f"{wei} wei"

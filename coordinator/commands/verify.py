@@ -7,8 +7,9 @@ import typer
 from rich.markup import escape
 
 from coordinator.audit.verify.findings import Findings, RoundFinding
-from coordinator.commands.output import console, ether, print_json, short
+from coordinator.commands.output import console, print_json, short
 from coordinator.local import keyfile
+from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import ConfigError
 
 

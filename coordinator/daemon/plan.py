@@ -1,6 +1,5 @@
 """What a service needs to know before it starts: settings resolved, files read, key opened."""
 
-import ipaddress
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from eth_account.signers.local import LocalAccount
 
 from contracts.binding.records import Terms
+from contracts.node.serving import is_loopback
 from coordinator.flower.processes import EngineSettings
 from coordinator.flower.scheduler import Pace
 from coordinator.local import keyfile
@@ -133,16 +133,6 @@ class ServicePlan:
             registry=self.folder / section.registry,
             vector_bytes=4 * self.agreement.core_manifest.dimension,
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine's own, reached from nowhere else."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def free_port(host: str) -> int:

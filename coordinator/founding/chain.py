@@ -17,11 +17,11 @@ from contracts.node.operate import wall_clock
 from contracts.node.provider import EmbeddedProvider
 from contracts.node.rpc import Dispatcher
 from coordinator.ledger.deployment import Deployment, deploy_federation
+from coordinator.protocol.amounts import ETHER
 from coordinator.protocol.errors import ChainUnavailableError, ConfigError
 from coordinator.protocol.types import Address, Wei
 from coordinator.settings.founding import Founding
 
-ETHER = 10**18
 COORDINATOR_GAS_WEI = Wei(1_000 * ETHER)
 TREASURY_SHARES = 10_000
 """Later participants whose starting balance the treasury can pay."""

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic_core import PydanticCustomError
 
-WEI_PER_UNIT = {"wei": 1, "gwei": 10**9, "ether": 10**18}
+from coordinator.protocol.amounts import ETHER, GWEI
+
+WEI_PER_UNIT = {"wei": 1, "gwei": GWEI, "ether": ETHER}
 MAX_WEI = 2**96 - 1
 """The contract's own limit on any amount."""
 

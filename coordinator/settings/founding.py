@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
+from coordinator.protocol.amounts import ETHER
 from coordinator.settings.agreement import AddressText, Features, Name
 from coordinator.settings.base import PositiveWei, Section
 from coordinator.settings.coordinator import Port
 from coordinator.settings.learning import LogisticModel, Model, Training
 from coordinator.settings.load import load_settings
 from coordinator.settings.terms import (
-    ETHER,
     Aggregator,
     ExamplesScoring,
     FedAvgAggregator,

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
+from coordinator.protocol.amounts import ETHER
 from coordinator.settings.base import Section, WeiAmount, by_kind
 from coordinator.settings.coordinator import CoordinatorLog, KeyFile
 from coordinator.settings.load import load_settings
-from coordinator.settings.terms import ETHER
 
 
 class CoordinatorReach(Section):

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from coordinator.protocol.amounts import ETHER
 from coordinator.settings.base import PositiveWei, Section, WeiAmount, by_kind
 
 Q16 = 1 << 16
-ETHER = 10**18
 
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 Seconds = Annotated[int, Field(ge=0, le=10 * 365 * 86_400)]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from coordinator.commands.output import ether
 from coordinator.founding.create import Founded
 from coordinator.founding.templates import Reach
+from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import ConfigError, FedproofError
 from coordinator.protocol.types import Address
 from coordinator.settings.participant import load_participant

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from coordinator.commands.output import ether, short
+from coordinator.commands.output import short
+from coordinator.protocol.amounts import ether
 from simulations.hospitals.view import HospitalView, RoundView
 
 

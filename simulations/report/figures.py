@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from coordinator.local.files import unwritable
+from coordinator.protocol.amounts import ETHER
 from simulations.report.records import ContributorRecord, RoundRecord
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
@@ -89,7 +90,7 @@ def draw_money(people: Sequence[ContributorRecord], title: str, path: Path) -> N
 def _bars(
     axes: Axes, rows: Sequence[int], wei: Sequence[int], colours: Sequence[str], label: str
 ) -> None:
-    axes.barh(rows, [amount / 10**18 for amount in wei], color=list(colours), height=0.7)
+    axes.barh(rows, [amount / ETHER for amount in wei], color=list(colours), height=0.7)
     axes.set(xlabel=label)
     axes.set_xlim(left=0)
     axes.grid(axis="x", alpha=0.3)

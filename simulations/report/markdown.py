@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from coordinator.commands.output import ether
+from coordinator.protocol.amounts import ether
 from coordinator.stores.run_folder import RunFolder
 from simulations.report.figures import draw_accuracy, draw_money
 from simulations.report.records import (

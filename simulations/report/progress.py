@@ -15,7 +15,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from coordinator.commands.output import ether, short
+from coordinator.commands.output import short
+from coordinator.protocol.amounts import ether
 from simulations.report.records import RoundRecord
 
 REASONS_SHOWN = 3

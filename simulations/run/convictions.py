@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from contracts.binding.events import CoordinatorBonded, Slashed
-from coordinator.commands.output import ether
+from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import BlobMissingError
 from coordinator.protocol.types import Address, JsonObject, RoundId
 from coordinator.stores.run_folder import FileJournal

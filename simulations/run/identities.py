@@ -12,12 +12,12 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from contracts.node.genesis import GenesisConfig
+from coordinator.protocol.amounts import ETHER
 from coordinator.protocol.signatures.eip712 import checksum_address
 from coordinator.protocol.types import Address, Wei, address_bytes
 from simulations.experiment import Experiment
 
 GENESIS_TIME = 1_767_225_600  # 2026-01-01T00:00:00Z
-ETHER = 10**18
 _FOR_GAS = Wei(100 * ETHER)
 
 

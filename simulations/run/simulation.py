@@ -19,10 +19,10 @@ from contracts.node.server import serve_in_thread
 from coordinator.audit.verify.committed_blobs import committed_blobs
 from coordinator.audit.verify.run_blobs import momentum_files
 from coordinator.audit.watch.findings import Notice
-from coordinator.commands.output import ether
 from coordinator.flower.strategy import FedproofStrategy, RoundReport
 from coordinator.local.files import append
 from coordinator.ports import RoundAnnouncement
+from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.round import machine as machine
 from coordinator.protocol.round.chain_round import RoundStatus

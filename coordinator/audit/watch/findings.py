@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from coordinator.protocol.amounts import exact_ether
 from coordinator.protocol.types import Wei
 
 Verb = Literal[
@@ -37,16 +38,11 @@ class Price:
 
     def __str__(self) -> str:
         """Return the price in ether, the deposit only where there is one."""
-        deposit = f" and a deposit of {ether(self.deposit_wei)}" if self.deposit_wei else ""
+        deposit = f" and a deposit of {exact_ether(self.deposit_wei)}" if self.deposit_wei else ""
         return (
-            f"costs {self.gas:,} gas ({ether(self.gas_wei)}){deposit}, "
-            f"earns {ether(self.bounty_wei)}"
+            f"costs {self.gas:,} gas ({exact_ether(self.gas_wei)}){deposit}, "
+            f"earns {exact_ether(self.bounty_wei)}"
         )
-
-
-def ether(wei: int) -> str:
-    """Return an amount in ether, to nine digits."""
-    return f"{wei / 10**18:.9g} ETH"
 
 
 @dataclass(frozen=True, slots=True)

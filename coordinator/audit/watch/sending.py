@@ -19,7 +19,8 @@ from contracts.binding.referee import CaseRecord, Referee
 from contracts.binding.rpc import Rpc
 from contracts.binding.transactions import PRIORITY_FEE_WEI, Receipt
 from coordinator.audit.watch.cases import DemandEntry, End
-from coordinator.audit.watch.findings import Notice, Price, Tell, Verb, ether
+from coordinator.audit.watch.findings import Notice, Price, Tell, Verb
+from coordinator.protocol.amounts import exact_ether
 from coordinator.protocol.disputes import Evidence, Fault, Question
 from coordinator.protocol.errors import ChainUnavailableError, LedgerError, TransactionRevertedError
 from coordinator.protocol.round.incentives import slash_amount
@@ -147,7 +148,8 @@ class Sender:
         self._refused.discard(_name(planned_call))
         text = planned_call.text
         if planned_call.done == "convicted":
-            text += f"; the coordinator's bond is {ether(self._bond_wei())}, was {ether(bond)}"
+            bonds = exact_ether(self._bond_wei()), exact_ether(bond)
+            text += f"; the coordinator's bond is {bonds[0]}, was {bonds[1]}"
         facts = {
             "transaction": "0x" + outcome.transaction_hash.hex(),
             "block": outcome.block_number,
@@ -165,7 +167,7 @@ class Sender:
         if self._was_refused(planned_call):
             return
         self._refused.add(_name(planned_call))
-        text = f"{planned_call.call.label}: {refused}; balance {ether(self._balance_wei())}"
+        text = f"{planned_call.call.label}: {refused}; balance {exact_ether(self._balance_wei())}"
         self._tell(Notice("not sent", int(planned_call.round_id), text))
 
     # --- taking out --------------------------------------------------------------------------
@@ -188,13 +190,13 @@ class Sender:
         except LedgerError as refused:
             if name not in self._refused:
                 self._refused.add(name)
-                text = f"collect {ether(wei)} of {what}: {refused}"
+                text = f"collect {exact_ether(wei)} of {what}: {refused}"
                 self._tell(Notice("not sent", 0, text))
             return False
         self._refused.discard(name)
         balance = self._balance_wei()
         facts = {"what_for": what, "wei": str(wei), "balance_wei": str(balance)}
-        text = f"{ether(wei)} of {what}; balance {ether(balance)}"
+        text = f"{exact_ether(wei)} of {what}; balance {exact_ether(balance)}"
         self._tell(Notice("collected", 0, text, facts=facts))
         return True
 
