@@ -236,6 +236,8 @@ class WorkerPool:
         if frame.kind == frames.READY:
             worker.ready = True
             self._failed_starts = 0
+        elif frame.kind == frames.FAILED and worker.ready:
+            raise ConfigError(frame.parts[0].decode(errors="replace"))
         elif frame.kind == frames.FAILED:
             raise ConfigError(
                 f"worker {worker.index}: the ClientApp could not be built from "

@@ -8,7 +8,7 @@ SuperLink without SuperNodes, and alone. Not handled: node churn; every client i
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -27,13 +27,11 @@ from coordinator.flower.internals import (
 )
 from coordinator.protocol.errors import ConfigError, PhaseError
 from simulations.engines import frames
-from simulations.engines.ending import (
-    exit_on_sigterm,
-)
+from simulations.engines.ending import exit_on_sigterm
 from simulations.engines.fork_server import DEFAULT_PRELOAD
 from simulations.engines.frames import PackedContent
-from simulations.engines.no_reply import is_silent
 from simulations.engines.pool import Finished, Task, WorkerPool, default_workers
+from simulations.engines.reply_timing import is_silent, take_delay
 from simulations.engines.segments import SegmentFolder
 from simulations.engines.worker import AppFactory
 
@@ -57,6 +55,9 @@ class PoolGrid(Grid):
         Root of the seeds that the process-wide generators get before every task.
     chain_view
         Answered in this process when a worker asks for a round of the chain.
+    wait
+        Lets that many chain seconds pass since the round's opening, before a reply that its
+        client delays is handed out; ``None`` where there is no chain time.
     tag
         Names the folder of segments.
 
@@ -78,6 +79,7 @@ class PoolGrid(Grid):
         run_id: int = 1,
         run_config: UserConfig | None = None,
         chain_view: ChainView | None = None,
+        wait: Callable[[int], None] | None = None,
         preload: Sequence[str] = DEFAULT_PRELOAD,
         tag: str = "run",
         segment_base: Path | None = None,
@@ -98,6 +100,8 @@ class PoolGrid(Grid):
         self._messages: dict[int, Message] = {}
         self._broadcasts: dict[str, set[int]] = {}
         self._replies: dict[str, Message | None] = {}
+        self._delays: dict[str, int] = {}
+        self._wait = wait
         self._segments = SegmentFolder.create(tag, segment_base)
         self._signals = ExitStack()
         try:
@@ -187,7 +191,10 @@ class PoolGrid(Grid):
         """Return the replies to these messages that have arrived, each once."""
         for finished in self._pool.poll(0.0):
             self._collect(finished)
-        found = [self._replies.pop(name) for name in message_ids if name in self._replies]
+        arrived = [name for name in message_ids if name in self._replies]
+        for name in arrived:
+            self._delays.pop(name, None)  # who pulls decides itself when
+        found = [self._replies.pop(name) for name in arrived]
         return [reply for reply in found if reply is not None]
 
     def send_and_receive(
@@ -197,31 +204,40 @@ class PoolGrid(Grid):
 
         Unlike Flower's own grid this answers for every message: one whose client has not
         replied within ``timeout`` seconds gets an error reply ``client-timeout``, and the worker
-        that is stuck on it is replaced.
+        that is stuck on it is replaced. Replies that their clients delay come last, in order of
+        delay.
         """
         return self._stream(self._enqueue(messages), timeout)
 
     def _stream(self, tasks: list[Task], timeout: float | None) -> Iterator[Message]:
         waiting = {task.message_id: task for task in tasks}
         end = None if timeout is None else time.monotonic() + timeout
+        delayed: list[tuple[int, int, Message]] = []
         try:
             while waiting:
                 for name in [name for name in waiting if name in self._replies]:
-                    del waiting[name]
-                    if (reply := self._replies.pop(name)) is not None:
+                    node_id, reply = waiting.pop(name).node_id, self._replies.pop(name)
+                    if (delay_s := self._delays.pop(name, 0)) and reply is not None:
+                        delayed.append((delay_s, node_id, reply))
+                    elif reply is not None:
                         yield reply
                 if not waiting:
-                    return
+                    break
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
                     yield from self._expire(waiting, timeout)
-                    return
+                    break
                 for finished in self._pool.poll(left):
                     self._collect(finished)
+            for delay_s, _, reply in sorted(delayed, key=lambda row: row[:2]):
+                if self._wait is not None:
+                    self._wait(delay_s)
+                yield reply
         finally:
             self._pool.abandon(waiting.values(), kill=False)
             for task in waiting.values():
                 self._replies.pop(task.message_id, None)
+                self._delays.pop(task.message_id, None)
 
     def _expire(self, waiting: dict[str, Task], timeout: float | None) -> list[Message]:
         late = list(waiting.values())
@@ -278,6 +294,8 @@ class PoolGrid(Grid):
         self._forget(task)
         if not task.abandoned:
             set_message_id(reply, f"{task.message_id}-reply")
+            if delay_s := take_delay(reply):
+                self._delays[task.message_id] = delay_s
             self._replies[task.message_id] = None if is_silent(reply) else reply
 
     def _unpack(self, data: bytes) -> Message:

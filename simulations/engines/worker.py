@@ -33,6 +33,7 @@ from coordinator.protocol.types import RoundId, SigningDomain
 from simulations.engines import frames
 from simulations.engines.frames import Frame, FrameChannel, PackedContent
 from simulations.engines.segments import SegmentFolder
+from simulations.errors import ExtensionError
 
 AppFactory = str | Callable[..., ClientApp]
 
@@ -108,7 +109,10 @@ def worker_main(pipe: Connection, setup: WorkerSetup) -> None:
             channel.send(Frame(frames.FAILED, (_describe(error).encode(),)))
             return
         channel.send(Frame(frames.READY))
-        _Worker(channel, segments, app, setup.index).run()
+        try:
+            _Worker(channel, segments, app, setup.index).run()
+        except ExtensionError as error:
+            channel.send(Frame(frames.FAILED, (str(error).encode(),)))
     except (EOFError, OSError):
         return  # the pool is gone, and with it everybody who could read a reply
 
@@ -167,6 +171,8 @@ class _Worker:
             reply = self._app(message, context)
             state = records_to_bytes(context.state)
             packed = self._pack(reply)
+        except ExtensionError:
+            raise
         except Exception as error:  # Flower, too, answers for an app that raises
             reason = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, _describe(error))
             state = frame.parts[1]

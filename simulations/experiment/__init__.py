@@ -19,7 +19,6 @@ from coordinator.settings.terms import (
     TrimmedMeanAggregator,
 )
 from simulations.experiment.attacks import AttackConfig
-from simulations.experiment.behaviours import BehaviourConfig
 from simulations.experiment.federation import Chain, Cohort, Watcher
 from simulations.experiment.schema import Experiment
 from simulations.experiment.training import (
@@ -39,7 +38,6 @@ from simulations.experiment.training import (
 __all__ = [
     "Aggregator",
     "AttackConfig",
-    "BehaviourConfig",
     "BreastCancerData",
     "BySitePartition",
     "Chain",

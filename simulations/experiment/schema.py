@@ -20,8 +20,8 @@ from coordinator.settings.terms import (
     Stake,
     TrimmedMeanAggregator,
 )
+from simulations.attacks.contributor import BehaviourTable, Surroundings
 from simulations.experiment.attacks import AttackConfig
-from simulations.experiment.behaviours import BehaviourConfig, PeekBehaviour
 from simulations.experiment.federation import Chain, Cohort, Watcher
 from simulations.experiment.training import Data, DigitsData, Evaluation, IidPartition, Partition
 
@@ -59,7 +59,7 @@ class Experiment(Section):
     numbers: Numbers = Numbers()
     evaluation: Evaluation = Evaluation()
     watcher: Watcher = Watcher()
-    behaviours: list[BehaviourConfig] = Field(default=[])
+    behaviours: list[BehaviourTable] = Field(default=[])
     coordinator_attacks: list[AttackConfig] = Field(default=[])
 
     @model_validator(mode="wrap")
@@ -230,6 +230,9 @@ def _attack_faults(experiment: Experiment) -> Iterator[str]:
 
 def _behaviour_faults(experiment: Experiment) -> Iterator[str]:
     clients, owner = experiment.partition.clients, dict[int, int]()
+    surroundings = Surroundings(
+        clients, experiment.cohort.size, experiment.rounds, experiment.cohort.sealed
+    )
     for index, behaviour in enumerate(experiment.behaviours):
         for client in behaviour.clients:
             if client >= clients:
@@ -243,24 +246,10 @@ def _behaviour_faults(experiment: Experiment) -> Iterator[str]:
                     f"name client {client}; a client has one behaviour"
                 )
             owner[client] = index
-        if isinstance(behaviour, PeekBehaviour):
-            yield from _peek_faults(f"behaviours[{index}]", behaviour, experiment)
+        for fault in behaviour.faults(surroundings):
+            yield f"behaviours[{index}].{fault}"
         if behaviour.from_round > experiment.rounds:
             yield (
                 f"behaviours[{index}].from_round = {behaviour.from_round} is after the last of "
                 f"rounds = {experiment.rounds}"
             )
-
-
-def _peek_faults(name: str, peek: PeekBehaviour, experiment: Experiment) -> Iterator[str]:
-    clients = experiment.partition.clients
-    if peek.victim >= clients or peek.victim in peek.clients:
-        yield (
-            f"{name}.victim = {peek.victim} must be another client than clients = {peek.clients}, "
-            f"of partition.clients = {clients} numbered from 0"
-        )
-    if experiment.cohort.size < clients:
-        yield (
-            f"{name} overhears its victim in every round, but cohort.size = "
-            f"{experiment.cohort.size} leaves some of partition.clients = {clients} out"
-        )

@@ -183,10 +183,7 @@ def deployment_of(
 def _join(chain: SimulatedChain, experiment: Experiment) -> None:
     """Bond every contributor that means to be bonded and has not joined yet."""
     unbonded = {
-        client
-        for behaviour in experiment.behaviours
-        if behaviour.kind == "unbonded"
-        for client in behaviour.clients
+        client for attack in experiment.behaviours if not attack.bonds for client in attack.clients
     }
     joining = [
         account

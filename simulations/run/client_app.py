@@ -2,8 +2,8 @@
 
 Which contributor a message is for is in Flower's node configuration. An equivocating
 contributor is two nodes with one key: both train, both sign, and their updates differ. The
-misbehaviours act in the signing mod (``misconduct``), where a real attacker would: the app inside
-is honest.
+attacks act in the signing mod (:mod:`simulations.run.client_mod`), where a real attacker would; the
+app inside is honest, but for attacks on the training data.
 """
 
 # isort: split
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from clients.mod.verifiable_updates import VerifiableUpdates, no_queries
 from clients.training.trainer import evaluate, train, use_one_thread
-from simulations.attacks.behaviours import behaviour_of
-from simulations.attacks.client_mod import SimulatedUpdates
+from coordinator.protocol.types import RoundId
+from simulations.attacks.contributor import LocalData
 from simulations.data import load_dataset
 from simulations.engines.spec import SimulationSpec
 from simulations.experiment.models import build_model, training_settings
 from simulations.experiment.plan import agree
+from simulations.run.attackers import Attackers
+from simulations.run.client_mod import SimulatedUpdates
 from simulations.run.cohort import client_of
 from simulations.seeds import integer_seed
 
@@ -29,7 +31,8 @@ PLAIN_FACTORY = "simulations.run.client_app:make_plain_client_app"
 
 def make_client_app(spec: SimulationSpec) -> ClientApp:
     """Build the ClientApp that plays all contributors, its mod outermost."""
-    return _app_of(LocalContributor(spec, skips_training=True), [SimulatedUpdates(spec)])
+    contributor = LocalContributor(spec, skips_training=True)
+    return _app_of(contributor, [SimulatedUpdates(spec, contributor.train_honestly)])
 
 
 def make_plain_client_app(spec: SimulationSpec) -> ClientApp:
@@ -68,23 +71,42 @@ class LocalContributor:
         )
         self._settings = training_settings(experiment.training)
         self._skips_training = skips_training
+        self._attackers = Attackers(experiment)
 
     def train(self, message: Message, context: Context) -> Message:
         """Return the trained model and the metrics of its training."""
         client, round_id = client_of(context), _round_of(message)
-        behaviour = behaviour_of(self._experiment.behaviours, client, round_id)
-        if behaviour.overhears is not None:
-            client = behaviour.overhears  # what was overheard is what the victim would train
+        hooks = self._attackers.hooks(client, RoundId(round_id))
+        if hooks is not None and hooks.attack.overhears is not None:
+            client = hooks.attack.overhears  # what was overheard is what the victim would train
         x, y = self._data(client)
+        if hooks is not None:
+            changed = hooks.data(LocalData(x, y, self._dataset.num_classes))
+            x, y = changed.x, changed.y
         metrics = MetricRecord({"num-examples": len(y)})
         arrays = message.content.array_records["arrays"]
-        if behaviour.trains or not self._skips_training:
-            self._model.load_state_dict(arrays.to_torch_state_dict())
-            seed = integer_seed(self._experiment.seed, "training", round_id, client)
-            metrics["train-loss"] = train(self._model, x, y, self._settings, seed).loss
-            arrays = ArrayRecord(self._model.state_dict())
+        if hooks is None or hooks.attack.trains or not self._skips_training:
+            arrays, metrics["train-loss"] = self._trained(client, round_id, arrays, x, y)
         content = RecordDict({"arrays": arrays, "metrics": metrics})
         return Message(content, reply_to=message)
+
+    def train_honestly(self, client: int, round_id: int, arrays: ArrayRecord) -> ArrayRecord:
+        """Return what a contributor's honest training of a model gives, on its unchanged data."""
+        x, y = self._data(client)
+        return self._trained(client, round_id, arrays, x, y)[0]
+
+    def _trained(
+        self,
+        client: int,
+        round_id: int,
+        arrays: ArrayRecord,
+        x: NDArray[np.float32],
+        y: NDArray[np.int64],
+    ) -> tuple[ArrayRecord, float]:
+        self._model.load_state_dict(arrays.to_torch_state_dict())
+        seed = integer_seed(self._experiment.seed, "training", round_id, client)
+        loss = train(self._model, x, y, self._settings, seed).loss
+        return ArrayRecord(self._model.state_dict()), loss
 
     def evaluate(self, message: Message, context: Context) -> Message:
         """Return loss and accuracy of the model on the contributor's own data."""

@@ -15,7 +15,7 @@ from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement
 from coordinator.protocol.commitments.documents import contributor_entries
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address, RoundId
-from simulations.attacks.behaviours import behaviour_of
+from simulations.attacks.contributor import attack_of
 from simulations.experiment import Experiment
 from simulations.seeds import generator
 
@@ -34,7 +34,8 @@ def node_configs(experiment: Experiment) -> dict[int, UserConfig]:
         client + FIRST_NODE: {CLIENT: client, SHADOW: False} for client in clients
     }
     for client in clients:
-        if behaviour_of(experiment.behaviours, client).label == "equivocate":
+        attack = attack_of(experiment.behaviours, client)
+        if attack is not None and attack.sends_second_update:
             nodes[len(nodes) + FIRST_NODE] = {CLIENT: client, SHADOW: True}
     return nodes
 
@@ -66,13 +67,17 @@ class CohortSampler:
     size: int
     nodes: Mapping[int, UserConfig]
 
+    def client_of_node(self, node: int) -> int:
+        """Return the contributor that a node plays."""
+        return int(self.nodes[node][CLIENT])
+
     def __call__(self, round_id: RoundId, available: Sequence[int]) -> list[int]:
         """Return the nodes of the cohort, ascending."""
-        clients = sorted({int(self.nodes[node][CLIENT]) for node in available})
+        clients = sorted({self.client_of_node(node) for node in available})
         rng = generator(self.seed, "cohort", int(round_id))
         size = min(self.size, len(clients))
         chosen = {clients[i] for i in rng.choice(len(clients), size=size, replace=False)}
-        return sorted(node for node in available if self.nodes[node][CLIENT] in chosen)
+        return sorted(node for node in available if self.client_of_node(node) in chosen)
 
 
 def public_updates(

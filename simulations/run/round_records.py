@@ -25,7 +25,7 @@ from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.rules.rule import capped_examples
 from coordinator.protocol.types import Address, Int32Vector, JsonObject, RoundId
-from simulations.attacks.behaviours import behaviour_of
+from simulations.attacks.contributor import behaviour_name
 from simulations.data.dataset import Dataset
 from simulations.experiment import Experiment
 from simulations.experiment.plan import Agreement
@@ -148,7 +148,7 @@ class RoundRecorder:
             client=client,
             label=shares.names[client],
             address=address,
-            behaviour=behaviour_of(self._experiment.behaviours, client).label,
+            behaviour=behaviour_name(self._experiment.behaviours, client),
             examples=len(shares.indices[client]),
             stake_wei=int(state.bond_wei),
             slashed_wei=slashed.get(address, 0),

@@ -172,6 +172,7 @@ class Simulation:
             workers=options.workers,
             seed=self.experiment.seed,
             chain_view=LedgerChainView(self.chain.ledger),
+            wait=self._wait_since_opening,
         ) as grid:
             self._clock = time.monotonic()
             strategy = FedproofStrategy(
@@ -221,6 +222,11 @@ class Simulation:
             momenta = momentum_files(self.folder.root, self.chain.ledger)
             self.store.keep_only({*committed.rounds, *momenta})
         self.folder.discard_empty_folders()
+
+    def _wait_since_opening(self, seconds: int) -> None:
+        """Let chain time reach so many seconds after the opening of the round in progress."""
+        round_id = self.chain.ledger.head().last_opened
+        self.chain.wait_until(self.chain.ledger.round(round_id).opened_at + seconds)
 
     # --- what the strategy calls back --------------------------------------------------------
 
