@@ -15,13 +15,14 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 
-.PHONY: run federation test faults fuzz coverage check format bench gas clean help anvil
+.PHONY: run federation test faults attacks fuzz coverage check format bench gas clean help anvil
 
 help:
 	@echo "make run    train the quickstart on the embedded chain, then verify it"
 	@echo "make federation  a coordinator and four hospitals on this machine, live"
 	@echo "make test   formatter, linter, types and all tests"
 	@echo "make faults kill and mislead a federation of real processes, at full length"
+	@echo "make attacks  play the attacks on the protocol that are known to succeed"
 	@echo "make fuzz   the random tests at full length (an hour)"
 	@echo "make coverage  what the tests reach of the contracts"
 	@echo "make bench  measure, and write benchmarks/RESULTS.md"
@@ -58,13 +59,14 @@ check: $(STAMP)
 # beside the suites that compute; what they print comes at the end. A file's tests share one.
 PYTEST := $(BIN)/python -m pytest --dist worksteal --durations 12 --durations-min 5
 WAITING := tests/e2e/federation
+ATTACKS := tests/attacks
 # By file, in the order that its conftest.py gives: the longest first.
 IN_ORDER := --dist loadfile --no-loadscope-reorder
 
 test: check anvil
 	@mkdir -p build; \
 	$(PYTEST) -n $(JOBS) $(IN_ORDER) $(WAITING) $(PYTEST_FLAGS) >build/federation.log 2>&1 & beside=$$!; \
-	$(PYTEST) -n $(JOBS) --ignore $(WAITING) $(PYTEST_FLAGS); computing=$$?; \
+	$(PYTEST) -n $(JOBS) --ignore $(WAITING) --ignore $(ATTACKS) $(PYTEST_FLAGS); computing=$$?; \
 	wait $$beside; waiting=$$?; cat build/federation.log; \
 	test $$computing -eq 0 && test $$waiting -eq 0
 
@@ -73,6 +75,10 @@ test: check anvil
 faults: $(STAMP) anvil
 	FEDPROOF_FAULTS=full $(BIN)/python -m pytest --timeout 0 -rP $(WAITING) \
 		tests/e2e/disputes/test_shipped_attacks.py $(PYTEST_FLAGS)
+
+# Each is a test that the attacker fails, expected to fail until what it shows is mended.
+attacks: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) -rxX $(ATTACKS) $(PYTEST_FLAGS)
 
 # 375 random histories of 500 calls for each machine, 10,000 examples of each property, 100,000
 # attempts on honest rounds and 100,000 altered rounds: docs/disputes.md has what came of it.
