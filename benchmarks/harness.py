@@ -5,7 +5,6 @@ repetition of each in turn, so that a busy minute of the machine falls on all of
 """
 
 import importlib.metadata
-import os
 import platform
 import statistics
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from coordinator.protocol.parallel import available_threads, over_spans
@@ -101,14 +101,11 @@ def versions() -> str:
 
 def available_memory_bytes() -> int:
     """Return how much memory could be allocated now without swapping."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("/proc/meminfo has no MemAvailable line")
+    return int(psutil.virtual_memory().available)
 
 
 def _memory_gb() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return float(psutil.virtual_memory().total) / 2**30
 
 
 def _processor() -> str:

@@ -1,12 +1,12 @@
 """Memory and processor time of a deployment's processes, by what they are."""
 
-import os
 import statistics
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+import psutil
 
 PARTS = {
     "simulations coordinator": "service",
@@ -20,7 +20,6 @@ PARTS = {
 }
 PASSING = ("ServerApp", "ClientApp")
 """Processes that are gone once the rounds are: looked at while there are rounds."""
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 Kind = tuple[str, str]
 """Whose it is (``coordinator`` or ``participant``), and what."""
@@ -56,17 +55,11 @@ def processes(roots: Mapping[str, int]) -> dict[int, Kind]:
 
 def memory_of(pid: int) -> Memory | None:
     """Return a process's memory; ``None`` if it has gone."""
-    values: dict[str, float] = {}
     try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
-            name, size = line.split()[:2]
-            values[name] = int(size) / 1024
-    except OSError:
+        found = psutil.Process(pid).memory_full_info()
+    except psutil.Error:
         return None
-    if "Pss:" not in values:
-        return None
-    private = values["Private_Clean:"] + values["Private_Dirty:"]
-    return Memory(values["Pss:"], values["Rss:"], private)
+    return Memory(found.pss / 2**20, found.rss / 2**20, found.uss / 2**20)
 
 
 def memory(kinds: Mapping[int, Kind]) -> dict[Kind, Memory]:
@@ -80,10 +73,10 @@ def cpu_seconds(kinds: Mapping[int, Kind]) -> dict[Kind, float]:
     spent: dict[Kind, float] = defaultdict(float)
     for pid, kind in kinds.items():
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
+            times = psutil.Process(pid).cpu_times()
+        except psutil.Error:
             continue
-        spent[kind] += (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        spent[kind] += times.user + times.system
     return spent
 
 
@@ -138,17 +131,12 @@ def _median(some: Iterable[Memory]) -> Memory:
 
 
 def _parents() -> Iterator[tuple[int, int]]:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                text = Path(f"/proc/{entry}/stat").read_text()
-            except OSError:
-                continue
-            yield int(entry), int(text.rsplit(")", 1)[1].split()[1])
+    for process in psutil.process_iter(["ppid"]):
+        yield process.pid, process.info["ppid"]
 
 
 def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:
         return ""

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from clients.daemon.node_session import NodeSession, admitted_node, deactivate_node
 from clients.daemon.relay import SOCKET_SETTING
 from coordinator.flower.internals import (
@@ -36,8 +38,6 @@ _PORTS: Final = range(20_000, 32_768)
 _STARTS_A_PORT: Final = 4
 _STEADY_S: Final = 20.0
 _TAIL_BYTES: Final = 8_192
-_PROGRAM: Final = CLIENT_APP_PROGRAM.encode()
-"""Flower starts one for each message; ours passes it to the daemon (``clients.daemon.shim``)."""
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_PAUSE_S: Final = 10.0
 """A SuperLink that was not told that a SuperNode died refuses the next until the heartbeat lapses
@@ -116,8 +116,11 @@ class SuperNode:
         self.start(children)
 
     def is_carrying(self) -> bool:
-        """Whether Flower runs a program that hands us a message, or is about to."""
-        return any(_PROGRAM in _command(pid) for pid in marked(self._mark))
+        """Whether Flower runs a program that hands us a message, or is about to.
+
+        It starts one for each message; ours passes it to the daemon (``clients.daemon.shim``).
+        """
+        return any(CLIENT_APP_PROGRAM in _command(pid) for pid in marked(self._mark))
 
     def look(self, children: Children) -> float:
         """Look whether it runs, and take another port where it keeps ending: ours may be taken.
@@ -195,11 +198,11 @@ def _session(settings: ParticipantSettings, folder: Path, state: Path) -> NodeSe
     return NodeSession(state / "session.json", farewell)
 
 
-def _command(pid: int) -> bytes:
+def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # it has ended meanwhile
-        return b""
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return ""
 
 
 def why_ended(returncode: int, tail: str) -> str:

@@ -91,6 +91,7 @@ def probe_shared(path: Path) -> BinaryIO:
     """
     file = path.open("rb")
     try:
+        # SQLite sees this byte range only: no library locks it (ADR 0139).
         fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
     except OSError as held:
         file.close()

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 MARK: Final = "FEDPROOF_MARK"
-_PROC: Final = Path("/proc")
 _WAIT_S: Final = 5.0
 
 
@@ -43,16 +44,15 @@ def end_leftovers(mark: str) -> list[int]:
 
 def marked(mark: str) -> Iterator[int]:
     """Yield the processes of this user, but this one, that carry ``mark`` and are not zombies."""
-    for entry in _PROC.iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and _carries(entry, mark):
-            yield int(entry.name)
+    for process in psutil.process_iter():
+        if process.pid != os.getpid() and _carries(process, mark):
+            yield process.pid
 
 
-def _carries(entry: Path, mark: str) -> bool:
-    wanted = f"{MARK}={mark}".encode()
+def _carries(process: psutil.Process, mark: str) -> bool:
     try:
-        return wanted in (entry / "environ").read_bytes().split(b"\0")
-    except OSError:  # gone, or somebody else's
+        return bool(process.environ().get(MARK) == mark)
+    except psutil.Error:  # gone, a zombie, or somebody else's
         return False
 
 
@@ -62,11 +62,14 @@ def _kill(pid: int, mark: str) -> bool:
     except OSError:
         return False
     try:
-        # looked at again while the handle holds the number: it cannot be another process now
-        if not _carries(_PROC / str(pid), mark):
+        # Looked at again while the handle holds the number: it cannot be another process now.
+        # psutil's own kill() checks the number and then sends, which leaves a gap (ADR 0139).
+        if not _carries(psutil.Process(pid), mark):
             return False
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except psutil.NoSuchProcess:
+        return False
     finally:
         os.close(handle)
     return True

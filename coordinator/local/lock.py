@@ -1,16 +1,37 @@
-"""One process at a time owns a state folder: the kernel drops the lock with the process."""
+"""Locks that one process holds at a time; the kernel drops them when the process ends."""
 
 import contextlib
-import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from coordinator.protocol.errors import StoreError
 
 
+def exclusive_lock(
+    path: Path, on_acquired: Callable[[int], None] = lambda _descriptor: None
+) -> FileLock:
+    """Return a lock on a file, not taken yet; the file stays when it is released.
+
+    ``acquire`` does not wait: it raises ``filelock.Timeout`` where somebody else has the lock, and
+    another ``OSError`` where the file cannot be made or its file system has no locks. Any thread
+    may release it.
+
+    Parameters
+    ----------
+    on_acquired
+        Called with the file's descriptor whenever the lock was taken.
+    """
+    # A soft lock, which the library can fall back to, outlives a process that was killed.
+    return FileLock(
+        path, timeout=0, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired
+    )
+
+
 class FolderLock:
-    """An exclusive lock on a folder, held until :meth:`release`; a context manager.
+    """An exclusive lock on a state folder, held until :meth:`release`; a context manager.
 
     Parameters
     ----------
@@ -26,34 +47,35 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         path = folder / ".lock"
+        self._lock = exclusive_lock(path, _write_owner)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file: IO[str] | None = open(path, "a+")  # noqa: SIM115 - held until release
+            self._lock.acquire()
+        except Timeout as error:
+            raise StoreError(
+                f"state folder {folder} is in use by process {_owner(path)}; stop it first"
+            ) from error
         except OSError as error:
             raise StoreError(f"state folder {folder}: {error.strerror or error}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.seek(0)
-            owner = self._file.read(20).strip() or "unknown"
-            self._file.close()
-            raise StoreError(
-                f"state folder {folder} is in use by process {owner}; stop it first"
-            ) from error
-        with contextlib.suppress(OSError):  # a full disk: the lock holds, nobody's number is shown
-            self._file.truncate(0)
-            self._file.write(f"{os.getpid()}\n")
-            self._file.flush()
 
     def release(self) -> None:
         """Give the folder back. Harmless when repeated."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            self._file = None
+        self._lock.release()
 
     def __enter__(self) -> "FolderLock":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _write_owner(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # a full disk: the lock holds, no process number is shown
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+
+
+def _owner(path: Path) -> str:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(20).decode("ascii", "replace").strip() or "unknown"
+    return "unknown"

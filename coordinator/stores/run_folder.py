@@ -20,15 +20,17 @@ database file, versions, test accuracy); everything else follows from the chain.
 are views, drawn again from the rest at any time. ``run_layout`` says what may lie where.
 """
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from coordinator.local.files import TEMPORARY, read_file, write_durably
+from coordinator.local.lock import exclusive_lock
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import (
     BlobCorruptError,
@@ -59,7 +61,7 @@ class RunFolder:
     def __init__(self, root: Path, *, read_only: bool = False) -> None:
         self.root = root
         self.read_only = read_only
-        self._lock: IO[str] | None = None
+        self._lock: FileLock | None = None
 
     @property
     def config(self) -> Path:
@@ -101,17 +103,15 @@ class RunFolder:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = open(self.root / LOCK, "w")  # noqa: SIM115 - held until release
-        except OSError as error:
-            raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
+            lock = exclusive_lock(self.root / LOCK)
+            lock.acquire()
+        except Timeout as error:
             raise StoreError(
                 f"run folder {self.root} is in use by another process; wait for it or choose "
                 "another --out"
             ) from error
+        except OSError as error:
+            raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
         self._lock = lock
 
     def names(self) -> list[str]:
@@ -182,7 +182,7 @@ class RunFolder:
     def release(self) -> None:
         """Give the lock back."""
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
     def read_json(self, path: Path) -> JsonObject:

@@ -9,7 +9,6 @@ with a name instead of a SIGBUS, and no resource tracker removes what is still i
 """
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
@@ -17,6 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
+
+from coordinator.local.lock import exclusive_lock
 from coordinator.protocol.errors import StoreError
 
 PREFIX: Final = "fedproof-pool-"
@@ -42,23 +44,19 @@ def sweep(base: Path) -> list[Path]:
 
 
 def _is_abandoned(folder: Path) -> bool:
+    lock = exclusive_lock(folder / _LOCK)
     try:
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.acquire()
+    except Timeout:
         return False
-    finally:
-        os.close(descriptor)
+    lock.release()
     return True
 
 
 class SegmentFolder:
     """Reads and writes segments of one folder; the owner made it, workers only use it."""
 
-    def __init__(self, path: Path, *, lock: int | None = None) -> None:
+    def __init__(self, path: Path, *, lock: FileLock | None = None) -> None:
         self.path = path
         self._lock = lock
 
@@ -76,8 +74,8 @@ class SegmentFolder:
             sweep(base)
             # locked under another name first: a sweep elsewhere must not see it unlocked
             path = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
-            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock = exclusive_lock(path / _LOCK)
+            lock.acquire()
             final = base / f"{PREFIX}{tag}-{path.name[-8:]}"
             path.rename(final)
         except OSError as error:
@@ -139,7 +137,7 @@ class SegmentFolder:
         """Remove the folder (owner only)."""
         if self._lock is not None:
             shutil.rmtree(self.path, ignore_errors=True)
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def _file(self, name: str) -> Path:
