@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
     from coordinator.audit.verify.any_folder import verify
     from coordinator.audit.verify.findings import Fault, Findings, RoundFinding
     from coordinator.flower.strategy import FedproofStrategy, RoundReport
+    from coordinator.protocol.equivocation import EquivocationError
     from coordinator.protocol.errors import (
         AggregationError,
         BlobCorruptError,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
         ChainUnavailableError,
         ConfigError,
         ContributorError,
-        EquivocationError,
         FedproofError,
         KeyFileError,
         LedgerError,
@@ -99,7 +99,10 @@ _MODULES: Final = {
     "coordinator.audit.verify.any_folder": ["verify"],
     "coordinator.audit.verify.findings": ["Fault", "Findings", "RoundFinding"],
     "coordinator.flower.strategy": ["FedproofStrategy", "RoundReport"],
-    "coordinator.protocol.errors": [name for name in __all__ if name.endswith("Error")],
+    "coordinator.protocol.equivocation": ["EquivocationError"],
+    "coordinator.protocol.errors": [
+        name for name in __all__ if name.endswith("Error") and name != "EquivocationError"
+    ],
     "simulations.engines.process": ["PoolGrid"],
     "simulations.experiment": ["Experiment"],
     "simulations.experiment.load": ["load_experiment", "shipped_experiments"],

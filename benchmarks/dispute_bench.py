@@ -22,6 +22,7 @@ from contracts.node.node import EmbeddedNode
 from contracts.node.provider import EmbeddedProvider
 from contracts.node.rpc import Dispatcher
 from coordinator.protocol.commitments.digests import (
+    ContributorEntry,
     contributor_leaf_hash,
     metrics_hash,
     reward_leaf_hash,
@@ -29,7 +30,6 @@ from coordinator.protocol.commitments.digests import (
     score_leaf_hash,
     signature_hash,
 )
-from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.commitments.parameter_tree import ChunkProof, TreeLayout, parameter_root
 from coordinator.protocol.commitments.standard_tree import StandardTree
 from coordinator.protocol.disputes import DisputedRound

@@ -16,7 +16,8 @@ from coordinator.flower.internals import (
     records_from_bytes,
     records_to_bytes,
 )
-from coordinator.local.frames import Buffer, ChannelError
+from coordinator.local.files import Buffer
+from coordinator.local.frames import ChannelError
 from coordinator.protocol.types import JsonObject
 
 CALL: Final = "message"

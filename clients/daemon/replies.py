@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from coordinator.local.files import discard_leftovers, write_durably
-from coordinator.local.frames import Buffer
+from coordinator.local.files import Buffer, discard_leftovers, write_durably
 from coordinator.local.paths import private_folder
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.errors import StoreError, VerificationError

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from coordinator.flower import driver_wire as wire
 from coordinator.local.channel import ChannelClient, Reply
-from coordinator.local.frames import Buffer, ChannelError, FrameLimits
+from coordinator.local.files import Buffer
+from coordinator.local.frames import ChannelError, FrameLimits
 from coordinator.ports import RoundAnnouncement, RoundOutcome
 from coordinator.protocol.errors import ContributorError, FedproofError
 from coordinator.protocol.types import (

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.local.frames import Buffer
+from coordinator.local.files import Buffer
 from coordinator.ports import Refusal, RoundAnnouncement, RoundOutcome
 from coordinator.protocol.errors import MalformedUpdateError
 from coordinator.protocol.numbers.manifest import Manifest

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from coordinator.local.failures import error_from, error_header
+from coordinator.local.files import Buffer
 from coordinator.local.frames import (
-    Buffer,
     ChannelClosedError,
     ChannelError,
     FrameLimits,

@@ -5,7 +5,6 @@ from typing import Final
 from coordinator.protocol import errors
 from coordinator.protocol.errors import (
     ContributorError,
-    EquivocationError,
     FedproofError,
     TransactionRevertedError,
 )
@@ -22,13 +21,12 @@ _MAX_TEXT: Final = 4_000
 def error_header(error: FedproofError) -> JsonObject:
     """Return what :func:`error_from` makes the same error of.
 
-    The two statements of an :class:`EquivocationError` stay on this side: the caller learns of it
-    as a :class:`ContributorError` with its code. A kind that ``coordinator.protocol.errors`` does
-    not know goes as the nearest one that it does.
+    A kind that ``coordinator.protocol.errors`` does not know goes as the nearest one that it does:
+    the two statements of an ``EquivocationError`` stay on this side, and the caller learns of it as
+    a :class:`ContributorError` with its code.
     """
     known = next(k for k in type(error).__mro__ if k.__name__ in _KINDS and k in _KINDS.values())
-    kind = ContributorError if isinstance(error, EquivocationError) else known
-    told: JsonObject = {"kind": kind.__name__, "message": str(error)[:_MAX_TEXT]}
+    told: JsonObject = {"kind": known.__name__, "message": str(error)[:_MAX_TEXT]}
     if isinstance(error, ContributorError):
         told["code"] = error.code
         told["contributor"] = error.contributor

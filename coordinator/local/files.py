@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from coordinator.local.frames import Buffer
 from coordinator.protocol.errors import StoreError
+
+Buffer = bytes | bytearray | memoryview
 
 TEMPORARY: Final = ".tmp-"
 """Begins the name of a file that is being written; one that a killed process left is removed."""

@@ -17,11 +17,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from coordinator.local.files import Buffer
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.errors import FedproofError, VerificationError
 from coordinator.protocol.types import JsonObject
-
-Buffer = bytes | bytearray | memoryview
 
 MAX_ATTACHMENTS: Final = 64
 _MAGIC: Final = b"FPF1"

@@ -7,8 +7,6 @@ place, what was found and what was expected.
 
 from typing import ClassVar
 
-from coordinator.protocol.types import Signed, UpdateMessage
-
 
 class FedproofError(Exception):
     """Base of every error this project raises on purpose."""
@@ -70,31 +68,6 @@ class MalformedUpdateError(ContributorError):
 
 class SignatureError(ContributorError):
     """A signature is malformed, high-s, or by somebody else."""
-
-
-class EquivocationError(ContributorError):
-    """A second, different update was signed for the same round by the same contributor.
-
-    ``evidence`` is both signed statements, the earlier first: enough for anyone to slash the bond.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        evidence: tuple[Signed[UpdateMessage], Signed[UpdateMessage]],
-        code: str = "equivocation",
-    ) -> None:
-        first, second = evidence
-        super().__init__(
-            message,
-            code=code,
-            contributor=first.signer,
-            round_id=first.statement.round_id,
-            found=second.statement.update.hex(),
-            expected=first.statement.update.hex(),
-        )
-        self.evidence = evidence
 
 
 class AggregationError(FedproofError):

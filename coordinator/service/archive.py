@@ -6,11 +6,8 @@ The service keeps nothing that is not here: after a crash a new one reads the sa
 from collections.abc import Mapping, Sequence
 
 from coordinator.ports import ArtifactStore, Ledger, RoundJournal
-from coordinator.protocol.commitments.documents import (
-    ContributorEntry,
-    contributor_entries,
-    reward_leaves,
-)
+from coordinator.protocol.commitments.digests import ContributorEntry
+from coordinator.protocol.commitments.documents import contributor_entries, reward_leaves
 from coordinator.protocol.errors import BlobMissingError
 from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.events import UpdateRefused

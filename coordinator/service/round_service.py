@@ -25,10 +25,10 @@ from coordinator.ports import (
 )
 from coordinator.protocol.commitments.digests import rule_hash
 from coordinator.protocol.commitments.documents import commitments_document, name_of
+from coordinator.protocol.equivocation import EquivocationError
 from coordinator.protocol.errors import (
     AggregationError,
     ContributorError,
-    EquivocationError,
     PhaseError,
     TransactionRevertedError,
 )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from coordinator.ports import ArtifactStore, Ledger, RoundJournal, Scorer
-from coordinator.protocol.commitments.documents import ContributorEntry
+from coordinator.protocol.commitments.digests import ContributorEntry
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import AggregationError, ConfigError
 from coordinator.protocol.numbers.weights import apportion

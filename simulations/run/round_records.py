@@ -14,11 +14,8 @@ from torch import nn
 from clients.training.trainer import evaluate
 from contracts.binding.events import Slashed
 from coordinator.ports import ArtifactStore, RoundJournal
-from coordinator.protocol.commitments.documents import (
-    ContributorEntry,
-    contributor_entries,
-    reward_leaves,
-)
+from coordinator.protocol.commitments.digests import ContributorEntry
+from coordinator.protocol.commitments.documents import contributor_entries, reward_leaves
 from coordinator.protocol.errors import BlobMissingError
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.numbers.manifest import Manifest

@@ -9,6 +9,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from coordinator.protocol.commitments.digests import (
+    ContributorEntry,
     contributor_leaf_hash,
     metrics_hash,
     reward_leaf_hash,
@@ -16,7 +17,6 @@ from coordinator.protocol.commitments.digests import (
     score_leaf_hash,
     signature_hash,
 )
-from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.commitments.parameter_tree import TreeLayout, parameter_root
 from coordinator.protocol.commitments.standard_tree import StandardTree
 from coordinator.protocol.disputes import DisputedRound

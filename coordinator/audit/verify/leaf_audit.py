@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from coordinator.audit.verify.findings import Broken
-from coordinator.protocol.commitments.documents import ContributorEntry
+from coordinator.protocol.commitments.digests import ContributorEntry
 from coordinator.protocol.errors import AggregationError, ContributorError, VerificationError
 from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.result import contributors_root, expected_weights, totals

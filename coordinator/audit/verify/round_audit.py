@@ -15,11 +15,8 @@ from coordinator.audit.verify.leaf_audit import broken_leaves
 from coordinator.audit.verify.sealed_audit import broken_commitments
 from coordinator.audit.verify.settlement_audit import Carried, ScorerFor, SettlementAuditor
 from coordinator.ports import ArtifactStore, Ledger
-from coordinator.protocol.commitments.documents import (
-    ContributorEntry,
-    contributor_entries,
-    rule_from,
-)
+from coordinator.protocol.commitments.digests import ContributorEntry
+from coordinator.protocol.commitments.documents import contributor_entries, rule_from
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import (
     AggregationError,

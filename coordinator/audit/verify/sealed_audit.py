@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from coordinator.audit.verify.findings import Broken
 from coordinator.ports import ArtifactStore
-from coordinator.protocol.commitments.documents import ContributorEntry
+from coordinator.protocol.commitments.digests import ContributorEntry
 from coordinator.protocol.errors import ContributorError, StoreError, VerificationError
 from coordinator.protocol.round.chain_round import NO_ROOT, ChainRound
 from coordinator.protocol.round.sealed import check_opening, read_commitments

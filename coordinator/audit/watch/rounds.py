@@ -12,7 +12,7 @@ from contracts.binding.reader import FederationReader
 from coordinator.audit.watch.published import PublishedData
 from coordinator.audit.watch.round_artifacts import RoundArtifacts
 from coordinator.ports import ArtifactStore
-from coordinator.protocol.commitments.documents import ContributorEntry
+from coordinator.protocol.commitments.digests import ContributorEntry
 from coordinator.protocol.disputes import DisputedRound
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.types import Int32Vector, RoundId

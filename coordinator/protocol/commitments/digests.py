@@ -7,6 +7,7 @@ storage.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -19,14 +20,18 @@ from coordinator.protocol.types import (
     Address,
     CommitmentLeaf,
     ContributorLeaf,
+    JsonObject,
     RewardLeaf,
     RoundId,
     Rule,
     ScoreLeaf,
+    Signed,
     SigningDomain,
+    UpdateMessage,
 )
 
 __all__ = [
+    "ContributorEntry",
     "canonical_json",
     "commitment_leaf_hash",
     "commitments_tree",
@@ -41,6 +46,30 @@ __all__ = [
     "sealed_commitment",
     "signature_hash",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class ContributorEntry:
+    """A contributors-tree leaf with what its signature hash stands for.
+
+    In a sealed round ``salt`` (32 bytes) opens the contributor's commitment; else it is ``None``.
+    """
+
+    leaf: ContributorLeaf
+    signature: bytes
+    metrics: JsonObject
+    salt: bytes | None = None
+
+    def signed_update(self, base_model: bytes) -> Signed[UpdateMessage]:
+        """Return what the contributor signed, given the model the round started from."""
+        message = UpdateMessage(
+            round_id=self.leaf.round_id,
+            base_model=base_model,
+            update=self.leaf.update_root,
+            examples=self.leaf.examples,
+            metrics_hash=metrics_hash(self.metrics),
+        )
+        return Signed(self.leaf.contributor, message, self.signature)
 
 
 def _leaf_hash(encoded: bytes) -> bytes:

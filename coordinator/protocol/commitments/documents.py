@@ -23,6 +23,7 @@ from typing import Any
 
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.commitments.digests import (
+    ContributorEntry,
     commitment_leaf_hash,
     contributor_leaf_hash,
     metrics_hash,
@@ -42,35 +43,9 @@ from coordinator.protocol.types import (
     RoundId,
     Rule,
     ScoreLeaf,
-    Signed,
-    UpdateMessage,
     Wei,
     address_bytes,
 )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ContributorEntry:
-    """A contributors-tree leaf with what its signature hash stands for.
-
-    In a sealed round ``salt`` (32 bytes) opens the contributor's commitment; else it is ``None``.
-    """
-
-    leaf: ContributorLeaf
-    signature: bytes
-    metrics: JsonObject
-    salt: bytes | None = None
-
-    def signed_update(self, base_model: bytes) -> Signed[UpdateMessage]:
-        """Return what the contributor signed, given the model the round started from."""
-        message = UpdateMessage(
-            round_id=self.leaf.round_id,
-            base_model=base_model,
-            update=self.leaf.update_root,
-            examples=self.leaf.examples,
-            metrics_hash=metrics_hash(self.metrics),
-        )
-        return Signed(self.leaf.contributor, message, self.signature)
 
 
 def contributors_document(round_id: RoundId, entries: Sequence[ContributorEntry]) -> JsonObject:

@@ -16,8 +16,7 @@ from coordinator.protocol.commitments.merkle import DIGEST_BYTES, path_positions
 from coordinator.protocol.commitments.sha256_lanes import hash_rows
 from coordinator.protocol.commitments.sha256_vectors import LANES
 from coordinator.protocol.errors import VerificationError
-from coordinator.protocol.numbers.fixed_point import check_vector
-from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.numbers.manifest import Manifest, check_vector
 from coordinator.protocol.parallel import over_spans
 from coordinator.protocol.types import Int32Vector
 

@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from coordinator.protocol.commitments.digests import (
+    ContributorEntry,
     contributor_leaf_hash,
     metrics_hash,
     reward_leaf_hash,
     score_leaf_hash,
 )
-from coordinator.protocol.commitments.documents import ContributorEntry
 from coordinator.protocol.commitments.parameter_tree import ParameterTree, TreeLayout
 from coordinator.protocol.commitments.standard_tree import StandardTree, depth_of
 from coordinator.protocol.disputes.cases import CaseKind, Proof, score_words

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from coordinator.protocol.compiled import compiled
 from coordinator.protocol.errors import MalformedUpdateError
-from coordinator.protocol.numbers.manifest import Manifest, NamedArrays, TensorSpec
+from coordinator.protocol.numbers.manifest import (
+    Manifest,
+    NamedArrays,
+    TensorSpec,
+    check_vector,
+)
 from coordinator.protocol.types import Int32Vector
 
 INT32_MIN = -(1 << 31)
@@ -198,31 +203,6 @@ def _dequantise_tensor(part: Int32Vector, step: float, spec: TensorSpec) -> NDAr
             expected="float16",
         )
     return half
-
-
-def check_vector(vector: NDArray[Any], dimension: int, name: str) -> None:
-    """Check that a vector has shape ``(dimension,)``, is ``int32`` and C-contiguous.
-
-    Raises
-    ------
-    MalformedUpdateError
-        ``wrong-dtype`` or ``wrong-shape``, naming the vector by ``name``.
-    """
-    if vector.dtype != np.int32:
-        raise MalformedUpdateError(
-            f"{name} has dtype {vector.dtype}, expected int32",
-            code="wrong-dtype",
-            found=str(vector.dtype),
-            expected="int32",
-        )
-    if vector.shape != (dimension,) or not vector.flags.c_contiguous:
-        raise MalformedUpdateError(
-            f"{name} has shape {vector.shape}, strides {vector.strides}, "
-            f"expected ({dimension},), contiguous",
-            code="wrong-shape",
-            found=str(vector.shape),
-            expected=f"({dimension},)",
-        )
 
 
 def _check_names(named_arrays: NamedArrays, manifest: Manifest) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.protocol.canonical import canonical_json, parse_json
-from coordinator.protocol.errors import ConfigError, VerificationError
+from coordinator.protocol.errors import ConfigError, MalformedUpdateError, VerificationError
 
 MANIFEST_VERSION = 1
 FLOAT_DTYPES = ("float16", "float32", "float64")
@@ -251,3 +252,28 @@ def _from_fields(fields: dict[str, Any]) -> Manifest:
         shape = tuple(shape) if isinstance(shape, list) else shape
         specs.append(TensorSpec(tensor["name"], shape, tensor["dtype"]))
     return Manifest(tuple(specs), fields["scale_bits"], fields["chunk_values"], fields["version"])
+
+
+def check_vector(vector: NDArray[Any], dimension: int, name: str) -> None:
+    """Check that a vector has shape ``(dimension,)``, is ``int32`` and C-contiguous.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``wrong-dtype`` or ``wrong-shape``, naming the vector by ``name``.
+    """
+    if vector.dtype != np.int32:
+        raise MalformedUpdateError(
+            f"{name} has dtype {vector.dtype}, expected int32",
+            code="wrong-dtype",
+            found=str(vector.dtype),
+            expected="int32",
+        )
+    if vector.shape != (dimension,) or not vector.flags.c_contiguous:
+        raise MalformedUpdateError(
+            f"{name} has shape {vector.shape}, strides {vector.strides}, "
+            f"expected ({dimension},), contiguous",
+            code="wrong-shape",
+            found=str(vector.shape),
+            expected=f"({dimension},)",
+        )

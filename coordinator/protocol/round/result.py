@@ -8,8 +8,11 @@ replay it, so that there is one definition of the right answer. Vectors are int3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from coordinator.protocol.commitments.digests import contributors_tree, signature_hash
-from coordinator.protocol.commitments.documents import ContributorEntry
+from coordinator.protocol.commitments.digests import (
+    ContributorEntry,
+    contributors_tree,
+    signature_hash,
+)
 from coordinator.protocol.numbers.weights import apportion
 from coordinator.protocol.rules import aggregate, apply_step, server_step
 from coordinator.protocol.rules.rule import Weighting, capped_examples, check_fault_bound

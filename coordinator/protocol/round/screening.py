@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from coordinator.protocol.commitments.digests import metrics_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.compiled import compiled
-from coordinator.protocol.errors import EquivocationError, MalformedUpdateError
+from coordinator.protocol.equivocation import EquivocationError
+from coordinator.protocol.errors import MalformedUpdateError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.numbers.norms import squared_norm
 from coordinator.protocol.signatures.eip712 import verify_statement

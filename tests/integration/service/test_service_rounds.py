@@ -8,7 +8,8 @@ from memory_ledger import MemoryJournal, MemoryLedger, MemoryStore
 from service_bench import INITIAL, MANIFEST, Bench, round_status, rule, vector
 
 from coordinator.protocol.commitments.parameter_tree import parameter_root
-from coordinator.protocol.errors import ContributorError, EquivocationError, MalformedUpdateError
+from coordinator.protocol.equivocation import EquivocationError
+from coordinator.protocol.errors import ContributorError, MalformedUpdateError
 from coordinator.protocol.signatures.eip712 import address_of_key
 from coordinator.protocol.types import RoundId, SigningDomain, Wei
 from simulations.run.identities import private_key

@@ -22,7 +22,8 @@ from coordinator.protocol.commitments.documents import (
 )
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.commitments.standard_tree import hash_pair
-from coordinator.protocol.errors import ContributorError, EquivocationError, PhaseError
+from coordinator.protocol.equivocation import EquivocationError
+from coordinator.protocol.errors import ContributorError, PhaseError
 from coordinator.protocol.round.machine import Phase
 from coordinator.protocol.signatures.eip712 import address_of_key
 from coordinator.protocol.types import (

@@ -22,6 +22,7 @@ from coordinator.local.frames import (
 )
 from coordinator.local.paths import SUN_PATH_BYTES, private_folder, socket_path
 from coordinator.protocol import errors
+from coordinator.protocol.equivocation import EquivocationError
 from coordinator.protocol.errors import ConfigError, ContributorError, FedproofError
 from coordinator.protocol.types import Address, RoundId, Signed, UpdateMessage
 
@@ -121,7 +122,7 @@ def test_each_kind_of_error_survives_the_journey(error: FedproofError):
 def test_equivocation_travels_without_its_evidence():
     message = UpdateMessage(RoundId(3), b"\0" * 32, b"\1" * 32, 5, b"\2" * 32)
     signed = Signed(Address("0x" + "11" * 20), message, b"\0" * 65)
-    error = errors.EquivocationError("two updates", evidence=(signed, signed))
+    error = EquivocationError("two updates", evidence=(signed, signed))
     back = error_from(error_header(error))
     assert type(back) is ContributorError
     assert (back.code, back.round_id) == ("equivocation", 3)

@@ -28,11 +28,11 @@ from typer.testing import CliRunner
 from clients.commands.session import Session
 from coordinator.http.server import serve_http
 from coordinator.http.snapshot import ServiceSnapshot
+from coordinator.protocol.equivocation import EquivocationError
 from coordinator.protocol.errors import (
     BlobCorruptError,
     ChainUnavailableError,
     ConfigError,
-    EquivocationError,
     KeyFileError,
     LedgerError,
     StoreError,

@@ -5,12 +5,8 @@ import pytest
 
 from coordinator.protocol.commitments.digests import metrics_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
-from coordinator.protocol.errors import (
-    ContributorError,
-    EquivocationError,
-    MalformedUpdateError,
-    SignatureError,
-)
+from coordinator.protocol.equivocation import EquivocationError
+from coordinator.protocol.errors import ContributorError, MalformedUpdateError, SignatureError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.numbers.norms import squared_norm
 from coordinator.protocol.round.screening import (
