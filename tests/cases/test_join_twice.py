@@ -1,0 +1,63 @@
+"""``fedproof join`` run a second time while the first transaction still waits to be mined."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from federation_world import CONTRIBUTORS, COORDINATOR, ETHER, EVERYONE, TERMS
+from fedproof_command import start
+from http_bench import save_key
+from web3 import Web3
+
+from contracts.binding.federation import Federation
+from contracts.node.genesis import GenesisConfig
+from contracts.node.node import EmbeddedNode
+from contracts.node.provider import EmbeddedProvider
+from contracts.node.rpc import Dispatcher
+from contracts.node.server import serve_in_thread
+
+PASSWORD = "correct horse"
+ACCOUNT = CONTRIBUTORS[0]
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="what waits to be mined is not seen")
+def test_it_bonds_once(tmp_path: Path) -> None:
+    save_key(tmp_path / "key.json", ACCOUNT, PASSWORD)
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "password").chmod(0o600)
+    genesis = GenesisConfig(alloc={account.address: 100 * ETHER for account in EVERYONE})
+    node = EmbeddedNode.create_or_open(None, genesis)
+    instant = Dispatcher(node, dev=True)
+    federation = Federation.deploy(Web3(EmbeddedProvider(instant)), COORDINATOR, TERMS)
+    waiting = Dispatcher(node, dev=True, mining="manual")
+    with serve_in_thread(waiting, port=0) as server:
+        command = [
+            "join", "--rpc", server.url, "--contract", federation.address,
+            "--key", tmp_path / "key.json", "--password-file", tmp_path / "password",
+        ]  # fmt: skip
+        first = start(*command)
+        rpc: Any = Web3(Web3.HTTPProvider(server.url)).eth
+        wait_for(lambda: rpc.get_transaction_count(ACCOUNT.address, "pending") == 1)
+        second = start(*command)
+        wait_for(
+            lambda: (
+                second.poll() is not None
+                or rpc.get_transaction_count(ACCOUNT.address, "pending") == 2
+            )
+        )
+        EmbeddedProvider(waiting).make_request("evm_mine", [])  # type: ignore[arg-type]
+        status = first.wait(60)
+        second.wait(60)
+    if status != 0:
+        raise ChildProcessError(f"the first join ended with status {status}")
+    assert federation.account(ACCOUNT.address).bond_wei == TERMS.min_stake_wei
+    node.close()
+
+
+def wait_for(condition: Any, timeout_s: float = 60.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {timeout_s} s")
+        time.sleep(0.05)
