@@ -215,7 +215,8 @@ def require_schema(path: Path, connection: sqlite3.Connection) -> None:
 __all__ = ["MemoryDB", "ReadOnlyDB", "SqliteDB", "open_read_only"]
 
 _LEFTOVERS: Final = ("-wal", "-journal")
-_GUARD = InProcessGuard()
+GUARD: Final = InProcessGuard()
+"""Of this process; whoever opens a chain file asks it first."""
 
 
 class SqliteDB(BatchingDB):
@@ -275,7 +276,7 @@ class SqliteDB(BatchingDB):
 
     def _release(self) -> None:
         if self._key is not None:
-            _GUARD.release(self._key)
+            GUARD.release(self._key)
             self._key = None
 
 
@@ -326,13 +327,17 @@ class _TemporaryCopy:
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fedproof-chain-"))
         self.path = self.folder / path.name
-        with named_errors(path):
+        try:
             with self.path.open("wb") as copy:
                 # Through the handle that holds the lock: closing another would drop it.
                 shutil.copyfileobj(file, copy)
             for name in (f"{path.name}{suffix}" for suffix in _LEFTOVERS):
                 if (path.parent / name).exists():
                     shutil.copyfile(path.parent / name, self.folder / name)
+        except OSError as error:
+            self.close()
+            text = f"{path}: cannot be copied to {self.folder}: {error.strerror or error}"
+            raise ChainUnavailableError(text) from error
 
     def close(self) -> None:
         shutil.rmtree(self.folder)
@@ -371,7 +376,7 @@ def open_read_only(path: Path) -> ReadOnlyDB:
 
 def _claim_for_reading(path: Path, resources: ExitStack) -> BinaryIO:
     try:
-        resources.enter_context(_GUARD.reader(path))
+        resources.enter_context(GUARD.reader(path))
         require_magic(path)
         return resources.enter_context(probe_shared(path))
     except FileInUse as held:
@@ -385,7 +390,7 @@ def _guard_writer(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise StoreError(f"{path}: a folder, where a chain file was expected")
-        return _GUARD.writer(path)
+        return GUARD.writer(path)
     except FileInUse as held:
         raise ChainUnavailableError(
             f"{path}: {held}; one node at a time may use a chain folder"
