@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from coordinator.commands.output import console, print_json
+from coordinator.commands.run_names import RUNS, run_folder
 from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import ConfigError
 from coordinator.stores.run_folder import RunFolder
@@ -83,7 +84,7 @@ def simulate(
         run_experiment,
     )
 
-    target = out or Path("runs") / experiment.name
+    target = out or RUNS / experiment.name
     options = RunOptions(workers, data, fresh, serve_rpc, pace)
     from simulations.report.progress import Screen, Silence, earnings_table
     from simulations.run.convictions import coordinator_lines
@@ -161,7 +162,7 @@ def hospitals(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A finished run's folder.")],
+    run: Annotated[Path, typer.Argument(help="A finished run's folder, or its name in runs/.")],
     out: Annotated[
         Path | None, typer.Option(help="Where to write; default: into the run's folder.")
     ] = None,
@@ -175,7 +176,7 @@ def report(
     """
     from simulations.report.markdown import write_report  # matplotlib, only when needed
 
-    path = write_report(RunFolder(run, read_only=True), out)
+    path = write_report(RunFolder(run_folder(run), read_only=True), out)
     if as_json:
         print_json({"report": str(path), "plots": str(path.parent / "plots")})
         return

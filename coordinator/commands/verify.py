@@ -1,5 +1,6 @@
 """``fedproof verify``: replay a run and say what holds."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -8,15 +9,19 @@ from rich.markup import escape
 
 from coordinator.audit.verify.findings import Findings, RoundFinding
 from coordinator.commands.output import console, print_json, short
+from coordinator.commands.run_names import run_folder
 from coordinator.local import keyfile
 from coordinator.protocol.amounts import ether
-from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.errors import ConfigError, StoreError
 
 
 def verify(
     run: Annotated[
         Path | None,
-        typer.Argument(help="A run's folder, or a coordinator's; or give --rpc and --store."),
+        typer.Argument(
+            help="A run's folder, or its name in runs/, or a coordinator's folder; or give --rpc "
+            "and --store."
+        ),
     ] = None,
     block: Annotated[
         str | None,
@@ -24,7 +29,7 @@ def verify(
     ] = None,
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="The run is unfinished: check what is there."),
+        typer.Option("--partial", help="The run goes on, or was interrupted: check what is there."),
     ] = False,
     rpc: Annotated[str | None, typer.Option(help="JSON-RPC URL of any node of the chain.")] = None,
     store: Annotated[
@@ -66,16 +71,18 @@ def verify(
 
       [bold]fedproof verify --rpc https://host:8700/rpc --store https://host:8700 --ca ca.crt[/bold]
 
-    Exit status: 0 if all of it holds; 1 if anything does not; 2 if there is no such folder, or
-    bad options; 5 if the node does not answer; 6 if the store does not, or a file cannot be read;
-    7 bad key.
+    Exit status: 0 if all of it holds; 1 if anything does not; 2 if there is no such folder, it is
+    no run's or no finished one, or bad options; 5 if the node does not answer, or a process has the
+    chain open; 6 if a process is at work in the folder, a file cannot be read, or the store does
+    not answer or refuses; 7 bad key.
     """
     if (run is None) == (rpc is None):
         raise ConfigError("give either a run's folder, or --rpc URL and --store URL")
     if run is not None:
         if store or contract or ca or key:
             raise ConfigError("--store, --contract, --ca and --key go with --rpc only")
-        findings, name = _verify_folder(run, block, partial), str(run)
+        folder = run_folder(run)
+        findings, name = _verify_folder(folder, block, partial), str(folder)
     else:
         if store is None or partial:
             raise ConfigError("--rpc needs --store URL, and no --partial: what is there is checked")
@@ -89,8 +96,14 @@ def verify(
         print_json(findings.as_json())
     else:
         _print(name, findings)
-    if not findings.ok:
+    if findings.faults:
         raise typer.Exit(1)
+    if findings.unread:
+        first = findings.unread[0]
+        raise StoreError(
+            f"{name}: not verified: {len(findings.unread)} artifacts could not be read; the first: "
+            f"{first.detail}"
+        )
 
 
 def _verify_folder(run: Path, block: str | None, partial: bool) -> Findings:
@@ -116,17 +129,26 @@ def _verify_remote(
 
 
 def _print(run: str, findings: Findings) -> None:
+    wrong = {fault.round_id for fault in findings.faults}
     for line in findings.rounds:
-        console.print(_line(line))
+        console.print(_line(line, is_wrong=line.round_id in wrong))
     for fault in findings.faults:
         console.print(f"[red]FAULT[/red] {escape(str(fault))}", soft_wrap=True)
+    for place, count in Counter(
+        "run" if unread.round_id is None else f"round {unread.round_id}"
+        for unread in findings.unread
+    ).items():
+        console.print(f"[yellow]UNREAD[/yellow] {place}: {count} artifacts")
     if "head_block" in findings.facts:
         console.print(_chain_line(findings), soft_wrap=True)
     paid = sum(line.paid_wei for line in findings.rounds if line.status == "final")
     rounds = len(findings.rounds)
+    so_far = " so far" if findings.facts.get("partial") else ""
     if findings.ok:
-        console.print(f"[green]OK[/green]    {run}: {rounds} rounds hold, {ether(paid)} paid")
-    else:
+        console.print(
+            f"[green]OK[/green]    {run}: {rounds} rounds hold{so_far}, {ether(paid)} paid"
+        )
+    elif findings.faults:
         console.print(
             f"[red]FAILED[/red] {run}: {len(findings.faults)} faults, {rounds} rounds read"
         )
@@ -147,8 +169,10 @@ def _chain_line(findings: Findings) -> str:
     )
 
 
-def _line(line: RoundFinding) -> str:
-    mark = "[green]ok[/green]  " if line.ok else "[red]BAD[/red] "
+def _line(line: RoundFinding, *, is_wrong: bool) -> str:
+    mark = "[green]ok[/green]  " if line.ok else "[yellow]?[/yellow]   "
+    if is_wrong:
+        mark = "[red]BAD[/red] "
     if not line.model_root:
         return f"{mark} round {line.round_id:>3}  {line.status} {line.reason}"
     return (

@@ -1,12 +1,14 @@
 """Locks that one process holds at a time; the kernel drops them when the process ends."""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from coordinator.local.files import is_regular
 from coordinator.protocol.errors import StoreError
 
 
@@ -28,6 +30,25 @@ def exclusive_lock(
     return FileLock(
         path, timeout=0, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired
     )
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether somebody holds the lock on a file; nothing is made or written.
+
+    Raises
+    ------
+    OSError
+        If the file is there and cannot be looked at.
+    """
+    if not path.exists() or not is_regular(path):
+        return False
+    with path.open("rb") as file:
+        try:
+            # The library opens for writing, which an auditor may not; on Unix it locks by flock.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 class FolderLock:

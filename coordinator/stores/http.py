@@ -167,7 +167,10 @@ class HttpStore:
 
     def _content(self, answer: Answer, place: str) -> bytes:
         if answer.status != 200:
-            raise StoreError(f"{place}: status {answer.status}: {_reason(answer.data)}")
+            hint = ""
+            if answer.status == 401 and self._reader is None:
+                hint = "; it is for members only: give the key file of a bonded account"
+            raise StoreError(f"{place}: status {answer.status}: {_reason(answer.data)}{hint}")
         return answer.data
 
     # --- the rest of the port ----------------------------------------------------------------

@@ -29,8 +29,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from coordinator.local.files import TEMPORARY, read_file, write_durably
-from coordinator.local.lock import exclusive_lock
+from coordinator.local.files import TEMPORARY, read_file, unreadable, write_durably
+from coordinator.local.lock import exclusive_lock, is_locked
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import (
     BlobCorruptError,
@@ -178,6 +178,20 @@ class RunFolder:
                     path.unlink(missing_ok=True)
             except OSError as error:
                 raise StoreError(f"cannot delete {path}: {error.strerror or error}") from error
+
+    def is_in_use(self) -> bool:
+        """Return whether a process is at work in the folder; this one counts.
+
+        Raises
+        ------
+        StoreError
+            If the lock cannot be looked at.
+        """
+        path = self.root / LOCK
+        try:
+            return is_locked(path)
+        except OSError as error:
+            raise unreadable(path, error) from error
 
     def release(self) -> None:
         """Give the lock back."""

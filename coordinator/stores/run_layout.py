@@ -160,6 +160,16 @@ def _folder_problem(entry: Entry, finished: bool) -> str:
     return "an empty folder" if finished and entry.is_empty else ""
 
 
+def looks_like_run(root: Path) -> bool:
+    """Return whether a folder is a run's, changed and incomplete ones included.
+
+    It has a run's configuration or checksums, and one more thing that a run cannot do without.
+    """
+    marks = (CONFIG, CHECKSUMS, "federation.json", "chain/chain.sqlite", "blobs")
+    found = {mark for mark in marks if os.path.lexists(root / mark)}
+    return len(found) > 1 and bool(found & {CONFIG, CHECKSUMS})
+
+
 def round_of(name: str) -> int | None:
     """Return the round that a file of the coordinator's notes is about, ``None`` for others."""
     folder, _, file = name.partition("/")

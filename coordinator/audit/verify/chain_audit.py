@@ -6,6 +6,7 @@ audit reads was taken from the file on trust.
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from web3 import Web3
 
@@ -14,12 +15,19 @@ from contracts.binding.records import Terms
 from contracts.node.genesis import GenesisConfig
 from contracts.node.node import EmbeddedNode
 from contracts.node.provider import EmbeddedProvider
-from contracts.node.replica import replay
+from contracts.node.replica import ReplayResult, replay
 from contracts.node.rpc import Dispatcher
+from contracts.node.snapshot import snapshot
 from coordinator.audit.verify.contract_audit import check_contracts
 from coordinator.audit.verify.findings import Findings
 from coordinator.ledger.contract_ledger import ChainLedger
-from coordinator.protocol.errors import FedproofError, LedgerError
+from coordinator.protocol.errors import (
+    ChainUnavailableError,
+    FedproofError,
+    LedgerError,
+    StoreError,
+    VerificationError,
+)
 from coordinator.protocol.types import Address, JsonObject
 from coordinator.stores.run_folder import RunFolder
 
@@ -37,8 +45,21 @@ class AuditedChain:
     terms: Terms
 
 
-def audit_chain(folder: RunFolder, findings: Findings) -> AuditedChain | None:
-    """Rebuild the run's chain; ``None`` if it cannot be used, with the faults saying why."""
+def audit_chain(
+    folder: RunFolder, findings: Findings, *, copied: bool = False
+) -> AuditedChain | None:
+    """Rebuild the run's chain; ``None`` if it cannot be used, with the faults saying why.
+
+    Parameters
+    ----------
+    copied
+        Whether to audit a copy of the chain as it is now: a process may be writing to it.
+
+    Raises
+    ------
+    ChainUnavailableError
+        If a process has the chain open, or it cannot be copied.
+    """
     try:
         coordinates = folder.read_json(folder.federation)
         genesis = GenesisConfig.from_json(json.dumps(coordinates["genesis"]))
@@ -48,7 +69,9 @@ def audit_chain(folder: RunFolder, findings: Findings) -> AuditedChain | None:
         findings.fault(None, COORDINATES, rule, f"{type(error).__name__}: {error}")
         return None
     try:
-        replayed = replay(folder.chain)
+        replayed = _replayed(folder.chain, copied)
+    except ChainUnavailableError:
+        raise
     except FedproofError as error:
         findings.fault(None, ARTIFACT, "every block must re-execute to its own hash", str(error))
         return None
@@ -71,6 +94,17 @@ def audit_chain(folder: RunFolder, findings: Findings) -> AuditedChain | None:
     _check_head(coordinates, findings)
     check_contracts(federation, findings, replayed.head_number)
     return chain
+
+
+def _replayed(chain: Path, copied: bool) -> ReplayResult:
+    """Execute every block again; messages name the file itself, not its copy."""
+    if not copied:
+        return replay(chain)
+    with snapshot(chain) as copy:
+        try:
+            return replay(copy)
+        except (VerificationError, StoreError) as error:
+            raise type(error)(str(error).replace(str(copy), str(chain))) from error
 
 
 def _check_genesis(recorded: GenesisConfig, found: GenesisConfig, findings: Findings) -> None:

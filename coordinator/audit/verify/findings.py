@@ -3,6 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from coordinator.protocol.errors import (
+    BlobCorruptError,
+    BlobMissingError,
+    FedproofError,
+    StoreError,
+)
+
 Broken = tuple[str, str, str]
 """An artifact, the rule it breaks, and how."""
 
@@ -42,9 +49,22 @@ class Fault:
         return f"{place}: {self.artifact}: {self.rule}: {self.detail}"
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An artifact that could not be read, so that nobody knows whether it is right."""
+
+    round_id: int | None
+    artifact: str
+    detail: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {"round": self.round_id, "artifact": self.artifact, "detail": self.detail}
+
+
 @dataclass(slots=True)
 class RoundFinding:
-    """What one round committed to, and whether all of it was reproduced."""
+    """What one round committed to, and whether all of it was read and reproduced."""
 
     round_id: int
     status: str
@@ -71,20 +91,46 @@ class RoundFinding:
 
 @dataclass(slots=True)
 class Findings:
-    """The whole audit. ``facts`` holds figures of the run for the summary line."""
+    """The whole audit.
+
+    Attributes
+    ----------
+    rounds
+        A line a round.
+    faults
+        What does not hold.
+    unread
+        What could not be read: a store that refuses or does not answer, a disk that fails. That is
+        no fault of whoever made the rounds, but what depends on it was not checked.
+    facts
+        Figures of the run for the summary line.
+    """
 
     rounds: list[RoundFinding] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        """Whether everything held."""
-        return not self.faults
+        """Whether everything was read, and held."""
+        return not self.faults and not self.unread
 
     def fault(self, round_id: int | None, artifact: str, rule: str, detail: str) -> None:
         """Add a fault."""
         self.faults.append(Fault(round_id, artifact, rule, detail))
+
+    def refused(self, round_id: int | None, artifact: str, rule: str, error: FedproofError) -> None:
+        """Add what reading an artifact ended with.
+
+        A fault, unless the store itself failed: then the artifact is unread.
+        """
+        if isinstance(error, StoreError) and not isinstance(
+            error, BlobMissingError | BlobCorruptError
+        ):
+            self.unread.append(Unread(round_id, artifact, str(error)))
+        else:
+            self.fault(round_id, artifact, rule, str(error))
 
     def as_json(self) -> dict[str, Any]:
         """Return the object ``fedproof verify --json`` prints."""
@@ -92,5 +138,6 @@ class Findings:
             "ok": self.ok,
             "rounds": [line.as_json() for line in self.rounds],
             "faults": [fault.as_json() for fault in self.faults],
+            "unread": [unread.as_json() for unread in self.unread],
             **self.facts,
         }

@@ -62,7 +62,7 @@ class RoundAuditor:
         self._ledger = ledger
         self._store = store
         self._findings = findings
-        self._settlements = SettlementAuditor(ledger, store, scorer_for, self._fault)
+        self._settlements = SettlementAuditor(ledger, store, scorer_for, findings)
         self._pool = pool
         self._sealed = sealed
         self._carried: dict[RoundId, Carried] = {}
@@ -72,7 +72,7 @@ class RoundAuditor:
         found = self._ledger.round(round_id)
         line = RoundFinding(int(round_id), found.status.word)
         self._findings.rounds.append(line)
-        before = len(self._findings.faults)
+        before = len(self._findings.faults) + len(self._findings.unread)
         if found.status.has_result:
             line.model_root = found.new_model_root.hex()
             line.contributors = found.n
@@ -82,7 +82,7 @@ class RoundAuditor:
         if found.status is RoundStatus.VOID:
             # Nothing stands on a void round and nobody is paid for it: its reason is all there is.
             line.reason = self._ledger.void_reason(round_id)
-        line.ok = len(self._findings.faults) == before
+        line.ok = len(self._findings.faults) + len(self._findings.unread) == before
         return line
 
     # --- a sealed round ----------------------------------------------------------------------
@@ -130,11 +130,20 @@ class RoundAuditor:
         domain, stakes = self._ledger.domain(), self._ledger.stakes_at(found.round_id)
         for broken in broken_leaves(found, entries, rule, domain, stakes):
             self._fault(found, *broken)
-        for broken in broken_commitments(found, entries, domain, self._store, agreed=self._sealed):
-            self._fault(found, *broken)
+        try:
+            for broken in broken_commitments(
+                found, entries, domain, self._store, agreed=self._sealed
+            ):
+                self._fault(found, *broken)
+        except StoreError as error:
+            name = f"commitments {found.commitments_root.hex()}"
+            self._refused(found, name, "commitments must hash to the committed root", error)
 
     def _fault(self, found: ChainRound, artifact: str, rule: str, detail: str) -> None:
         self._findings.fault(int(found.round_id), artifact, rule, detail)
+
+    def _refused(self, found: ChainRound, artifact: str, rule: str, error: FedproofError) -> None:
+        self._findings.refused(int(found.round_id), artifact, rule, error)
 
     def _read_rule(self, found: ChainRound) -> tuple[Rule, Manifest] | None:
         name = f"rule {found.rule_hash.hex()}"
@@ -145,7 +154,7 @@ class RoundAuditor:
             manifest = Manifest.from_json(self._store.get_bytes(rule.manifest_hash))
             check_manifest(rule, manifest)
         except FedproofError as error:
-            self._fault(found, name, "the announced rule must be in the store", str(error))
+            self._refused(found, name, "the announced rule must be in the store", error)
             return None
         return rule, manifest
 
@@ -155,7 +164,7 @@ class RoundAuditor:
             document = self._store.get_document("contributors", found.contributors_root)
             return contributor_entries(document)
         except StoreError as error:
-            self._fault(found, name, "contributors must hash to the committed root", str(error))
+            self._refused(found, name, "contributors must hash to the committed root", error)
             return None
 
     def _vector(
@@ -165,7 +174,7 @@ class RoundAuditor:
             return self._store.get_vector(root, manifest)
         except StoreError as error:
             rule = "vector must hash to the committed root"
-            self._fault(found, f"{what} {root.hex()}", rule, str(error))
+            self._refused(found, f"{what} {root.hex()}", rule, error)
             return None
 
     def _updates(
@@ -189,7 +198,7 @@ class RoundAuditor:
         for entry, result in zip(entries, self._pool.map(read, entries), strict=True):
             name = f"update {entry.leaf.update_root.hex()} of {entry.leaf.contributor}"
             if isinstance(result, StoreError):
-                self._fault(found, name, "update must hash to its committed root", str(result))
+                self._refused(found, name, "update must hash to its committed root", result)
             elif result is None:
                 bound = f"L2 norm above {rule.norm_bound_q}"
                 self._fault(found, name, "update must obey the norm bound", bound)

@@ -17,11 +17,11 @@ from coordinator.audit.verify.sealed_audit import is_sealed
 from coordinator.local.files import read_file
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.canonical import parse_json
-from coordinator.protocol.errors import ConfigError, StoreError, VerificationError
+from coordinator.protocol.errors import ConfigError, FedproofError, StoreError, VerificationError
 from coordinator.protocol.types import JsonObject, RoundId
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import RunFolder
-from coordinator.stores.run_layout import round_of
+from coordinator.stores.run_layout import CHECKSUMS, looks_like_run, round_of
 
 
 def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = False) -> Findings:
@@ -34,23 +34,29 @@ def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = Fal
     seen_block
         A block hash that must be in the chain, as remembered by somebody who watched.
     partial
-        The run is still going on or was interrupted: do not ask for ``SHA256SUMS``.
+        The run is still going on or was interrupted: do not ask for ``SHA256SUMS``. Its chain is
+        copied as it is at that moment; whoever is at work in the folder is not disturbed.
 
     Raises
     ------
     ConfigError
-        If ``root`` is no folder one can read.
+        If ``root`` is no folder one can read, or no run, or a run that is not complete and
+        ``partial`` is not given.
     StoreError
-        If a file in it is there and cannot be read. Everything else becomes a fault.
+        If a file in it is there and cannot be read, or a process is at work in it and ``partial``
+        is not given.
+    ChainUnavailableError
+        If a process has the chain open. Everything else becomes a fault.
     """
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
         raise ConfigError(f"{root}: not a readable folder; expected a run folder")
     folder = RunFolder(root, read_only=True)
-    findings = Findings()
+    _require_run(folder, partial)
+    findings = Findings(facts={"partial": True} if partial else {})
     if partial:
         folder.check_readable()
     problems = list(_problems_of_files(folder, finished=not partial))
-    chain = audit_chain(folder, findings)
+    chain = audit_chain(folder, findings, copied=partial)
     committed = CommittedBlobs(is_complete=False)
     if chain is not None:
         store = DiskStore(folder.blobs, read_only=True)
@@ -64,6 +70,57 @@ def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = Fal
         number = committed.rounds.get(PurePosixPath(name).name, round_of(name))
         findings.fault(number, printable(name), rule, printable(problem))
     return findings
+
+
+def _require_run(folder: RunFolder, partial: bool) -> None:
+    """Refuse what is no run, or no finished one: that is nobody's fraud (docs/exit-codes.md)."""
+    root = folder.root
+    if not looks_like_run(root):
+        raise ConfigError(f"{root}: {_no_run(root)}")
+    if not partial and folder.is_in_use():
+        raise StoreError(
+            f"{root}: a process is at work in it; wait for its end, or check with --partial what "
+            "is there"
+        )
+    begun = not os.path.lexists(folder.federation)
+    if partial and begun and not os.path.lexists(root / CHECKSUMS):
+        raise ConfigError(f"{root}: the run has only begun: nothing to verify is on its chain yet")
+    if not partial and not os.path.lexists(root / CHECKSUMS) and _is_unfinished(folder):
+        raise ConfigError(
+            f"{root}: the run is not complete: go on with it ('fedproof simulate' with the same "
+            "--out), or check with --partial what is there"
+        )
+
+
+def _no_run(root: Path) -> str:
+    """Say what a folder that is no run is instead, as far as that can be seen."""
+    inside = sorted(p for p in root.iterdir() if p.is_dir() and _is_verifiable(p))
+    if inside:
+        names = ", ".join(str(path) for path in inside[:5])
+        more = ", ..." if len(inside) > 5 else ""
+        return f"neither a run's folder nor a coordinator's, but it holds some: {names}{more}"
+    if (root / "participant.toml").is_file():
+        return "a participant's folder: nothing is committed there; give --rpc URL and --store URL"
+    return (
+        "neither a run's folder (config.json, federation.json, chain/, blobs/, SHA256SUMS) nor a "
+        "coordinator's (coordinator.toml)"
+    )
+
+
+def _is_verifiable(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK) and (
+        (folder / "coordinator.toml").is_file() or looks_like_run(folder)
+    )
+
+
+def _is_unfinished(folder: RunFolder) -> bool:
+    """Return whether a run was left before its end: it notes the chain's head when it is over."""
+    if not os.path.lexists(folder.federation):
+        return True
+    try:
+        return "head_hash" not in folder.read_json(folder.federation)
+    except FedproofError:
+        return False
 
 
 def _problems_of_files(folder: RunFolder, *, finished: bool) -> Iterator[tuple[str, str, str]]:

@@ -5,7 +5,12 @@ from collections.abc import Iterator, Sequence
 from coordinator.audit.verify.findings import Broken
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.commitments.digests import ContributorEntry
-from coordinator.protocol.errors import ContributorError, StoreError, VerificationError
+from coordinator.protocol.errors import (
+    BlobCorruptError,
+    BlobMissingError,
+    ContributorError,
+    VerificationError,
+)
 from coordinator.protocol.round.chain_round import NO_ROOT, ChainRound
 from coordinator.protocol.round.sealed import check_opening, read_commitments
 from coordinator.protocol.types import JsonObject, SigningDomain
@@ -38,6 +43,11 @@ def broken_commitments(
     agreed
         Whether the federation agreed on sealed rounds. Commitments that are on chain are checked
         whatever was agreed.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be read.
     """
     root = found.commitments_root
     artifact = f"commitments {root.hex()}"
@@ -49,7 +59,7 @@ def broken_commitments(
     try:
         document = store.get_document("commitments", root)
         commitments = read_commitments(document, found.round_id, root)
-    except StoreError as error:
+    except (BlobMissingError, BlobCorruptError) as error:
         yield artifact, "commitments must hash to the committed root", str(error)
         return
     except VerificationError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from coordinator.audit.verify.findings import Findings
 from coordinator.ports import ArtifactStore, Ledger, Scorer
 from coordinator.protocol.commitments.digests import rewards_tree, scores_tree
 from coordinator.protocol.commitments.documents import reward_leaves
@@ -14,8 +15,6 @@ from coordinator.protocol.round.result import PreviousRound, RoundInput, score_l
 from coordinator.protocol.types import Address, Int32Vector, Rule, Wei
 
 ScorerFor = Callable[[Rule], Scorer]
-ReportProblem = Callable[[ChainRound, str, str, str], None]
-"""Told of a fault: the round, the artifact, the rule it breaks, and how."""
 
 
 @dataclass(slots=True)
@@ -31,11 +30,11 @@ class SettlementAuditor:
     """Re-scores rounds; see :class:`~coordinator.audit.verify.round_audit.RoundAuditor`."""
 
     def __init__(
-        self, ledger: Ledger, store: ArtifactStore, scorer_for: ScorerFor, fault: ReportProblem
+        self, ledger: Ledger, store: ArtifactStore, scorer_for: ScorerFor, findings: Findings
     ) -> None:
         self._ledger, self._store = ledger, store
         self._scorer_for = scorer_for
-        self._fault = fault
+        self._findings = findings
 
     def check(
         self, found: ChainRound, rule: Rule, result: RoundInput, below: Carried | None
@@ -44,11 +43,11 @@ class SettlementAuditor:
         try:
             scorer = self._scorer_for(rule)
         except FedproofError as error:
-            self._fault(
-                found,
+            self._findings.refused(
+                int(found.round_id),
                 f"scoring {rule.scoring_hash.hex()}",
                 "the announced scoring must be in the store",
-                str(error),
+                error,
             )
             return None
         if scorer.needs_previous_round and found.parent and below is None:
@@ -86,7 +85,7 @@ class SettlementAuditor:
         try:
             read_score_leaves(self._store.get_document("scores", found.scores_root))
         except StoreError as error:
-            self._fault(found, artifact, "scores must hash to the committed root", str(error))
+            self._refused(found, artifact, "scores must hash to the committed root", error)
         if (root, total) != (found.scores_root, found.total_score):
             self._fault(
                 found,
@@ -101,6 +100,12 @@ class SettlementAuditor:
         try:
             leaves = reward_leaves(self._store.get_document("rewards", found.rewards_root))
         except StoreError as error:
-            self._fault(found, artifact, "rewards must hash to the committed root", str(error))
+            self._refused(found, artifact, "rewards must hash to the committed root", error)
             return None
         return {leaf.contributor: leaf.cumulative_wei for leaf in leaves}
+
+    def _fault(self, found: ChainRound, artifact: str, rule: str, detail: str) -> None:
+        self._findings.fault(int(found.round_id), artifact, rule, detail)
+
+    def _refused(self, found: ChainRound, artifact: str, rule: str, error: FedproofError) -> None:
+        self._findings.refused(int(found.round_id), artifact, rule, error)

@@ -5,13 +5,23 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from fedproof_command import COMMAND, ROOT, environment, fedproof, start, write_tiny
+from fedproof_command import (
+    COMMAND,
+    ROOT,
+    environment,
+    fedproof,
+    kill_group,
+    start,
+    write_tiny,
+)
 from web3 import Web3
 
 from contracts.binding.rpc import rpc_of
+from contracts.node.kv import SqliteDB
 from coordinator.stores.run_folder import RunFolder
 from simulations.experiment.load import shipped_experiments
 
@@ -213,6 +223,58 @@ def test_something_else_than_a_chain_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 8192)
     refused("chain", "show", path, status=6, says=["not a chain file"])
     refused("chain", "show", tmp_path / "none", status=6, says=["none"])
+
+
+def test_a_run_that_goes_on_is_verified_from_a_copy(tmp_path: Path) -> None:
+    config, out = write_tiny(tmp_path), tmp_path / "run"
+    process = start("simulate", config, "--out", out, "--workers", "1", "--set", "rounds=5000")
+    try:
+        while process.poll() is None and not (out / "rounds" / "000002.json").exists():
+            time.sleep(0.05)
+        refused("verify", out, status=6, says=["a process is at work in it", "--partial"])
+        done = fedproof("verify", out, "--partial")
+        assert done.returncode == 0, done.stdout
+        assert "rounds hold so far" in done.stdout
+        rounds = len(list((out / "rounds").iterdir()))
+        while process.poll() is None and len(list((out / "rounds").iterdir())) < rounds + 2:
+            time.sleep(0.05)
+        assert process.poll() is None, "verify has ended the run"
+    finally:
+        kill_group(process)
+    refused("verify", out, status=2, says=["the run is not complete", "--partial"])
+    assert fedproof("verify", out, "--partial").returncode == 0
+
+
+def test_a_run_that_has_only_begun(finished_run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    (copy / "federation.json").unlink()
+    (copy / "SHA256SUMS").unlink()
+    refused("verify", copy, "--partial", status=2, says=["has only begun"])
+
+
+def test_a_chain_that_somebody_serves_is_no_fraud(finished_run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    db = SqliteDB(copy / "chain" / "chain.sqlite")
+    try:
+        refused("verify", copy, status=5, says=["chain.sqlite: open in another process"])
+    finally:
+        db.checkpoint_and_close()
+
+
+def test_a_run_is_found_by_its_name(finished_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "runs" / "tiny")
+    done = fedproof("verify", "tiny", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "runs/tiny: 4 rounds hold" in done.stdout
+    done = fedproof("report", "tiny", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = fedproof("verify", "tiniest", cwd=tmp_path)
+    assert (done.returncode, "tiniest: no such folder, nor runs/tiniest" in done.stderr) == (
+        2,
+        True,
+    )
+    done = fedproof("verify", "runs", cwd=tmp_path)
+    assert (done.returncode, "it holds some: runs/tiny" in done.stderr) == (2, True)
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

@@ -115,8 +115,24 @@ def test_a_running_service_is_left_alone(running: HttpBench, tmp_path: Path) -> 
     assert isinstance(refusal(tmp_path), ChainUnavailableError)
 
 
+def test_what_holds_a_coordinators_folder_names_it(home: Path) -> None:
+    error = refusal(home.parent)
+    assert isinstance(error, ConfigError)
+    assert f"it holds some: {home}" in str(error)
+
+
+def test_a_state_folder_alone_is_no_run(home: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.move(home / "state", tmp_path / "elsewhere"))
+    assert isinstance(refusal(alone), ConfigError)
+
+
+def test_a_participants_folder(tmp_path: Path) -> None:
+    (tmp_path / "participant.toml").touch()
+    assert "a participant's folder" in str(refusal(tmp_path))
+
+
 def test_a_folder_that_is_neither(tmp_path: Path) -> None:
-    found = verify(tmp_path, status=1)
-    assert found["faults"]
+    assert "neither a run's folder" in str(refusal(tmp_path))
+    assert isinstance(refusal(tmp_path), ConfigError)
     (tmp_path / "coordinator.toml").write_text("nonsense = 1\n")
     assert isinstance(refusal(tmp_path), ConfigError)

@@ -35,6 +35,24 @@ def refusal(*arguments: str | Path) -> BaseException:
     return done.exception
 
 
+def check_unread(*arguments: str | Path, says: list[str]) -> None:
+    """Check that updates nobody may read are no fault, and not taken for verified either."""
+    done = CliRunner().invoke(app, ["verify", *map(str, arguments), "--json"])
+    assert isinstance(done.exception, StoreError)
+    assert done.exception.exit_code == 6
+    assert "3 artifacts could not be read" in str(done.exception)
+    found = json.loads(done.stdout)
+    assert (found["ok"], found["faults"], found["rounds"][0]["ok"]) == (False, [], False)
+    assert [unread["round"] for unread in found["unread"]] == [1] * 3
+    for text in says:
+        assert text in str(done.exception)
+        assert text in found["unread"][0]["detail"]
+    text = CliRunner().invoke(app, ["verify", *map(str, arguments)]).stdout
+    assert "UNREAD round 1: 3 artifacts" in text
+    assert "BAD" not in text
+    assert "OK" not in text
+
+
 def at(asker: Asker) -> list[str]:
     return ["--rpc", f"{asker.url}/rpc", "--store", asker.url, "--ca", str(asker.ca)]
 
@@ -172,12 +190,10 @@ class TestWhereToLook:
         ):
             bench.play()
             where = at(Asker(handle.url, tls.ca))
-            found = verify(*where, status=1)
-            assert "401: no-authorization" in found["faults"][0]["detail"]
+            check_unread(*where, says=["401: no-authorization", "give the key file of a bonded"])
             save_key(tmp_path / "key.json", NEWCOMER, "pw")
             key = ["--key", tmp_path / "key.json", "--password-file", password]
-            found = verify(*where, *key, status=1)
-            assert f"{NEWCOMER.address} has no bond" in found["faults"][0]["detail"]
+            check_unread(*where, *key, says=[f"{NEWCOMER.address} has no bond"])
             bench.federation.join(NEWCOMER, bench.federation.terms.min_stake_wei)
             assert verify(*where, *key)["ok"]
 

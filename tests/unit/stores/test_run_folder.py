@@ -72,3 +72,16 @@ def test_a_second_process_is_kept_out(folder: RunFolder):
         RunFolder(folder.root).create()
     folder.release()
     RunFolder(folder.root).create()
+
+
+def test_a_reader_sees_that_a_folder_is_in_use_and_leaves_it_alone(tmp_path: Path) -> None:
+    reader, folder = RunFolder(tmp_path / "run", read_only=True), RunFolder(tmp_path / "run")
+    assert not reader.is_in_use()
+    assert not (tmp_path / "run").exists()
+    folder.create()
+    (tmp_path / "run" / ".lock").chmod(0o400)
+    assert reader.is_in_use()
+    folder.release()
+    assert not reader.is_in_use()
+    folder.create()
+    folder.release()

@@ -1,0 +1,26 @@
+"""Where a command finds a run that was given by folder, or by its name in ``runs/``."""
+
+from pathlib import Path
+from typing import Final
+
+from coordinator.protocol.errors import ConfigError
+
+RUNS: Final = Path("runs")
+"""Where ``fedproof simulate`` puts a run without ``--out``."""
+
+
+def run_folder(given: Path) -> Path:
+    """Return the folder that a command was given, or the one of that name in ``runs/``.
+
+    Raises
+    ------
+    ConfigError
+        If there is neither.
+    """
+    is_name = len(given.parts) == 1 and given.name
+    if given.exists() or given.is_symlink():
+        return given
+    if is_name and (RUNS / given).is_dir():
+        return RUNS / given
+    nor = f", nor {RUNS / given}" if is_name else ""
+    raise ConfigError(f"{given}: no such folder{nor}; expected a run's folder, or its name")
