@@ -142,3 +142,14 @@ class Rpc:
 def hex_bytes(values: Sequence[bytes]) -> list[str]:
     """Return byte strings as JSON-RPC data."""
     return ["0x" + value.hex() for value in values]
+
+
+def next_time(rpc: Rpc) -> int:
+    """Return the time of the block that is being made, in seconds of chain time.
+
+    The head's own time will not do: on an idle chain it stands still while deadlines pass.
+    """
+    head = rpc.block().timestamp
+    pending = rpc.request("eth_getBlockByNumber", "pending", False)
+    found = int(pending["timestamp"], 16) if pending else 0
+    return max(head + 1, found)

@@ -1,6 +1,6 @@
 """Answers the questions of disputes for a coordinator, before they are due.
 
-What an honest coordinator answers follows from the round alone (``core.disputes.answers``), so
+What an honest coordinator answers follows from the round alone (``protocol.disputes.answers``), so
 all it needs is what waits on chain. What is not in the store any more cannot be answered; that is
 what withholding costs. A daemon calls :meth:`Responder.step` at least once in every ``answer_s``
 seconds. Many questions at once are answered the same: a block holds many answers, none of which
@@ -18,10 +18,12 @@ from eth_account.signers.local import LocalAccount
 from contracts.binding import referee_calls
 from contracts.binding.federation import Federation
 from contracts.binding.referee import CaseRecord, CaseState, Referee
+from contracts.binding.rpc import next_time
 from contracts.binding.transactions import Receipt
 from coordinator.audit.watch.rounds import RoundReader
-from coordinator.audit.watch.sending import next_time
-from coordinator.protocol.disputes import ColumnAnswer, DisputedRound, Evidence, answer_to
+from coordinator.protocol.disputes.answers import answer_to
+from coordinator.protocol.disputes.cases import ColumnAnswer, Evidence
+from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.types import Address, RoundId, Wei
 

@@ -17,10 +17,10 @@ from web3 import Web3
 from contracts.binding.federation import Federation
 from contracts.binding.http_provider import web3_at
 from contracts.binding.referee import Referee
+from contracts.binding.rpc import next_time
 from contracts.node.node import EmbeddedNode
 from contracts.node.provider import EmbeddedProvider
 from contracts.node.rpc import Dispatcher
-from coordinator.audit.watch.sending import next_time
 from coordinator.ledger.contract_ledger import ChainLedger
 from coordinator.ledger.deployment import deploy_federation, read_deployment
 from coordinator.protocol.errors import ChainUnavailableError, ConfigError

@@ -12,9 +12,8 @@ from web3 import Web3
 from contracts.binding import calls
 from contracts.binding.federation import Federation
 from contracts.binding.referee import Referee
-from contracts.binding.rpc import rpc_of
+from contracts.binding.rpc import next_time, rpc_of
 from coordinator.audit.watch.findings import Notice
-from coordinator.audit.watch.sending import next_time
 from coordinator.audit.watch.watcher import Watcher, WatchOptions
 from coordinator.ports import RoundAnnouncement, RoundOutcome
 from coordinator.protocol.commitments.digests import canonical_json, metrics_hash, sealed_commitment

@@ -5,57 +5,18 @@ watcher that was killed goes on where it was.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from contracts.binding.referee import CaseRecord, CaseState, Referee, published_entry
 from contracts.binding.referee_events import Answered, CaseClosed, CaseOpened, EntryDemanded
-from coordinator.protocol.disputes import (
-    CaseKind,
-    Column,
-    DisputedRound,
-    Evidence,
-    ProvenEntry,
-    column_of,
-    moves,
-    next_move,
-)
+from coordinator.audit.watch.steps import DemandEntry, End, Key, NextStep, Prove, Wait
+from coordinator.protocol.disputes import moves
+from coordinator.protocol.disputes.answers import column_of
+from coordinator.protocol.disputes.bisection import next_move
+from coordinator.protocol.disputes.cases import CaseKind, Evidence, ProvenEntry
+from coordinator.protocol.disputes.columns import Column
+from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import Address
-
-Key = tuple[int, int, int, int]
-"""Round, kind, index and chunk of a question: what makes two of them the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do before ``until`` (chain time), unless the coordinator answers."""
-
-    until: int
-
-
-@dataclass(frozen=True, slots=True)
-class DemandEntry:
-    """Ask for one entry of the answered column; costs another deposit."""
-
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Call ``timeout`` (convicts) or ``close`` (gives deposits to whoever was right)."""
-
-    function: Literal["timeout", "close"]
-
-
-@dataclass(frozen=True, slots=True)
-class Prove:
-    """Refute the answered column."""
-
-    evidence: Evidence
-
-
-NextStep = Wait | DemandEntry | End | Prove
 
 
 class CaseBook:

@@ -5,12 +5,12 @@ coordinator takes back afterwards is still known. Not handled: judging, and what
 (``published``).
 """
 
-from contracts.binding.federation import Federation
+from contracts.binding.reader import FederationReader
+from contracts.binding.rpc import next_time
 from coordinator.audit.watch.findings import Notice, Tell
 from coordinator.audit.watch.outage import Outages
 from coordinator.audit.watch.rounds import RoundReader, is_complete
-from coordinator.audit.watch.sending import next_time
-from coordinator.protocol.disputes import DisputedRound
+from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.errors import StoreError
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import RoundId
@@ -28,7 +28,7 @@ class RetryingReader:
     """
 
     def __init__(
-        self, federation: Federation, rounds: RoundReader, patience_s: int | None, tell: Tell
+        self, federation: FederationReader, rounds: RoundReader, patience_s: int | None, tell: Tell
     ) -> None:
         self._federation, self._rounds, self._tell = federation, rounds, tell
         self._outages = Outages(federation.terms.challenge_window_s, patience_s)

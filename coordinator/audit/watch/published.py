@@ -27,7 +27,8 @@ from coordinator.audit.watch.shown_records import (
 )
 from coordinator.protocol.commitments.digests import rule_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
-from coordinator.protocol.disputes import CaseKind, DisputedRound, Question
+from coordinator.protocol.disputes.cases import CaseKind, Question
+from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import Int32Vector, RewardLeaf, RoundId, Rule, ScoreLeaf

@@ -11,16 +11,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from coordinator.audit.watch.cases import Key
 from coordinator.audit.watch.published import PublishedData
-from coordinator.protocol.disputes import (
-    CaseKind,
-    DisputedRound,
-    Evidence,
-    Fault,
-    FaultKind,
-    Question,
-)
+from coordinator.audit.watch.steps import Key
+from coordinator.protocol.disputes.cases import CaseKind, Evidence, Question
+from coordinator.protocol.disputes.fault import Fault, FaultKind
+from coordinator.protocol.disputes.records import DisputedRound
 
 DEFAULT_CHUNKS = 8
 DEFAULT_RECORDS = 64

@@ -1,23 +1,157 @@
 """Reads a sealed round as a dispute needs it: commitments from the chain, the rest from a store.
 
-Whatever is missing or does not hash to its commitment counts as not got. Not handled: judging
-(``core.disputes``).
+What is missing or damaged, does not hash to its commitment or is not what it should be counts as
+not got. A store that does not answer is another matter: that raises, unless it is to count as not
+got as well. Not handled: judging (``protocol.disputes``), and how long to wait for such a store
+(``outage``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeVar
 
 from contracts.binding.reader import FederationReader
-from coordinator.audit.watch.published import PublishedData
-from coordinator.audit.watch.round_artifacts import RoundArtifacts
+from coordinator.audit.watch.shown_records import Contributors, Records
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.commitments.digests import ContributorEntry
-from coordinator.protocol.disputes import DisputedRound
+from coordinator.protocol.commitments.documents import (
+    contributor_entries,
+    reward_leaves,
+    rule_from,
+    score_leaves,
+)
+from coordinator.protocol.disputes.records import DisputedRound
+from coordinator.protocol.errors import (
+    BlobCorruptError,
+    BlobMissingError,
+    FedproofError,
+    StoreError,
+)
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.types import Int32Vector, RoundId
+from coordinator.protocol.round.chain_round import ChainRound
+from coordinator.protocol.types import (
+    Int32Vector,
+    RewardLeaf,
+    RoundId,
+    Rule,
+    ScoreLeaf,
+)
 
 _READERS: Final = 4
+_SILENT: Final = 3
+"""A store that failed so often and never answered is not asked again during one read."""
+
+_T = TypeVar("_T")
+
+
+class ShownOnChain(Protocol):
+    """What was published on chain in answers, instead of in the store; ``None``: not, or not all.
+
+    ``published.PublishedData`` is one.
+    """
+
+    def rule(self, digest: bytes) -> Rule | None:
+        """Return the rule of this hash."""
+
+    def contributors(self, root: bytes, n: int) -> Contributors | None:
+        """Return the ``n`` contributors under a root."""
+
+    def scores(self, root: bytes, n: int) -> Records[ScoreLeaf] | None:
+        """Return the ``n`` scores under a root."""
+
+    def rewards(self, root: bytes, members: int) -> Records[RewardLeaf] | None:
+        """Return the rewards of the first members under a root."""
+
+    def vector(self, root: bytes, manifest: Manifest) -> Int32Vector | None:
+        """Return the vector of this root, shape ``(d,)``."""
+
+
+@dataclass(slots=True)
+class RoundArtifacts:
+    """Store and chain, for one read of one round.
+
+    Parameters
+    ----------
+    published
+        Stands in for the store with what was shown on chain.
+    without_store
+        Go on where the store does not answer.
+    """
+
+    store: ArtifactStore
+    published: ShownOnChain | None
+    without_store: bool
+    _failures: int = 0
+    _has_answered: bool = False
+
+    def rule(self, root: bytes) -> Rule | None:
+        """Return the rule of this hash."""
+        found = self._got(lambda: rule_from(self.store.get_document("rule", root)))
+        if found is None and self.published is not None:
+            found = self.published.rule(root)
+        return found
+
+    def manifest(self, rule: Rule | None) -> Manifest | None:
+        """Return the manifest that a rule names."""
+        if rule is None:
+            return None
+        return self._got(lambda: Manifest.from_json(self.store.get_bytes(rule.manifest_hash)))
+
+    def contributors(self, state: ChainRound) -> Contributors | None:
+        """Return a round's contributors: as many as it committed to, or none."""
+        root = state.contributors_root
+        found = self._got(
+            lambda: contributor_entries(self.store.get_document("contributors", root))
+        )
+        if found is not None and len(found) == state.n:
+            return Contributors(found)
+        return self.published.contributors(root, state.n) if self.published is not None else None
+
+    def scores(self, state: ChainRound) -> Records[ScoreLeaf] | None:
+        """Return a settled round's scores."""
+        root = state.scores_root
+        found = self._got(lambda: score_leaves(self.store.get_document("scores", root)))
+        if found is not None:
+            return Records(found)
+        return self.published.scores(root, state.n) if self.published is not None else None
+
+    def rewards(self, state: ChainRound) -> Records[RewardLeaf] | None:
+        """Return what members have earned up to a settled round."""
+        root = state.rewards_root
+        found = self._got(lambda: reward_leaves(self.store.get_document("rewards", root)))
+        if found is not None:
+            return Records(found)
+        if self.published is None:
+            return None
+        return self.published.rewards(root, state.member_count)
+
+    def vector(self, root: bytes, manifest: Manifest | None) -> Int32Vector | None:
+        """Return the vector of this root, shape ``(d,)``."""
+        if manifest is None:
+            return None
+        found = self._got(lambda: self.store.get_vector(root, manifest))
+        if found is None and self.published is not None:
+            found = self.published.vector(root, manifest)
+        return found
+
+    def _got(self, read: Callable[[], _T]) -> _T | None:
+        if self._failures >= _SILENT and not self._has_answered:
+            return None
+        try:
+            found = read()
+        except (BlobMissingError, BlobCorruptError):
+            self._has_answered = True
+            return None
+        except StoreError:
+            if not self.without_store:
+                raise
+            self._failures += 1
+            return None
+        except FedproofError:  # a manifest that is none
+            return None
+        self._has_answered = True
+        return found
 
 
 class RoundReader:
@@ -33,7 +167,7 @@ class RoundReader:
         self,
         federation: FederationReader,
         store: ArtifactStore,
-        published: PublishedData | None = None,
+        published: ShownOnChain | None = None,
     ) -> None:
         self._federation = federation
         self._store = store
@@ -104,7 +238,9 @@ def is_complete(round_: DisputedRound) -> bool:
 
 
 def _updates(
-    artifacts: RoundArtifacts, entries: Sequence[ContributorEntry] | None, manifest: Manifest | None
+    artifacts: RoundArtifacts,
+    entries: Sequence[ContributorEntry] | None,
+    manifest: Manifest | None,
 ) -> list[Int32Vector | None] | None:
     if entries is None:
         return None

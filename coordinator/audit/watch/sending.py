@@ -16,26 +16,15 @@ from contracts.binding import referee_calls
 from contracts.binding.calls import Call
 from contracts.binding.federation import Federation
 from contracts.binding.referee import CaseRecord, Referee
-from contracts.binding.rpc import Rpc
 from contracts.binding.transactions import PRIORITY_FEE_WEI, Receipt
-from coordinator.audit.watch.cases import DemandEntry, End
 from coordinator.audit.watch.findings import Notice, Price, Tell, Verb
+from coordinator.audit.watch.steps import DemandEntry, End
 from coordinator.protocol.amounts import exact_ether
-from coordinator.protocol.disputes import Evidence, Fault, Question
+from coordinator.protocol.disputes.cases import Evidence, Question
+from coordinator.protocol.disputes.fault import Fault
 from coordinator.protocol.errors import ChainUnavailableError, LedgerError, TransactionRevertedError
 from coordinator.protocol.round.incentives import slash_amount
 from coordinator.protocol.types import Address, RoundId, Wei
-
-
-def next_time(rpc: Rpc) -> int:
-    """Return the time of the block that is being made, in seconds of chain time.
-
-    The head's own time will not do: on an idle chain it stands still while deadlines pass.
-    """
-    head = rpc.block().timestamp
-    pending = rpc.request("eth_getBlockByNumber", "pending", False)
-    found = int(pending["timestamp"], 16) if pending else 0
-    return max(head + 1, found)
 
 
 @dataclass(frozen=True, slots=True)

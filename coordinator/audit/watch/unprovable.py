@@ -7,8 +7,8 @@ re-executes them.
 
 from collections.abc import Iterator
 
-from coordinator.protocol.disputes import DisputedRound
 from coordinator.protocol.disputes.fault import EXAMPLES_SCORING
+from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.numbers.norms import squared_norm
 from coordinator.protocol.rules.rule import is_known
 from coordinator.protocol.types import Rule

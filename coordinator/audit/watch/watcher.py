@@ -13,24 +13,22 @@ from eth_account.signers.local import LocalAccount
 
 from contracts.binding.federation import Federation
 from contracts.binding.referee import CaseRecord, CaseState, Referee
+from contracts.binding.rpc import next_time
 from coordinator.audit.watch import sending as planned_calls
-from coordinator.audit.watch.cases import CaseBook, DemandEntry, End, Prove, Wait, next_step
+from coordinator.audit.watch.cases import CaseBook, next_step
 from coordinator.audit.watch.findings import Notice, Tell, Verb
 from coordinator.audit.watch.patient_reader import RetryingReader
 from coordinator.audit.watch.published import PublishedData
 from coordinator.audit.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS, QuestionPlan
 from coordinator.audit.watch.rounds import RoundReader
-from coordinator.audit.watch.sending import Sender, next_time
+from coordinator.audit.watch.sending import Sender
+from coordinator.audit.watch.steps import DemandEntry, End, Prove, Wait
 from coordinator.audit.watch.unprovable import norms_above_bound, unprovable_parts
 from coordinator.ports import ArtifactStore
-from coordinator.protocol.disputes import (
-    DisputedRound,
-    Evidence,
-    Fault,
-    Question,
-    find_faults,
-    moves_against,
-)
+from coordinator.protocol.disputes.cases import Evidence, Question
+from coordinator.protocol.disputes.fault import Fault
+from coordinator.protocol.disputes.faults import find_faults, moves_against
+from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.errors import StoreError
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.rules.rule import is_known
