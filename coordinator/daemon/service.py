@@ -20,8 +20,8 @@ from coordinator.daemon.plan import ServicePlan
 from coordinator.daemon.renewal import EndWatch, FileWatch
 from coordinator.daemon.status import (
     Addresses,
-    RoundReporter,
     ServiceStatus,
+    log_round,
     state_of,
     write_service_file,
 )
@@ -41,6 +41,7 @@ from coordinator.local.lock import FolderLock
 from coordinator.local.logs import fields
 from coordinator.local.paths import private_folder, socket_path
 from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.round.feed import RoundFeed
 from coordinator.protocol.types import Address, Wei
 from coordinator.service import RoundService
 from coordinator.service.scorers import scorer_from
@@ -107,18 +108,17 @@ class CoordinatorService:
         self.children = Children(self._child_changed)
         self._stack.callback(self.children.stop, grace_s=_CHILDREN_GRACE_S)
         self.status = ServiceStatus(self._children_states)
-        round_reporter = RoundReporter(
-            [lambda event, _: self.telemetry.observe(event), self.status.observe]
-        )
+        feed = RoundFeed()
+        for subscriber in (self.telemetry.observe, self.status.observe, log_round):
+            feed.subscribe(subscriber)
         self.rounds = RoundService(
             self.chain.ledger,
             self.store,
             FileJournal(state / "rounds"),
             scorer_from(plan.agreement.scoring, self.store),
             plan.federation_plan(terms),
-            round_reporter,
+            feed,
         )
-        round_reporter.round_id = lambda: int(self.rounds.state.round_id)
         presence_register = PresenceRegister(
             self.chain.federation.domain,
             terms.min_stake_wei,

@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from coordinator.local.files import write_durably
 from coordinator.local.logs import fields
 from coordinator.protocol.errors import StoreError
 from coordinator.protocol.round import machine as machine
+from coordinator.protocol.round.feed import FeedItem
 
 _log = logging.getLogger("fedproof.coordinator")
 
@@ -54,8 +55,6 @@ def state_of(child: ChildStatus) -> str:
     return f"{child.state} (status {child.returncode}, started {child.starts} times)"
 
 
-_log = logging.getLogger("fedproof.coordinator")
-
 _LINES: Final[dict[type[Any], tuple[int, str]]] = {
     machine.RoundOpened: (logging.INFO, "round opened"),
     machine.UpdatesCommitted: (logging.INFO, "commitments on chain"),
@@ -70,33 +69,15 @@ _LINES: Final[dict[type[Any], tuple[int, str]]] = {
 }
 
 
-class RoundReporter:
-    """An observer for ``RoundService`` that tells everybody.
-
-    Parameters
-    ----------
-    round_id
-        Returns the round in hand.
-    listeners
-        Told of every event, with the round it belongs to.
-    """
-
-    def __init__(self, listeners: Sequence[Callable[[machine.Event, int], None]]) -> None:
-        self._listeners = list(listeners)
-        self.round_id: Callable[[], int] = lambda: 0
-
-    def __call__(self, event: machine.Event) -> None:
-        """Tell of an event."""
-        round_id = self.round_id()
-        for listener in self._listeners:
-            listener(event, round_id)
-        line = _LINES.get(type(event))
-        if line is not None:
-            level, text = line
-            _log.log(level, text, extra=fields(round=round_id, **_details(event)))
+def log_round(item: FeedItem) -> None:
+    """Log what happened to a round; a subscriber of the rounds' feed."""
+    line = _LINES.get(type(item.event))
+    if line is not None:
+        level, text = line
+        _log.log(level, text, extra=fields(round=int(item.round_id), **_details(item.event)))
 
 
-def _details(event: machine.Event) -> dict[str, object]:
+def _details(event: object) -> dict[str, object]:
     match event:
         case machine.RoundOpened(deadline=deadline):
             return {"deadline": deadline}
@@ -136,12 +117,13 @@ class ServiceStatus:
         self._hindrances: dict[str, str] = {"service": "starting"}
         self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
 
-    def observe(self, event: machine.Event, round_id: int) -> None:
-        """Follow a round; for ``RoundService``'s observer."""
-        name = _PHASES.get(type(event))
+    def observe(self, item: FeedItem) -> None:
+        """Follow the round in hand; a subscriber of the rounds' feed."""
+        name = _PHASES.get(type(item.event))
         with self._lock:
-            self._round_id = round_id
-            if name is not None:
+            if isinstance(item.event, machine.OpenRequested):
+                self._round_id = int(item.round_id)
+            if name is not None and item.round_id == self._round_id:
                 self._phase = name
 
     def set_phase(self, phase: str) -> None:

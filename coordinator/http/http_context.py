@@ -32,7 +32,7 @@ class HttpContext:
     allowed_hosts
         Host headers accepted besides loopback's, without port.
     telemetry
-        Counts; its ``observe`` belongs into the ``RoundService``.
+        Counts; its ``observe`` is to subscribe to the rounds' feed.
     clock
         Unix time in seconds, for the expiry of members' requests.
     """

@@ -23,6 +23,7 @@ from typing import Final, Literal
 from coordinator.http.chain_facts import ChainFacts
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.round import machine as machine
+from coordinator.protocol.round.feed import FeedItem
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 Kind = Literal["counter", "gauge", "histogram"]
@@ -131,10 +132,10 @@ class Telemetry:
 
     # --- told --------------------------------------------------------------------------------
 
-    def observe(self, event: machine.Event) -> None:
-        """Count an event of a round; an observer for ``RoundService``."""
+    def observe(self, item: FeedItem) -> None:
+        """Count what happened to a round; a subscriber of the rounds' feed."""
         with self._lock:
-            match event:
+            match event := item.event:
                 case machine.RoundOpened():
                     self._began_s = self._monotonic()
                 case machine.UpdateAccepted():

@@ -7,7 +7,7 @@ the first.
 """
 
 from coordinator.service.plan import FederationPlan, publish_plan
-from coordinator.service.round_service import Observer, RoundService
+from coordinator.service.round_service import RoundService
 from coordinator.service.settling import ScoredRound
 
-__all__ = ["FederationPlan", "Observer", "RoundService", "ScoredRound", "publish_plan"]
+__all__ = ["FederationPlan", "RoundService", "ScoredRound", "publish_plan"]

@@ -14,7 +14,6 @@ from coordinator.protocol.types import (
     RoundId,
     Signed,
     UpdateMessage,
-    address_bytes,
 )
 from coordinator.service.archive import RoundArchive
 from coordinator.service.collecting import Collection
@@ -38,19 +37,6 @@ class Closer:
         self._ledger, self._store = ledger, store
         self._plan = plan
         self._archive = archive
-
-    def punish(self, round_id: RoundId, collection: Collection) -> None:
-        """Bring the evidence gathered while collecting to the ledger.
-
-        In order of address, and each pair in order of update root: replies arrive in any order,
-        but the same set of them must lead to the same blocks.
-        """
-        for contributor in sorted(collection.evidence, key=address_bytes):
-            first, second = sorted(
-                collection.evidence[contributor], key=lambda signed: signed.statement.update
-            )
-            if not self._ledger.is_equivocation_slashed(round_id, contributor):
-                self._ledger.slash_equivocation(first, second)
 
     def aggregate(
         self, collection: Collection, accepted: Mapping[Address, Signed[UpdateMessage]]
@@ -94,8 +80,8 @@ class Closer:
         self._store.put_document("contributors", name_of("contributors", document), document)
         return velocity_root
 
-    def seal(self, round_id: RoundId, result: RoundInput) -> None:
-        """Commit a stored result to the ledger.
+    def seal(self, round_id: RoundId, result: RoundInput) -> Seal:
+        """Commit a stored result to the ledger; return what was committed.
 
         Raises
         ------
@@ -113,3 +99,4 @@ class Closer:
         )
         self._ledger.seal_round(round_id, seal)
         self._archive.keep_model(result.new_model_root, result.new_model)
+        return seal

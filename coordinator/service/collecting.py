@@ -37,8 +37,6 @@ class Collection:
     ----------
     vectors, metrics, salts
         Of the accepted contributors; salts in a sealed round only.
-    evidence
-        Pairs of signed statements about different updates, by who signed them.
     """
 
     def __init__(self, context: RoundContext, base_model: Int32Vector) -> None:
@@ -46,7 +44,6 @@ class Collection:
         self.vectors: dict[Address, Int32Vector] = {}
         self.metrics: dict[Address, JsonObject] = {}
         self.salts: dict[Address, bytes] = {}
-        self.evidence: dict[Address, tuple[Signed[UpdateMessage], Signed[UpdateMessage]]] = {}
         self._base_model = base_model
         self._unopened: dict[Address, Signed[UpdateMessage]] = {}
 

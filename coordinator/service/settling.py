@@ -1,12 +1,11 @@
-"""Settles and finalises sealed rounds: scores, cumulative rewards, the end of the window."""
+"""Scores sealed rounds, and says which are to be settled and finalised next."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from coordinator.ports import ArtifactStore, Ledger, Scorer
 from coordinator.protocol.commitments.documents import name_of, rewards_document, scores_document
-from coordinator.protocol.errors import TransactionRevertedError
-from coordinator.protocol.round.chain_round import ChainRound, RoundStatus, Settlement
+from coordinator.protocol.round.chain_round import ChainRound, Settlement
 from coordinator.protocol.round.incentives import accumulate, split_budget
 from coordinator.protocol.round.result import RoundInput, score_leaves_of
 from coordinator.protocol.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei
@@ -28,7 +27,7 @@ Earned = Callable[[RoundId], Mapping[Address, Wei]]
 
 
 class Settler:
-    """Settles rounds in order of height, whatever a crash left behind.
+    """Works out settlements; finds what a crash left unsettled or not final.
 
     Parameters
     ----------
@@ -53,39 +52,30 @@ class Settler:
         self._plan, self._archive = plan, archive
         self._drafted, self._earned_before = drafted, earned_before
 
-    def settle_pending(self) -> None:
-        """Settle what was sealed but not settled, lowest round first."""
+    def pending(self) -> list[ChainRound]:
+        """Return what was sealed but not settled, lowest round first."""
         head = self._ledger.head()
         pending = []
         cursor = head.last_sealed
         while cursor > head.last_settled:
             pending.append(self._ledger.round(cursor))
             cursor = pending[-1].parent
-        for chain_round in reversed(pending):
-            if not self.settle(chain_round, self._archive.result(chain_round)):
-                return  # a fraud was proven meanwhile: what stood above is void too
+        return pending[::-1]
 
-    def settle(self, chain_round: ChainRound, result: RoundInput) -> bool:
-        """Score a sealed round and commit scores and rewards; false if it has become void."""
+    def score(self, chain_round: ChainRound, result: RoundInput) -> Settlement:
+        """Score a sealed round; return what settles it, its documents being durable."""
         scored = self._drafted(chain_round, self._scored(chain_round, result))
         scores = scores_document(scored.scores)
         rewards = rewards_document(scored.rewards)
         self._store.put_document("scores", name_of("scores", scores), scores)
         self._store.put_document("rewards", name_of("rewards", rewards), rewards)
         self._store.sync()
-        settlement = Settlement(
+        return Settlement(
             scores_root=name_of("scores", scores),
             total_score=sum(leaf.score for leaf in scored.scores),
             rewards_root=name_of("rewards", rewards),
             paid_wei=scored.paid_wei,
         )
-        try:
-            self._ledger.settle_round(chain_round.round_id, settlement)
-        except TransactionRevertedError:
-            if self._ledger.round(chain_round.round_id).status is RoundStatus.VOID:
-                return False
-            raise
-        return True
 
     def _scored(self, chain_round: ChainRound, result: RoundInput) -> ScoredRound:
         seed = self._ledger.seal_seed(chain_round.round_id)
@@ -100,21 +90,6 @@ class Settler:
         members = self._ledger.members(chain_round.member_count)
         rewards = accumulate(self._earned_before(chain_round.parent), members, split.shares)
         return ScoredRound(leaves, rewards, split.paid_wei)
-
-    def finalize_ready(self, on_final: Callable[[RoundId], None]) -> None:
-        """Finalise, in order, every settled round whose window has passed; tell of each."""
-        while (candidate := self.next_to_finalize()) is not None:
-            if not candidate.can_be_final(self._ledger.now()):
-                return
-            try:
-                self._ledger.finalize_round(candidate.round_id)
-            except TransactionRevertedError:
-                # Convicted at the last second, or held for a dispute: then it is not our turn.
-                now = self._ledger.round(candidate.round_id)
-                if now.status is RoundStatus.VOID or now.finalizable_at != candidate.finalizable_at:
-                    continue
-                raise
-            on_final(candidate.round_id)
 
     def next_to_finalize(self) -> ChainRound | None:
         """Return the lowest settled round that is not final, if any."""

@@ -16,6 +16,7 @@ from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import AggregationError, ConfigError
 from coordinator.protocol.numbers.weights import apportion
 from coordinator.protocol.round.chain_round import ChainRound
+from coordinator.protocol.round.feed import RoundFeed
 from coordinator.protocol.round.result import RoundInput, apply_rule
 from coordinator.protocol.rules.rule import Weighting, capped_examples
 from coordinator.protocol.types import (
@@ -29,7 +30,7 @@ from coordinator.protocol.types import (
     Wei,
     address_bytes,
 )
-from coordinator.service import FederationPlan, Observer, RoundService, ScoredRound
+from coordinator.service import FederationPlan, RoundService, ScoredRound
 from simulations.attacks.dishonest_ports import Attacker, WithholdingStore
 from simulations.experiment.attacks import (
     AbandonRound,
@@ -52,11 +53,11 @@ class DishonestService(RoundService):
         journal: RoundJournal,
         scorer: Scorer,
         plan: FederationPlan,
-        observe: Observer,
+        feed: RoundFeed | None = None,
         *,
         attacker: Attacker,
     ) -> None:
-        super().__init__(ledger, store, journal, scorer, plan, observe)
+        super().__init__(ledger, store, journal, scorer, plan, feed)
         self._attacker = attacker
         self._forge = _Forge(plan, store, attacker)
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from coordinator.ports import Ledger
 from coordinator.protocol.commitments.digests import canonical_json
 from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.round.feed import RoundFeed
 from coordinator.protocol.types import Address
-from coordinator.service import Observer, RoundService, publish_plan
+from coordinator.service import RoundService, publish_plan
 from coordinator.service.scorers import scorer_from
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
@@ -56,12 +57,12 @@ def round_service(
     chain: SimulatedChain,
     stores: RunStores,
     attacker: Attacker,
-    observe: Observer,
+    feed: RoundFeed,
 ) -> RoundService:
     """Return the round service, dishonest if the experiment has attacks."""
     ledger: Ledger = chain.ledger
     scorer = scorer_from(agreement.scoring, stores.artifacts)
-    rest = (stores.artifacts, stores.journal, scorer, agreement.plan, observe)
+    rest = (stores.artifacts, stores.journal, scorer, agreement.plan, feed)
     if not experiment.coordinator_attacks:
         return RoundService(ledger, *rest)
     ledger = InsistentLedger(

@@ -26,6 +26,7 @@ from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.round import machine as machine
 from coordinator.protocol.round.chain_round import RoundStatus
+from coordinator.protocol.round.feed import FeedItem, RoundFeed
 from coordinator.protocol.types import Address, RoundId, Wei
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
@@ -115,6 +116,8 @@ class Simulation:
         self.journal = FileJournal(folder.root / "rounds")
         self.attempts = FileJournal(folder.root / "attempts")
         self.nodes = node_configs(experiment)
+        self.feed = RoundFeed()
+        self.feed.subscribe(self._observe)
         self.attacker = attacker_of(experiment, self.chain.identities)
         self.service = round_service(
             experiment,
@@ -122,7 +125,7 @@ class Simulation:
             self.chain,
             RunStores(self.store, self.journal, self.attempts),
             self.attacker,
-            self._observe,
+            self.feed,
         )
         self.disputes = self._disputes(stack)
         self.service.catch_up()
@@ -237,8 +240,8 @@ class Simulation:
             announcement, self.chain.ledger, self.store, self.chain.identities.addresses
         )
 
-    def _observe(self, event: machine.Event) -> None:
-        if isinstance(event, machine.UpdateAccepted | machine.UpdateRefused):
+    def _observe(self, item: FeedItem) -> None:
+        if isinstance(item.event, machine.UpdateAccepted | machine.UpdateRefused):
             self.listener.update_decided()
 
     def _round_over(self, report: RoundReport) -> None:

@@ -7,6 +7,7 @@ to which effects it leads.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from coordinator.protocol.round.chain_round import Seal, Settlement
 from coordinator.protocol.types import Address, Commitment, RoundId, Signed, UpdateMessage
 
 # --- events: what has happened -------------------------------------------------------------
@@ -98,6 +99,8 @@ class AggregationFailed:
 class RoundSealed:
     """The ledger holds the contributors root and the new model root."""
 
+    seal: Seal
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -108,10 +111,22 @@ class Scored:
 class RoundSettled:
     """The ledger holds the scores root and the rewards root."""
 
+    settlement: Settlement
+
 
 @dataclass(frozen=True, slots=True)
 class WindowPassed:
-    """The challenge window has passed unchallenged."""
+    """The challenge window has passed unchallenged.
+
+    ``window_end`` is the first second of chain time after it.
+    """
+
+    window_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowExtended:
+    """A dispute holds the round: it cannot be final yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +158,7 @@ Event = (
     | Scored
     | RoundSettled
     | WindowPassed
+    | WindowExtended
     | RoundFinalized
     | RoundVoided
 )
@@ -178,17 +194,8 @@ class DropUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordRefusal:
-    """Write a refusal into the round's record."""
-
-    sender: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class SlashEquivocation:
-    """Bring both signatures to the ledger, when the collection is closed."""
+    """Bring two signatures of one contributor to the ledger."""
 
     first: Signed[UpdateMessage]
     second: Signed[UpdateMessage]
@@ -206,7 +213,7 @@ class SealRound:
 
 @dataclass(frozen=True, slots=True)
 class ScoreRound:
-    """Score the contributors and split the budget."""
+    """Score the contributors and split the budget; make scores and rewards durable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +223,9 @@ class SettleRound:
 
 @dataclass(frozen=True, slots=True)
 class FinalizeRound:
-    """Finalise on the ledger."""
+    """Make the round final on the ledger; ``window_end`` is as in :class:`WindowPassed`."""
+
+    window_end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +240,6 @@ Effect = (
     | CommitUpdates
     | KeepUpdate
     | DropUpdate
-    | RecordRefusal
     | SlashEquivocation
     | Aggregate
     | SealRound

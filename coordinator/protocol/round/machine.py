@@ -1,17 +1,19 @@
 """The round as a state machine: events in; a new state and a list of effects out.
 
-One machine serves simulation, daemon and tests. It holds no vectors, no keys and no clock:
-adapters carry out the effects and report what came of them as further events. All legal
-transitions sit in ``TRANSITIONS``; anything else raises :class:`PhaseError`.
+One machine serves simulation, service and tests. It holds no vectors, no keys and no clock:
+adapters carry out the effects and report what came of them as further events. ``TABLE`` says which
+event is allowed in which phase, what the next phase is and what is then to be done; which fields
+an event changes stands apart, in ``CHANGES`` (ADR 136). Anything that the table does not have
+raises :class:`PhaseError`.
 
-Not handled here: how updates are screened (``screening``), aggregated (``aggregation``) or
-stored. Rounds stack, so several machines may be alive at once, one per round.
+Not handled here: how updates are screened (``screening``), aggregated (``rules``) or stored.
+Rounds stack, so several machines may be alive at once, one per round.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from coordinator.protocol.errors import PhaseError
 from coordinator.protocol.round.events import (
@@ -31,7 +33,6 @@ from coordinator.protocol.round.events import (
     KeepUpdate,
     OpenRequested,
     OpenRound,
-    RecordRefusal,
     RoundFinalized,
     RoundOpened,
     RoundSealed,
@@ -46,9 +47,61 @@ from coordinator.protocol.round.events import (
     UpdateRefused,
     UpdatesCommitted,
     VoidRound,
+    WindowExtended,
     WindowPassed,
 )
-from coordinator.protocol.types import Address, RoundId, Signed, UpdateMessage
+from coordinator.protocol.types import (
+    Address,
+    RoundId,
+    Signed,
+    UpdateMessage,
+    address_bytes,
+)
+
+__all__ = [
+    "CHANGES",
+    "ENOUGH",
+    "TABLE",
+    "TRANSITIONS",
+    "Aggregate",
+    "Aggregated",
+    "AggregationFailed",
+    "CollectionClosed",
+    "CommitUpdates",
+    "CommitmentAccepted",
+    "CommitmentsClosed",
+    "CommitmentsConflicted",
+    "Condition",
+    "DropUpdate",
+    "Effect",
+    "Equivocated",
+    "Event",
+    "FinalizeRound",
+    "KeepUpdate",
+    "OpenRequested",
+    "OpenRound",
+    "Phase",
+    "RoundFinalized",
+    "RoundOpened",
+    "RoundSealed",
+    "RoundSettled",
+    "RoundState",
+    "RoundVoided",
+    "Row",
+    "ScoreRound",
+    "Scored",
+    "SealRound",
+    "SettleRound",
+    "SlashEquivocation",
+    "Step",
+    "UpdateAccepted",
+    "UpdateRefused",
+    "UpdatesCommitted",
+    "VoidRound",
+    "WindowExtended",
+    "WindowPassed",
+    "transition",
+]
 
 
 class Phase(Enum):
@@ -74,18 +127,29 @@ class Phase(Enum):
     VOID = "void"
 
 
-# --- state and transitions -----------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class RoundState:
     """All the machine knows of one round.
 
-    ``accepted`` maps a contributor to what it signed; ``equivocators`` may not submit again in
-    this round. In a ``sealed`` round ``commitments`` are what updates must open, and
-    ``conflicted`` are those who committed to two things at once.
-    ``quorum`` is the larger of ``min_contributors`` and what the rule's fault bound
-    asks for (``2f + 1``).
+    Attributes
+    ----------
+    quorum
+        The larger of ``min_contributors`` and what the rule's fault bound asks for.
+    deadline
+        Chain time in seconds at which the round expires.
+    accepted
+        What each contributor signed whose update was accepted.
+    refusals
+        Submissions that were not taken. They are kept here; the effects that decide a round write
+        them into its journal.
+    evidence
+        Two different updates that one contributor signed for this round, by contributor.
+    void_reason
+        Why the round is void, or is about to be given up; empty otherwise.
+    sealed
+        Whether the round takes commitments first.
+    commitments, conflicted
+        What updates must open, and who committed to two things at once.
     """
 
     round_id: RoundId
@@ -94,71 +158,108 @@ class RoundState:
     deadline: int = 0
     accepted: Mapping[Address, Signed[UpdateMessage]] = field(default_factory=dict)
     refusals: tuple[UpdateRefused, ...] = ()
-    equivocators: frozenset[Address] = frozenset()
+    evidence: Mapping[Address, tuple[Signed[UpdateMessage], Signed[UpdateMessage]]] = field(
+        default_factory=dict
+    )
     void_reason: str = ""
     sealed: bool = False
     commitments: Mapping[Address, bytes] = field(default_factory=dict)
     conflicted: frozenset[Address] = frozenset()
 
-
-__all__ = [
-    "TRANSITIONS",
-    "Aggregate",
-    "Aggregated",
-    "AggregationFailed",
-    "CollectionClosed",
-    "CommitUpdates",
-    "CommitmentAccepted",
-    "CommitmentsClosed",
-    "CommitmentsConflicted",
-    "DropUpdate",
-    "Effect",
-    "Equivocated",
-    "Event",
-    "FinalizeRound",
-    "KeepUpdate",
-    "OpenRequested",
-    "OpenRound",
-    "Phase",
-    "RecordRefusal",
-    "RoundFinalized",
-    "RoundOpened",
-    "RoundSealed",
-    "RoundSettled",
-    "RoundState",
-    "RoundVoided",
-    "ScoreRound",
-    "Scored",
-    "SealRound",
-    "SettleRound",
-    "SlashEquivocation",
-    "Step",
-    "UpdateAccepted",
-    "UpdateRefused",
-    "UpdatesCommitted",
-    "VoidRound",
-    "WindowPassed",
-    "transition",
-]
+    @property
+    def equivocators(self) -> frozenset[Address]:
+        """Contributors that signed two different updates: they may not submit again."""
+        return frozenset(self.evidence)
 
 
-Step = tuple[RoundState, tuple[Effect, ...]]
+# --- the table ---------------------------------------------------------------------------------
 
 
-def _open_requested(state: RoundState, _event: OpenRequested) -> Step:
-    return replace(state, phase=Phase.OPENING), (OpenRound(state.round_id),)
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something a row asks for besides phase and event; judged after the event's changes."""
+
+    text: str
+    holds: Callable[[RoundState, Any], bool]
 
 
-def _opened(state: RoundState, event: RoundOpened) -> Step:
-    opened = replace(state, phase=Phase.COLLECTING, deadline=event.deadline)
-    if not state.sealed:
-        return opened, ()
-    if event.commitments is None:
-        return replace(opened, phase=Phase.GATHERING), ()
-    return replace(opened, commitments=dict(event.commitments)), ()
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One legal transition. Of rows with one phase and event the first whose condition holds."""
+
+    phase: Phase
+    event: type[Any]
+    next_phase: Phase
+    effects: tuple[type[Any], ...] = ()
+    when: Condition | None = None
 
 
-def _committed(state: RoundState, event: CommitmentAccepted) -> Step:
+COMMITS_FIRST: Final = Condition(
+    "sealed, and no commitments on the ledger yet",
+    lambda state, event: state.sealed and event.commitments is None,
+)
+ENOUGH: Final = Condition("the quorum is met", lambda state, _event: not state.void_reason)
+
+TABLE: Final[tuple[Row, ...]] = (
+    Row(Phase.IDLE, OpenRequested, Phase.OPENING, (OpenRound,)),
+    Row(Phase.OPENING, RoundOpened, Phase.GATHERING, when=COMMITS_FIRST),
+    Row(Phase.OPENING, RoundOpened, Phase.COLLECTING),
+    Row(Phase.GATHERING, CommitmentAccepted, Phase.GATHERING),
+    Row(Phase.GATHERING, CommitmentsConflicted, Phase.GATHERING),
+    Row(Phase.GATHERING, UpdateRefused, Phase.GATHERING),
+    Row(Phase.GATHERING, CommitmentsClosed, Phase.COMMITTING, (CommitUpdates,), ENOUGH),
+    Row(Phase.GATHERING, CommitmentsClosed, Phase.VOIDING, (VoidRound,)),
+    Row(Phase.COMMITTING, UpdatesCommitted, Phase.COLLECTING),
+    Row(Phase.COLLECTING, UpdateAccepted, Phase.COLLECTING, (KeepUpdate,)),
+    Row(Phase.COLLECTING, UpdateRefused, Phase.COLLECTING),
+    Row(Phase.COLLECTING, Equivocated, Phase.COLLECTING, (DropUpdate,)),
+    Row(
+        Phase.COLLECTING,
+        CollectionClosed,
+        Phase.AGGREGATING,
+        (SlashEquivocation, Aggregate),
+        ENOUGH,
+    ),
+    Row(Phase.COLLECTING, CollectionClosed, Phase.VOIDING, (SlashEquivocation, VoidRound)),
+    Row(Phase.AGGREGATING, Aggregated, Phase.SEALING, (SealRound,)),
+    Row(Phase.AGGREGATING, AggregationFailed, Phase.VOIDING, (VoidRound,)),
+    Row(Phase.SEALING, RoundSealed, Phase.SCORING, (ScoreRound,)),
+    Row(Phase.SCORING, Scored, Phase.SETTLING, (SettleRound,)),
+    Row(Phase.SETTLING, RoundSettled, Phase.SETTLED),
+    Row(Phase.SETTLED, WindowPassed, Phase.FINALIZING, (FinalizeRound,)),
+    Row(Phase.FINALIZING, RoundFinalized, Phase.FINAL),
+    Row(Phase.FINALIZING, WindowExtended, Phase.SETTLED),
+    # The ledger may void a round at any time: its deadline, or a fraud in it or below it. The
+    # coordinator finds out when it next writes to the ledger, so it is in one of these phases.
+    *(
+        Row(phase, RoundVoided, Phase.VOID)
+        for phase in (
+            Phase.COMMITTING,
+            Phase.AGGREGATING,
+            Phase.SEALING,
+            Phase.SETTLING,
+            Phase.FINALIZING,
+            Phase.VOIDING,
+        )
+    ),
+)
+
+TRANSITIONS: Final[Mapping[tuple[Phase, type[Any]], tuple[Row, ...]]] = {
+    key: tuple(row for row in TABLE if (row.phase, row.event) == key)
+    for key in {(row.phase, row.event): None for row in TABLE}
+}
+"""``TABLE`` by phase and event."""
+
+
+# --- data: which fields an event changes, whatever the phase ------------------------------------
+
+
+def _opened(state: RoundState, event: RoundOpened) -> RoundState:
+    commitments = dict(event.commitments or {}) if state.sealed else {}
+    return replace(state, deadline=event.deadline, commitments=commitments)
+
+
+def _committed(state: RoundState, event: CommitmentAccepted) -> RoundState:
     contributor = event.signed.signer
     if contributor in state.commitments or contributor in state.conflicted:
         raise PhaseError(
@@ -166,139 +267,112 @@ def _committed(state: RoundState, event: CommitmentAccepted) -> Step:
             "must report a repeat or a conflict instead of accepting twice"
         )
     commitments = {**state.commitments, contributor: event.signed.statement.commitment}
-    return replace(state, commitments=commitments), ()
+    return replace(state, commitments=commitments)
 
 
-def _conflicted(state: RoundState, event: CommitmentsConflicted) -> Step:
+def _conflicted(state: RoundState, event: CommitmentsConflicted) -> RoundState:
     contributor = event.contributor
     refusal = UpdateRefused(
         contributor, "conflicting-commitment", "signed two different commitments for one round"
     )
-    new = replace(
+    return replace(
         state,
         commitments={a: c for a, c in state.commitments.items() if a != contributor},
         conflicted=state.conflicted | {contributor},
         refusals=(*state.refusals, refusal),
     )
-    return new, (RecordRefusal(refusal.sender, refusal.code, refusal.message),)
 
 
-def _gathered(state: RoundState, _event: CommitmentsClosed) -> Step:
-    found = len(state.commitments)
-    if found < state.quorum:
-        return _given_up(state, f"too few commitments: {found} of {state.quorum}")
-    return replace(state, phase=Phase.COMMITTING), (CommitUpdates(),)
+def _commitments_closed(state: RoundState, _event: CommitmentsClosed) -> RoundState:
+    return replace(state, void_reason=_shortage(state, "commitments", len(state.commitments)))
 
 
-def _on_ledger(state: RoundState, _event: UpdatesCommitted) -> Step:
-    return replace(state, phase=Phase.COLLECTING), ()
-
-
-def _accepted(state: RoundState, event: UpdateAccepted) -> Step:
+def _accepted(state: RoundState, event: UpdateAccepted) -> RoundState:
     contributor = event.signed.signer
     if contributor in state.accepted or contributor in state.equivocators:
         raise PhaseError(
             f"round {state.round_id}: an update of {contributor} is already decided; screening "
             "must report a repeat or an equivocation instead of accepting twice"
         )
-    accepted = {**state.accepted, contributor: event.signed}
-    return replace(state, accepted=accepted), (KeepUpdate(event.signed),)
+    return replace(state, accepted={**state.accepted, contributor: event.signed})
 
 
-def _refused(state: RoundState, event: UpdateRefused) -> Step:
-    refused = replace(state, refusals=(*state.refusals, event))
-    return refused, (RecordRefusal(event.sender, event.code, event.message),)
+def _refused(state: RoundState, event: UpdateRefused) -> RoundState:
+    return replace(state, refusals=(*state.refusals, event))
 
 
-def _equivocated(state: RoundState, event: Equivocated) -> Step:
+def _equivocated(state: RoundState, event: Equivocated) -> RoundState:
     contributor = event.first.signer
-    accepted = {a: s for a, s in state.accepted.items() if a != contributor}
     refusal = UpdateRefused(
         contributor, "equivocation", "signed two different updates for one round"
     )
-    new = replace(
+    return replace(
         state,
-        accepted=accepted,
-        equivocators=state.equivocators | {contributor},
+        accepted={a: s for a, s in state.accepted.items() if a != contributor},
+        evidence={**state.evidence, contributor: (event.first, event.second)},
         refusals=(*state.refusals, refusal),
     )
-    effects: tuple[Effect, ...] = (
-        DropUpdate(contributor),
-        RecordRefusal(refusal.sender, refusal.code, refusal.message),
-        SlashEquivocation(event.first, event.second),
-    )
-    return new, effects
 
 
-def _closed(state: RoundState, _event: CollectionClosed) -> Step:
-    found = len(state.accepted)
-    if found < state.quorum:
-        return _given_up(state, f"too few updates: {found} of {state.quorum}")
-    return replace(state, phase=Phase.AGGREGATING), (Aggregate(),)
+def _collection_closed(state: RoundState, _event: CollectionClosed) -> RoundState:
+    return replace(state, void_reason=_shortage(state, "updates", len(state.accepted)))
 
 
-def _aggregated(state: RoundState, _event: Aggregated) -> Step:
-    return replace(state, phase=Phase.SEALING), (SealRound(),)
+def _given_up(state: RoundState, event: AggregationFailed | RoundVoided) -> RoundState:
+    return replace(state, void_reason=event.reason)
 
 
-def _aggregation_failed(state: RoundState, event: AggregationFailed) -> Step:
-    return _given_up(state, event.reason)
+def _shortage(state: RoundState, what: str, count: int) -> str:
+    return "" if count >= state.quorum else f"too few {what}: {count} of {state.quorum}"
 
 
-def _given_up(state: RoundState, reason: str) -> Step:
-    return replace(state, phase=Phase.VOIDING, void_reason=reason), (VoidRound(reason),)
-
-
-def _sealed(state: RoundState, _event: RoundSealed) -> Step:
-    return replace(state, phase=Phase.SCORING), (ScoreRound(),)
-
-
-def _scored(state: RoundState, _event: Scored) -> Step:
-    return replace(state, phase=Phase.SETTLING), (SettleRound(),)
-
-
-def _settled(state: RoundState, _event: RoundSettled) -> Step:
-    return replace(state, phase=Phase.SETTLED), ()
-
-
-def _window_passed(state: RoundState, _event: WindowPassed) -> Step:
-    return replace(state, phase=Phase.FINALIZING), (FinalizeRound(),)
-
-
-def _finalized(state: RoundState, _event: RoundFinalized) -> Step:
-    return replace(state, phase=Phase.FINAL), ()
-
-
-def _voided(state: RoundState, event: RoundVoided) -> Step:
-    return replace(state, phase=Phase.VOID, void_reason=event.reason), ()
-
-
-TRANSITIONS: dict[tuple[Phase, type[Any]], Callable[[RoundState, Any], Step]] = {
-    (Phase.IDLE, OpenRequested): _open_requested,
-    (Phase.OPENING, RoundOpened): _opened,
-    (Phase.GATHERING, CommitmentAccepted): _committed,
-    (Phase.GATHERING, CommitmentsConflicted): _conflicted,
-    (Phase.GATHERING, UpdateRefused): _refused,
-    (Phase.GATHERING, CommitmentsClosed): _gathered,
-    (Phase.COMMITTING, UpdatesCommitted): _on_ledger,
-    (Phase.COLLECTING, UpdateAccepted): _accepted,
-    (Phase.COLLECTING, UpdateRefused): _refused,
-    (Phase.COLLECTING, Equivocated): _equivocated,
-    (Phase.COLLECTING, CollectionClosed): _closed,
-    (Phase.AGGREGATING, Aggregated): _aggregated,
-    (Phase.AGGREGATING, AggregationFailed): _aggregation_failed,
-    (Phase.SEALING, RoundSealed): _sealed,
-    (Phase.SCORING, Scored): _scored,
-    (Phase.SETTLING, RoundSettled): _settled,
-    (Phase.SETTLED, WindowPassed): _window_passed,
-    (Phase.FINALIZING, RoundFinalized): _finalized,
-    # A round can become void while anything but finished: its own deadline, or a fraud below it.
-    **{
-        (phase, RoundVoided): _voided
-        for phase in Phase
-        if phase not in (Phase.IDLE, Phase.FINAL, Phase.VOID)
-    },
+CHANGES: Final[Mapping[type[Any], Callable[[RoundState, Any], RoundState]]] = {
+    RoundOpened: _opened,
+    CommitmentAccepted: _committed,
+    CommitmentsConflicted: _conflicted,
+    CommitmentsClosed: _commitments_closed,
+    UpdateAccepted: _accepted,
+    UpdateRefused: _refused,
+    Equivocated: _equivocated,
+    CollectionClosed: _collection_closed,
+    AggregationFailed: _given_up,
+    RoundVoided: _given_up,
 }
+"""Events that are not here change nothing but the phase."""
+
+
+# --- effects: what they carry -------------------------------------------------------------------
+
+
+def _slashes(state: RoundState, _event: CollectionClosed) -> tuple[Effect, ...]:
+    """Return the pairs of statements in order of address, each in order of update root.
+
+    Replies arrive in any order, but the same set of them must lead to the same blocks.
+    """
+    pairs = (state.evidence[who] for who in sorted(state.evidence, key=address_bytes))
+    ordered = (sorted(pair, key=lambda signed: signed.statement.update) for pair in pairs)
+    return tuple(SlashEquivocation(first, second) for first, second in ordered)
+
+
+_MADE_BY: Final[Mapping[type[Any], Callable[[RoundState, Any], tuple[Effect, ...]]]] = {
+    OpenRound: lambda state, _event: (OpenRound(state.round_id),),
+    KeepUpdate: lambda _state, event: (KeepUpdate(event.signed),),
+    DropUpdate: lambda _state, event: (DropUpdate(event.first.signer),),
+    SlashEquivocation: _slashes,
+    FinalizeRound: lambda _state, event: (FinalizeRound(event.window_end),),
+    VoidRound: lambda state, _event: (VoidRound(state.void_reason),),
+}
+
+
+def _effects(row: Row, state: RoundState, event: Event) -> tuple[Effect, ...]:
+    return tuple(
+        effect
+        for kind in row.effects
+        for effect in (_MADE_BY[kind](state, event) if kind in _MADE_BY else (kind(),))
+    )
+
+
+Step = tuple[RoundState, tuple[Effect, ...]]
 
 
 def transition(state: RoundState, event: Event) -> Step:
@@ -316,13 +390,15 @@ def transition(state: RoundState, event: Event) -> Step:
     >>> state.phase, effects
     (<Phase.OPENING: 'opening'>, (OpenRound(round_id=1),))
     """
-    handler = TRANSITIONS.get((state.phase, type(event)))
-    if handler is None:
-        legal = sorted(
-            event_type.__name__ for phase, event_type in TRANSITIONS if phase is state.phase
-        )
+    kind = type(event)
+    rows = TRANSITIONS.get((state.phase, kind))
+    if rows is None:
+        legal = sorted(row.event.__name__ for row in TABLE if row.phase is state.phase)
+        allowed = ", ".join(dict.fromkeys(legal)) or "nothing (the round is over)"
         raise PhaseError(
-            f"round {state.round_id} is {state.phase.value}: {type(event).__name__} is not "
-            f"allowed, expected one of {', '.join(legal) or 'nothing (the round is over)'}"
+            f"round {state.round_id} is {state.phase.value}: {kind.__name__} is not allowed, "
+            f"expected one of {allowed}"
         )
-    return handler(state, event)
+    changed = CHANGES[kind](state, event) if kind in CHANGES else state
+    row = next(row for row in rows if row.when is None or row.when.holds(changed, event))
+    return replace(changed, phase=row.next_phase), _effects(row, changed, event)

@@ -5,8 +5,11 @@ from http_asking import samples
 from coordinator.http.metrics import BUCKETS_S, Telemetry, metrics_page
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.round import machine as machine
-from coordinator.protocol.types import Address, Signed, UpdateMessage
+from coordinator.protocol.round.chain_round import Seal
+from coordinator.protocol.round.feed import FeedItem
+from coordinator.protocol.types import Address, RoundId, Signed, UpdateMessage, Wei
 
+SEAL = Seal(bytes(32), 1, 1, Wei(1), bytes(32))
 SIGNED = Signed(
     Address("0x" + "11" * 20), UpdateMessage(1, bytes(32), bytes(32), 1, bytes(32)), bytes(65)
 )
@@ -22,14 +25,14 @@ class Clock:
 def test_rounds_updates_and_refusals() -> None:
     clock = Clock()
     told = Telemetry(clock)
-    told.observe(machine.RoundOpened(deadline=9))
-    told.observe(machine.UpdateAccepted(SIGNED))
-    told.observe(machine.UpdateRefused("0xa", "norm", "too long"))
-    told.observe(machine.UpdateRefused("0xb", "norm", "too long"))
-    told.observe(machine.Equivocated(SIGNED, SIGNED))
+    told.observe(FeedItem(RoundId(1), machine.RoundOpened(deadline=9)))
+    told.observe(FeedItem(RoundId(1), machine.UpdateAccepted(SIGNED)))
+    told.observe(FeedItem(RoundId(1), machine.UpdateRefused("0xa", "norm", "too long")))
+    told.observe(FeedItem(RoundId(1), machine.UpdateRefused("0xb", "norm", "too long")))
+    told.observe(FeedItem(RoundId(1), machine.Equivocated(SIGNED, SIGNED)))
     told.count_refusal("too-large")
     clock.now += 7.5
-    told.observe(machine.RoundSealed())
+    told.observe(FeedItem(RoundId(1), machine.RoundSealed(SEAL)))
     assert told.accepted == 1
     assert told.refused == {"norm": 2, "equivocation": 1, "too-large": 1}
     assert told.rounds == {"sealed": 1}
@@ -44,12 +47,13 @@ def test_a_bucket_holds_its_own_bound_and_a_void_round_is_not_timed() -> None:
     clock = Clock()
     told = Telemetry(clock)
     for seconds in (5.0, 10_000.0):
-        told.observe(machine.RoundOpened(deadline=9))
+        told.observe(FeedItem(RoundId(1), machine.RoundOpened(deadline=9)))
         clock.now += seconds
-        told.observe(machine.RoundSealed())
-    told.observe(machine.RoundOpened(deadline=9))
-    told.observe(machine.RoundVoided("deadline"))
-    told.observe(machine.RoundSealed())  # of a round that was open before this process lived
+        told.observe(FeedItem(RoundId(1), machine.RoundSealed(SEAL)))
+    told.observe(FeedItem(RoundId(1), machine.RoundOpened(deadline=9)))
+    told.observe(FeedItem(RoundId(1), machine.RoundVoided("deadline")))
+    # of a round that was open before this process started
+    told.observe(FeedItem(RoundId(1), machine.RoundSealed(SEAL)))
     assert told.rounds == {"sealed": 3, "void": 1}
     assert told.durations.within == (0, 1, 1, 1, 1, 1, 1, 1)
     assert told.durations.count == 2
