@@ -1,92 +1,37 @@
 """``GET /metrics``: what the service, the chain and this process look like, for Prometheus.
 
 Counts are of this process's life; what the chain knows is asked of the chain. Safe to share among
-threads.
+threads. Every service has a registry of its own, so several can live in one process.
 
 References
 ----------
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-import math
-import os
-import resource
 import threading
 import time
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_PLAIN_0_0_4,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from coordinator.http.chain_facts import ChainFacts
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.round import machine as machine
 from coordinator.protocol.round.feed import FeedItem
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-Kind = Literal["counter", "gauge", "histogram"]
-_ESCAPES: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
-
-
-class Exposition:
-    """Collects samples and writes them as text.
-
-    Examples
-    --------
-    >>> page = Exposition()
-    >>> page.family("fedproof_online", "gauge", "Contributors that are there.")
-    >>> page.sample("fedproof_online", 3)
-    >>> print(page.text(), end="")
-    # HELP fedproof_online Contributors that are there.
-    # TYPE fedproof_online gauge
-    fedproof_online 3
-    """
-
-    def __init__(self) -> None:
-        self._lines: list[str] = []
-
-    def family(self, name: str, kind: Kind, meaning: str) -> None:
-        """Begin a metric; its samples follow."""
-        shown = meaning.replace("\\", r"\\").replace("\n", r"\n")
-        self._lines += [f"# HELP {name} {shown}", f"# TYPE {name} {kind}"]
-
-    def sample(self, name: str, value: float, **labels: str) -> None:
-        """Add one sample of the metric begun last."""
-        named = ",".join(f'{k}="{v.translate(_ESCAPES)}"' for k, v in labels.items())
-        self._lines.append(f"{name}{{{named}}} {_number(value)}" if named else _plain(name, value))
-
-    def single(self, name: str, kind: Kind, meaning: str, value: float) -> None:
-        """Add a metric that has one sample and no labels."""
-        self.family(name, kind, meaning)
-        self.sample(name, value)
-
-    def by_label(
-        self, name: str, kind: Kind, meaning: str, label: str, values: Mapping[str, float]
-    ) -> None:
-        """Add a metric with one sample for each value of a label, in order of the label."""
-        self.family(name, kind, meaning)
-        for key in sorted(values):
-            self.sample(name, values[key], **{label: key})
-
-    def text(self) -> str:
-        """Return the page."""
-        return "".join(f"{line}\n" for line in self._lines)
-
-
-def _plain(name: str, value: float) -> str:
-    return f"{name} {_number(value)}"
-
-
-def _number(value: float) -> str:
-    if isinstance(value, int):
-        return str(value)
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return repr(value)
-
-
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 BUCKETS_S: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 300.0, 900.0, 3_600.0)
 """Upper bounds of the histogram of round durations."""
 RPC_CLASSES: Final = {
@@ -97,16 +42,6 @@ RPC_CLASSES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Durations:
-    """A histogram: rounds that took at most each of ``BUCKETS_S``, all rounds, their seconds."""
-
-    within: tuple[int, ...]
-    count: int
-    sum_s: float
-    last_s: float
-
-
 class Telemetry:
     """Counts rounds, updates, requests and bytes.
 
@@ -114,118 +49,97 @@ class Telemetry:
     ----------
     monotonic
         A clock in seconds that never goes back.
+
+    Attributes
+    ----------
+    registry
+        What is counted here, and what the kernel counts of this process.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._accepted = 0
-        self._refused: Counter[str] = Counter()
-        self._rounds: Counter[str] = Counter()
-        self._requests: Counter[tuple[str, str]] = Counter()
-        self._sent_bytes: Counter[str] = Counter()
-        self._rpc: Counter[tuple[str, str]] = Counter()
         self._began_s: float | None = None
-        self._within = [0] * len(BUCKETS_S)
-        self._sum_s = self._last_s = 0.0
-        self._timed = 0
+        self.registry: Final = CollectorRegistry()
+        self._rounds = self._counter(
+            "fedproof_rounds_ended_total", "Rounds this process sealed or gave up.", "status"
+        )
+        self._durations = Histogram(
+            "fedproof_round_seconds",
+            "Seconds from opening a round to its seal.",
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+        self._accepted = self._counter(
+            "fedproof_updates_accepted_total", "Updates that passed every check."
+        )
+        self._refused = self._counter(
+            "fedproof_updates_refused_total", "Submissions that were not taken, by reason.", "code"
+        )
+        self._requests = self._counter(
+            "fedproof_http_requests_total", "HTTP requests answered.", "route", "status"
+        )
+        self._sent_bytes = self._counter(
+            "fedproof_http_sent_bytes_total", "Bytes of the bodies of answers.", "route"
+        )
+        self._rpc = self._counter(
+            "fedproof_rpc_requests_total", "JSON-RPC requests, by class.", "class", "outcome"
+        )
+        ProcessCollector(registry=self.registry)
 
-    # --- told --------------------------------------------------------------------------------
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, registry=self.registry)
 
     def observe(self, item: FeedItem) -> None:
         """Count what happened to a round; a subscriber of the rounds' feed."""
-        with self._lock:
-            match event := item.event:
-                case machine.RoundOpened():
+        match event := item.event:
+            case machine.RoundOpened():
+                with self._lock:
                     self._began_s = self._monotonic()
-                case machine.UpdateAccepted():
-                    self._accepted += 1
-                case machine.UpdateRefused():
-                    self._refused[event.code] += 1
-                case machine.Equivocated():
-                    self._refused["equivocation"] += 1
-                case machine.RoundSealed():
-                    self._rounds["sealed"] += 1
-                    self._end_round()
-                case machine.RoundVoided():
-                    self._rounds["void"] += 1
-                    self._began_s = None
-                case _:
-                    pass
+            case machine.UpdateAccepted():
+                self._accepted.inc()
+            case machine.UpdateRefused():
+                self.count_refusal(event.code)
+            case machine.Equivocated():
+                self.count_refusal("equivocation")
+            case machine.RoundSealed():
+                self._end_round("sealed")
+            case machine.RoundVoided():
+                self._end_round("void")
+            case _:
+                pass
 
-    def _end_round(self) -> None:
-        if self._began_s is None:
-            return
-        self._last_s = self._monotonic() - self._began_s
-        self._began_s = None
-        self._sum_s += self._last_s
-        self._timed += 1
-        place = bisect_left(BUCKETS_S, self._last_s)
-        for index in range(place, len(BUCKETS_S)):
-            self._within[index] += 1
+    def _end_round(self, status: str) -> None:
+        self._rounds.labels(status=status).inc()
+        with self._lock:
+            began_s, self._began_s = self._began_s, None
+        if status == "sealed" and began_s is not None:
+            self._durations.observe(self._monotonic() - began_s)
 
     def count_refusal(self, code: str) -> None:
-        """Count a submission that was refused before it reached the round."""
-        with self._lock:
-            self._refused[code] += 1
+        """Count a submission that was refused."""
+        self._refused.labels(code=code).inc()
 
     def count_request(self, route: str, status: int, sent_bytes: int) -> None:
         """Count an HTTP request that was answered."""
-        with self._lock:
-            self._requests[route, str(status)] += 1
-            self._sent_bytes[route] += sent_bytes
+        self._requests.labels(route=route, status=str(status)).inc()
+        self._sent_bytes.labels(route=route).inc(sent_bytes)
 
     def count_rpc(self, method: str, succeeded: bool) -> None:
         """Count a JSON-RPC request; an observer for the chain's dispatcher."""
         kind = RPC_CLASSES.get(method, "read") if method else "unknown"
-        with self._lock:
-            self._rpc[kind, "ok" if succeeded else "refused"] += 1
-
-    # --- asked -------------------------------------------------------------------------------
+        outcome = "ok" if succeeded else "refused"
+        self._rpc.labels(**{"class": kind, "outcome": outcome}).inc()
 
     @property
     def accepted(self) -> int:
         """Updates that passed every check."""
-        return self._accepted
+        return sum(int(sample.value) for sample in _samples(self._accepted))
 
     @property
     def refused(self) -> dict[str, int]:
         """Refused submissions, by code."""
-        with self._lock:
-            return dict(self._refused)
-
-    @property
-    def rounds(self) -> dict[str, int]:
-        """Rounds that ended in this process's life, by how."""
-        with self._lock:
-            return dict(self._rounds)
-
-    @property
-    def durations(self) -> Durations:
-        """Seconds from the opening of a round to its seal."""
-        with self._lock:
-            return Durations(tuple(self._within), self._timed, self._sum_s, self._last_s)
-
-    @property
-    def requests(self) -> dict[tuple[str, str], int]:
-        """HTTP requests, by route and status."""
-        with self._lock:
-            return dict(self._requests)
-
-    @property
-    def sent_bytes(self) -> dict[str, int]:
-        """Bytes of answers' bodies, by route."""
-        with self._lock:
-            return dict(self._sent_bytes)
-
-    @property
-    def rpc(self) -> dict[tuple[str, str], int]:
-        """JSON-RPC requests, by class and outcome."""
-        with self._lock:
-            return dict(self._rpc)
-
-
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+        return {one.labels["code"]: int(one.value) for one in _samples(self._refused)}
 
 
 def metrics_page(
@@ -234,7 +148,7 @@ def metrics_page(
     telemetry: Telemetry,
     certificate_end_s: float | None = None,
 ) -> str:
-    """Return the page.
+    """Return the page, in Prometheus's text format 0.0.4.
 
     Parameters
     ----------
@@ -243,42 +157,73 @@ def metrics_page(
     certificate_end_s
         Unix time at which the TLS certificate ends, if there is one.
     """
-    page = Exposition()
-    _service(page, snapshot, facts is not None)
+    families = [*_service(snapshot, facts is not None)]
     if facts is not None:
-        _chain(page, facts)
-    _rounds(page, telemetry)
-    _traffic(page, telemetry)
+        families += _chain(facts)
+    families += _counted(telemetry.registry)
     if certificate_end_s is not None:
         meaning = "Unix time at which the certificate of this port ends."
-        page.single("fedproof_certificate_end_seconds", "gauge", meaning, certificate_end_s)
-    _process(page)
-    return page.text()
+        families.append(_gauge("fedproof_certificate_end_seconds", meaning, certificate_end_s))
+    return generate_latest(_Families(families)).decode()
 
 
-def _service(page: Exposition, snapshot: ServiceSnapshot, has_chain: bool) -> None:
+class _Families(Collector):
+    """Metrics that are collected already, as the library's writer takes them."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _samples(counter: Counter) -> list[Sample]:
+    return [one for family in counter.collect() for one in _without_times(family).samples]
+
+
+def _counted(registry: CollectorRegistry) -> Iterator[Metric]:
+    yield from map(_without_times, registry.collect())
+
+
+def _without_times(family: Metric) -> Metric:
+    """Leave out when each count began, a series beside each that nobody asked for.
+
+    The library's own switch for it is global: it would change the metrics of whoever imports us.
+    """
+    family.samples = [one for one in family.samples if not one.name.endswith("_created")]
+    return family
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, meaning, value=value)
+
+
+def _gauges(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = GaugeMetricFamily(name, meaning, labels=[label])
+    for key in sorted(values):
+        family.add_metric([key], values[key])
+    return family
+
+
+def _service(snapshot: ServiceSnapshot, has_chain: bool) -> Iterator[Metric]:
     ready = int(has_chain and not snapshot.not_ready)
-    page.single("fedproof_ready", "gauge", "1 if rounds can be run now.", ready)
-    page.single("fedproof_round", "gauge", "Round in hand, 0 before the first.", snapshot.round_id)
+    yield _gauge("fedproof_ready", "1 if rounds can be run now.", ready)
+    yield _gauge("fedproof_round", "Round in hand, 0 before the first.", snapshot.round_id)
     meaning = "Bonded contributors whose nodes are connected."
-    page.single("fedproof_contributors_online", "gauge", meaning, len(snapshot.online))
+    yield _gauge("fedproof_contributors_online", meaning, len(snapshot.online))
     running = {n: int(s.startswith("running")) for n, s in snapshot.children.items()}
     meaning = "1 for a supervised process that runs."
-    page.by_label("fedproof_child_up", "gauge", meaning, "child", running)
+    yield _gauges("fedproof_child_up", meaning, "child", running)
 
 
-def _chain(page: Exposition, facts: ChainFacts) -> None:
+def _chain(facts: ChainFacts) -> Iterator[Metric]:
     head = facts.head
-    page.single("fedproof_chain_up", "gauge", "1 if the chain answers.", 1)
-    page.single("fedproof_chain_head_block", "gauge", "Number of the head.", facts.block.number)
-    meaning = "Time of the head."
-    page.single("fedproof_chain_head_time_seconds", "gauge", meaning, facts.block.timestamp)
-    meaning = "Rounds on chain, by status."
-    page.by_label("fedproof_rounds", "gauge", meaning, "status", dict(facts.rounds))
-    meaning = "Contributors with a bond."
-    page.single("fedproof_contributors_bonded", "gauge", meaning, len(facts.bonds))
-    meaning = "Addresses that ever joined."
-    page.single("fedproof_members", "gauge", meaning, head.member_count)
+    yield _gauge("fedproof_chain_up", "1 if the chain answers.", 1)
+    yield _gauge("fedproof_chain_head_block", "Number of the head.", facts.block.number)
+    yield _gauge("fedproof_chain_head_time_seconds", "Time of the head.", facts.block.timestamp)
+    yield _gauges("fedproof_rounds", "Rounds on chain, by status.", "status", facts.rounds)
+    yield _gauge("fedproof_contributors_bonded", "Contributors with a bond.", len(facts.bonds))
+    yield _gauge("fedproof_members", "Addresses that ever joined.", head.member_count)
     for name, wei, meaning in (
         ("bonded_stake", sum(facts.bonds.values()), "Bonds of all contributors together."),
         ("coordinator_bond", facts.coordinator_bond_wei, "The coordinator's bond."),
@@ -286,49 +231,4 @@ def _chain(page: Exposition, facts: ChainFacts) -> None:
         ("pledged", head.pledged_wei, "What rounds that are not final may take from the pool."),
         ("unclaimed", head.reserve_wei, "Final rewards that nobody has claimed yet."),
     ):
-        page.single(f"fedproof_{name}_wei", "gauge", meaning, wei)
-
-
-def _rounds(page: Exposition, telemetry: Telemetry) -> None:
-    page.by_label(
-        "fedproof_rounds_ended_total",
-        "counter",
-        "Rounds this process sealed or gave up.",
-        "status",
-        dict(telemetry.rounds),
-    )
-    name, took = "fedproof_round_seconds", telemetry.durations
-    page.family(name, "histogram", "Seconds from opening a round to its seal.")
-    for bound, count in zip(BUCKETS_S, took.within, strict=True):
-        page.sample(f"{name}_bucket", count, le=f"{bound:g}")
-    page.sample(f"{name}_bucket", took.count, le="+Inf")
-    page.sample(f"{name}_sum", took.sum_s)
-    page.sample(f"{name}_count", took.count)
-    meaning = "Updates that passed every check."
-    page.single("fedproof_updates_accepted_total", "counter", meaning, telemetry.accepted)
-    meaning = "Submissions that were not taken, by reason."
-    name = "fedproof_updates_refused_total"
-    page.by_label(name, "counter", meaning, "code", dict(telemetry.refused))
-
-
-def _traffic(page: Exposition, telemetry: Telemetry) -> None:
-    page.family("fedproof_http_requests_total", "counter", "HTTP requests answered.")
-    for (route, status), count in sorted(telemetry.requests.items()):
-        page.sample("fedproof_http_requests_total", count, route=route, status=status)
-    meaning = "Bytes of the bodies of answers."
-    name = "fedproof_http_sent_bytes_total"
-    page.by_label(name, "counter", meaning, "route", dict(telemetry.sent_bytes))
-    page.family("fedproof_rpc_requests_total", "counter", "JSON-RPC requests, by class.")
-    for (kind, outcome), count in sorted(telemetry.rpc.items()):
-        page.sample("fedproof_rpc_requests_total", count, **{"class": kind, "outcome": outcome})
-
-
-def _process(page: Exposition) -> None:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    meaning = "Processor time of this process."
-    page.single("process_cpu_seconds_total", "counter", meaning, used.ru_utime + used.ru_stime)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    meaning = "Resident memory of this process."
-    page.single("process_resident_memory_bytes", "gauge", meaning, pages * _PAGE_BYTES)
-    files = len(os.listdir("/proc/self/fd"))
-    page.single("process_open_fds", "gauge", "Open file descriptors.", files)
+        yield _gauge(f"fedproof_{name}_wei", meaning, wei)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from prometheus_client.parser import text_string_to_metric_families
+
 ADMINISTRATIVE = [
     "admin_addPeer", "admin_datadir", "admin_nodeInfo", "admin_peers", "admin_startHTTP",
     "admin_stopHTTP", "admin_exportChain", "admin_importChain",
@@ -94,19 +96,16 @@ class Asker:
 
 
 def samples(page: str) -> dict[str, float]:
-    """Read a page of metrics strictly: every sample by its name and labels."""
+    """Read a page of metrics by the library's parser: each sample by its name and labels."""
     found: dict[str, float] = {}
     kinds: dict[str, str] = {}
-    for line in page.splitlines():
-        if line.startswith("# TYPE "):
-            _, _, name, kind = line.split(" ")
-            assert name not in kinds, f"{name} has two types"
-            kinds[name] = kind
-        elif not line.startswith("# HELP "):
-            name, _, value = line.rpartition(" ")
-            family = name.split("{")[0]
-            bare = family.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count")
-            assert family in kinds or kinds.get(bare) == "histogram", line
+    for family in text_string_to_metric_families(page):
+        assert family.name not in kinds, f"{family.name} is there twice"
+        kinds[family.name] = family.type
+        assert family.type != "unknown", f"{family.name} has no type"
+        for sample in family.samples:
+            labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
+            name = f"{sample.name}{{{labels}}}" if labels else sample.name
             assert name not in found, f"{name} is there twice"
-            found[name] = float(value)
+            found[name] = sample.value
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from http_asking import Asker
+from http_asking import Asker, samples
 from http_bench import CONTRIBUTORS, NEWCOMER, HttpBench, embedded_bench
 from misbehaving_server import answer, misbehaving
 from service_bench import INITIAL, MANIFEST, vector
@@ -259,9 +259,9 @@ class TestMembers:
 def bench_requests(url: str) -> dict[str, int]:
     """How blobs were answered so far, by status."""
     found: dict[str, int] = {}
-    for line in Asker(url).ask("/metrics").data.decode().splitlines():
-        if line.startswith('fedproof_http_requests_total{route="blobs"'):
-            found[line.split('status="')[1][:3]] = int(line.rpartition(" ")[2])
+    for name, count in samples(Asker(url).ask("/metrics").data.decode()).items():
+        if name.startswith('fedproof_http_requests_total{route="blobs"'):
+            found[name.split('status="')[1][:3]] = int(count)
     return found
 
 

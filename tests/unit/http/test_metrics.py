@@ -2,7 +2,7 @@
 
 from http_asking import samples
 
-from coordinator.http.metrics import BUCKETS_S, Telemetry, metrics_page
+from coordinator.http.metrics import Telemetry, metrics_page
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.round import machine as machine
 from coordinator.protocol.round.chain_round import Seal
@@ -22,6 +22,16 @@ class Clock:
         return self.now
 
 
+def page_of(told: Telemetry) -> dict[str, float]:
+    snapshot = ServiceSnapshot("waiting", 0, (), (), {})
+    return samples(metrics_page(snapshot, None, told))
+
+
+def labelled(shown: dict[str, float], name: str) -> dict[str, float]:
+    """The samples of a metric with one label, by its value."""
+    return {key.split('"')[1]: n for key, n in shown.items() if key.startswith(f"{name}{{")}
+
+
 def test_rounds_updates_and_refusals() -> None:
     clock = Clock()
     told = Telemetry(clock)
@@ -35,12 +45,15 @@ def test_rounds_updates_and_refusals() -> None:
     told.observe(FeedItem(RoundId(1), machine.RoundSealed(SEAL)))
     assert told.accepted == 1
     assert told.refused == {"norm": 2, "equivocation": 1, "too-large": 1}
-    assert told.rounds == {"sealed": 1}
-    took = told.durations
-    assert dict(zip(BUCKETS_S, took.within, strict=True)) == {
-        1.0: 0, 5.0: 0, 15.0: 1, 30.0: 1, 60.0: 1, 300.0: 1, 900.0: 1, 3_600.0: 1,
+    shown = page_of(told)
+    assert labelled(shown, "fedproof_rounds_ended_total") == {"sealed": 1}
+    assert shown["fedproof_updates_accepted_total"] == 1
+    assert labelled(shown, "fedproof_updates_refused_total") == told.refused
+    assert labelled(shown, "fedproof_round_seconds_bucket") == {
+        "1.0": 0, "5.0": 0, "15.0": 1, "30.0": 1, "60.0": 1, "300.0": 1, "900.0": 1, "3600.0": 1,
+        "+Inf": 1,
     }  # fmt: skip
-    assert (took.count, took.sum_s, took.last_s) == (1, 7.5, 7.5)
+    assert (shown["fedproof_round_seconds_count"], shown["fedproof_round_seconds_sum"]) == (1, 7.5)
 
 
 def test_a_bucket_holds_its_own_bound_and_a_void_round_is_not_timed() -> None:
@@ -54,9 +67,11 @@ def test_a_bucket_holds_its_own_bound_and_a_void_round_is_not_timed() -> None:
     told.observe(FeedItem(RoundId(1), machine.RoundVoided("deadline")))
     # of a round that was open before this process started
     told.observe(FeedItem(RoundId(1), machine.RoundSealed(SEAL)))
-    assert told.rounds == {"sealed": 3, "void": 1}
-    assert told.durations.within == (0, 1, 1, 1, 1, 1, 1, 1)
-    assert told.durations.count == 2
+    shown = page_of(told)
+    assert labelled(shown, "fedproof_rounds_ended_total") == {"sealed": 3, "void": 1}
+    within = labelled(shown, "fedproof_round_seconds_bucket")
+    assert list(within.values()) == [0, 1, 1, 1, 1, 1, 1, 1, 2]
+    assert shown["fedproof_round_seconds_count"] == 2
 
 
 def test_rpc_methods_fall_into_few_classes() -> None:
@@ -71,13 +86,14 @@ def test_rpc_methods_fall_into_few_classes() -> None:
         ("", False),
     ):
         told.count_rpc(method, succeeded)
-    assert told.rpc == {
-        ("call", "ok"): 1,
-        ("call", "refused"): 1,
-        ("read", "ok"): 1,
-        ("send", "ok"): 1,
-        ("logs", "ok"): 1,
-        ("unknown", "refused"): 2,
+    shown = page_of(told)
+    assert {name: n for name, n in shown.items() if name.startswith("fedproof_rpc")} == {
+        'fedproof_rpc_requests_total{class="call",outcome="ok"}': 1,
+        'fedproof_rpc_requests_total{class="call",outcome="refused"}': 1,
+        'fedproof_rpc_requests_total{class="read",outcome="ok"}': 1,
+        'fedproof_rpc_requests_total{class="send",outcome="ok"}': 1,
+        'fedproof_rpc_requests_total{class="logs",outcome="ok"}': 1,
+        'fedproof_rpc_requests_total{class="unknown",outcome="refused"}': 2,
     }
 
 

@@ -1,39 +1,63 @@
-"""Prometheus' text format, to the letter."""
+"""The page is Prometheus's text format: the library's own parser reads it."""
 
 import pytest
 from http_asking import samples
+from prometheus_client.parser import text_string_to_metric_families
 
-from coordinator.http.metrics import Exposition
+from coordinator.http.metrics import Telemetry, metrics_page
+from coordinator.http.snapshot import ServiceSnapshot
+
+WAITING = ServiceSnapshot("waiting", 0, (), (), {"superlink": "running (pid 7)"})
+OWN = {
+    "fedproof_ready": "gauge",
+    "fedproof_round": "gauge",
+    "fedproof_contributors_online": "gauge",
+    "fedproof_child_up": "gauge",
+    "fedproof_rounds_ended": "counter",
+    "fedproof_round_seconds": "histogram",
+    "fedproof_updates_accepted": "counter",
+    "fedproof_updates_refused": "counter",
+    "fedproof_http_requests": "counter",
+    "fedproof_http_sent_bytes": "counter",
+    "fedproof_rpc_requests": "counter",
+}
 
 
-def test_a_family_begins_with_meaning_and_type() -> None:
-    page = Exposition()
-    page.single("one", "gauge", "A number.", 3)
-    page.by_label("two", "counter", "By colour.", "colour", {"red": 2, "blue": 1.5})
-    assert page.text() == (
-        "# HELP one A number.\n# TYPE one gauge\none 3\n"
-        "# HELP two By colour.\n# TYPE two counter\n"
-        'two{colour="blue"} 1.5\ntwo{colour="red"} 2\n'
+def test_every_metric_has_a_meaning_and_a_type() -> None:
+    families = list(text_string_to_metric_families(metrics_page(WAITING, None, Telemetry())))
+    assert all(family.documentation.endswith(".") for family in families)
+    own = {one.name: one.type for one in families if one.name.startswith("fedproof_")}
+    assert own == OWN
+    assert {one.name for one in families} - {*OWN} == {
+        "process_cpu_seconds",
+        "process_max_fds",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+        "process_virtual_memory_bytes",
+    }
+
+
+def test_what_would_break_a_line_is_read_back() -> None:
+    telemetry, code = Telemetry(), 'he said "no"\n\\'
+    telemetry.count_refusal(code)
+    (refused,) = (
+        family
+        for family in text_string_to_metric_families(metrics_page(WAITING, None, telemetry))
+        if family.name == "fedproof_updates_refused"
     )
-    assert samples(page.text()) == {"one": 3, 'two{colour="blue"}': 1.5, 'two{colour="red"}': 2}
+    assert [(one.labels, one.value) for one in refused.samples] == [({"code": code}, 1.0)]
 
 
-def test_what_would_break_a_line_is_escaped() -> None:
-    page = Exposition()
-    page.family("x", "gauge", "A back\\slash and\na line.")
-    page.sample("x", 1, why='he said "no"\n\\')
-    assert page.text().splitlines() == [
-        "# HELP x A back\\\\slash and\\na line.",
-        "# TYPE x gauge",
-        'x{why="he said \\"no\\"\\n\\\\"} 1',
-    ]
+@pytest.mark.parametrize("end", [0.0, 1_800_000_000.5, float("inf")])
+def test_numbers_are_read_back(end: float) -> None:
+    shown = samples(metrics_page(WAITING, None, Telemetry(), end))
+    assert shown["fedproof_certificate_end_seconds"] == end
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(27 * 10**18, "27000000000000000000"), (float("inf"), "+Inf"), (float("-inf"), "-Inf")],
-)
-def test_numbers(value: float, text: str) -> None:
-    page = Exposition()
-    page.sample("x", value)
-    assert page.text() == f"x {text}\n"
+def test_two_services_in_one_process_count_by_themselves() -> None:
+    first, second = Telemetry(), Telemetry()
+    first.count_request("blobs", 200, 5)
+    name = 'fedproof_http_requests_total{route="blobs",status="200"}'
+    assert samples(metrics_page(WAITING, None, first))[name] == 1
+    assert name not in samples(metrics_page(WAITING, None, second))
