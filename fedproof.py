@@ -40,6 +40,13 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
         TransactionRevertedError,
         VerificationError,
     )
+    from simulations.attacks.contributor.base import (
+        AttackContext,
+        ContributorAttack,
+        LocalData,
+        Reply,
+        UpdateContext,
+    )
     from simulations.engines.process import PoolGrid
     from simulations.experiment import Experiment
     from simulations.experiment.load import load_experiment, shipped_experiments
@@ -49,10 +56,12 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
 
 __all__ = [
     "AggregationError",
+    "AttackContext",
     "BlobCorruptError",
     "BlobMissingError",
     "ChainUnavailableError",
     "ConfigError",
+    "ContributorAttack",
     "ContributorError",
     "ContributorRecord",
     "EquivocationError",
@@ -67,10 +76,12 @@ __all__ = [
     "KeyFileError",
     "KeySigner",
     "LedgerError",
+    "LocalData",
     "MalformedUpdateError",
     "Participant",
     "PhaseError",
     "PoolGrid",
+    "Reply",
     "RoundFinding",
     "RoundRecord",
     "RoundReport",
@@ -78,6 +89,7 @@ __all__ = [
     "SignatureError",
     "StoreError",
     "TransactionRevertedError",
+    "UpdateContext",
     "UpdateSigner",
     "VerifiableUpdates",
     "VerificationError",
@@ -102,6 +114,13 @@ _MODULES: Final = {
     "coordinator.protocol.equivocation": ["EquivocationError"],
     "coordinator.protocol.errors": [
         name for name in __all__ if name.endswith("Error") and name != "EquivocationError"
+    ],
+    "simulations.attacks.contributor.base": [
+        "AttackContext",
+        "ContributorAttack",
+        "LocalData",
+        "Reply",
+        "UpdateContext",
     ],
     "simulations.engines.process": ["PoolGrid"],
     "simulations.experiment": ["Experiment"],

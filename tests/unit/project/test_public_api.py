@@ -42,8 +42,17 @@ RECORDS = [
     for name in fedproof.__all__
     if dataclasses.is_dataclass(getattr(fedproof, name)) and name != "Participant"
 ]
-# made by others of the page, or a protocol
-NOT_CALLED = {*ERRORS, *RECORDS, "Experiment", "UpdateSigner", "FederationChainView", "__version__"}
+BASES = ["ContributorAttack"]
+# made by others of the page, a protocol, or to be derived from
+NOT_CALLED = {
+    *ERRORS,
+    *RECORDS,
+    *BASES,
+    "Experiment",
+    "UpdateSigner",
+    "FederationChainView",
+    "__version__",
+}
 
 
 def test_every_name_resolves_to_what_its_module_has() -> None:
@@ -93,6 +102,15 @@ def test_how_a_chain_view_is_made() -> None:
 def test_every_field_of_a_record_is_named(name: str) -> None:
     fields = [field.name for field in dataclasses.fields(getattr(fedproof, name))]
     assert [field for field in fields if f"`{field}`" not in section(name)] == []
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_every_hook_of_a_base_is_named(name: str) -> None:
+    base = getattr(fedproof, name)
+    derived_from = {name for parent in base.__mro__[1:] for name in vars(parent)}
+    told = {"changes_data", "sends_second_update"}  # follow from the hooks
+    hooks = {name for name in vars(base) if not name.startswith(("_", "model_"))}
+    assert [h for h in sorted(hooks - derived_from - told) if f"`{h}`" not in section(name)] == []
 
 
 def test_the_import_is_cheap() -> None:
