@@ -34,8 +34,8 @@ from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.numbers.fixed_point import quantise_into, subtract
 from coordinator.protocol.parallel import available_threads
 from coordinator.protocol.types import Address, RoundId, SigningDomain, UpdateMessage
-from coordinator.service import RoundService
 from coordinator.service.closing import Closer
+from coordinator.service.round_service import RoundService
 from coordinator.service.settling import Settler
 from coordinator.stores.disk import DiskStore
 from simulations.data import load_dataset

@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,12 @@ from contracts.node.pool import DEFAULT_INTERVAL_S, MiningMode
 from contracts.node.records import TransactionRecord
 from contracts.node.rpc import Dispatcher
 from contracts.node.server import DEFAULT_PORT, serve_in_thread
+from contracts.node.timing import wall_clock
 from coordinator.protocol.amounts import ETHER
 from coordinator.protocol.types import Address, Wei
 
 DEFAULT_BALANCE_WEI: Final = Wei(10_000 * ETHER)
 _STOPPING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-
-
-def wall_clock() -> int:
-    """Return Unix time in whole seconds."""
-    return int(time.time())
 
 
 def new_genesis(

@@ -4,6 +4,7 @@ Simulations give no clock, so that the same transactions make the same hashes. E
 least a second after its parent, whatever the clock says.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,11 @@ from coordinator.protocol.errors import LedgerError
 
 Clock = Callable[[], int]
 """Returns Unix time in whole seconds."""
+
+
+def wall_clock() -> int:
+    """Return Unix time in whole seconds."""
+    return int(time.time())
 
 
 @dataclass(frozen=True, slots=True)

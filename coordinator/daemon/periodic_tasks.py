@@ -21,7 +21,7 @@ from coordinator.audit.responder import Responder
 from coordinator.local.logs import fields
 from coordinator.ports import Ledger
 from coordinator.protocol.errors import FedproofError, StoreError
-from coordinator.service import RoundService
+from coordinator.service.round_service import RoundService
 
 LEAST_FREE_BYTES: Final = 32 << 20
 

@@ -14,7 +14,7 @@ from coordinator.local import keyfile
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.rules.rule import quorum
-from coordinator.service import FederationPlan
+from coordinator.service.plan import FederationPlan
 from coordinator.settings.agreement import FederationAgreement, read_agreement
 from coordinator.settings.coordinator import CoordinatorSettings, load_coordinator
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from coordinator.http.server import certificate_end
+from coordinator.http.tls import certificate_end
 from coordinator.protocol.errors import ConfigError, FedproofError
 
 _RENEW_WITHIN: Final = timedelta(days=30)

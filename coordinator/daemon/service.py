@@ -43,7 +43,7 @@ from coordinator.local.paths import private_folder, socket_path
 from coordinator.protocol.errors import FedproofError
 from coordinator.protocol.round.feed import RoundFeed
 from coordinator.protocol.types import Address, Wei
-from coordinator.service import RoundService
+from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal

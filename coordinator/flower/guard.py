@@ -33,7 +33,8 @@ import logging
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from coordinator.flower.internals import (
@@ -186,6 +187,21 @@ async def answer(send: Send, status: int, detail: str) -> None:
 CONTROL_HEADER: Final = "fedproof-control"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
 _NODE_KEY: Final = NODE_KEY_HEADER.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class GuardFile:
+    """What the service tells the guard."""
+
+    vector_bytes: int
+    control_secret: str
+    registered_only: bool
+
+    def write(self, path: Path) -> None:
+        """Write it for the SuperLink, private."""
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(asdict(self)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from coordinator.flower.superlink import GuardFile
+from coordinator.flower.guard import GuardFile
 from coordinator.local.children import Children, ChildSpec
 from coordinator.local.leftovers import MARK
 from coordinator.local.logs import fields

@@ -4,15 +4,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from coordinator.flower.driver_server import Beat
 from coordinator.flower.presence import Attendance, PresenceRegister
 from coordinator.local.logs import fields
 from coordinator.ports import Ledger
-from coordinator.protocol.round.machine import Phase
+from coordinator.protocol.round.machine import Phase, RoundState
 from coordinator.protocol.types import Presence, RoundId, Signed
-from coordinator.service import RoundService
 
 _COLLECTING: Final = frozenset({Phase.GATHERING, Phase.COLLECTING})
 _POLL_S: Final = 0.2
@@ -41,6 +40,14 @@ class Pace:
     min_open_s: int
 
 
+class HasState(Protocol):
+    """A round service, of which only the state is asked."""
+
+    @property
+    def state(self) -> RoundState:
+        """Where the round is."""
+
+
 class RoundScheduler:
     """A :class:`~coordinator.flower.driver_server.Scheduler` over the ledger and what nodes have
     said.
@@ -61,7 +68,7 @@ class RoundScheduler:
     def __init__(
         self,
         ledger: Ledger,
-        service: RoundService,
+        service: HasState,
         presence_register: PresenceRegister,
         pace: Pace,
         stopping: Callable[[], bool] = lambda: False,

@@ -11,7 +11,6 @@ import json
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -25,6 +24,7 @@ from coordinator.flower.guard import (
     App,
     FleetWire,
     Guard,
+    GuardFile,
     GuardLimits,
     Push,
 )
@@ -39,7 +39,7 @@ from coordinator.flower.internals import (
 from coordinator.flower.node_headers import is_signed
 from coordinator.http.limits import HttpLimits
 from coordinator.http.listener import FairListener, guarded_protocol
-from coordinator.http.server import LoggedHandshake
+from coordinator.http.tls import LoggedHandshake
 from coordinator.protocol.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,21 +60,6 @@ LIMITS: Final = HttpLimits(
     write_s=600.0,  # an object of 5 MiB is one answer: also over a line of 100 kbit/s
     keep_alive_s=120,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class GuardFile:
-    """What the service tells the guard."""
-
-    vector_bytes: int
-    control_secret: str
-    registered_only: bool
-
-    def write(self, path: Path) -> None:
-        """Write it for the SuperLink, private."""
-        path.unlink(missing_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(asdict(self)))
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.rules.rule import RuleKind, Weighting
 from coordinator.protocol.scores.architecture import Architecture
 from coordinator.protocol.types import Address, Int32Vector, JsonObject, Rule, Wei
-from coordinator.service import FederationPlan, publish_plan
+from coordinator.service.plan import FederationPlan, publish_plan
 from coordinator.service.scorers import encode_evaluation_set, scoring_digest, scoring_document
 from coordinator.settings.agreement import Features, FederationAgreement
 from coordinator.settings.founding import Founding

@@ -13,9 +13,9 @@ from contracts.binding.rpc import rpc_of
 from contracts.binding.transactions import Transactor
 from contracts.node.genesis import GenesisConfig
 from contracts.node.node import EmbeddedNode
-from contracts.node.operate import wall_clock
 from contracts.node.provider import EmbeddedProvider
 from contracts.node.rpc import Dispatcher
+from contracts.node.timing import wall_clock
 from coordinator.ledger.deployment import Deployment, deploy_federation
 from coordinator.protocol.amounts import ETHER
 from coordinator.protocol.errors import ChainUnavailableError, ConfigError

@@ -21,14 +21,13 @@ from coordinator.founding.folder import (
     write_new,
 )
 from coordinator.founding.invitation import Invited, checked_address, invite, read_public_key
-from coordinator.founding.members import registry_of
 from coordinator.founding.templates import Reach, coordinator_toml
 from coordinator.ledger.deployment import deploy_federation
 from coordinator.local import keyfile
 from coordinator.protocol.errors import ConfigError, LedgerError
 from coordinator.protocol.types import Address
 from coordinator.settings.founding import Founding, FoundingParticipant, load_founding
-from coordinator.settings.registry import RegisteredParticipant
+from coordinator.settings.registry import RegisteredParticipant, registry_of
 from coordinator.stores.disk import DiskStore
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

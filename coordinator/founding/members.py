@@ -6,7 +6,6 @@ SuperNode. Bonds are the participants' own: nothing here touches them.
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,12 @@ from coordinator.settings.agreement import FederationAgreement, Name, read_agree
 from coordinator.settings.base import WeiAmount
 from coordinator.settings.coordinator import CoordinatorSettings, load_coordinator
 from coordinator.settings.founding import load_founding
-from coordinator.settings.load import validated
-from coordinator.settings.registry import RegisteredParticipant, Registry, read_registry
+from coordinator.settings.registry import (
+    RegisteredParticipant,
+    Registry,
+    read_registry,
+    registry_of,
+)
 
 _STATUS_BYTES = 1 << 22
 
@@ -242,17 +245,6 @@ def checked_name(name: str) -> str:
         raise ConfigError(
             f'participant "{name}": expected letters, digits, ".", "_" and "-", at most 64'
         ) from error
-
-
-def registry_of(
-    participants: list[RegisteredParticipant], removed_keys: Sequence[str] = ()
-) -> Registry:
-    """Return a registry; ``ConfigError`` if somebody is in it twice, or with a removed key."""
-    fields = {
-        "participants": [entry.model_dump() for entry in participants],
-        "removed_keys": list(removed_keys),
-    }
-    return validated(Registry, fields, "registry.json")
 
 
 def _bonds_of(addresses: list[Address], federation: Federation) -> list[Wei]:

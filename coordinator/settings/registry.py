@@ -4,7 +4,7 @@ The coordinator service reads it again whenever it changes: who is added is admi
 removed is shut out, without a restart. Bonds and rewards are no part of it; they are on chain.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -105,3 +105,14 @@ def _repeats(participants: list[RegisteredParticipant]) -> Iterator[str]:
             if value and value in seen:
                 yield f"participants: {what} is there twice (also for {seen[value]})"
             seen[value] = participant.name
+
+
+def registry_of(
+    participants: list[RegisteredParticipant], removed_keys: Sequence[str] = ()
+) -> Registry:
+    """Return a registry; ``ConfigError`` if somebody is in it twice, or with a removed key."""
+    fields = {
+        "participants": [entry.model_dump() for entry in participants],
+        "removed_keys": list(removed_keys),
+    }
+    return validated(Registry, fields, "registry.json")

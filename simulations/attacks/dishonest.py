@@ -30,7 +30,9 @@ from coordinator.protocol.types import (
     Wei,
     address_bytes,
 )
-from coordinator.service import FederationPlan, RoundService, ScoredRound
+from coordinator.service.plan import FederationPlan
+from coordinator.service.round_service import RoundService
+from coordinator.service.settling import ScoredRound
 from simulations.attacks.dishonest_ports import Attacker, WithholdingStore
 from simulations.experiment.attacks import (
     AbandonRound,

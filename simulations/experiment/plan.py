@@ -12,7 +12,7 @@ from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.rules.rule import RuleKind, Weighting
 from coordinator.protocol.types import Int32Vector, JsonObject, Rule, Wei
-from coordinator.service import FederationPlan
+from coordinator.service.plan import FederationPlan
 from coordinator.service.scorers import encode_evaluation_set, scoring_digest, scoring_document
 from simulations.data.dataset import Dataset, hold_out
 from simulations.data.partitions import Shares, divide

@@ -8,7 +8,7 @@ from scripted_node import Answer, ScriptedFederation, refusal, result
 
 from clients.daemon.chain import WrongFederationError, check_federation
 from contracts.binding.reader import FederationReader
-from coordinator.ledger.membership import Membership
+from coordinator.ledger.contract_ledger import Membership
 from coordinator.protocol.errors import ChainUnavailableError, LedgerError
 
 STAKE = 1_000

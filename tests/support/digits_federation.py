@@ -25,7 +25,8 @@ from coordinator.protocol.numbers.fixed_point import quantise
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.types import Address, Rule
-from coordinator.service import FederationPlan, RoundService, publish_plan
+from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal

@@ -28,7 +28,8 @@ from coordinator.protocol.numbers.fixed_point import quantise
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.types import Rule, SigningDomain, Wei
-from coordinator.service import FederationPlan, RoundService, publish_plan
+from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.worker import parent_chain_view

@@ -32,7 +32,8 @@ from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.signatures.eip712 import sign_statement
 from coordinator.protocol.types import Address, JsonObject, RoundId, Rule, UpdateMessage, Wei
-from coordinator.service import FederationPlan, RoundService, publish_plan
+from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer
 from coordinator.settings.agreement import FederationAgreement
 from coordinator.stores.disk import DiskStore

@@ -44,7 +44,7 @@ from coordinator.local.paths import socket_path
 from coordinator.ports import RoundAnnouncement, RoundOutcome
 from coordinator.protocol import wire
 from coordinator.protocol.types import Address
-from coordinator.service import RoundService
+from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer
 from coordinator.settings.agreement import read_agreement
 from coordinator.settings.coordinator import load_coordinator

@@ -19,7 +19,8 @@ from coordinator.protocol.types import (
     Signed,
     UpdateMessage,
 )
-from coordinator.service import FederationPlan, RoundService, publish_plan
+from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from simulations.experiment import Experiment
 

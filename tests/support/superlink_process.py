@@ -24,7 +24,7 @@ from flwr.supercore.primitives.asymmetric import (
 )
 from flwr.supercore.version import package_version
 
-from coordinator.flower.superlink import GuardFile
+from coordinator.flower.guard import GuardFile
 from coordinator.flower.superlink_control import SuperLinkControl
 from coordinator.founding.certificates import make_authority, make_server
 from coordinator.protocol.wire import FLOWER_ENVIRONMENT

@@ -13,7 +13,7 @@ from coordinator.audit.responder import Responder
 from coordinator.audit.watch.rounds import RoundReader
 from coordinator.audit.watch.watcher import Watcher
 from coordinator.protocol.types import Address, RewardLeaf, RoundId, Wei
-from coordinator.service import ScoredRound
+from coordinator.service.settling import ScoredRound
 from coordinator.stores.disk import DiskStore
 from simulations.run.disputes import DishonestReply
 

@@ -17,7 +17,7 @@ from coordinator.local.frames import ChannelClosedError
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ContributorError, PhaseError, StoreError
 from coordinator.protocol.types import Address, Presence, Signed, SigningDomain, Wei
-from coordinator.service import RoundService
+from coordinator.service.round_service import RoundService
 from simulations.run.identities import identities_of, private_key
 
 

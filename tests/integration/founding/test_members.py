@@ -18,8 +18,8 @@ from contracts.binding import calls
 from contracts.binding.federation import Federation
 from contracts.binding.rpc import rpc_of
 from contracts.node.node import EmbeddedNode
-from contracts.node.operate import wall_clock
 from contracts.node.rpc import Dispatcher
+from contracts.node.timing import wall_clock
 from coordinator.founding.certificates import end_of, make_node_key, names_of
 from coordinator.founding.chain import in_process
 from coordinator.founding.create import OwnKey, create_federation

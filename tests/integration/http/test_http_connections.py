@@ -14,7 +14,7 @@ from http_asking import Asker
 from http_bench import HttpBench
 from tls_files import TlsFiles, make_tls
 
-from coordinator.http import server as tls_module
+from coordinator.http import tls as tls_module
 from coordinator.http.limits import HttpLimits
 from coordinator.http.server import HttpHandle, serve_http
 from coordinator.http.snapshot import ServiceSnapshot
@@ -63,7 +63,7 @@ class TestTls:
         self, quiet: Asker, caplog: pytest.LogCaptureFixture
     ) -> None:
         plain = f"http://127.0.0.1:{quiet.port}"
-        with caplog.at_level(logging.WARNING, "coordinator.http.server"):
+        with caplog.at_level(logging.WARNING, "coordinator.http.tls"):
             with pytest.raises(StoreError, match="closed the connection without an answer"):
                 HttpStore(plain).get_bytes(bytes(32))
             until(lambda: bool(caplog.records))
@@ -73,7 +73,7 @@ class TestTls:
 
     def test_garbage_is_refused(self, quiet: Asker, caplog: pytest.LogCaptureFixture) -> None:
         with (
-            caplog.at_level(logging.WARNING, "coordinator.http.server"),
+            caplog.at_level(logging.WARNING, "coordinator.http.tls"),
             socket.create_connection(("127.0.0.1", quiet.port), timeout=20) as raw,
         ):
             raw.sendall(b"\x00" * 64)
@@ -86,7 +86,7 @@ class TestTls:
     ) -> None:
         other = make_tls(tmp_path / "other", authority=name)
         with (
-            caplog.at_level(logging.WARNING, "coordinator.http.server"),
+            caplog.at_level(logging.WARNING, "coordinator.http.tls"),
             pytest.raises(StoreError, match="certificate is not to be trusted"),
         ):
             HttpStore(quiet.url, ca_file=other.ca).get_bytes(bytes(32))

@@ -3,8 +3,7 @@
 from service_bench import EXPERIMENT, INITIAL, MANIFEST
 
 from contracts.binding import calls
-from coordinator.ledger.contract_ledger import ChainLedger
-from coordinator.ledger.membership import Membership
+from coordinator.ledger.contract_ledger import ChainLedger, Membership
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.types import RoundId, Wei
 from simulations.run.chain import SimulatedChain, open_chain

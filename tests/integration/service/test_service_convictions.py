@@ -8,7 +8,7 @@ from service_bench import INITIAL, round_status, rule, vector
 from coordinator.ports import RoundAnnouncement, RoundOutcome
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.types import RoundId
-from coordinator.service import RoundService
+from coordinator.service.round_service import RoundService
 
 
 def collect(bench: DisputedBench, service: RoundService, value: int) -> RoundAnnouncement:

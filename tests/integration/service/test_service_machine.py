@@ -13,7 +13,8 @@ from coordinator.protocol.errors import AggregationError, ContributorError
 from coordinator.protocol.round import machine
 from coordinator.protocol.round.result import RoundInput
 from coordinator.protocol.types import RoundId
-from coordinator.service import RoundService, round_runner
+from coordinator.service import round_runner
+from coordinator.service.round_service import RoundService
 
 Taken = tuple[machine.Phase, type[Any], machine.Phase]
 

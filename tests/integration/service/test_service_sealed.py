@@ -34,7 +34,7 @@ from coordinator.protocol.types import (
     Wei,
     address_bytes,
 )
-from coordinator.service import RoundService
+from coordinator.service.round_service import RoundService
 from simulations.run.identities import private_key
 
 FIRST = RoundId(1)

@@ -15,7 +15,7 @@ from coordinator.daemon.chain import SteadyClock
 from coordinator.daemon.periodic_tasks import ChainTask, PeriodicTask, PeriodicTasks
 from coordinator.daemon.renewal import EndWatch, FileWatch
 from coordinator.daemon.status import ServiceStatus
-from coordinator.http.server import certificate_end
+from coordinator.http.tls import certificate_end
 from coordinator.protocol.errors import ConfigError, StoreError
 from coordinator.protocol.types import Wei
 from tests.support.tls_files import make_tls
