@@ -1,4 +1,4 @@
-"""Marks a test of an attack that still succeeds.
+"""Marks a test of an attack that still succeeds (ADR 145).
 
 The test plays the attack and states that the attacker fails. Only that statement may fail: an error
 on the way there is an error. What mends the weakness makes the test pass, which a strict expected

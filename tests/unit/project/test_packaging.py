@@ -52,5 +52,27 @@ def test_the_python_versions_are_those_of_the_page() -> None:
     assert project["requires-python"] == f">={named[0]}"
 
 
+def test_the_readmes_tree_is_the_tree() -> None:
+    """Every folder and file that the tree names is there, and every package is named."""
+    tree = (ROOT / "README.md").read_text().split("## The tree")[1].split("```")[1]
+    named, top = set(), ""
+    for line in tree.strip("\n").splitlines():
+        words = line.split()
+        if not line.startswith(" "):
+            top = words.pop(0)
+            named.add(top.rstrip("/"))
+        for word in words:
+            if not word.endswith(("/", ".py")):
+                break
+            named.add(top + word.rstrip("/"))
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+    packages = {
+        path.parent.relative_to(ROOT).as_posix()
+        for package in TOP
+        for path in (ROOT / package).glob("*/__init__.py")
+    }
+    assert packages - named == set()
+
+
 def test_no_file_is_called_utils() -> None:
     assert not [path for top in TOP for path in (ROOT / top).rglob("utils.py")]
