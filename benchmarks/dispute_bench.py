@@ -22,7 +22,6 @@ from contracts.node.node import EmbeddedNode
 from contracts.node.provider import EmbeddedProvider
 from contracts.node.rpc import Dispatcher
 from coordinator.protocol.commitments.digests import (
-    ContributorEntry,
     contributor_leaf_hash,
     metrics_hash,
     reward_leaf_hash,
@@ -39,6 +38,7 @@ from coordinator.protocol.round.result import build_entries
 from coordinator.protocol.signatures.eip712 import sign_statement
 from coordinator.protocol.types import (
     Address,
+    ContributorEntry,
     RewardLeaf,
     RoundId,
     Rule,

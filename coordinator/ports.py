@@ -11,13 +11,14 @@ from typing import Literal, Protocol
 
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound, Seal, Settlement
-from coordinator.protocol.round.result import PreviousRound, RoundInput
 from coordinator.protocol.types import (
     Address,
     Commitment,
     Int32Vector,
     JsonObject,
+    PreviousRound,
     RoundId,
+    RoundInput,
     Rule,
     Signed,
     SigningDomain,

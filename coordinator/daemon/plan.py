@@ -12,8 +12,8 @@ from coordinator.flower.processes import EngineSettings
 from coordinator.flower.scheduler import Pace
 from coordinator.local import keyfile
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.rules.rule import quorum
+from coordinator.protocol.types import UpdateLimits
 from coordinator.service.plan import FederationPlan
 from coordinator.settings.agreement import FederationAgreement, read_agreement
 from coordinator.settings.coordinator import CoordinatorSettings, load_coordinator

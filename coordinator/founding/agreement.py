@@ -23,11 +23,11 @@ from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.numbers.fixed_point import quantise
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.rules.rule import RuleKind, Weighting
 from coordinator.protocol.scores.architecture import Architecture
-from coordinator.protocol.types import Address, Int32Vector, JsonObject, Rule, Wei
-from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.protocol.types import Address, Int32Vector, JsonObject, Rule, UpdateLimits, Wei
+from coordinator.service.archive import publish_plan
+from coordinator.service.plan import FederationPlan
 from coordinator.service.scorers import encode_evaluation_set, scoring_digest, scoring_document
 from coordinator.settings.agreement import Features, FederationAgreement
 from coordinator.settings.founding import Founding

@@ -3,6 +3,7 @@
 Nothing here checks a value: checks live at the boundaries (``screening``, ``config``).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NewType, TypeVar
 
@@ -155,3 +156,53 @@ class Rule:
     min_contributors: int
     norm_bound_q: int
     scoring_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContributorEntry:
+    """A contributors-tree leaf with what its signature hash stands for.
+
+    In a sealed round ``salt`` (32 bytes) opens the contributor's commitment; else it is ``None``.
+    """
+
+    leaf: ContributorLeaf
+    signature: bytes
+    metrics: JsonObject
+    salt: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundInput:
+    """Everything a sealed round's scores may depend on; entries and updates in leaf order.
+
+    ``velocity`` is the server momentum *before* the round.
+    """
+
+    entries: Sequence[ContributorEntry]
+    updates: Sequence[Int32Vector]
+    base_model: Int32Vector
+    new_model: Int32Vector
+    new_model_root: bytes
+    velocity: Int32Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousRound:
+    """The public updates of the round below, in leaf order, and the model they started from."""
+
+    updates: Sequence[tuple[Address, Int32Vector]]
+    base_model: Int32Vector
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateLimits:
+    """What the federation takes of one update at most, whatever the manifest says.
+
+    ``max_bytes`` bounds the declared size; an update counts at least ``min_examples`` and at most
+    ``max_examples``; its sender has at least ``min_stake_wei`` bonded.
+    """
+
+    max_bytes: int = 1 << 32
+    min_examples: int = 1
+    max_examples: int = (1 << 48) - 1
+    min_stake_wei: Wei = Wei(1)

@@ -6,15 +6,38 @@ The service keeps nothing that is not here: after a crash a new one reads the sa
 from collections.abc import Mapping, Sequence
 
 from coordinator.ports import ArtifactStore, Ledger, RoundJournal
-from coordinator.protocol.commitments.digests import ContributorEntry
-from coordinator.protocol.commitments.documents import contributor_entries, reward_leaves
+from coordinator.protocol.commitments.digests import rule_hash
+from coordinator.protocol.commitments.documents import (
+    contributor_entries,
+    read_commitments,
+    reward_leaves,
+    rule_document,
+)
+from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import BlobMissingError
 from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.events import UpdateRefused
-from coordinator.protocol.round.result import PreviousRound, RoundInput
-from coordinator.protocol.round.sealed import read_commitments
-from coordinator.protocol.types import Address, Int32Vector, JsonObject, RoundId, Wei
+from coordinator.protocol.types import (
+    Address,
+    ContributorEntry,
+    Int32Vector,
+    JsonObject,
+    PreviousRound,
+    RoundId,
+    RoundInput,
+    Wei,
+)
 from coordinator.service.plan import FederationPlan
+
+
+def publish_plan(store: ArtifactStore, plan: FederationPlan, initial_model: Int32Vector) -> bytes:
+    """Store what a verifier needs before the first round; return the initial model's root."""
+    root = parameter_root(initial_model, plan.manifest)
+    store.put_vector(initial_model, plan.manifest, root)
+    store.put_document("rule", rule_hash(plan.rule), rule_document(plan.rule))
+    store.put_bytes(plan.manifest.to_json())
+    store.sync()
+    return root
 
 
 class RoundArchive:

@@ -7,11 +7,12 @@ from coordinator.ports import ArtifactStore, Ledger
 from coordinator.protocol.commitments.documents import contributors_document, name_of
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.round.chain_round import Seal
-from coordinator.protocol.round.result import RoundInput, apply_rule, build_entries, totals
+from coordinator.protocol.round.result import apply_rule, build_entries, totals
 from coordinator.protocol.types import (
     Address,
     Int32Vector,
     RoundId,
+    RoundInput,
     Signed,
     UpdateMessage,
 )

@@ -10,15 +10,13 @@ from coordinator.protocol.round.machine import Phase, RoundState
 from coordinator.protocol.round.screening import (
     RoundContext,
     Verdict,
-    screen_envelope,
-    screen_range,
-    screen_vector,
-)
-from coordinator.protocol.round.sealed import (
     check_opening,
     early_update,
     late_commitment,
     screen_commitment,
+    screen_envelope,
+    screen_range,
+    screen_vector,
 )
 from coordinator.protocol.types import (
     Address,
@@ -53,7 +51,7 @@ class Collection:
         Raises
         ------
         ContributorError
-            ``late-commitment``, or as :func:`coordinator.protocol.round.sealed.screen_commitment`.
+            ``late-commitment``, or any of ``screening.screen_commitment``.
         """
         if state.phase is Phase.COLLECTING:
             raise late_commitment(signed.signer, state.round_id)

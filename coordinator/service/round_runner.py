@@ -15,9 +15,8 @@ from coordinator.protocol.errors import AggregationError, PhaseError, Transactio
 from coordinator.protocol.round import machine
 from coordinator.protocol.round.chain_round import NO_ROOT, RoundStatus, Settlement
 from coordinator.protocol.round.feed import RoundFeed
-from coordinator.protocol.round.result import RoundInput
 from coordinator.protocol.round.screening import RoundContext
-from coordinator.protocol.types import RoundId
+from coordinator.protocol.types import RoundId, RoundInput
 from coordinator.service.archive import RoundArchive
 from coordinator.service.closing import Aggregation, Closer
 from coordinator.service.collecting import Collection

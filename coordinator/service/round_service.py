@@ -32,7 +32,6 @@ from coordinator.protocol.errors import (
 from coordinator.protocol.round import machine as machine
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.feed import RoundFeed
-from coordinator.protocol.round.result import RoundInput
 from coordinator.protocol.rules.rule import quorum
 from coordinator.protocol.types import (
     Address,
@@ -40,6 +39,7 @@ from coordinator.protocol.types import (
     Int32Vector,
     JsonObject,
     RoundId,
+    RoundInput,
     Signed,
     UpdateMessage,
     Wei,

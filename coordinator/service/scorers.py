@@ -25,7 +25,6 @@ from threadpoolctl import threadpool_limits
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.commitments.digests import canonical_json
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.round.result import PreviousRound, RoundInput
 from coordinator.protocol.scores import (
     Architecture,
     Evaluate,
@@ -34,7 +33,7 @@ from coordinator.protocol.scores import (
     score,
     utility,
 )
-from coordinator.protocol.types import JsonObject, Rule
+from coordinator.protocol.types import JsonObject, PreviousRound, RoundInput, Rule
 
 NEEDS_PREVIOUS = frozenset({"leave_one_out"})
 

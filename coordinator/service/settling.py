@@ -7,8 +7,8 @@ from coordinator.ports import ArtifactStore, Ledger, Scorer
 from coordinator.protocol.commitments.documents import name_of, rewards_document, scores_document
 from coordinator.protocol.round.chain_round import ChainRound, Settlement
 from coordinator.protocol.round.incentives import accumulate, split_budget
-from coordinator.protocol.round.result import RoundInput, score_leaves_of
-from coordinator.protocol.types import Address, RewardLeaf, RoundId, ScoreLeaf, Wei
+from coordinator.protocol.round.result import score_leaves_of
+from coordinator.protocol.types import Address, RewardLeaf, RoundId, RoundInput, ScoreLeaf, Wei
 from coordinator.service.archive import RoundArchive
 from coordinator.service.plan import FederationPlan
 

@@ -11,20 +11,21 @@ from dataclasses import replace
 from typing import Any
 
 from coordinator.ports import ArtifactStore, Ledger, RoundJournal, Scorer
-from coordinator.protocol.commitments.digests import ContributorEntry
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import AggregationError, ConfigError
 from coordinator.protocol.numbers.weights import apportion
 from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.feed import RoundFeed
-from coordinator.protocol.round.result import RoundInput, apply_rule
+from coordinator.protocol.round.result import apply_rule
 from coordinator.protocol.rules.rule import Weighting, capped_examples
 from coordinator.protocol.types import (
     Address,
+    ContributorEntry,
     Int32Vector,
     JsonObject,
     RewardLeaf,
     RoundId,
+    RoundInput,
     Signed,
     UpdateMessage,
     Wei,

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from coordinator.protocol.numbers.fixed_point import quantise
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.rules.rule import RuleKind, Weighting
-from coordinator.protocol.types import Int32Vector, JsonObject, Rule, Wei
+from coordinator.protocol.types import Int32Vector, JsonObject, Rule, UpdateLimits, Wei
 from coordinator.service.plan import FederationPlan
 from coordinator.service.scorers import encode_evaluation_set, scoring_digest, scoring_document
 from simulations.data.dataset import Dataset, hold_out

@@ -7,7 +7,7 @@ from coordinator.protocol.commitments.digests import canonical_json
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.round.feed import RoundFeed
 from coordinator.protocol.types import Address
-from coordinator.service.plan import publish_plan
+from coordinator.service.archive import publish_plan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
 from coordinator.stores.disk import DiskStore

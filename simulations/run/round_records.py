@@ -14,14 +14,13 @@ from torch import nn
 from clients.training.trainer import evaluate
 from contracts.binding.events import Slashed
 from coordinator.ports import ArtifactStore, RoundJournal
-from coordinator.protocol.commitments.digests import ContributorEntry
 from coordinator.protocol.commitments.documents import contributor_entries, reward_leaves
 from coordinator.protocol.errors import BlobMissingError
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.rules.rule import capped_examples
-from coordinator.protocol.types import Address, Int32Vector, JsonObject, RoundId
+from coordinator.protocol.types import Address, ContributorEntry, Int32Vector, JsonObject, RoundId
 from simulations.attacks.contributor import behaviour_name
 from simulations.data.dataset import Dataset
 from simulations.experiment import Experiment

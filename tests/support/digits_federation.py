@@ -23,9 +23,9 @@ from coordinator.ledger.contract_ledger import ChainLedger
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.numbers.fixed_point import quantise
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.round.screening import UpdateLimits
-from coordinator.protocol.types import Address, Rule
-from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.protocol.types import Address, Rule, UpdateLimits
+from coordinator.service.archive import publish_plan
+from coordinator.service.plan import FederationPlan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from coordinator.stores.disk import DiskStore

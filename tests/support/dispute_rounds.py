@@ -9,7 +9,6 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from coordinator.protocol.commitments.digests import (
-    ContributorEntry,
     contributor_leaf_hash,
     metrics_hash,
     reward_leaf_hash,
@@ -28,6 +27,7 @@ from coordinator.protocol.rules.rule import capped_examples
 from coordinator.protocol.signatures.eip712 import sign_statement
 from coordinator.protocol.types import (
     Address,
+    ContributorEntry,
     Int32Vector,
     RewardLeaf,
     RoundId,

@@ -26,9 +26,9 @@ from clients.mod.verifiable_updates import Participant, VerifiableUpdates, no_qu
 from coordinator.flower.internals import identify_process
 from coordinator.protocol.numbers.fixed_point import quantise
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.round.screening import UpdateLimits
-from coordinator.protocol.types import Rule, SigningDomain, Wei
-from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.protocol.types import Rule, SigningDomain, UpdateLimits, Wei
+from coordinator.service.archive import publish_plan
+from coordinator.service.plan import FederationPlan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from simulations.engines.ledger_view import LedgerChainView

@@ -19,7 +19,6 @@ from coordinator.ports import RoundAnnouncement, RoundOutcome
 from coordinator.protocol.commitments.digests import canonical_json, metrics_hash, sealed_commitment
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
-from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement
 from coordinator.protocol.types import (
     Address,
@@ -28,10 +27,12 @@ from coordinator.protocol.types import (
     RoundId,
     Rule,
     Signed,
+    UpdateLimits,
     UpdateMessage,
     Wei,
 )
-from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.service.archive import publish_plan
+from coordinator.service.plan import FederationPlan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from coordinator.stores.disk import DiskStore

@@ -29,10 +29,18 @@ from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.digests import canonical_json, metrics_hash
 from coordinator.protocol.commitments.documents import rule_document
 from coordinator.protocol.commitments.parameter_tree import parameter_root
-from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.signatures.eip712 import sign_statement
-from coordinator.protocol.types import Address, JsonObject, RoundId, Rule, UpdateMessage, Wei
-from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.protocol.types import (
+    Address,
+    JsonObject,
+    RoundId,
+    Rule,
+    UpdateLimits,
+    UpdateMessage,
+    Wei,
+)
+from coordinator.service.archive import publish_plan
+from coordinator.service.plan import FederationPlan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer
 from coordinator.settings.agreement import FederationAgreement

@@ -8,7 +8,6 @@ from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement, RoundJou
 from coordinator.protocol.commitments.digests import canonical_json, metrics_hash, sealed_commitment
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
-from coordinator.protocol.round.screening import UpdateLimits
 from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement
 from coordinator.protocol.types import (
     Commitment,
@@ -17,9 +16,11 @@ from coordinator.protocol.types import (
     RoundId,
     Rule,
     Signed,
+    UpdateLimits,
     UpdateMessage,
 )
-from coordinator.service.plan import FederationPlan, publish_plan
+from coordinator.service.archive import publish_plan
+from coordinator.service.plan import FederationPlan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from simulations.experiment import Experiment

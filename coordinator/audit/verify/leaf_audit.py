@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from coordinator.audit.verify.findings import Broken
-from coordinator.protocol.commitments.digests import ContributorEntry
+from coordinator.protocol.commitments.digests import signed_update
 from coordinator.protocol.errors import AggregationError, ContributorError, VerificationError
 from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.result import contributors_root, expected_weights, totals
 from coordinator.protocol.signatures.eip712 import verify_statement
-from coordinator.protocol.types import Address, Rule, SigningDomain, Wei
+from coordinator.protocol.types import Address, ContributorEntry, Rule, SigningDomain, Wei
 
 
 def broken_leaves(
@@ -75,6 +75,6 @@ def _broken_leaf(
         detail = f"found {leaf.stake_wei}, expected {bond}"
         yield artifact, "stake must be the bond when the round opened", detail
     try:
-        verify_statement(domain, entry.signed_update(base_model))
+        verify_statement(domain, signed_update(entry, base_model))
     except ContributorError as error:
         yield artifact, "update must be signed by its contributor", str(error)

@@ -15,7 +15,6 @@ from coordinator.audit.verify.leaf_audit import broken_leaves
 from coordinator.audit.verify.sealed_audit import broken_commitments
 from coordinator.audit.verify.settlement_audit import Carried, ScorerFor, SettlementAuditor
 from coordinator.ports import ArtifactStore, Ledger
-from coordinator.protocol.commitments.digests import ContributorEntry
 from coordinator.protocol.commitments.documents import contributor_entries, rule_from
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import (
@@ -27,9 +26,16 @@ from coordinator.protocol.errors import (
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.numbers.norms import squared_norm
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
-from coordinator.protocol.round.result import PreviousRound, RoundInput, apply_rule
+from coordinator.protocol.round.result import apply_rule
 from coordinator.protocol.rules.rule import check_manifest, validate_rule
-from coordinator.protocol.types import Int32Vector, RoundId, Rule
+from coordinator.protocol.types import (
+    ContributorEntry,
+    Int32Vector,
+    PreviousRound,
+    RoundId,
+    RoundInput,
+    Rule,
+)
 
 
 class RoundAuditor:

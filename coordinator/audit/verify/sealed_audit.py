@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from coordinator.audit.verify.findings import Broken
 from coordinator.ports import ArtifactStore
-from coordinator.protocol.commitments.digests import ContributorEntry
+from coordinator.protocol.commitments.digests import signed_update
+from coordinator.protocol.commitments.documents import read_commitments
 from coordinator.protocol.errors import (
     BlobCorruptError,
     BlobMissingError,
@@ -12,8 +13,8 @@ from coordinator.protocol.errors import (
     VerificationError,
 )
 from coordinator.protocol.round.chain_round import NO_ROOT, ChainRound
-from coordinator.protocol.round.sealed import check_opening, read_commitments
-from coordinator.protocol.types import JsonObject, SigningDomain
+from coordinator.protocol.round.screening import check_opening
+from coordinator.protocol.types import ContributorEntry, JsonObject, SigningDomain
 
 
 def is_sealed(config: JsonObject) -> bool:
@@ -70,7 +71,7 @@ def broken_commitments(
         yield artifact, "the count must be that of the leaves", detail
     for entry in entries:
         try:
-            check_opening(entry.signed_update(found.model_root), entry.salt, domain, commitments)
+            check_opening(signed_update(entry, found.model_root), entry.salt, domain, commitments)
         except ContributorError as error:
             leaf = f"leaf {entry.leaf.index} of {entry.leaf.contributor}"
             yield leaf, "an update must open what its contributor committed to", str(error)

@@ -11,8 +11,8 @@ from coordinator.protocol.commitments.documents import score_leaves as read_scor
 from coordinator.protocol.errors import FedproofError, StoreError
 from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.round.incentives import accumulate, split_budget
-from coordinator.protocol.round.result import PreviousRound, RoundInput, score_leaves_of
-from coordinator.protocol.types import Address, Int32Vector, Rule, Wei
+from coordinator.protocol.round.result import score_leaves_of
+from coordinator.protocol.types import Address, Int32Vector, PreviousRound, RoundInput, Rule, Wei
 
 ScorerFor = Callable[[Rule], Scorer]
 

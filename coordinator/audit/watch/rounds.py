@@ -14,7 +14,6 @@ from typing import Final, Protocol, TypeVar
 from contracts.binding.reader import FederationReader
 from coordinator.audit.watch.shown_records import Contributors, Records
 from coordinator.ports import ArtifactStore
-from coordinator.protocol.commitments.digests import ContributorEntry
 from coordinator.protocol.commitments.documents import (
     contributor_entries,
     reward_leaves,
@@ -31,6 +30,7 @@ from coordinator.protocol.errors import (
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import (
+    ContributorEntry,
     Int32Vector,
     RewardLeaf,
     RoundId,

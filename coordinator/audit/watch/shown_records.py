@@ -13,14 +13,21 @@ from typing import Any, Generic, TypeVar
 from eth_utils.address import to_checksum_address
 
 from coordinator.protocol.commitments.digests import (
-    ContributorEntry,
     contributor_leaf_hash,
     reward_leaf_hash,
     score_leaf_hash,
 )
 from coordinator.protocol.commitments.standard_tree import StandardTree
 from coordinator.protocol.disputes.cases import Proof
-from coordinator.protocol.types import Address, ContributorLeaf, RewardLeaf, RoundId, ScoreLeaf, Wei
+from coordinator.protocol.types import (
+    Address,
+    ContributorEntry,
+    ContributorLeaf,
+    RewardLeaf,
+    RoundId,
+    ScoreLeaf,
+    Wei,
+)
 
 _T = TypeVar("_T")
 

@@ -7,7 +7,6 @@ storage.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -19,8 +18,8 @@ from coordinator.protocol.signatures.eip712 import SIGNATURE_BYTES, domain_separ
 from coordinator.protocol.types import (
     Address,
     CommitmentLeaf,
+    ContributorEntry,
     ContributorLeaf,
-    JsonObject,
     RewardLeaf,
     RoundId,
     Rule,
@@ -31,7 +30,6 @@ from coordinator.protocol.types import (
 )
 
 __all__ = [
-    "ContributorEntry",
     "canonical_json",
     "commitment_leaf_hash",
     "commitments_tree",
@@ -45,31 +43,8 @@ __all__ = [
     "scores_tree",
     "sealed_commitment",
     "signature_hash",
+    "signed_update",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class ContributorEntry:
-    """A contributors-tree leaf with what its signature hash stands for.
-
-    In a sealed round ``salt`` (32 bytes) opens the contributor's commitment; else it is ``None``.
-    """
-
-    leaf: ContributorLeaf
-    signature: bytes
-    metrics: JsonObject
-    salt: bytes | None = None
-
-    def signed_update(self, base_model: bytes) -> Signed[UpdateMessage]:
-        """Return what the contributor signed, given the model the round started from."""
-        message = UpdateMessage(
-            round_id=self.leaf.round_id,
-            base_model=base_model,
-            update=self.leaf.update_root,
-            examples=self.leaf.examples,
-            metrics_hash=metrics_hash(self.metrics),
-        )
-        return Signed(self.leaf.contributor, message, self.signature)
 
 
 def _leaf_hash(encoded: bytes) -> bytes:
@@ -289,6 +264,18 @@ def metrics_hash(metrics: Mapping[str, Any]) -> bytes:
         raise MalformedUpdateError(
             f"metrics: {error}", code="bad-metrics", expected="canonical JSON"
         ) from error
+
+
+def signed_update(entry: ContributorEntry, base_model: bytes) -> Signed[UpdateMessage]:
+    """Return what a contributor signed, given the model the round started from."""
+    message = UpdateMessage(
+        round_id=entry.leaf.round_id,
+        base_model=base_model,
+        update=entry.leaf.update_root,
+        examples=entry.leaf.examples,
+        metrics_hash=metrics_hash(entry.metrics),
+    )
+    return Signed(entry.leaf.contributor, message, entry.signature)
 
 
 def _check_once(members: Sequence[Address]) -> None:

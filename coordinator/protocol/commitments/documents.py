@@ -23,8 +23,8 @@ from typing import Any
 
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.commitments.digests import (
-    ContributorEntry,
     commitment_leaf_hash,
+    commitments_tree,
     contributor_leaf_hash,
     metrics_hash,
     reward_leaf_hash,
@@ -33,10 +33,11 @@ from coordinator.protocol.commitments.digests import (
     signature_hash,
 )
 from coordinator.protocol.commitments.standard_tree import StandardTree
-from coordinator.protocol.errors import BlobCorruptError, FedproofError
+from coordinator.protocol.errors import BlobCorruptError, FedproofError, VerificationError
 from coordinator.protocol.types import (
     Address,
     CommitmentLeaf,
+    ContributorEntry,
     ContributorLeaf,
     JsonObject,
     RewardLeaf,
@@ -103,6 +104,38 @@ def commitment_leaves(document: JsonObject) -> list[CommitmentLeaf]:
         CommitmentLeaf(round_id, Address(who), bytes.fromhex(commitment))
         for who, commitment in document["commitments"]
     ]
+
+
+def read_commitments(
+    document: JsonObject, round_id: RoundId, root: bytes
+) -> Mapping[Address, bytes]:
+    """Return what a commitments document says each contributor committed to.
+
+    Parameters
+    ----------
+    root
+        The commitments' root on chain, 32 bytes; zero where there is none.
+
+    Raises
+    ------
+    VerificationError
+        If it is another round's, its contributors are not in order of address once each, or it is
+        not the document of this root.
+    """
+    try:
+        leaves = commitment_leaves(document)
+        found = commitments_tree(leaves).root
+    except (KeyError, TypeError, ValueError) as error:
+        raise VerificationError(f"commitments of round {round_id}: malformed: {error}") from error
+    if leaves[0].round_id != round_id:
+        raise VerificationError(
+            f"commitments: of round {leaves[0].round_id}, expected round {round_id}"
+        )
+    if not any(root) or found != root:
+        raise VerificationError(
+            f"commitments of round {round_id}: root {found.hex()}, the chain holds {root.hex()}"
+        )
+    return {leaf.contributor: leaf.commitment for leaf in leaves}
 
 
 def scores_document(leaves: Sequence[ScoreLeaf]) -> JsonObject:

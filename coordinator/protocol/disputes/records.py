@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from coordinator.protocol.commitments.digests import (
-    ContributorEntry,
     contributor_leaf_hash,
     metrics_hash,
     reward_leaf_hash,
@@ -22,6 +21,7 @@ from coordinator.protocol.disputes.cases import CaseKind, Proof, score_words
 from coordinator.protocol.round.chain_round import NO_ROOT, ChainRound
 from coordinator.protocol.types import (
     Address,
+    ContributorEntry,
     Int32Vector,
     RewardLeaf,
     Rule,

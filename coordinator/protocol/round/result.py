@@ -8,16 +8,13 @@ replay it, so that there is one definition of the right answer. Vectors are int3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from coordinator.protocol.commitments.digests import (
-    ContributorEntry,
-    contributors_tree,
-    signature_hash,
-)
+from coordinator.protocol.commitments.digests import contributors_tree, signature_hash
 from coordinator.protocol.numbers.weights import apportion
 from coordinator.protocol.rules import aggregate, apply_step, server_step
 from coordinator.protocol.rules.rule import Weighting, capped_examples, check_fault_bound
 from coordinator.protocol.types import (
     Address,
+    ContributorEntry,
     ContributorLeaf,
     Int32Vector,
     JsonObject,
@@ -37,29 +34,6 @@ class AppliedRule:
 
     model: Int32Vector
     velocity: Int32Vector | None
-
-
-@dataclass(frozen=True, slots=True)
-class RoundInput:
-    """Everything a sealed round's scores may depend on; entries and updates in leaf order.
-
-    ``velocity`` is the server momentum *before* the round.
-    """
-
-    entries: Sequence[ContributorEntry]
-    updates: Sequence[Int32Vector]
-    base_model: Int32Vector
-    new_model: Int32Vector
-    new_model_root: bytes
-    velocity: Int32Vector | None
-
-
-@dataclass(frozen=True, slots=True)
-class PreviousRound:
-    """The public updates of the round below, in leaf order, and the model they started from."""
-
-    updates: Sequence[tuple[Address, Int32Vector]]
-    base_model: Int32Vector
 
 
 def build_entries(

@@ -4,7 +4,12 @@ Two steps, so that nothing is allocated for a stranger: :func:`screen_envelope` 
 declared and signed; :func:`screen_vector` reads the values. Every refusal is a ``ContributorError``
 with a stable ``code`` (listed in ``docs/protocol.md``). Until the signature has been checked, a
 refusal is attributed to nobody: a message that merely names a contributor proves nothing about it.
-Not handled: deadlines (the contract's) and what becomes of a refusal (``rounds``).
+
+In sealed rounds everyone commits to an update before anyone uploads one, so that nobody can copy. A
+contributor first signs ``Commitment(round, commitment)``; the root of all commitments goes on
+chain; only then are updates revealed, each with the salt that opens its commitment. These checks
+are shared by coordinator, contributors and auditors. Not handled: deadlines (the contract's), what
+becomes of a refusal, and the order of events (``round.machine``).
 """
 
 from collections.abc import Mapping
@@ -14,21 +19,26 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.protocol.commitments.digests import metrics_hash
+from coordinator.protocol.commitments.digests import (
+    metrics_hash,
+    sealed_commitment,
+)
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.compiled import compiled
 from coordinator.protocol.equivocation import EquivocationError
-from coordinator.protocol.errors import MalformedUpdateError
+from coordinator.protocol.errors import ContributorError, MalformedUpdateError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.numbers.norms import squared_norm
 from coordinator.protocol.signatures.eip712 import verify_statement
 from coordinator.protocol.types import (
     Address,
+    Commitment,
     Int32Vector,
     RoundId,
     Rule,
     Signed,
     SigningDomain,
+    UpdateLimits,
     UpdateMessage,
     Wei,
 )
@@ -36,20 +46,7 @@ from coordinator.protocol.types import (
 Verdict = Literal["new", "duplicate"]
 
 _UINT64_MAX = (1 << 64) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateLimits:
-    """What the federation takes of one update at most, whatever the manifest says.
-
-    ``max_bytes`` bounds the declared size; an update counts at least ``min_examples`` and at most
-    ``max_examples``; its sender has at least ``min_stake_wei`` bonded.
-    """
-
-    max_bytes: int = 1 << 32
-    min_examples: int = 1
-    max_examples: int = (1 << 48) - 1
-    min_stake_wei: Wei = Wei(1)
+_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,4 +282,144 @@ def _refusal(
         round_id=signed.statement.round_id if signed else None,
         found=found_text,
         expected=expected_text,
+    )
+
+
+# --- sealed rounds -------------------------------------------------------------------------------
+
+
+def screen_commitment(
+    signed: Signed[Commitment], context: RoundContext, known: Mapping[Address, bytes]
+) -> Verdict:
+    """Check a commitment before it is kept.
+
+    Parameters
+    ----------
+    known
+        What each contributor has committed to in this round so far.
+
+    Returns
+    -------
+    ``"new"``, or ``"duplicate"`` for an equal repeat, which changes nothing.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``malformed-message``, ``wrong-round``, ``not-bonded``, or ``conflicting-commitment`` for a
+        second, different one of the same contributor.
+    SignatureError
+        Any code of ``signing.verify_statement``.
+    """
+    statement = signed.statement
+    _check_commitment_form(signed)
+    if statement.round_id != context.round_id:
+        expected = f"round {context.round_id}"
+        raise _commitment_refusal(signed, "wrong-round", f"round {statement.round_id}", expected)
+    check_bond(signed.signer, context)
+    verify_statement(context.domain, signed)
+    earlier = known.get(signed.signer, statement.commitment)
+    if earlier == statement.commitment:
+        return "duplicate" if signed.signer in known else "new"
+    raise _commitment_refusal(
+        signed,
+        "conflicting-commitment",
+        statement.commitment.hex(),
+        f"{earlier.hex()} again",
+        proven=True,
+    )
+
+
+def check_opening(
+    signed: Signed[UpdateMessage],
+    salt: bytes | None,
+    domain: SigningDomain,
+    commitments: Mapping[Address, bytes],
+) -> None:
+    """Check that an update is the one its contributor committed to.
+
+    Parameters
+    ----------
+    signed
+        The update's statement, its signature already checked.
+    salt
+        32 bytes, or ``None`` if none came with it.
+    commitments
+        The round's, as their root on chain binds them.
+
+    Raises
+    ------
+    MalformedUpdateError
+        ``not-committed`` or ``commitment-mismatch``.
+    """
+    who, round_id = signed.signer, signed.statement.round_id
+    committed = commitments.get(who)
+    if committed is None:
+        raise MalformedUpdateError(
+            f"update of {who}: it committed to nothing in round {round_id}, expected a commitment "
+            "before uploads began",
+            code="not-committed",
+            contributor=who,
+            round_id=round_id,
+            expected="a commitment",
+        )
+    found = None
+    if salt is not None and len(salt) == _DIGEST_BYTES:
+        found = sealed_commitment(domain, round_id, who, salt, signed.statement.update)
+    if found != committed:
+        shown = found.hex() if found else "no salt of 32 bytes"
+        raise MalformedUpdateError(
+            f"update of {who}: with its salt it gives commitment {shown}, expected "
+            f"{committed.hex()}",
+            code="commitment-mismatch",
+            contributor=who,
+            round_id=round_id,
+            found=shown,
+            expected=committed.hex(),
+        )
+
+
+def late_commitment(who: str, round_id: RoundId) -> ContributorError:
+    """Return the refusal of a commitment that came when they were already on chain."""
+    return ContributorError(
+        f"commitment of {who}: round {round_id} is past its commitments, expected it before",
+        code="late-commitment",
+        round_id=round_id,
+        expected="a commitment before uploads began",
+    )
+
+
+def early_update(who: str, round_id: RoundId) -> ContributorError:
+    """Return the refusal of an update that came while commitments were still gathered."""
+    return ContributorError(
+        f"update of {who}: round {round_id} still gathers commitments, expected one",
+        code="early-update",
+        round_id=round_id,
+        expected="a commitment first",
+    )
+
+
+def _check_commitment_form(signed: Signed[Commitment]) -> None:
+    number, commitment = signed.statement.round_id, signed.statement.commitment
+    if type(number) is not int or not 0 <= number < 1 << 64:
+        raise _commitment_refusal(signed, "malformed-message", f"round {number!r}", "a uint64")
+    if type(commitment) is not bytes or len(commitment) != _DIGEST_BYTES:
+        raise _commitment_refusal(signed, "malformed-message", repr(commitment)[:80], "32 bytes")
+    if type(signed.signature) is not bytes:
+        raise _commitment_refusal(
+            signed, "malformed-message", repr(signed.signature)[:80], "65 bytes"
+        )
+
+
+def _commitment_refusal(
+    signed: Signed[Commitment], code: str, found: str, expected: str, *, proven: bool = False
+) -> MalformedUpdateError:
+    """Make an error; ``proven`` once the signature has been checked."""
+    who = f"commitment of {signed.signer}" if proven else "commitment"
+    return MalformedUpdateError(
+        f"{who}: {found}, expected {expected}",
+        code=code,
+        contributor=signed.signer if proven else None,
+        round_id=int(signed.statement.round_id) if proven else None,
+        found=found,
+        expected=expected,
     )

@@ -18,8 +18,7 @@ from coordinator.protocol.commitments.parameter_tree import ParameterTree, TreeL
 from coordinator.protocol.disputes import CaseKind, DisputedRound, Evidence
 from coordinator.protocol.disputes.cases import rule_words
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
-from coordinator.protocol.round.result import RoundInput
-from coordinator.protocol.types import RoundId
+from coordinator.protocol.types import RoundId, RoundInput
 
 Make = Callable[..., FraudBench]
 

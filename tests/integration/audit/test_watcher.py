@@ -17,7 +17,7 @@ from coordinator.protocol.commitments.digests import rule_hash
 from coordinator.protocol.disputes import CaseKind, find_faults, moves, record_moves
 from coordinator.protocol.errors import ConfigError, TransactionRevertedError
 from coordinator.protocol.types import Address, RoundId
-from coordinator.service.plan import publish_plan
+from coordinator.service.archive import publish_plan
 from coordinator.stores.disk import DiskStore
 from simulations.run.disputes import DishonestReply
 

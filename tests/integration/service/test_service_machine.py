@@ -11,8 +11,7 @@ from service_bench import round_status, rule, salt, vector
 
 from coordinator.protocol.errors import AggregationError, ContributorError
 from coordinator.protocol.round import machine
-from coordinator.protocol.round.result import RoundInput
-from coordinator.protocol.types import RoundId
+from coordinator.protocol.types import RoundId, RoundInput
 from coordinator.service import round_runner
 from coordinator.service.round_service import RoundService
 

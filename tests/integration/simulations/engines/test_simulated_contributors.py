@@ -9,7 +9,7 @@ from memory_ledger import MemoryJournal, MemoryLedger
 from coordinator.flower.strategy import FedproofStrategy
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address, RoundId, SigningDomain, Wei
-from coordinator.service.plan import publish_plan
+from coordinator.service.archive import publish_plan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
 from coordinator.stores.disk import DiskStore

@@ -9,14 +9,9 @@ from coordinator.protocol.equivocation import EquivocationError
 from coordinator.protocol.errors import ContributorError, MalformedUpdateError, SignatureError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.numbers.norms import squared_norm
-from coordinator.protocol.round.screening import (
-    RoundContext,
-    UpdateLimits,
-    screen_envelope,
-    screen_vector,
-)
+from coordinator.protocol.round.screening import RoundContext, screen_envelope, screen_vector
 from coordinator.protocol.signatures.eip712 import address_of_key, checksum_address, sign_statement
-from coordinator.protocol.types import Rule, SigningDomain, UpdateMessage
+from coordinator.protocol.types import Rule, SigningDomain, UpdateLimits, UpdateMessage
 
 KEY, OTHER_KEY = bytes(range(1, 33)), bytes(range(2, 34))
 SENDER = address_of_key(KEY)

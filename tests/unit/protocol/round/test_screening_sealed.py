@@ -7,11 +7,11 @@ from coordinator.protocol.commitments.documents import (
     commitment_leaves,
     commitments_document,
     name_of,
+    read_commitments,
 )
 from coordinator.protocol.errors import ContributorError, VerificationError
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
-from coordinator.protocol.round.screening import RoundContext
-from coordinator.protocol.round.sealed import check_opening, read_commitments, screen_commitment
+from coordinator.protocol.round.screening import RoundContext, check_opening, screen_commitment
 from coordinator.protocol.rules.rule import Weighting
 from coordinator.protocol.signatures.eip712 import (
     address_of_key,
