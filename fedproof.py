@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
         TransactionRevertedError,
         VerificationError,
     )
+    from coordinator.settings.agreement import read_agreement
     from simulations.attacks.contributor.base import (
         AttackContext,
         ContributorAttack,
@@ -96,6 +97,7 @@ __all__ = [
     "__version__",
     "load_experiment",
     "no_queries",
+    "read_agreement",
     "shipped_experiments",
     "simulate",
     "verify",
@@ -115,6 +117,7 @@ _MODULES: Final = {
     "coordinator.protocol.errors": [
         name for name in __all__ if name.endswith("Error") and name != "EquivocationError"
     ],
+    "coordinator.settings.agreement": ["read_agreement"],
     "simulations.attacks.contributor.base": [
         "AttackContext",
         "ContributorAttack",

@@ -113,6 +113,13 @@ def test_every_hook_of_a_base_is_named(name: str) -> None:
     assert [h for h in sorted(hooks - derived_from - told) if f"`{h}`" not in section(name)] == []
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/flower.md", "docs/operate.md"])
+def test_user_code_imports_nothing_private(page: str) -> None:
+    text = (ROOT / page).read_text()
+    private = r"^(?:>>> )?\s*(?:from|import) (?:coordinator|clients|contracts|simulations)\b.*"
+    assert re.findall(private, text, re.MULTILINE) == []
+
+
 def test_the_import_is_cheap() -> None:
     script = f"import sys, fedproof; print([m for m in {HEAVY} if m in sys.modules])"
     done = subprocess.run(
