@@ -17,12 +17,12 @@ from clients.mod.instruction import InstructionRefusedError
 from clients.mod.pending import PendingUpdate
 from clients.mod.signer import UpdateSigner
 from coordinator.protocol import wire
-from coordinator.protocol.abi import keccak256
 from coordinator.protocol.canonical import parse_json
-from coordinator.protocol.commitments.digests import sealed_commitment
 from coordinator.protocol.commitments.documents import read_commitments
 from coordinator.protocol.errors import ChainUnavailableError, VerificationError
+from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
+from coordinator.protocol.signatures.eip712 import sealed_commitment
 from coordinator.protocol.types import Address, Commitment, RoundId, Signed, SigningDomain
 
 _SALT_TAG = b"fedproof salt"

@@ -1,27 +1,13 @@
-"""Keccak-256 and the Solidity ABI words of static values: 32 bytes each, big-endian.
+"""The Solidity ABI words of static values: 32 bytes each, big-endian.
 
 Not handled: dynamic types, decoding. Nothing here knows what is committed (``commitment``).
 """
-
-import sha3
 
 from coordinator.protocol.errors import VerificationError
 from coordinator.protocol.types import address_bytes
 
 ADDRESS_BYTES = 20
 WORD_BYTES = 32
-
-
-def keccak256(data: bytes) -> bytes:
-    """Return Ethereum's Keccak-256 (not the later SHA3-256).
-
-    Examples
-    --------
-    >>> keccak256(b"").hex()[:16]
-    'c5d2460186f7233c'
-    """
-    digest: bytes = sha3.keccak_256(data).digest()
-    return digest
 
 
 def uint_word(value: int, bits: int, name: str) -> bytes:

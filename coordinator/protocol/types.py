@@ -18,6 +18,9 @@ Address = NewType("Address", str)
 Int32Vector = NDArray[np.int32]
 JsonObject = dict[str, Any]
 
+SIGNATURE_BYTES = 65
+"""``r | s | v``."""
+
 WEIGHT_TOTAL = 1 << 24
 """Weights of one round sum to exactly this (PROTOCOL §2)."""
 
@@ -56,7 +59,7 @@ class Presence:
 class Commitment:
     """The EIP-712 ``Commitment`` struct: what a contributor fixes before uploads begin.
 
-    ``commitment`` is the 32 bytes of ``commitment.sealed_commitment``.
+    ``commitment`` is the 32 bytes of ``signatures.eip712.sealed_commitment``.
     """
 
     round_id: RoundId

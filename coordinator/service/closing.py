@@ -2,23 +2,45 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from coordinator.ports import ArtifactStore, Ledger
 from coordinator.protocol.commitments.documents import contributors_document, name_of
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.round.chain_round import Seal
 from coordinator.protocol.round.result import apply_rule, build_entries, totals
+from coordinator.protocol.round.screening import RoundContext
 from coordinator.protocol.types import (
     Address,
     Int32Vector,
+    JsonObject,
     RoundId,
     RoundInput,
     Signed,
     UpdateMessage,
 )
 from coordinator.service.archive import RoundArchive
-from coordinator.service.collecting import Collection
 from coordinator.service.plan import FederationPlan
+
+
+class Collected(Protocol):
+    """What has come in for a round, as ``collecting.Collection`` keeps it."""
+
+    @property
+    def context(self) -> RoundContext:
+        """The open round."""
+
+    @property
+    def vectors(self) -> Mapping[Address, Int32Vector]:
+        """The accepted updates."""
+
+    @property
+    def metrics(self) -> Mapping[Address, JsonObject]:
+        """What the accepted contributors report."""
+
+    @property
+    def salts(self) -> Mapping[Address, bytes]:
+        """What opened their commitments, in a sealed round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +62,7 @@ class Closer:
         self._archive = archive
 
     def aggregate(
-        self, collection: Collection, accepted: Mapping[Address, Signed[UpdateMessage]]
+        self, collected: Collected, accepted: Mapping[Address, Signed[UpdateMessage]]
     ) -> Aggregation:
         """Apply the rule to the accepted updates.
 
@@ -49,17 +71,17 @@ class Closer:
         AggregationError
             If it cannot be applied.
         """
-        context, rule = collection.context, self._plan.rule
+        context, rule = collected.context, self._plan.rule
         entries = build_entries(
             context.round_id,
             accepted,
-            collection.metrics,
+            collected.metrics,
             context.stakes,
             rule,
-            collection.salts if self._plan.sealed else None,
+            collected.salts if self._plan.sealed else None,
         )
         base = self._archive.model(context.base_model_root)
-        updates = [collection.vectors[e.leaf.contributor] for e in entries]
+        updates = [collected.vectors[e.leaf.contributor] for e in entries]
         velocity = self._archive.velocity(self._ledger.head().last_sealed)
         applied = apply_rule(rule, base, updates, [e.leaf.weight for e in entries], velocity)
         root = parameter_root(applied.model, self._plan.manifest)

@@ -18,11 +18,11 @@ from contracts.binding.referee_events import CaseOpened, Convicted, RefereeEvent
 from contracts.binding.transactions import Receipt
 from contracts.node.genesis import GenesisConfig
 from contracts.node.node import EmbeddedNode
-from coordinator.protocol.abi import keccak256
 from coordinator.protocol.commitments.digests import rule_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.disputes import DisputedRound, Evidence, Question, answer_to
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.types import Address, RewardLeaf, RoundId, Rule, Wei
 
 ETHER = 10**18

@@ -16,10 +16,10 @@ from contracts.binding.rpc import next_time, rpc_of
 from coordinator.audit.watch.findings import Notice
 from coordinator.audit.watch.watcher import Watcher, WatchOptions
 from coordinator.ports import RoundAnnouncement, RoundOutcome
-from coordinator.protocol.commitments.digests import canonical_json, metrics_hash, sealed_commitment
+from coordinator.protocol.commitments.digests import canonical_json, metrics_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
-from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement
+from coordinator.protocol.signatures.eip712 import address_of_key, sealed_commitment, sign_statement
 from coordinator.protocol.types import (
     Address,
     Commitment,

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement, RoundJournal
-from coordinator.protocol.commitments.digests import canonical_json, metrics_hash, sealed_commitment
+from coordinator.protocol.commitments.digests import canonical_json, metrics_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
-from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement
+from coordinator.protocol.signatures.eip712 import address_of_key, sealed_commitment, sign_statement
 from coordinator.protocol.types import (
     Commitment,
     Int32Vector,

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.protocol.abi import keccak256
 from coordinator.protocol.commitments.digests import (
     commitment_leaf_hash,
     commitments_tree,
@@ -18,16 +17,17 @@ from coordinator.protocol.commitments.digests import (
     rule_hash,
     score_leaf_hash,
     scores_tree,
-    sealed_commitment,
     signature_hash,
 )
 from coordinator.protocol.commitments.merkle import inclusion_proof, merkle_root
 from coordinator.protocol.commitments.parameter_tree import ParameterTree, TreeLayout
 from coordinator.protocol.commitments.standard_tree import StandardTree
+from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.numbers.weights import apportion
 from coordinator.protocol.signatures.eip712 import (
     CURVE_ORDER,
     domain_separator,
+    sealed_commitment,
     sign_statement,
     statement_digest,
 )

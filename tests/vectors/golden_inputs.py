@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from coordinator.protocol.abi import keccak256
+from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
 from coordinator.protocol.signatures.eip712 import address_of_key, checksum_address
 from coordinator.protocol.types import SigningDomain, address_bytes

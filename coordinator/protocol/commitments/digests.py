@@ -10,22 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from coordinator.protocol.abi import address_word, bytes32_word, keccak256, uint_word
+from coordinator.protocol.abi import address_word, bytes32_word, uint_word
 from coordinator.protocol.canonical import canonical_json
 from coordinator.protocol.commitments.standard_tree import StandardTree
 from coordinator.protocol.errors import ConfigError, MalformedUpdateError, VerificationError
-from coordinator.protocol.signatures.eip712 import SIGNATURE_BYTES, domain_separator
+from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.types import (
+    SIGNATURE_BYTES,
     Address,
     CommitmentLeaf,
     ContributorEntry,
     ContributorLeaf,
     RewardLeaf,
-    RoundId,
     Rule,
     ScoreLeaf,
     Signed,
-    SigningDomain,
     UpdateMessage,
 )
 
@@ -41,7 +40,6 @@ __all__ = [
     "rule_hash",
     "score_leaf_hash",
     "scores_tree",
-    "sealed_commitment",
     "signature_hash",
     "signed_update",
 ]
@@ -200,28 +198,6 @@ def signature_hash(metrics_digest: bytes, signature: bytes) -> bytes:
     if len(signature) != SIGNATURE_BYTES:
         raise VerificationError(f"signature has {len(signature)} bytes, expected {SIGNATURE_BYTES}")
     return keccak256(bytes32_word(metrics_digest, "metrics hash") + bytes(signature))
-
-
-def sealed_commitment(
-    domain: SigningDomain, round_id: RoundId, sender: Address, salt: bytes, update_root: bytes
-) -> bytes:
-    """Return what a contributor commits to before uploads begin, in a sealed round.
-
-    ``keccak256(abi.encode(bytes32 domain separator, uint64 round, address sender, bytes32 salt,
-    bytes32 update root))``.
-
-    Raises
-    ------
-    VerificationError
-        If a field does not fit its ABI type.
-    """
-    return keccak256(
-        domain_separator(domain)
-        + uint_word(round_id, 64, "round")
-        + address_word(sender, "sender")
-        + bytes32_word(salt, "salt")
-        + bytes32_word(update_root, "update root")
-    )
 
 
 def rule_hash(rule: Rule) -> bytes:

@@ -12,8 +12,8 @@ The layout of the npm package ``@openzeppelin/merkle-tree`` 1.0, cross-checked i
 
 from collections.abc import Sequence
 
-from coordinator.protocol.abi import keccak256
 from coordinator.protocol.errors import VerificationError
+from coordinator.protocol.keccak import keccak256
 
 EMPTY_ROOT = bytes(32)
 """Root of the tree without leaves: nothing can be proven against it."""

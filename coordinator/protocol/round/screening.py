@@ -19,17 +19,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.protocol.commitments.digests import (
-    metrics_hash,
-    sealed_commitment,
-)
+from coordinator.protocol.commitments.digests import metrics_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.compiled import compiled
 from coordinator.protocol.equivocation import EquivocationError
 from coordinator.protocol.errors import ContributorError, MalformedUpdateError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.numbers.norms import squared_norm
-from coordinator.protocol.signatures.eip712 import verify_statement
+from coordinator.protocol.signatures.eip712 import sealed_commitment, verify_statement
 from coordinator.protocol.types import (
     Address,
     Commitment,

@@ -14,13 +14,16 @@ from typing import Any
 
 import coincurve
 
-from coordinator.protocol.abi import address_word, bytes32_word, keccak256, uint_word
+from coordinator.protocol.abi import address_word, bytes32_word, uint_word
 from coordinator.protocol.errors import SignatureError
+from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.types import (
+    SIGNATURE_BYTES,
     Address,
     Commitment,
     Presence,
     ReadRequest,
+    RoundId,
     Signed,
     SigningDomain,
     Statement,
@@ -37,7 +40,6 @@ PRESENCE_TYPE = b"Presence(uint64 nodeId,uint64 expiry)"
 COMMITMENT_TYPE = b"Commitment(uint64 round,bytes32 commitment)"
 READ_TYPE = b"Read(bytes32 blob,uint64 expiry)"
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
-SIGNATURE_BYTES = 65
 
 _DOMAIN_TYPE_HASH = keccak256(DOMAIN_TYPE)
 _UPDATE_TYPE_HASH = keccak256(UPDATE_TYPE)
@@ -98,6 +100,28 @@ def domain_separator(domain: SigningDomain) -> bytes:
         + _VERSION_HASH
         + uint_word(domain.chain_id, 256, "chain id")
         + address_word(domain.verifying_contract, "verifying contract")
+    )
+
+
+def sealed_commitment(
+    domain: SigningDomain, round_id: RoundId, sender: Address, salt: bytes, update_root: bytes
+) -> bytes:
+    """Return what a contributor commits to before uploads begin, in a sealed round.
+
+    ``keccak256(abi.encode(bytes32 domain separator, uint64 round, address sender, bytes32 salt,
+    bytes32 update root))``.
+
+    Raises
+    ------
+    VerificationError
+        If a field does not fit its ABI type.
+    """
+    return keccak256(
+        domain_separator(domain)
+        + uint_word(round_id, 64, "round")
+        + address_word(sender, "sender")
+        + bytes32_word(salt, "salt")
+        + bytes32_word(update_root, "update root")
     )
 
 

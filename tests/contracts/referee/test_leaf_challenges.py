@@ -19,7 +19,6 @@ from eth_abi import encode
 from eth_account.signers.local import LocalAccount
 
 from contracts.binding import calls
-from coordinator.protocol.abi import keccak256
 from coordinator.protocol.commitments.digests import contributor_leaf_hash
 from coordinator.protocol.commitments.standard_tree import hash_pair
 from coordinator.protocol.disputes import (
@@ -30,6 +29,7 @@ from coordinator.protocol.disputes import (
     moves_against,
 )
 from coordinator.protocol.disputes import record_moves as build
+from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.numbers.weights import apportion
 from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.signatures.eip712 import CURVE_ORDER

@@ -17,7 +17,7 @@ from dispute_world import (
 )
 
 from contracts.binding import calls
-from coordinator.protocol.abi import address_word, keccak256, uint_word
+from coordinator.protocol.abi import address_word, uint_word
 from coordinator.protocol.disputes import (
     DisputedRound,
     Evidence,
@@ -27,6 +27,7 @@ from coordinator.protocol.disputes import (
 )
 from coordinator.protocol.disputes import record_moves as build
 from coordinator.protocol.disputes.records import score_and_proof
+from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.round.incentives import split_budget
 from coordinator.protocol.signatures.eip712 import checksum_address

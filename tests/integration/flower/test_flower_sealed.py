@@ -25,13 +25,13 @@ from coordinator.flower.sealed import reveal_queries
 from coordinator.flower.strategy import FedproofStrategy
 from coordinator.protocol import wire
 from coordinator.protocol.canonical import canonical_json, parse_json
-from coordinator.protocol.commitments.digests import sealed_commitment
 from coordinator.protocol.commitments.documents import (
     commitments_document,
     contributor_entries,
     name_of,
 )
 from coordinator.protocol.numbers.fixed_point import quantise
+from coordinator.protocol.signatures.eip712 import sealed_commitment
 from coordinator.protocol.types import Commitment, RoundId
 
 SCALE = 1 << 20

@@ -25,6 +25,7 @@ from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
 from coordinator.protocol.numbers.weights import apportion
 from coordinator.protocol.signatures.eip712 import (
     recover_signer,
+    sealed_commitment,
     sign_statement,
     statement_digest,
     verify_statement,
@@ -182,7 +183,7 @@ def test_signatures():
         assert commitment.metrics_hash(case["metrics"]) == message.metrics_hash
         found = commitment.signature_hash(message.metrics_hash, signed[-1].signature)
         assert found == raw(case["signature_hash"])
-        sealed = commitment.sealed_commitment(
+        sealed = sealed_commitment(
             domain, message.round_id, case["address"], raw(case["salt"]), message.update
         )
         assert sealed == raw(case["sealed_commitment"])

@@ -15,12 +15,15 @@ from coordinator.protocol.commitments.digests import (
     rule_hash,
     score_leaf_hash,
     scores_tree,
-    sealed_commitment,
     signature_hash,
 )
 from coordinator.protocol.commitments.standard_tree import verify
 from coordinator.protocol.errors import MalformedUpdateError, VerificationError
-from coordinator.protocol.signatures.eip712 import checksum_address, domain_separator
+from coordinator.protocol.signatures.eip712 import (
+    checksum_address,
+    domain_separator,
+    sealed_commitment,
+)
 from coordinator.protocol.types import ContributorLeaf, RewardLeaf, Rule, ScoreLeaf, SigningDomain
 
 # in order of the 20 bytes, which is not the order of the checksummed text

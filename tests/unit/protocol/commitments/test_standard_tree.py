@@ -1,6 +1,6 @@
 import pytest
 
-from coordinator.protocol.abi import address_word, bytes32_word, keccak256, uint_word
+from coordinator.protocol.abi import address_word, bytes32_word, uint_word
 from coordinator.protocol.commitments.standard_tree import (
     EMPTY_ROOT,
     StandardTree,
@@ -8,6 +8,7 @@ from coordinator.protocol.commitments.standard_tree import (
     verify,
 )
 from coordinator.protocol.errors import VerificationError
+from coordinator.protocol.keccak import keccak256
 
 LEAVES = [keccak256(bytes([i])) for i in range(5)]
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.protocol.commitments.digests import commitments_tree, sealed_commitment
+from coordinator.protocol.commitments.digests import commitments_tree
 from coordinator.protocol.commitments.documents import (
     commitment_leaves,
     commitments_document,
@@ -16,6 +16,7 @@ from coordinator.protocol.rules.rule import Weighting
 from coordinator.protocol.signatures.eip712 import (
     address_of_key,
     checksum_address,
+    sealed_commitment,
     sign_statement,
 )
 from coordinator.protocol.types import (
