@@ -40,9 +40,9 @@ from coordinator.service.settling import Settler
 from coordinator.stores.disk import DiskStore
 from simulations.data import load_dataset
 from simulations.engines.fork_server import start_server
-from simulations.engines.plain import run_plain
 from simulations.experiment import Experiment
-from simulations.experiment.plan import agree
+from simulations.run.agreement import agree
+from simulations.run.plain import run_plain
 from simulations.run.simulation import Simulation, run_experiment
 
 CLIENTS = 100

@@ -86,8 +86,8 @@ def simulate(
 
     target = out or RUNS / experiment.name
     options = RunOptions(workers, data, fresh, serve_rpc, pace)
+    from simulations.report.coordinator import coordinator_lines
     from simulations.report.progress import Screen, Silence, earnings_table
-    from simulations.run.convictions import coordinator_lines
 
     if as_json:
         result = run_experiment(experiment, target, options, Silence())

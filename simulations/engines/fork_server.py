@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from multiprocessing import forkserver, get_context
 
-DEFAULT_PRELOAD = ("simulations.engines.preload",)
+DEFAULT_PRELOAD = ("simulations.run.preload",)
 
 
 def start_server(preload: Sequence[str] = DEFAULT_PRELOAD) -> None:

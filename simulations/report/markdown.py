@@ -11,6 +11,7 @@ from typing import Any
 
 from coordinator.protocol.amounts import ether
 from coordinator.stores.run_folder import RunFolder
+from simulations.report.coordinator import COORDINATOR, coordinator_lines
 from simulations.report.figures import draw_accuracy, draw_money
 from simulations.report.records import (
     ContributorRecord,
@@ -18,7 +19,6 @@ from simulations.report.records import (
     read_contributors,
     read_rounds,
 )
-from simulations.run.convictions import COORDINATOR, coordinator_lines
 
 
 def write_report(folder: RunFolder, out: Path | None = None) -> Path:

@@ -19,7 +19,7 @@ from simulations.attacks.contributor import LocalData
 from simulations.data import load_dataset
 from simulations.engines.spec import SimulationSpec
 from simulations.experiment.models import build_model, training_settings
-from simulations.experiment.plan import agree
+from simulations.run.agreement import agree
 from simulations.run.attackers import Attackers
 from simulations.run.client_mod import SimulatedUpdates
 from simulations.run.cohort import client_of

@@ -15,7 +15,7 @@ from coordinator.stores.run_folder import FileJournal, RunFolder
 from simulations.attacks.dishonest import DishonestService
 from simulations.attacks.dishonest_ports import Attacker, InsistentLedger, WithholdingStore
 from simulations.experiment import Experiment
-from simulations.experiment.plan import Agreement
+from simulations.run.agreement import Agreement
 from simulations.run.chain import SimulatedChain
 from simulations.run.identities import Identities
 

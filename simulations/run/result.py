@@ -5,13 +5,13 @@ from pathlib import Path
 
 from coordinator.protocol.types import JsonObject
 from coordinator.stores.run_folder import RunFolder
+from simulations.report.coordinator import COORDINATOR
 from simulations.report.records import (
     ContributorRecord,
     RoundRecord,
     read_contributors,
     read_rounds,
 )
-from simulations.run.convictions import COORDINATOR
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from coordinator.protocol.types import Address, ContributorEntry, Int32Vector, J
 from simulations.attacks.contributor import behaviour_name
 from simulations.data.dataset import Dataset
 from simulations.experiment import Experiment
-from simulations.experiment.plan import Agreement
 from simulations.report.records import ContributorRecord, RoundRecord
+from simulations.run.agreement import Agreement
 from simulations.run.chain import SimulatedChain
 
 NODE_PREFIX = "node "

@@ -36,14 +36,15 @@ from simulations.engines.process import PoolGrid
 from simulations.engines.spec import SimulationSpec
 from simulations.experiment import Experiment
 from simulations.experiment.models import build_model
-from simulations.experiment.plan import Agreement, agree
+from simulations.report.coordinator import COORDINATOR
 from simulations.report.markdown import write_report
 from simulations.report.progress import Listener, Silence
 from simulations.report.records import RoundRecord, contributors_json, metrics_csv
+from simulations.run.agreement import Agreement, agree
 from simulations.run.chain import claim_all, finalize_all
 from simulations.run.client_app import FACTORY
 from simulations.run.cohort import CLIENT, cohort_sampler, node_configs, public_updates
-from simulations.run.convictions import COORDINATOR, coordinator_record
+from simulations.run.convictions import coordinator_record
 from simulations.run.coordinator import (
     RunStores,
     artifact_store,

@@ -131,8 +131,8 @@ def main() -> None:
     sys.argv = ["fedproof"]
     import simulations.__main__
     import simulations.commands
-    import simulations.engines.preload
     import simulations.report.markdown
+    import simulations.run.preload
     import simulations.run.simulation  # noqa: F401
 
     signal.signal(signal.SIGINT, signal.default_int_handler)

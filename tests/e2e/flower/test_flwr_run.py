@@ -12,7 +12,7 @@ from coordinator.flower.internals import identify_process
 from coordinator.protocol.errors import ConfigError
 from simulations.data import load_dataset
 from simulations.experiment.load import load_experiment
-from simulations.experiment.plan import agree
+from simulations.run.agreement import agree
 from simulations.run.simulation import RunOptions, run_experiment
 
 APP = """

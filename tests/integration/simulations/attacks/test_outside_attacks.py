@@ -14,7 +14,7 @@ from coordinator.protocol.errors import ConfigError
 from coordinator.stores.disk import DiskStore
 from simulations.data import load_dataset
 from simulations.experiment.load import load_experiment
-from simulations.experiment.plan import agree
+from simulations.run.agreement import agree
 from simulations.run.result import RunOptions
 from simulations.run.simulation import run_experiment
 

@@ -15,14 +15,14 @@ from coordinator.service.scorers import scorer_from
 from coordinator.stores.disk import DiskStore
 from simulations.data import load_dataset
 from simulations.engines.ledger_view import LedgerChainView
-from simulations.engines.plain import run_plain
 from simulations.engines.process import PoolGrid
 from simulations.engines.spec import SimulationSpec
 from simulations.experiment import Experiment
-from simulations.experiment.plan import agree
+from simulations.run.agreement import agree
 from simulations.run.client_app import FACTORY
 from simulations.run.cohort import cohort_sampler, node_configs, public_updates
 from simulations.run.identities import identities_of
+from simulations.run.plain import run_plain
 
 KINDS = [
     "replay",

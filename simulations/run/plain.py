@@ -18,7 +18,7 @@ from simulations.data import load_dataset
 from simulations.engines.process import PoolGrid
 from simulations.engines.spec import SimulationSpec
 from simulations.experiment import Experiment
-from simulations.experiment.plan import agree
+from simulations.run.agreement import agree
 from simulations.run.client_app import PLAIN_FACTORY
 from simulations.run.cohort import CohortSampler, cohort_sampler, node_configs
 
