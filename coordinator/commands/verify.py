@@ -1,6 +1,7 @@
 """``fedproof verify``: replay a run and say what holds."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -141,6 +142,8 @@ def _print(run: str, findings: Findings) -> None:
         console.print(f"[yellow]UNREAD[/yellow] {place}: {count} artifacts")
     if "head_block" in findings.facts:
         console.print(_chain_line(findings), soft_wrap=True)
+    if "files" in findings.facts:
+        console.print(_files_line(findings.facts["files"]), soft_wrap=True)
     paid = sum(line.paid_wei for line in findings.rounds if line.status == "final")
     rounds = len(findings.rounds)
     so_far = " so far" if findings.facts.get("partial") else ""
@@ -167,6 +170,18 @@ def _chain_line(findings: Findings) -> str:
         f"chain {facts['chain_id']}, contract {facts['contract']}: {known}, "
         f"head {facts['head_hash']}"
     )
+
+
+def _files_line(files: Mapping[str, Sequence[str]]) -> str:
+    """Say what vouches for which files of a run."""
+    named = (
+        ("by the chain", "chain"),
+        ("by the chain in part, else by SHA256SUMS", "in_part"),
+        ("by SHA256SUMS alone", "sums"),
+        ("by nothing", "nothing"),
+    )
+    parts = [f"{words}: {', '.join(files[kind])}" for words, kind in named if files[kind]]
+    return f"files vouched for {'; '.join(parts)}"
 
 
 def _line(line: RoundFinding, *, is_wrong: bool) -> str:

@@ -43,6 +43,20 @@ _FILE: Final = re.compile(
 _UNFINISHED_FILE: Final = re.compile(r"chain/chain\.sqlite-(journal|shm|wal)|pending/.+")
 _FOLDER: Final = re.compile(r"attempts|chain|plots|rounds|(blobs|withheld)(/[0-9a-f]{2})?")
 _UNFINISHED_FOLDER: Final = re.compile(r"pending(/.+)?")
+_VOUCHERS: Final = {
+    CONFIG: "chain",
+    "federation.json": "chain",
+    "chain": "chain",
+    "blobs": "chain",
+    "withheld": "chain",
+    "contributors.json": "in_part",
+    "coordinator.json": "in_part",
+    "metrics.csv": "in_part",
+    "metrics.jsonl": "in_part",
+    "rounds": "in_part",
+    "attempts": "sums",
+    "versions.json": "sums",
+}
 _KINDS: Final = (
     (stat.S_ISREG, "file"),
     (stat.S_ISDIR, "folder"),
@@ -117,6 +131,21 @@ def is_covered(entry: Entry) -> bool:
     """Return whether the checksums list an entry: a file, but no view, lock or checksums."""
     apart = entry.name in (CHECKSUMS, LOCK, REPORT) or entry.name.startswith(f"{VIEWS}/")
     return entry.kind == "file" and not apart
+
+
+def vouchers(found: list[Entry]) -> dict[str, list[str]]:
+    """Return the files of a run by what vouches for them; folders stand for all files in them.
+
+    ``chain`` for all that they say, ``in_part`` (the rest is the coordinator's word, or was
+    measured), ``sums`` for what only the checksums do, ``nothing`` for views (ADR 146).
+    """
+    kinds: dict[str, set[str]] = {"chain": set(), "in_part": set(), "sums": set(), "nothing": set()}
+    for entry in found:
+        if entry.kind != "file" or entry.name in (CHECKSUMS, LOCK):
+            continue
+        top, inside, _ = entry.name.partition("/")
+        kinds[_VOUCHERS.get(top, "nothing")].add(f"{top}/" if inside else top)
+    return {kind: sorted(names) for kind, names in kinds.items()}
 
 
 def misplaced(found: list[Entry], *, finished: bool) -> Iterator[tuple[str, str]]:

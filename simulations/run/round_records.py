@@ -12,14 +12,13 @@ import torch
 from torch import nn
 
 from clients.training.trainer import evaluate
-from contracts.binding.events import Slashed
+from coordinator.ledger.run_figures import round_figures, slashed_wei
 from coordinator.ports import ArtifactStore, RoundJournal
 from coordinator.protocol.commitments.documents import contributor_entries, reward_leaves
 from coordinator.protocol.errors import BlobMissingError
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
-from coordinator.protocol.rules.rule import capped_examples
 from coordinator.protocol.types import Address, ContributorEntry, Int32Vector, JsonObject, RoundId
 from simulations.attacks.contributor import behaviour_name
 from simulations.data.dataset import Dataset
@@ -80,20 +79,11 @@ class RoundRecorder:
         sealed = found.status.has_result
         entries = self._entries(found) if sealed else []
         tested = self._tested(found) if sealed else None
-        rule = self._agreement.plan.rule
         return RoundRecord(
-            round=int(round_id),
-            status=found.status.word,
+            **round_figures(found, entries, self._agreement.plan.rule),
             reason="" if sealed else self._void_reason(found, notes),
-            model_root=found.new_model_root.hex() if sealed else "",
-            contributors_root=found.contributors_root.hex() if sealed else "",
-            contributors=found.n if sealed else 0,
             refused=sum(refusals.values()),
             refusals=dict(sorted(refusals.items())),
-            examples=sum(capped_examples(rule, e.leaf.examples) for e in entries),
-            stake_wei=int(found.total_stake_wei) if sealed else 0,
-            paid_wei=int(found.paid_wei) if sealed else 0,
-            train_loss=_train_loss(entries),
             test_loss=tested.loss if tested else None,
             test_accuracy=tested.accuracy if tested else None,
             seconds=seconds,
@@ -123,7 +113,7 @@ class RoundRecorder:
                 client = self._client_of(str(row["sender"]))
                 if client is not None:
                     refusals.setdefault(client, Counter())[str(row["code"])] += 1
-        earned, slashed = self._earned(), self._slashed()
+        earned, slashed = self._earned(), slashed_wei(self._chain.federation.events())
         return [
             self._contributor(client, address, accepted, refusals, earned, slashed)
             for client, address in enumerate(self._chain.identities.addresses)
@@ -195,21 +185,3 @@ class RoundRecorder:
         root = self._chain.ledger.round(last).rewards_root
         leaves = reward_leaves(self._store.get_document("rewards", root))
         return {leaf.contributor: int(leaf.cumulative_wei) for leaf in leaves}
-
-    def _slashed(self) -> dict[Address, int]:
-        taken: Counter[Address] = Counter()
-        for event in self._chain.federation.events():
-            if isinstance(event, Slashed):
-                taken[event.account] += int(event.amount)
-        return dict(taken)
-
-
-def _train_loss(entries: Sequence[ContributorEntry]) -> float | None:
-    """Return the mean of the contributors' own training losses, weighted by examples."""
-    told = [
-        (float(entry.metrics["train-loss"]), entry.leaf.examples)
-        for entry in entries
-        if isinstance(entry.metrics.get("train-loss"), float)
-    ]
-    total = sum(examples for _, examples in told)
-    return sum(loss * examples for loss, examples in told) / total if total else None

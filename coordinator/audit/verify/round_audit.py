@@ -72,6 +72,8 @@ class RoundAuditor:
         self._pool = pool
         self._sealed = sealed
         self._carried: dict[RoundId, Carried] = {}
+        self.momenta: dict[RoundId, bytes | None] = {}
+        """By round, the root of the server momentum after it; ``None`` where the rule has none."""
 
     def audit(self, round_id: RoundId) -> RoundFinding:
         """Replay one round and append its line to the findings."""
@@ -114,6 +116,10 @@ class RoundAuditor:
         model, new_velocity = self._reaggregate(
             found, rule, manifest, entries, updates, base, velocity
         )
+        if model is not None:
+            self.momenta[found.round_id] = (
+                None if new_velocity is None else parameter_root(new_velocity, manifest)
+            )
         cumulative = None
         if found.status is not RoundStatus.SEALED and new_model is not None and model is not None:
             result = RoundInput(entries, updates, base, model, found.new_model_root, velocity)

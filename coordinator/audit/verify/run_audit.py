@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -10,8 +10,9 @@ from coordinator.audit.verify.chain_audit import ARTIFACT, AuditedChain, audit_c
 from coordinator.audit.verify.committed_blobs import CommittedBlobs, committed_blobs
 from coordinator.audit.verify.contract_audit import check_seen_block
 from coordinator.audit.verify.findings import Findings, printable
+from coordinator.audit.verify.record_audit import RecordAuditor
 from coordinator.audit.verify.round_audit import RoundAuditor
-from coordinator.audit.verify.run_blobs import audit_void_rounds, unreferenced
+from coordinator.audit.verify.run_blobs import audit_momenta, audit_void_rounds, unreferenced
 from coordinator.audit.verify.scoring import scorer_of
 from coordinator.audit.verify.sealed_audit import is_sealed
 from coordinator.local.files import read_file
@@ -21,7 +22,13 @@ from coordinator.protocol.errors import ConfigError, FedproofError, StoreError, 
 from coordinator.protocol.types import JsonObject, RoundId
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import RunFolder
-from coordinator.stores.run_layout import CHECKSUMS, looks_like_run, round_of
+from coordinator.stores.run_layout import (
+    CHECKSUMS,
+    entries,
+    looks_like_run,
+    round_of,
+    vouchers,
+)
 
 
 def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = False) -> Findings:
@@ -60,11 +67,14 @@ def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = Fal
     committed = CommittedBlobs(is_complete=False)
     if chain is not None:
         store = DiskStore(folder.blobs, read_only=True)
-        _audit_commitments(folder, chain, store, findings, seen_block)
+        momenta = _audit_commitments(folder, chain, store, findings, seen_block)
         committed = committed_blobs(chain.ledger, store)
         withheld = DiskStore(folder.root / "withheld", read_only=True)
         audit_void_rounds(chain.ledger, (store, withheld), committed, findings)
+        audit_momenta(chain.ledger, store, committed, momenta, findings)
         if not partial:
+            RecordAuditor(folder, chain, store, momenta, findings).audit()
+            findings.facts["files"] = vouchers(entries(root))
             problems += unreferenced(folder.root, committed, chain.ledger)
     for name, rule, problem in problems:
         number = committed.rounds.get(PurePosixPath(name).name, round_of(name))
@@ -138,7 +148,8 @@ def _audit_commitments(
     store: ArtifactStore,
     findings: Findings,
     seen_block: str | None,
-) -> None:
+) -> Mapping[RoundId, bytes | None]:
+    """Replay every round; return the roots of the server momenta that came of it."""
     if seen_block:
         check_seen_block(chain.federation, seen_block, findings, ARTIFACT)
     config = _read_config(folder, chain, findings)
@@ -154,6 +165,7 @@ def _audit_commitments(
         )
         for number in range(1, chain.ledger.head().last_opened + 1):
             auditor.audit(RoundId(number))
+    return auditor.momenta
 
 
 def _read_config(folder: RunFolder, chain: AuditedChain, findings: Findings) -> JsonObject:

@@ -1,6 +1,6 @@
 """Audits a run's blobs that no live round needs: those of void rounds, and those of no round."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from coordinator.audit.verify.committed_blobs import OPAQUE, VECTOR, CommittedBlobs
@@ -42,6 +42,27 @@ def audit_void_rounds(
             except BlobCorruptError as error:
                 rule = "a blob must hash to its name"
                 findings.fault(number, file, rule, str(error))
+
+
+def audit_momenta(
+    ledger: Ledger,
+    store: ArtifactStore,
+    committed: CommittedBlobs,
+    momenta: Mapping[RoundId, bytes | None],
+    findings: Findings,
+) -> None:
+    """Re-hash the server momenta, whose roots were computed again; count them as committed."""
+    for number, root in momenta.items():
+        if root is None:
+            continue
+        model = f"{ledger.round(number).new_model_root.hex()}.{VECTOR}"
+        committed.add_vector(root, committed.manifests[model], number)
+        file = f"{root.hex()}.{VECTOR}"
+        try:
+            _read(file, store, committed, store)
+        except (BlobMissingError, BlobCorruptError) as error:
+            rule = "the server momentum must be in the store as the rule gives it"
+            findings.fault(number, file, rule, str(error))
 
 
 def _read(

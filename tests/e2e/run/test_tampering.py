@@ -9,6 +9,7 @@ import socket
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fedproof_command import fedproof
@@ -398,3 +399,158 @@ def test_an_honest_copy_holds(run: Path, quick: None, tmp_path: Path) -> None:
     (tmp_path / "hard" / "report.md").unlink()
     (tmp_path / "hard" / ".lock").unlink()
     assert verify_run(tmp_path / "hard").ok
+
+
+def records(run: Path) -> dict[str, list[tuple[str | int, ...]]]:
+    """By file, the path to each value that follows from chain and blobs; line or client first."""
+    rounds = ("round", "status", "reason", "model_root", "contributors_root", "contributors")
+    rounds += ("refused", "refusals", "examples", "stake_wei", "paid_wei", "train_loss")
+    person = ("client", "address", "stake_wei", "slashed_wei", "earned_wei", "claimed_wei")
+    coordinates = ("chain_id", "contract", "referee", "head_block", "head_hash")
+    return {
+        "metrics.jsonl": [(line, key) for line in (0, 3) for key in rounds],
+        "contributors.json": [(client, key) for client in (0, 4) for key in (*person, "accepted")],
+        "coordinator.json": [("bond_wei",), ("bonded_wei",), ("address",), ("refused",)],
+        "federation.json": [(key,) for key in coordinates],
+        "rounds/000002.json": [(key,) for key in ("round", "status", "velocity", "reason")],
+    }
+
+
+def rewritten(path: Path, change: Callable[[Any], None]) -> None:
+    """Change a record and spell it as the run does."""
+    text = path.read_text()
+    if path.suffix == ".jsonl":
+        lines = [json.loads(line) for line in text.splitlines()]
+        change(lines)
+        path.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+    else:
+        document = json.loads(text)
+        change(document)
+        path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def other(value: Any) -> Any:
+    if isinstance(value, int | float):
+        return value + 1
+    return f"{value}0" if isinstance(value, str) else [*value, "x"]
+
+
+def changer(path: tuple[str | int, ...]) -> Callable[[Any], None]:
+    def change(document: Any) -> None:
+        *way, last = path
+        for step in way:
+            document = document[step]
+        document[last] = other(document[last])
+
+    return change
+
+
+def test_a_changed_record_is_found_though_the_checksums_were_rewritten(
+    run: Path, quick: None
+) -> None:
+    for name, paths in records(run).items():
+        original = (run / name).read_bytes()
+        for path in paths:
+            rewritten(run / name, changer(path))
+            faults = resummed(run).faults
+            assert name in {fault.artifact for fault in faults}, (name, path)
+            wrong = next(fault for fault in faults if fault.artifact == name)
+            if name == "metrics.jsonl":
+                assert wrong.round_id == int(path[0]) + 1
+            if name.startswith("rounds/"):
+                assert wrong.round_id == 2
+            assert str(path[-1]) in wrong.detail
+            (run / name).write_bytes(original)
+    assert resummed(run).ok
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("metrics.jsonl", lambda d: d.pop()),
+        ("metrics.jsonl", lambda d: d.append(d[-1])),
+        ("metrics.jsonl", lambda d: d.reverse()),
+        ("metrics.jsonl", lambda d: d[0].update(more=1)),
+        ("metrics.jsonl", lambda d: d[0].pop("seconds")),
+        ("metrics.jsonl", lambda d: d[0].update(round=1.0)),
+        ("metrics.jsonl", lambda d: d[0].update(contributors=True)),
+        ("metrics.jsonl", lambda d: d[0].update(test_accuracy=1.5)),
+        ("metrics.jsonl", lambda d: d[0].update(seconds=-1.0)),
+        ("metrics.jsonl", lambda d: d[0].update(refusals={"\ud800": 1})),
+        ("metrics.jsonl", lambda d: d.__setitem__(0, [])),
+        ("contributors.json", lambda d: d.pop()),
+        ("contributors.json", lambda d: d.append(d[-1])),
+        ("contributors.json", lambda d: d.append({**d[-1], "client": 5})),
+        ("contributors.json", lambda d: d[0].update(address=7)),
+        ("contributors.json", lambda d: d[0].update(address="0x" + "zz" * 20)),
+        ("contributors.json", lambda d: d[0].update(refusals={"late": "3"})),
+        ("contributors.json", lambda d: d[0].update(examples=-1)),
+        ("contributors.json", lambda d: d.__setitem__(0, "nobody")),
+        ("coordinator.json", lambda d: d["convictions"].append({"round": 1})),
+        ("coordinator.json", lambda d: d.clear()),
+        ("federation.json", lambda d: d.pop("head_hash")),
+        ("federation.json", lambda d: d.update(more=1)),
+        ("rounds/000001.json", lambda d: d["refusals"].append({"code": "late"})),
+        ("rounds/000001.json", lambda d: d["refusals"].append("late")),
+        ("rounds/000001.json", lambda d: d.update(refusals=7)),
+    ],
+)
+def test_a_record_of_another_form_is_found(
+    run: Path, quick: None, name: str, change: Callable[[Any], None]
+) -> None:
+    rewritten(run / name, change)
+    assert name in {fault.artifact for fault in resummed(run).faults}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", "[" * 50, '{"a":1,"a":1}', "\xff", "NaN"])
+def test_records_that_are_something_else_are_found(run: Path, quick: None, text: str) -> None:
+    names = {"metrics.jsonl", "contributors.json", "coordinator.json", "rounds/000001.json"}
+    for name in names:
+        (run / name).write_bytes(text.encode("latin-1"))
+    assert {fault.artifact for fault in resummed(run).faults} == names
+
+
+def test_a_table_that_is_something_else_is_found(run: Path, quick: None) -> None:
+    table = run / "metrics.csv"
+    original = table.read_bytes()
+    for changed in (b"", b"\xff", original.replace(b"\n", b"\r\n"), original + b"\n"):
+        table.write_bytes(changed)
+        (fault,) = resummed(run).faults
+        assert fault.artifact == "metrics.csv"
+
+
+def test_records_are_found_in_one_spelling_only(run: Path, quick: None) -> None:
+    for name in ("contributors.json", "coordinator.json", "federation.json", "rounds/000002.json"):
+        original = (run / name).read_bytes()
+        (run / name).write_bytes(json.dumps(json.loads(original)).encode())
+        (fault,) = resummed(run).faults
+        assert (fault.artifact, fault.detail) == (name, "not spelled as a run spells it")
+        (run / name).write_bytes(original)
+
+
+def test_records_of_rounds_that_never_were(run: Path, quick: None) -> None:
+    note = json.loads((run / "rounds" / "000004.json").read_bytes())
+    put(run / "rounds" / "000005.json", json.dumps(note | {"round": 5}, indent=1).encode())
+    put(run / "attempts" / "000002.json", b'{\n "attack": "x",\n "refused": "y",\n "round": 2\n}\n')
+    named = {fault.artifact for fault in resummed(run).faults}
+    assert named == {"rounds/000005.json", "coordinator.json"}
+
+
+def test_what_only_the_checksums_vouch_for_is_said(run: Path, quick: None) -> None:
+    put(run / "versions.json", b"{}")
+    findings = resummed(run)
+    assert findings.ok, artifacts(findings)  # nothing on chain knows: the output says so
+    assert findings.facts["files"] == {
+        "chain": ["blobs/", "chain/", "config.json", "federation.json"],
+        "in_part": [
+            "contributors.json",
+            "coordinator.json",
+            "metrics.csv",
+            "metrics.jsonl",
+            "rounds/",
+        ],
+        "sums": ["versions.json"],
+        "nothing": ["plots/", "report.md"],
+    }
+    text = fedproof("verify", run).stdout
+    assert "by SHA256SUMS alone: versions.json; by nothing: plots/, report.md" in text
