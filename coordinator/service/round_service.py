@@ -99,7 +99,7 @@ class RoundService:
         """The machine of the round in hand (read-only)."""
         return self._round.state
 
-    # --- ``simulations.attacks`` overrides these ---------------------------------------------
+    # --- ``simulations.run.dishonest`` overrides these ------------------------------------------
 
     def drafted_result(self, result: RoundInput) -> RoundInput:
         """Return what is to be stored and sealed: what was computed.

@@ -18,7 +18,6 @@ from coordinator.settings.terms import (
     Stake,
     TrimmedMeanAggregator,
 )
-from simulations.experiment.attacks import AttackConfig
 from simulations.experiment.federation import Chain, Cohort, Watcher
 from simulations.experiment.schema import Experiment
 from simulations.experiment.training import (
@@ -37,7 +36,6 @@ from simulations.experiment.training import (
 
 __all__ = [
     "Aggregator",
-    "AttackConfig",
     "BreastCancerData",
     "BySitePartition",
     "Chain",

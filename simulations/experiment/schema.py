@@ -20,17 +20,13 @@ from coordinator.settings.terms import (
     Stake,
     TrimmedMeanAggregator,
 )
-from simulations.attacks.contributor import BehaviourTable, Surroundings
-from simulations.experiment.attacks import AttackConfig
+from simulations.attacks import contributor, coordinator
 from simulations.experiment.federation import Chain, Cohort, Watcher
 from simulations.experiment.training import Data, DigitsData, Evaluation, IidPartition, Partition
 
 ANSWER_S = 600
 QUESTIONS_IN_UNBONDING = 5
 """A stretched answer and the time to refute it must end before a bond can leave."""
-
-EARLY_S = 10
-"""A round must be open for so long before a seal can be too early for certain."""
 
 IMAGE_DATA = ("digits", "fashion_mnist", "hub")
 
@@ -59,8 +55,8 @@ class Experiment(Section):
     numbers: Numbers = Numbers()
     evaluation: Evaluation = Evaluation()
     watcher: Watcher = Watcher()
-    behaviours: list[BehaviourTable] = Field(default=[])
-    coordinator_attacks: list[AttackConfig] = Field(default=[])
+    behaviours: list[contributor.BehaviourTable] = Field(default=[])
+    coordinator_attacks: list[coordinator.AttackTable] = Field(default=[])
 
     @model_validator(mode="wrap")
     @classmethod
@@ -205,6 +201,9 @@ def _money_and_time_faults(experiment: Experiment) -> Iterator[str]:
 
 def _attack_faults(experiment: Experiment) -> Iterator[str]:
     owner = dict[int, int]()
+    surroundings = coordinator.Surroundings(
+        experiment.partition.clients, experiment.chain.min_open_s
+    )
     for index, attack in enumerate(experiment.coordinator_attacks):
         name = f"coordinator_attacks[{index}]"
         if attack.round > experiment.rounds:
@@ -215,22 +214,13 @@ def _attack_faults(experiment: Experiment) -> Iterator[str]:
                 f"{attack.round}; a round has one attack"
             )
         owner[attack.round] = index
-        if attack.kind == "seal_early" and experiment.chain.min_open_s < EARLY_S:
-            yield (
-                f"{name} seals early, but chain.min_open_s = {experiment.chain.min_open_s} leaves "
-                f"no time before it; expected at least {EARLY_S}"
-            )
-        victim, clients = getattr(attack, "victim", 0), experiment.partition.clients
-        if victim >= clients:
-            yield (
-                f"{name}.victim = {victim}, but partition.clients = {clients} numbers them 0 to "
-                f"{clients - 1}"
-            )
+        for fault in attack.faults(surroundings):
+            yield f"{name}{fault}"
 
 
 def _behaviour_faults(experiment: Experiment) -> Iterator[str]:
     clients, owner = experiment.partition.clients, dict[int, int]()
-    surroundings = Surroundings(
+    surroundings = contributor.Surroundings(
         clients, experiment.cohort.size, experiment.rounds, experiment.cohort.sealed
     )
     for index, behaviour in enumerate(experiment.behaviours):
@@ -247,7 +237,7 @@ def _behaviour_faults(experiment: Experiment) -> Iterator[str]:
                 )
             owner[client] = index
         for fault in behaviour.faults(surroundings):
-            yield f"behaviours[{index}].{fault}"
+            yield f"behaviours[{index}]{fault}"
         if behaviour.from_round > experiment.rounds:
             yield (
                 f"behaviours[{index}].from_round = {behaviour.from_round} is after the last of "

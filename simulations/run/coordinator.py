@@ -12,11 +12,15 @@ from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
-from simulations.attacks.dishonest import DishonestService
-from simulations.attacks.dishonest_ports import Attacker, InsistentLedger, WithholdingStore
 from simulations.experiment import Experiment
 from simulations.run.agreement import Agreement
 from simulations.run.chain import SimulatedChain
+from simulations.run.dishonest import (
+    Attacker,
+    DishonestService,
+    InsistentLedger,
+    WithholdingStore,
+)
 from simulations.run.identities import Identities
 
 
@@ -31,7 +35,7 @@ class RunStores:
 
 def artifact_store(experiment: Experiment, folder: RunFolder) -> DiskStore:
     """Return the run's store; one that keeps updates to itself if that is the attack."""
-    if any(attack.kind == "withhold" for attack in experiment.coordinator_attacks):
+    if any(attack.keeps_updates for attack in experiment.coordinator_attacks):
         return WithholdingStore(folder.blobs, folder.root / "withheld")
     return DiskStore(folder.blobs)
 

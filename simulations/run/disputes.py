@@ -14,16 +14,11 @@ from coordinator.audit.watch.findings import Tell
 from coordinator.audit.watch.rounds import RoundReader
 from coordinator.audit.watch.watcher import Watcher, WatchOptions
 from coordinator.ports import ArtifactStore
-from coordinator.protocol.disputes import CaseKind, Column, ColumnAnswer, DisputedRound, Evidence
-from coordinator.protocol.disputes.cases import Entry
-from coordinator.protocol.disputes.columns import aggregate_column, wrapped
-from coordinator.protocol.disputes.moves import parameter_values
-from coordinator.protocol.rules.rule import RuleKind
-from coordinator.protocol.types import WEIGHT_TOTAL
-from simulations.attacks.dishonest_ports import Attacker
+from coordinator.protocol.disputes import ColumnAnswer, DisputedRound, Evidence
+from simulations.attacks.coordinator import Answer
 from simulations.experiment import Watcher as WatcherSection
-from simulations.experiment.attacks import ShiftAttack
 from simulations.run.chain import SimulatedChain
+from simulations.run.dishonest import Attacker
 
 _POLL_S = 0.05
 
@@ -37,31 +32,17 @@ class DishonestReply:
     def __call__(self, round_: DisputedRound, case: CaseRecord) -> Reply | None:
         """Return the answer, false or not, or nothing."""
         attack = self.attacker.attack(case.round_id)
-        if not isinstance(attack, ShiftAttack) or attack.answers == "right":
+        answer: Answer = "right"
+        if attack is not None:
+            answer = attack.answer(round_, case.kind, case.index)
+        if answer == "right":
             return honest_reply(round_, case)
-        if attack.answers == "none" or case.kind is not CaseKind.AGGREGATE:
+        if answer == "none":
             return None
-        column = false_column(round_, case.index, attack.amount)
         if case.entry is None:
-            return ColumnAnswer(case.case_id, column.root, column.lo, column.hi)
-        entry, path = column.entries[case.entry], column.path(case.entry)
+            return ColumnAnswer(case.case_id, answer.root, answer.lo, answer.hi)
+        entry, path = answer.entries[case.entry], answer.path(case.entry)
         return Evidence("answer_entry", (case.case_id, int(case.kind), entry, path))
-
-
-def false_column(round_: DisputedRound, parameter: int, amount: int) -> Column:
-    """Return a column that leads to a result ``amount`` too large; some step in it is false."""
-    rule, values = round_.known_rule, parameter_values(round_, parameter)
-    weights = [entry.leaf.weight for entry in round_.known_entries]
-    if rule.kind != RuleKind.FEDAVG:
-        return aggregate_column(rule, weights, [value + amount for value in values])
-    right = aggregate_column(rule, weights, values).entries
-    half = len(right) // 2
-    false = [_raised(entry, amount) if i >= half else entry for i, entry in enumerate(right)]
-    return Column(tuple(false))
-
-
-def _raised(entry: Entry, amount: int) -> Entry:
-    return (wrapped(entry[0] + amount * WEIGHT_TOTAL), *entry[1:])
 
 
 class SimulatedDisputes:

@@ -37,10 +37,14 @@ from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal
-from simulations.attacks.dishonest import DishonestService
-from simulations.attacks.dishonest_ports import Attacker, InsistentLedger, WithholdingStore
 from simulations.experiment import Experiment
 from simulations.run.chain import SimulatedChain, WaitingLedger, open_chain, terms_of
+from simulations.run.dishonest import (
+    Attacker,
+    DishonestService,
+    InsistentLedger,
+    WithholdingStore,
+)
 from simulations.run.disputes import SimulatedDisputes
 from simulations.run.identities import Identities, identities_of, private_key
 
@@ -260,7 +264,7 @@ def _bench(used: Experiment, folder: Path, chain: SimulatedChain | RemoteChain) 
     )
     journal = FileJournal(folder / "rounds")
     service = DishonestService(
-        ledger, store, journal, RuleScorer("examples"), plan, lambda _: None, attacker=attacker
+        ledger, store, journal, RuleScorer("examples"), plan, attacker=attacker
     )
     notices: list[Notice] = []
     disputes = SimulatedDisputes(chain, public, used.watcher, attacker, notices.append)  # type: ignore[arg-type]

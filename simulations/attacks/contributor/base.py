@@ -150,7 +150,7 @@ class ContributorAttack(Section):
     def faults(self, surroundings: Surroundings) -> Iterator[str]:
         """Yield what of the options contradicts the rest of the experiment.
 
-        Each text begins with the key that is at fault: ``"victim = 9 must be ..."``.
+        Each text follows the table's place: ``".victim = 9 must be ..."``.
         """
         yield from ()
 

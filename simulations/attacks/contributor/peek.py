@@ -27,11 +27,11 @@ class Peek(ContributorAttack):
         clients = surroundings.clients
         if self.victim >= clients or self.victim in self.clients:
             yield (
-                f"victim = {self.victim} must be another client than clients = {self.clients}, "
+                f".victim = {self.victim} must be another client than clients = {self.clients}, "
                 f"of partition.clients = {clients} numbered from 0"
             )
         if surroundings.cohort_size < clients:
             yield (
-                f'kind = "peek" overhears its victim in every round, but cohort.size = '
+                f" overhears its victim in every round, but cohort.size = "
                 f"{surroundings.cohort_size} leaves some of partition.clients = {clients} out"
             )

@@ -13,6 +13,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from fraud_bench import ETHER, GUILTY, ROUNDS, FraudBench, experiment, fraud_bench
 
+from coordinator.audit.watch.rounds import RoundReader
+from coordinator.protocol.disputes.fault import FaultKind
+from coordinator.protocol.disputes.faults import find_faults
+from coordinator.protocol.types import RoundId
+
 PROVEN = [
     ({"kind": "shift_parameter", "parameter": 11}, "wrong aggregate", "fedavg"),
     ({"kind": "shift_parameter", "parameter": 11, "amount": -1}, "wrong aggregate", "median"),
@@ -63,6 +68,19 @@ def test_a_proven_attack_costs_the_bond_and_voids_the_round(
     assert planned.price is not None
     assert planned.price.bounty_wei == ETHER
     assert 0 < planned.price.gas < 2_000_000
+
+
+def test_paying_itself_is_wrong_in_one_leaf(make_bench: Callable[..., FraudBench]) -> None:
+    """The coordinator's account stands in a member's place: two faults say so, and no other."""
+    bench = make_bench({"kind": "pay_self"})
+    for _ in range(GUILTY):
+        bench.play(watched=False)
+    round_ = RoundReader(bench.chain.federation, bench.public).read(RoundId(GUILTY))
+    outsider, missing = find_faults(round_)
+    assert (outsider.kind, missing.kind) == (FaultKind.REWARD_OUTSIDER, FaultKind.REWARD_WITHHELD)
+    leaf = round_.known_rewards[outsider.place]
+    assert leaf.contributor == bench.chain.identities.coordinator.address
+    assert missing.place == outsider.place + 1  # members are numbered from 1
 
 
 SEALED = [PROVEN[0], PROVEN[3], PROVEN[6]]

@@ -24,7 +24,7 @@ ETHER = 10**18
 PROVEN = {
     "attack_count_twice": ({3}, "leaves: same contributor"),
     "attack_drop_weight": ({2, 3}, "leaf: wrong weight"),
-    "attack_pay_self": ({2, 4}, "reward: wrong value"),
+    "attack_pay_self": ({2, 4}, "reward: not a member"),
     "attack_shift": ({3}, "wrong aggregate"),
     "attack_unsigned_leaf": ({3}, "leaf: invalid signature"),
     "attack_withhold": ({3}, "withheld data"),

@@ -1,6 +1,10 @@
-"""ATTACKS, continued: a store that keeps an update to itself, a ledger that insists.
+"""ATTACKS: a coordinator that cheats in the rounds the experiment names, to show that it is caught.
 
-Who cheats, and when, is here too: both ends need it.
+It cheats where a real one would: between what it computed and what it stores and commits. The
+round service has methods for that (ADR 81); the rest is a ledger that also tries what the contract
+refuses, and a store that keeps updates to itself. What the attacks do is in
+:mod:`simulations.attacks.coordinator`. Everything follows from the experiment, so an attack repeats
+to the last block.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,33 +15,99 @@ from eth_account.signers.local import LocalAccount
 
 from contracts.binding.federation import Federation
 from coordinator.ledger.contract_ledger import ChainLedger
+from coordinator.ports import ArtifactStore, Ledger, RoundJournal, Scorer
 from coordinator.protocol.errors import BlobMissingError, ConfigError, TransactionRevertedError
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.round.chain_round import Seal
-from coordinator.protocol.types import Address, Int32Vector, RoundId
+from coordinator.protocol.round.chain_round import ChainRound, Seal
+from coordinator.protocol.round.feed import RoundFeed
+from coordinator.protocol.types import (
+    Address,
+    Int32Vector,
+    JsonObject,
+    RoundId,
+    RoundInput,
+    Signed,
+    UpdateMessage,
+    Wei,
+)
+from coordinator.service.plan import FederationPlan
+from coordinator.service.round_service import RoundService
+from coordinator.service.settling import ScoredRound
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal
-from simulations.experiment.attacks import AttackConfig, SealEarlyAttack, SealTwiceAttack
+from simulations.attacks.coordinator import CoordinatorAttack
+from simulations.attacks.coordinator.forging import CoordinatorContext
 
 
 @dataclass(frozen=True)
 class Attacker:
     """Who cheats, when, and on whom: ``clients`` are the contributors' addresses, by client."""
 
-    attacks: Mapping[int, AttackConfig]
+    attacks: Mapping[int, CoordinatorAttack]
     clients: Sequence[Address]
     coordinator: Address
 
     @classmethod
     def of(
-        cls, attacks: Sequence[AttackConfig], clients: Sequence[Address], coordinator: Address
+        cls,
+        attacks: Sequence[CoordinatorAttack],
+        clients: Sequence[Address],
+        coordinator: Address,
     ) -> "Attacker":
         """Return the attacker of an experiment's ``[[coordinator_attacks]]``."""
         return cls({attack.round: attack for attack in attacks}, clients, coordinator)
 
-    def attack(self, round_id: RoundId) -> AttackConfig | None:
+    def attack(self, round_id: RoundId) -> CoordinatorAttack | None:
         """Return what is tried in a round."""
         return self.attacks.get(int(round_id))
+
+
+class DishonestService(RoundService):
+    """A round service that seals and settles something else in the rounds it attacks."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: ArtifactStore,
+        journal: RoundJournal,
+        scorer: Scorer,
+        plan: FederationPlan,
+        feed: RoundFeed | None = None,
+        *,
+        attacker: Attacker,
+    ) -> None:
+        super().__init__(ledger, store, journal, scorer, plan, feed)
+        self._attacker = attacker
+        self._context = CoordinatorContext(plan, store, attacker.clients, attacker.coordinator)
+
+    def submit(
+        self,
+        signed: Signed[UpdateMessage],
+        vector: Int32Vector,
+        metrics: JsonObject,
+        salt: bytes | None = None,
+    ) -> None:
+        """Take an update; one to be withheld goes where nobody else finds it."""
+        attack = self._attacker.attack(self.state.round_id)
+        if attack is not None and attack.withholds(signed.signer, self._context):
+            assert isinstance(self._store, WithholdingStore)
+            self._store.withhold(signed.statement.update)
+        super().submit(signed, vector, metrics, salt)
+
+    def drafted_result(self, result: RoundInput) -> RoundInput:
+        """Return what is sealed instead of the result."""
+        attack = self._attacker.attack(self.state.round_id)
+        return result if attack is None else attack.change_result(result, self._context)
+
+    def drafted_settlement(self, chain_round: ChainRound, scored: ScoredRound) -> ScoredRound:
+        """Return what is settled instead."""
+        attack = self._attacker.attack(chain_round.round_id)
+        return scored if attack is None else attack.change_settlement(scored, self._context)
+
+    def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
+        """Return what everyone had earned, without what the coordinator gave itself."""
+        earned = super().earned_before(parent)
+        return {who: wei for who, wei in earned.items() if who != self._attacker.coordinator}
 
 
 class WithholdingStore(DiskStore):
@@ -108,18 +178,15 @@ class InsistentLedger(ChainLedger):
     def seal_round(self, round_id: RoundId, seal: Seal) -> None:
         """Seal as an honest coordinator would, and besides too early, or a second time."""
         attack = self._attacker.attack(round_id)
-
-        def insist(other: Seal) -> None:
-            super(InsistentLedger, self).seal_round(round_id, other)
-
-        if isinstance(attack, SealEarlyAttack):
-            self._try(attack, lambda: insist(seal))
+        if attack is not None and (root := attack.seal_before(seal.new_model_root)) is not None:
+            self._try_to_seal(attack, replace(seal, new_model_root=root))
         self._patient.seal_round(round_id, seal)
-        if isinstance(attack, SealTwiceAttack):
-            changed = replace(seal, new_model_root=self.round(round_id).model_root)
-            self._try(attack, lambda: insist(changed))
+        if attack is None:
+            return
+        if (root := attack.seal_after(self.round(round_id).model_root)) is not None:
+            self._try_to_seal(attack, replace(seal, new_model_root=root))
 
-    def _try(self, attack: AttackConfig, attempt: Callable[[], None]) -> None:
+    def _try_to_seal(self, attack: CoordinatorAttack, seal: Seal) -> None:
         round_id = RoundId(attack.round)
         try:
             self._attempts.get(round_id)
@@ -127,7 +194,7 @@ class InsistentLedger(ChainLedger):
         except BlobMissingError:
             pass
         try:
-            attempt()
+            super().seal_round(round_id, seal)
         except TransactionRevertedError as refused:
             note = {"round": attack.round, "attack": attack.kind, "refused": refused.reason}
             self._attempts.put(round_id, note)

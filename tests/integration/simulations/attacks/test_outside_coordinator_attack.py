@@ -1,0 +1,56 @@
+"""A coordinator's attack from outside the package: a whole run in which it is convicted."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simulations.experiment.load import load_experiment
+from simulations.run.result import RunOptions
+from simulations.run.simulation import run_experiment
+
+MODULE = '''
+"""A coordinator that gives one contributor the weight of all others."""
+
+from simulations.attacks.coordinator.base import VictimAttack
+from simulations.attacks.coordinator.forging import weighted
+
+
+class Favour(VictimAttack):
+    """Gives ``victim`` all the weight."""
+
+    def change_result(self, result, context):
+        place = context.place_of(result, self.victim)
+        total = sum(entry.leaf.weight for entry in result.entries)
+        weights = [total if at == place else 0 for at in range(len(result.entries))]
+        return context.reaggregated(result, weighted(result.entries, weights), result.updates)
+'''
+
+
+def test_it_is_convicted_as_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_coordinator_attacks.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = tmp_path / "favour.toml"
+    config.write_text(
+        """
+rounds = 2
+data = {kind = "digits", max_train = 240}
+partition = {clients = 5}
+model = {kind = "logistic"}
+chain = {challenge_window_s = 60}
+watcher = {enabled = true}
+stake = {coordinator_minimum_wei = "8 ether", coordinator_slash_bps = 2000}
+
+[[coordinator_attacks]]
+kind = "my_coordinator_attacks:Favour"
+round = 1
+victim = 2
+"""
+    )
+    run_experiment(load_experiment(config), tmp_path / "run", RunOptions(workers=1))
+    record = json.loads((tmp_path / "run" / "coordinator.json").read_text())
+    assert [(c["round"], c["offence"]) for c in record["convictions"]] == [
+        (1, "leaf: wrong weight")
+    ]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["status"] for line in lines] == ["void", "final"]
