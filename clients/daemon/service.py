@@ -8,34 +8,23 @@ that answers for another federation, end it.
 import logging
 import os
 import threading
-from dataclasses import dataclass
 from typing import Final
 
 # isort: split
 from eth_account.signers.local import LocalAccount
 from flwr.app import MessageType
 
-from clients.daemon import chain
-from clients.daemon.account_manager import AccountManager
-from clients.daemon.chain import ChainLink, HistoryGuard
-from clients.daemon.contexts import Contexts
-from clients.daemon.history import BlockHistory
+from clients.daemon.connected import Connected, KeptState, connect
 from clients.daemon.message_handler import MessageHandler
-from clients.daemon.model_copies import ModelCopies
 from clients.daemon.periodic_tasks import Faults, PeriodicTasks, took_part
 from clients.daemon.preload import load_kernels
-from clients.daemon.received import ReceivedModels
 from clients.daemon.relay import CALL, unpack_request
-from clients.daemon.replies import ReplyStore
 from clients.daemon.setup import Setup
 from clients.daemon.status import ParticipantStatus, State, child_rows, write_status
 from clients.daemon.supernode import SuperNode, SuperNodeError
 from clients.daemon.suspend_detector import SuspendDetector
 from clients.daemon.watchdog import Watchdog
-from clients.mod.journal import FileJournal
-from clients.mod.pending import FilePending
-from clients.mod.signer import KeySigner
-from clients.mod.verifiable_updates import ClientAppCallable, Participant
+from clients.mod.verifiable_updates import ClientAppCallable
 from coordinator.local.channel import ChannelServer, Reply, Request
 from coordinator.local.children import Children
 from coordinator.local.frames import FrameLimits
@@ -44,7 +33,6 @@ from coordinator.local.logs import fields
 from coordinator.local.paths import socket_path
 from coordinator.protocol.errors import FedproofError, LedgerError, StoreError
 from coordinator.protocol.types import RoundId
-from coordinator.stores.http import HttpStore, Reader
 
 POLL_S: Final = 2.0
 _LONGEST_PAUSE_S: Final = 30.0
@@ -52,14 +40,6 @@ _GRACE_S: Final = 5.0
 _SLACK_BYTES: Final = 64 << 20
 """What a message may hold besides the model: buffers, the user's own records."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Connected:
-    """What there is once the chain has been reached and checked."""
-
-    periodic_tasks: PeriodicTasks
-    message_handler: MessageHandler
 
 
 class ParticipantDaemon:
@@ -82,17 +62,12 @@ class ParticipantDaemon:
         self._mark = mark_of(setup.state, "participant")
         self._socket = socket_path(setup.state, "participant")
         self._node = SuperNode(setup.settings, setup.folder, self._socket, setup.state, self._mark)
-        self._history = BlockHistory(
-            setup.state / "blocks.jsonl", confirmations=setup.settings.coordinator.confirmations
-        )
-        self._replies = ReplyStore(setup.state / "replies")
-        self._contexts = Contexts(setup.state / "context.state", setup.settings.node.config)
-        self._journal = FileJournal(setup.state / "journal.jsonl")
+        self._kept = KeptState.of(setup)
         self._faults = Faults()
         self._watchdog = Watchdog()
         self._suspend_detector = SuspendDetector()
         self._stop = threading.Event()
-        self._connected: _Connected | None = None
+        self._connected: Connected | None = None
 
     def stop(self) -> None:
         """Ask it to end; may be called from a signal handler."""
@@ -129,64 +104,23 @@ class ParticipantDaemon:
 
     def _connect(self, children: Children) -> None:
         """Reach the chain and check it, however long that takes; then start the SuperNode."""
-        reach = self._setup.settings.coordinator
         pause_s = POLL_S / 2
         while not self._stop.is_set():
             try:
-                link = chain.connect(reach.rpc, self._setup.rpc_ca, self._setup.agreement)
-                self._connected = self._wire(link)
+                self._connected = connect(
+                    self._setup, self._account, self._app, self._kept, self._faults
+                )
             except LedgerError as error:
                 self._faults.wrong("chain", error)
             else:
                 self._faults.right("chain")
                 self._node.start(children)
-                _log.info("connected", extra=fields(node=reach.rpc, address=self._account.address))
+                rpc = self._setup.settings.coordinator.rpc
+                _log.info("connected", extra=fields(node=rpc, address=self._account.address))
                 return
             self._write("connecting", children)
             self._stop.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
-    def _wire(self, link: ChainLink) -> _Connected:
-        """Build what works on a connection; messages are answered on one of their own."""
-        setup, settings = self._setup, self._setup.settings
-        key = bytes(self._account.key)
-        messages = chain.connect(settings.coordinator.rpc, setup.rpc_ca, setup.agreement)
-        guard = HistoryGuard(messages.federation, self._history)
-        participant = Participant(
-            KeySigner(key),
-            messages.view,
-            self._journal,
-            setup.agreement.rule_hash,
-            FilePending(setup.state / "pending"),
-            setup.agreement.sealed,
-        )
-        manifest = setup.agreement.core_manifest
-        received = ReceivedModels(setup.state / "received", manifest)
-        message_handler = MessageHandler(
-            participant,
-            self._app,
-            self._replies,
-            self._journal,
-            guard,
-            settings.limits,
-            self._contexts,
-            received,
-        )
-        models = ModelCopies(setup.state / "models", manifest, settings.models.keep, received)
-        models.prepare()
-        account_manager = AccountManager(
-            link.federation,
-            self._account,
-            settings.stake,
-            settings.rewards,
-            setup.state / "bond.json",
-        )
-        reader = Reader(setup.agreement.domain, key)
-        store = HttpStore(settings.coordinator.store, ca_file=setup.ca, reader=reader)
-        return _Connected(
-            PeriodicTasks(link, guard, account_manager, store, models, self._faults),
-            message_handler,
-        )
 
     def _serve(self, children: Children, *, once: bool) -> None:
         while not self._stop.is_set() and self._connected is not None:

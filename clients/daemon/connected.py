@@ -1,0 +1,132 @@
+"""What a participant's daemon is made of: what it keeps on disk, and what works on a connection.
+
+Not handled: reaching the chain again and again, and the SuperNode (``service``).
+"""
+
+from dataclasses import dataclass
+
+# isort: split
+from eth_account.signers.local import LocalAccount
+
+from clients.daemon import chain
+from clients.daemon.account_manager import AccountManager
+from clients.daemon.chain import HistoryGuard
+from clients.daemon.contexts import Contexts
+from clients.daemon.history import BlockHistory
+from clients.daemon.message_handler import MessageHandler
+from clients.daemon.model_copies import ModelCopies
+from clients.daemon.periodic_tasks import Faults, PeriodicTasks
+from clients.daemon.received import ReceivedModels
+from clients.daemon.replies import ReplyStore
+from clients.daemon.setup import Setup
+from clients.mod.journal import FileJournal
+from clients.mod.pending import FilePending
+from clients.mod.signer import KeySigner
+from clients.mod.verifiable_updates import ClientAppCallable, Participant
+from coordinator.stores.http import HttpStore, Reader
+
+
+@dataclass(frozen=True)
+class KeptState:
+    """What outlives the daemon's process, in the participant's state folder.
+
+    Attributes
+    ----------
+    history
+        Hashes of blocks that were seen.
+    replies, contexts
+        What was answered, and what the application keeps between messages.
+    journal
+        What was signed.
+    """
+
+    history: BlockHistory
+    replies: ReplyStore
+    contexts: Contexts
+    journal: FileJournal
+
+    @classmethod
+    def of(cls, setup: Setup) -> "KeptState":
+        """Open a participant's state.
+
+        Raises
+        ------
+        StoreError
+            If a file of it is damaged, or the disk refuses.
+        """
+        settings = setup.settings
+        return cls(
+            BlockHistory(
+                setup.state / "blocks.jsonl", confirmations=settings.coordinator.confirmations
+            ),
+            ReplyStore(setup.state / "replies"),
+            Contexts(setup.state / "context.state", settings.node.config),
+            FileJournal(setup.state / "journal.jsonl"),
+        )
+
+
+@dataclass
+class Connected:
+    """What there is once the chain has been reached and checked."""
+
+    periodic_tasks: PeriodicTasks
+    message_handler: MessageHandler
+
+
+def connect(
+    setup: Setup,
+    account: LocalAccount,
+    app: ClientAppCallable,
+    kept: KeptState,
+    faults: Faults,
+) -> Connected:
+    """Reach the chain, check it, and build what works on the connection.
+
+    Messages are answered on a connection of their own.
+
+    Raises
+    ------
+    LedgerError
+        If the node does not answer.
+    WrongFederationError
+        If it answers for another chain or contract.
+    """
+    settings, key = setup.settings, bytes(account.key)
+    rpc = settings.coordinator.rpc
+    link = chain.connect(rpc, setup.rpc_ca, setup.agreement)
+    messages = chain.connect(rpc, setup.rpc_ca, setup.agreement)
+    guard = HistoryGuard(messages.federation, kept.history)
+    participant = Participant(
+        KeySigner(key),
+        messages.view,
+        kept.journal,
+        setup.agreement.rule_hash,
+        FilePending(setup.state / "pending"),
+        setup.agreement.sealed,
+    )
+    manifest = setup.agreement.core_manifest
+    received = ReceivedModels(setup.state / "received", manifest)
+    message_handler = MessageHandler(
+        participant,
+        app,
+        kept.replies,
+        kept.journal,
+        guard,
+        settings.limits,
+        kept.contexts,
+        received,
+    )
+    models = ModelCopies(setup.state / "models", manifest, settings.models.keep, received)
+    models.prepare()
+    account_manager = AccountManager(
+        link.federation,
+        account,
+        settings.stake,
+        settings.rewards,
+        setup.state / "bond.json",
+    )
+    reader = Reader(setup.agreement.domain, key)
+    store = HttpStore(settings.coordinator.store, ca_file=setup.ca, reader=reader)
+    return Connected(
+        PeriodicTasks(link, guard, account_manager, store, models, faults), message_handler
+    )
