@@ -16,6 +16,7 @@ from web3 import Web3
 
 from contracts.binding.federation import Federation
 from contracts.binding.http_provider import web3_at
+from contracts.binding.reader import FederationReader
 from contracts.binding.referee import Referee
 from contracts.binding.rpc import next_time
 from contracts.node.node import EmbeddedNode
@@ -70,6 +71,11 @@ class ServiceChain:
     def is_embedded(self) -> bool:
         """Whether this service is the chain's node."""
         return self.node is not None
+
+    @property
+    def reader(self) -> FederationReader:
+        """Reads the contract, and sends nothing."""
+        return FederationReader(self.federation.rpc, self.federation.address)
 
     def close(self) -> None:
         """Stop mining and leave one plain chain file behind. Harmless when repeated."""

@@ -11,13 +11,10 @@ import time
 from contextlib import ExitStack
 from typing import Final
 
-from contracts.binding.reader import FederationReader
-from coordinator.audit.responder import Responder
-from coordinator.audit.watch.rounds import RoundReader
-from coordinator.daemon.chain import open_service_chain
-from coordinator.daemon.periodic_tasks import ChainTask, PeriodicTask, PeriodicTasks, check_room
+from coordinator.daemon.periodic_tasks import PeriodicTask, PeriodicTasks, check_room
 from coordinator.daemon.plan import ServicePlan
 from coordinator.daemon.renewal import EndWatch, FileWatch
+from coordinator.daemon.round_parts import RoundParts
 from coordinator.daemon.status import (
     Addresses,
     ServiceStatus,
@@ -27,10 +24,8 @@ from coordinator.daemon.status import (
 )
 from coordinator.flower.driver_server import DriverServer
 from coordinator.flower.engine import Engine
-from coordinator.flower.presence import PresenceRegister
 from coordinator.flower.processes import FlowerProcesses
 from coordinator.flower.round_loop import LoopSettings
-from coordinator.flower.scheduler import RoundScheduler
 from coordinator.http.http_context import HttpContext
 from coordinator.http.metrics import Telemetry
 from coordinator.http.server import HttpHandle, serve_http
@@ -40,13 +35,6 @@ from coordinator.local.leftovers import end_leftovers, mark_of
 from coordinator.local.lock import FolderLock
 from coordinator.local.logs import fields
 from coordinator.local.paths import private_folder, socket_path
-from coordinator.protocol.errors import FedproofError
-from coordinator.protocol.round.feed import RoundFeed
-from coordinator.protocol.types import Address, Wei
-from coordinator.service.round_service import RoundService
-from coordinator.service.scorers import scorer_from
-from coordinator.stores.disk import DiskStore
-from coordinator.stores.run_folder import FileJournal
 
 ROLE: Final = "coordinator"
 _CHILDREN_GRACE_S: Final = 5.0
@@ -95,60 +83,15 @@ class CoordinatorService:
         self._mark = mark_of(state, ROLE)
         if ended := end_leftovers(self._mark):
             _log.warning("ended processes of an earlier life", extra=fields(processes=ended))
-        self.store = DiskStore(state / "blobs")
-        self._stack.callback(self._close_store)
-        self.store.discard_leftovers()
-        ca = plan.path(plan.settings.chain.ca)
-        self.chain = open_service_chain(
-            plan.settings.chain, plan.agreement, account, state, ca, self.stopping
-        )
-        self._stack.callback(self.chain.close)
-        terms = self.chain.federation.terms
         self.telemetry = Telemetry()
         self.children = Children(self._child_changed)
-        self._stack.callback(self.children.stop, grace_s=_CHILDREN_GRACE_S)
         self.status = ServiceStatus(self._children_states)
-        feed = RoundFeed()
-        for subscriber in (self.telemetry.observe, self.status.observe, log_round):
-            feed.subscribe(subscriber)
-        self.rounds = RoundService(
-            self.chain.ledger,
-            self.store,
-            FileJournal(state / "rounds"),
-            scorer_from(plan.agreement.scoring, self.store),
-            plan.federation_plan(terms),
-            feed,
-        )
-        presence_register = PresenceRegister(
-            self.chain.federation.domain,
-            terms.min_stake_wei,
-            self._bond,
-            self.chain.ledger.now,
-            state / "roster.json",
-        )
-        self.scheduler = RoundScheduler(
-            self.chain.ledger,
-            self.rounds,
-            presence_register,
-            plan.pace(terms),
-            self.stopping.is_set,
-        )
-        responder = Responder(
-            self.chain.federation,
-            self.chain.referee,
-            RoundReader(self.chain.federation, self.store),
-            account,
-        )
-        self.task = ChainTask(
-            self.rounds,
-            responder,
-            self.chain.ledger,
-            self._block_number,
-            self.chain.referee.settings.answer_s,
-            self.lock,
-        )
+        subscribers = (self.telemetry.observe, self.status.observe, log_round)
+        self.parts = RoundParts(plan, account, self._stack, self.stopping, self.lock, subscribers)
+        self._stack.callback(self.children.stop, grace_s=_CHILDREN_GRACE_S)
+        self.chain, self.scheduler = self.parts.chain, self.parts.scheduler
         self.driver_server = DriverServer(
-            self.rounds,
+            self.parts.rounds,
             self.scheduler,
             self.lock,
             plan.agreement.core_manifest.dimension,
@@ -166,7 +109,7 @@ class CoordinatorService:
             self._socket,
         )
         self.engine = Engine(
-            processes, self.driver_server, self._wants_rounds, self.status.set_problem
+            processes, self.driver_server, self.parts.wants_rounds, self.status.set_problem
         )
         self.periodic_tasks = PeriodicTasks(self._tasks(), self.status.set_problem)
 
@@ -191,7 +134,7 @@ class CoordinatorService:
             self.driver_server.disconnected,
         )
         self._stack.callback(channel.stop)
-        self._settle_the_past()
+        self.parts.settle_the_past(self.status.set_problem)
         self.engine.start()
         self._stack.callback(self.engine.stop, 2.0)
         self.periodic_tasks.start()
@@ -222,8 +165,8 @@ class CoordinatorService:
         section, chain = self.plan.settings.http, self.chain
         context = HttpContext(
             agreement=self.plan.agreement,
-            federation=FederationReader(chain.federation.rpc, chain.federation.address),
-            store=self.store,
+            federation=chain.reader,
+            store=self.parts.store,
             status=self.status.snapshot,
             dispatcher=chain.dispatcher,
             allowed_hosts=section.allowed_hosts,
@@ -248,7 +191,7 @@ class CoordinatorService:
 
     def _tasks(self) -> list[PeriodicTask]:
         return [
-            PeriodicTask("chain", self.task.step, _LOOK_EVERY_S[self.chain.is_embedded]),
+            PeriodicTask("chain", self.parts.task.step, _LOOK_EVERY_S[self.chain.is_embedded]),
             PeriodicTask("status", self._show_presence, 1.0),
             PeriodicTask("registry", self.engine.sync_nodes, _REGISTRY_EVERY_S),
             PeriodicTask("disk", lambda: check_room(self.plan.state), _FILES_EVERY_S),
@@ -267,33 +210,12 @@ class CoordinatorService:
             "certificates": EndWatch([*pair[:1], *flower.certificates]),
         }
 
-    def _block_number(self) -> int:
-        node = self.chain.node
-        return self.chain.federation.block().number if node is None else node.head_number
-
     def _show_presence(self) -> None:
         self.status.set_online(self.scheduler.attendance.present.values())
-        if self.plan.settings.round.rounds and not self._wants_rounds():
+        if self.plan.settings.round.rounds and not self.parts.wants_rounds():
             self.status.set_phase("complete")
         elif self.scheduler.is_waiting:
             self.status.set_phase("waiting")
-
-    def _settle_the_past(self) -> None:
-        """Settle what a crash left sealed; a chain that is away now is asked again later."""
-        try:
-            with self.lock:
-                self.rounds.catch_up()
-        except FedproofError as error:
-            _log.error("catching up: %s", error)
-            self.status.set_problem("chain", str(error))
-
-    def _wants_rounds(self) -> bool:
-        block = self._block_number()
-        with self.lock:
-            return self.scheduler.wants_rounds(block)
-
-    def _bond(self, account: Address) -> Wei:
-        return self.chain.federation.account(account).bond_wei
 
     def _children_states(self) -> dict[str, str]:
         states = {child.name: state_of(child) for child in self.children.status()}
@@ -309,9 +231,3 @@ class CoordinatorService:
             _log.warning(
                 "a child has ended", extra=fields(child=child.name, status=child.returncode)
             )
-
-    def _close_store(self) -> None:
-        try:
-            self.store.close()
-        except FedproofError as error:
-            _log.error("closing the store: %s", error)

@@ -17,10 +17,9 @@ from contracts.binding.rpc import next_time
 from coordinator.audit.watch import sending as planned_calls
 from coordinator.audit.watch.cases import CaseBook, next_step
 from coordinator.audit.watch.findings import Notice, Tell, Verb
-from coordinator.audit.watch.patient_reader import RetryingReader
 from coordinator.audit.watch.published import PublishedData
 from coordinator.audit.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS, QuestionPlan
-from coordinator.audit.watch.rounds import RoundReader
+from coordinator.audit.watch.rounds import RetryingReader, RoundReader
 from coordinator.audit.watch.sending import Sender
 from coordinator.audit.watch.steps import DemandEntry, End, Prove, Wait
 from coordinator.audit.watch.unprovable import norms_above_bound, unprovable_parts

@@ -1,0 +1,144 @@
+"""What a coordinator runs rounds with: chain, store, round service, scheduler, duties to the chain.
+
+Not handled: Flower, HTTP and the order in which all of it starts and ends (``service``).
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from eth_account.signers.local import LocalAccount
+
+from coordinator.audit.responder import Responder
+from coordinator.audit.watch.rounds import RoundReader
+from coordinator.daemon.chain import open_service_chain
+from coordinator.daemon.periodic_tasks import ChainTask
+from coordinator.daemon.plan import ServicePlan
+from coordinator.flower.presence import PresenceRegister
+from coordinator.flower.scheduler import RoundScheduler
+from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.round.feed import RoundFeed, Subscriber
+from coordinator.protocol.types import Address, Wei
+from coordinator.service.round_service import RoundService
+from coordinator.service.scorers import scorer_from
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.run_folder import FileJournal
+
+_log = logging.getLogger("fedproof.coordinator")
+
+
+class RoundParts:
+    """The parts, opened on a coordinator's state folder, which the caller has locked.
+
+    Parameters
+    ----------
+    plan, account
+        The coordinator's.
+    stack
+        Closes what is opened here.
+    stopping
+        Ends the wait for another chain's node, and for a round that may be sealed.
+    lock
+        Held by whoever uses ``rounds``.
+    subscribers
+        Hear of every event of a round.
+
+    Attributes
+    ----------
+    chain, store
+        Opened.
+    rounds, scheduler
+        The round service, and what decides when there is a round.
+    task
+        What the coordinator owes the chain.
+
+    Raises
+    ------
+    ConfigError, LedgerError, StoreError
+        As files, chain or disk have it.
+    """
+
+    def __init__(
+        self,
+        plan: ServicePlan,
+        account: LocalAccount,
+        stack: ExitStack,
+        stopping: threading.Event,
+        lock: threading.RLock,
+        subscribers: Sequence[Subscriber],
+    ) -> None:
+        state = plan.state
+        self._lock = lock
+        self.store = DiskStore(state / "blobs")
+        stack.callback(self._close_store)
+        self.store.discard_leftovers()
+        ca = plan.path(plan.settings.chain.ca)
+        self.chain = open_service_chain(
+            plan.settings.chain, plan.agreement, account, state, ca, stopping
+        )
+        stack.callback(self.chain.close)
+        feed = RoundFeed()
+        for subscriber in subscribers:
+            feed.subscribe(subscriber)
+        terms = self.chain.federation.terms
+        self.rounds = RoundService(
+            self.chain.ledger,
+            self.store,
+            FileJournal(state / "rounds"),
+            scorer_from(plan.agreement.scoring, self.store),
+            plan.federation_plan(terms),
+            feed,
+        )
+        presence_register = PresenceRegister(
+            self.chain.federation.domain,
+            terms.min_stake_wei,
+            self._bond,
+            self.chain.ledger.now,
+            state / "roster.json",
+        )
+        self.scheduler = RoundScheduler(
+            self.chain.ledger, self.rounds, presence_register, plan.pace(terms), stopping.is_set
+        )
+        self.task = ChainTask(
+            self.rounds,
+            Responder(
+                self.chain.federation,
+                self.chain.referee,
+                RoundReader(self.chain.federation, self.store),
+                account,
+            ),
+            self.chain.ledger,
+            self.block_number,
+            self.chain.referee.settings.answer_s,
+            lock,
+        )
+
+    def block_number(self) -> int:
+        """Return the newest block's number."""
+        node = self.chain.node
+        return self.chain.federation.block().number if node is None else node.head_number
+
+    def wants_rounds(self) -> bool:
+        """Return whether there are rounds to run."""
+        block = self.block_number()
+        with self._lock:
+            return self.scheduler.wants_rounds(block)
+
+    def settle_the_past(self, report_problem: Callable[[str, str], None]) -> None:
+        """Settle what a crash left sealed; a chain that is away now is asked again later."""
+        try:
+            with self._lock:
+                self.rounds.catch_up()
+        except FedproofError as error:
+            _log.error("catching up: %s", error)
+            report_problem("chain", str(error))
+
+    def _bond(self, account: Address) -> Wei:
+        return self.chain.federation.account(account).bond_wei
+
+    def _close_store(self) -> None:
+        try:
+            self.store.close()
+        except FedproofError as error:
+            _log.error("closing the store: %s", error)
