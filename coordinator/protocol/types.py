@@ -209,3 +209,12 @@ class UpdateLimits:
     min_examples: int = 1
     max_examples: int = (1 << 48) - 1
     min_stake_wei: Wei = Wei(1)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRound:
+    """A round's scores by address, everyone's rewards by joining, and what the round pays."""
+
+    scores: list[ScoreLeaf]
+    rewards: list[RewardLeaf]
+    paid_wei: Wei

@@ -40,6 +40,7 @@ from coordinator.protocol.types import (
     JsonObject,
     RoundId,
     RoundInput,
+    ScoredRound,
     Signed,
     UpdateMessage,
     Wei,
@@ -49,7 +50,7 @@ from coordinator.service.archive import RoundArchive
 from coordinator.service.closing import Closer
 from coordinator.service.plan import FederationPlan
 from coordinator.service.round_runner import LATE, RoundParts, RoundRunner
-from coordinator.service.settling import ScoredRound, Settler
+from coordinator.service.settling import Settler
 
 
 class RoundService:

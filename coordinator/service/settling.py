@@ -1,26 +1,15 @@
 """Scores sealed rounds, and says which are to be settled and finalised next."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from coordinator.ports import ArtifactStore, Ledger, Scorer
 from coordinator.protocol.commitments.documents import name_of, rewards_document, scores_document
 from coordinator.protocol.round.chain_round import ChainRound, Settlement
 from coordinator.protocol.round.incentives import accumulate, split_budget
 from coordinator.protocol.round.result import score_leaves_of
-from coordinator.protocol.types import Address, RewardLeaf, RoundId, RoundInput, ScoreLeaf, Wei
+from coordinator.protocol.types import Address, RoundId, RoundInput, ScoredRound, Wei
 from coordinator.service.archive import RoundArchive
 from coordinator.service.plan import FederationPlan
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredRound:
-    """A round's scores by address, everyone's rewards by joining, and what the round pays."""
-
-    scores: list[ScoreLeaf]
-    rewards: list[RewardLeaf]
-    paid_wei: Wei
-
 
 Draft = Callable[[ChainRound, ScoredRound], ScoredRound]
 Earned = Callable[[RoundId], Mapping[Address, Wei]]

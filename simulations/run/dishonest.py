@@ -16,27 +16,30 @@ from eth_account.signers.local import LocalAccount
 from contracts.binding.federation import Federation
 from coordinator.ledger.contract_ledger import ChainLedger
 from coordinator.ports import ArtifactStore, Ledger, RoundJournal, Scorer
+from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import BlobMissingError, ConfigError, TransactionRevertedError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound, Seal
 from coordinator.protocol.round.feed import RoundFeed
+from coordinator.protocol.round.result import apply_rule
 from coordinator.protocol.types import (
     Address,
+    ContributorEntry,
     Int32Vector,
     JsonObject,
     RoundId,
     RoundInput,
+    Rule,
+    ScoredRound,
     Signed,
     UpdateMessage,
     Wei,
 )
 from coordinator.service.plan import FederationPlan
 from coordinator.service.round_service import RoundService
-from coordinator.service.settling import ScoredRound
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal
 from simulations.attacks.coordinator import CoordinatorAttack
-from simulations.attacks.coordinator.forging import CoordinatorContext
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,70 @@ class Attacker:
         return self.attacks.get(int(round_id))
 
 
+@dataclass(frozen=True)
+class ForgingContext:
+    """A :class:`~simulations.attacks.coordinator.CoordinatorContext` over the service's own parts.
+
+    Attributes
+    ----------
+    plan
+        The federation's rule and manifest.
+    store
+        Its artifact store.
+    clients
+        Addresses of the contributors, by client.
+    coordinator
+        Its own address.
+    """
+
+    plan: FederationPlan
+    store: ArtifactStore
+    clients: Sequence[Address]
+    coordinator: Address
+
+    @property
+    def rule(self) -> Rule:
+        """The federation's."""
+        return self.plan.rule
+
+    def root_of(self, vector: Int32Vector) -> bytes:
+        """Return the root that a vector is committed by."""
+        return parameter_root(vector, self.plan.manifest)
+
+    def keep(self, vector: Int32Vector) -> bytes:
+        """Put a vector into the artifact store; return its root."""
+        root = self.root_of(vector)
+        self.store.put_vector(vector, self.plan.manifest, root)
+        return root
+
+    def place_of(self, result: RoundInput, client: int) -> int:
+        """Return a client's place among a round's entries; the first if it took no part."""
+        address = self.clients[client]
+        who = [entry.leaf.contributor for entry in result.entries]
+        return who.index(address) if address in who else 0
+
+    def reaggregated(
+        self,
+        result: RoundInput,
+        entries: Sequence[ContributorEntry],
+        updates: Sequence[Int32Vector],
+    ) -> RoundInput:
+        """Return the result that the rule gives for other entries and updates.
+
+        Raises
+        ------
+        AggregationError
+            If the rule cannot be applied to them.
+        """
+        weights = [entry.leaf.weight for entry in entries]
+        rule = self.plan.rule
+        applied = apply_rule(rule, result.base_model, updates, weights, result.velocity)
+        root = self.root_of(applied.model)
+        return replace(
+            result, entries=entries, updates=updates, new_model=applied.model, new_model_root=root
+        )
+
+
 class DishonestService(RoundService):
     """A round service that seals and settles something else in the rounds it attacks."""
 
@@ -78,7 +145,7 @@ class DishonestService(RoundService):
     ) -> None:
         super().__init__(ledger, store, journal, scorer, plan, feed)
         self._attacker = attacker
-        self._context = CoordinatorContext(plan, store, attacker.clients, attacker.coordinator)
+        self._context = ForgingContext(plan, store, attacker.clients, attacker.coordinator)
 
     def submit(
         self,

@@ -12,8 +12,7 @@ from fraud_bench import FraudBench
 from known_weakness import attacker_fails, known_weakness
 
 from coordinator.protocol.round.chain_round import ChainRound
-from coordinator.protocol.types import Address, RoundId, Wei
-from coordinator.service.settling import ScoredRound
+from coordinator.protocol.types import Address, RoundId, ScoredRound, Wei
 from simulations.run.chain import finalize_all
 
 HONEST_ROUNDS = 3

@@ -10,7 +10,10 @@ from coordinator.protocol.registry import Registry
 from coordinator.settings.kinds import ByKind, kind_of
 from simulations.attacks.coordinator.base import (
     Answer,
+    AnsweredColumn,
     CoordinatorAttack,
+    CoordinatorContext,
+    PublishedRound,
     Surroundings,
     VictimAttack,
 )
@@ -18,8 +21,11 @@ from simulations.attacks.coordinator.base import (
 __all__ = [
     "COORDINATOR_ATTACKS",
     "Answer",
+    "AnsweredColumn",
     "AttackTable",
     "CoordinatorAttack",
+    "CoordinatorContext",
+    "PublishedRound",
     "Surroundings",
     "VictimAttack",
 ]

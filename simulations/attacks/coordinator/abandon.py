@@ -4,8 +4,7 @@ from typing import Literal
 
 from coordinator.protocol.errors import AggregationError
 from coordinator.protocol.types import RoundInput
-from simulations.attacks.coordinator.base import CoordinatorAttack
-from simulations.attacks.coordinator.forging import CoordinatorContext
+from simulations.attacks.coordinator.base import CoordinatorAttack, CoordinatorContext
 
 
 class Abandon(CoordinatorAttack):

@@ -14,22 +14,102 @@ and consistent in all others, so that what catches it is what was meant to. Not 
 the attacks out (:mod:`simulations.run.dishonest`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, Union
+from typing import Literal, Protocol, TypeAlias
 
 from pydantic import Field
 
-from coordinator.protocol.types import Address
+from coordinator.protocol.disputes.cases import CaseKind, Entry
+from coordinator.protocol.types import (
+    Address,
+    ContributorEntry,
+    Int32Vector,
+    RoundInput,
+    Rule,
+    ScoredRound,
+)
 from coordinator.settings.base import Section
 
-if TYPE_CHECKING:  # the schema imports this file, and these take the compiled kernels along
-    from coordinator.protocol.disputes import CaseKind, Column, DisputedRound
-    from coordinator.protocol.types import RoundInput
-    from coordinator.service.settling import ScoredRound
-    from simulations.attacks.coordinator.forging import CoordinatorContext
 
-Answer: TypeAlias = Union[Literal["right", "none"], "Column"]
+class CoordinatorContext(Protocol):
+    """What a dishonest coordinator has at hand to make false results consistent in all else."""
+
+    @property
+    def clients(self) -> Sequence[Address]:
+        """Addresses of the contributors, by client."""
+
+    @property
+    def coordinator(self) -> Address:
+        """Its own address."""
+
+    @property
+    def rule(self) -> Rule:
+        """The federation's rule."""
+
+    def place_of(self, result: RoundInput, client: int) -> int:
+        """Return a client's place among a round's entries; the first if it took no part."""
+
+    def root_of(self, vector: Int32Vector) -> bytes:
+        """Return the root that a vector of shape ``(d,)`` is committed by."""
+
+    def keep(self, vector: Int32Vector) -> bytes:
+        """Put a vector into the artifact store; return its root."""
+
+    def reaggregated(
+        self,
+        result: RoundInput,
+        entries: Sequence[ContributorEntry],
+        updates: Sequence[Int32Vector],
+    ) -> RoundInput:
+        """Return the result that the rule gives for other entries and updates.
+
+        Raises
+        ------
+        AggregationError
+            If the rule cannot be applied to them.
+        """
+
+
+class PublishedRound(Protocol):
+    """A round as it was published, which a question in a dispute is about."""
+
+    @property
+    def known_rule(self) -> Rule:
+        """Its rule."""
+
+    @property
+    def known_entries(self) -> Sequence[ContributorEntry]:
+        """Its contributors, in leaf order."""
+
+    def update(self, index: int) -> Int32Vector:
+        """Return a contributor's update, shape ``(d,)``."""
+
+
+class AnsweredColumn(Protocol):
+    """A column to answer with: ``coordinator.protocol.disputes.columns.Column`` is one."""
+
+    @property
+    def root(self) -> bytes:
+        """Its tree's root, 32 bytes."""
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """Its entries: all zero first, then one after each contributor."""
+
+    @property
+    def lo(self) -> int:
+        """The smallest value kept."""
+
+    @property
+    def hi(self) -> int:
+        """The largest value kept."""
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        """Return the siblings that prove an entry."""
+
+
+Answer: TypeAlias = Literal["right", "none"] | AnsweredColumn
 """To a question in a dispute: the right column, no answer, or a column of its own."""
 
 
@@ -59,11 +139,11 @@ class CoordinatorAttack(Section):
         """
         yield from ()
 
-    def withholds(self, contributor: Address, context: "CoordinatorContext") -> bool:
+    def withholds(self, contributor: Address, context: CoordinatorContext) -> bool:
         """Return whether a contributor's update is kept out of the public store."""
         return False
 
-    def change_result(self, result: "RoundInput", context: "CoordinatorContext") -> "RoundInput":
+    def change_result(self, result: RoundInput, context: CoordinatorContext) -> RoundInput:
         """Return what is stored and sealed.
 
         Raises
@@ -87,13 +167,11 @@ class CoordinatorAttack(Section):
         """
         return None
 
-    def change_settlement(
-        self, scored: "ScoredRound", context: "CoordinatorContext"
-    ) -> "ScoredRound":
+    def change_settlement(self, scored: ScoredRound, context: CoordinatorContext) -> ScoredRound:
         """Return what is stored and settled."""
         return scored
 
-    def answer(self, disputed: "DisputedRound", kind: "CaseKind", index: int) -> Answer:
+    def answer(self, published: PublishedRound, kind: CaseKind, index: int) -> Answer:
         """Return the answer to a question about the attacked round; ``index`` as in the case."""
         return "right"
 

@@ -6,8 +6,8 @@ from typing import Literal
 from coordinator.protocol.numbers.weights import apportion
 from coordinator.protocol.rules.rule import Weighting, capped_examples
 from coordinator.protocol.types import RoundInput
-from simulations.attacks.coordinator.base import VictimAttack
-from simulations.attacks.coordinator.forging import CoordinatorContext, weighted
+from simulations.attacks.coordinator.base import CoordinatorContext, VictimAttack
+from simulations.attacks.coordinator.forging import weighted
 
 
 class CountTwice(VictimAttack):
@@ -22,7 +22,7 @@ class CountTwice(VictimAttack):
         entries, updates = list(result.entries), list(result.updates)
         twin = replace(entries[place].leaf, index=entries[other].leaf.index)
         entries[other], updates[other] = replace(entries[place], leaf=twin), updates[place]
-        rule = context.plan.rule
+        rule = context.rule
         uniform = rule.weighting == Weighting.UNIFORM
         shares = [1 if uniform else capped_examples(rule, entry.leaf.examples) for entry in entries]
         weights = apportion(shares, [entry.leaf.contributor for entry in result.entries])

@@ -3,8 +3,8 @@
 from typing import Literal
 
 from coordinator.protocol.types import RoundInput
-from simulations.attacks.coordinator.base import VictimAttack
-from simulations.attacks.coordinator.forging import CoordinatorContext, weighted
+from simulations.attacks.coordinator.base import CoordinatorContext, VictimAttack
+from simulations.attacks.coordinator.forging import weighted
 
 
 class DropWeight(VictimAttack):

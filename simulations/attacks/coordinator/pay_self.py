@@ -3,9 +3,8 @@
 from dataclasses import replace
 from typing import Literal
 
-from coordinator.service.settling import ScoredRound
-from simulations.attacks.coordinator.base import CoordinatorAttack
-from simulations.attacks.coordinator.forging import CoordinatorContext
+from coordinator.protocol.types import ScoredRound
+from simulations.attacks.coordinator.base import CoordinatorAttack, CoordinatorContext
 
 
 class PaySelf(CoordinatorAttack):

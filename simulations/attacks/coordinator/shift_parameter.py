@@ -5,16 +5,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from coordinator.protocol.commitments.parameter_tree import parameter_root
-from coordinator.protocol.disputes import CaseKind, Column, DisputedRound
-from coordinator.protocol.disputes.cases import Entry
-from coordinator.protocol.disputes.columns import aggregate_column, wrapped
-from coordinator.protocol.disputes.moves import parameter_values
+from coordinator.protocol.disputes.cases import CaseKind, Entry
+from coordinator.protocol.disputes.columns import Column, aggregate_column, wrapped
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.rules.rule import RuleKind
 from coordinator.protocol.types import WEIGHT_TOTAL, RoundInput
-from simulations.attacks.coordinator.base import Answer, CoordinatorAttack
-from simulations.attacks.coordinator.forging import CoordinatorContext
+from simulations.attacks.coordinator.base import (
+    Answer,
+    CoordinatorAttack,
+    CoordinatorContext,
+    PublishedRound,
+)
 
 
 class ShiftParameter(CoordinatorAttack):
@@ -44,22 +45,22 @@ class ShiftParameter(CoordinatorAttack):
             )
         shifted = result.new_model.copy()
         shifted[self.parameter] += self.amount
-        root = parameter_root(shifted, context.plan.manifest)
-        return replace(result, new_model=shifted, new_model_root=root)
+        return replace(result, new_model=shifted, new_model_root=context.root_of(shifted))
 
-    def answer(self, disputed: DisputedRound, kind: CaseKind, index: int) -> Answer:
+    def answer(self, published: PublishedRound, kind: CaseKind, index: int) -> Answer:
         """Return what ``answers`` says; other questions than for a column are not answered."""
         if self.answers == "right":
             return "right"
         if self.answers == "none" or kind is not CaseKind.AGGREGATE:
             return "none"
-        return false_column(disputed, index, self.amount)
+        return false_column(published, index, self.amount)
 
 
-def false_column(disputed: DisputedRound, parameter: int, amount: int) -> Column:
+def false_column(published: PublishedRound, parameter: int, amount: int) -> Column:
     """Return a column that leads to a result ``amount`` too large; some step in it is false."""
-    rule, values = disputed.known_rule, parameter_values(disputed, parameter)
-    weights = [entry.leaf.weight for entry in disputed.known_entries]
+    rule, entries = published.known_rule, published.known_entries
+    weights = [entry.leaf.weight for entry in entries]
+    values = [int(published.update(i)[parameter]) for i in range(len(entries))]
     if rule.kind != RuleKind.FEDAVG:
         return aggregate_column(rule, weights, [value + amount for value in values])
     right = aggregate_column(rule, weights, values).entries

@@ -3,10 +3,8 @@
 from dataclasses import replace
 from typing import Literal
 
-from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.types import RoundInput
-from simulations.attacks.coordinator.base import VictimAttack
-from simulations.attacks.coordinator.forging import CoordinatorContext
+from simulations.attacks.coordinator.base import CoordinatorContext, VictimAttack
 
 
 class UnsignedLeaf(VictimAttack):
@@ -18,8 +16,7 @@ class UnsignedLeaf(VictimAttack):
         """Return the result with the replaced update, which is stored."""
         place = context.place_of(result, self.victim)
         other = -result.updates[place]
-        root = parameter_root(other, context.plan.manifest)
-        context.store.put_vector(other, context.plan.manifest, root)
+        root = context.keep(other)
         entries, updates = list(result.entries), list(result.updates)
         leaf = replace(entries[place].leaf, update_root=root)
         entries[place], updates[place] = replace(entries[place], leaf=leaf), other

@@ -3,8 +3,7 @@
 from typing import Literal
 
 from coordinator.protocol.types import Address
-from simulations.attacks.coordinator.base import VictimAttack
-from simulations.attacks.coordinator.forging import CoordinatorContext
+from simulations.attacks.coordinator.base import CoordinatorContext, VictimAttack
 
 
 class Withhold(VictimAttack):

@@ -12,8 +12,7 @@ from fraud_bench import ETHER, GUILTY, FraudBench
 from coordinator.audit.responder import Responder
 from coordinator.audit.watch.rounds import RoundReader
 from coordinator.audit.watch.watcher import Watcher
-from coordinator.protocol.types import Address, RewardLeaf, RoundId, Wei
-from coordinator.service.settling import ScoredRound
+from coordinator.protocol.types import Address, RewardLeaf, RoundId, ScoredRound, Wei
 from coordinator.stores.disk import DiskStore
 from simulations.run.disputes import DishonestReply
 
