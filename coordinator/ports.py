@@ -83,7 +83,10 @@ class Ledger(Protocol):
         """Make a round final after its challenge window."""
 
     def void_round(self, round_id: RoundId, reason: str) -> None:
-        """Give up an open round; ``reason`` is at most 31 ASCII characters."""
+        """Give up an open round.
+
+        A ledger keeps the first ``VOID_REASON_BYTES`` characters of ``reason``, in ASCII.
+        """
 
     def void_reason(self, round_id: RoundId) -> str:
         """Return why a round is void; for one that stood on a void round, that one's reason."""

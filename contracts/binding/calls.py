@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 from contracts.binding.artifacts import load_artifact
-from coordinator.protocol.round.chain_round import Seal, Settlement
+from coordinator.protocol.round.chain_round import VOID_REASON_BYTES, Seal, Settlement
 from coordinator.protocol.types import Address, RoundId, Signed, UpdateMessage, Wei
 
 GAS_LIMITS: Final[Mapping[str, int]] = {
@@ -146,13 +146,14 @@ def void_round(round_id: RoundId, reason: str) -> Call:
     Raises
     ------
     ValueError
-        If ``reason`` is not 1 to 32 ASCII characters.
+        If ``reason`` is not 1 to ``VOID_REASON_BYTES`` ASCII characters.
     """
-    if not reason.isascii() or not 1 <= len(reason) <= 32:
+    if not reason.isascii() or not 1 <= len(reason) <= VOID_REASON_BYTES:
         raise ValueError(
-            f"void_round {round_id}: reason {reason!r}, expected 1..32 ASCII characters"
+            f"void_round {round_id}: reason {reason!r}, expected 1..{VOID_REASON_BYTES} ASCII "
+            "characters"
         )
-    padded = reason.encode("ascii").ljust(32, b"\0")
+    padded = reason.encode("ascii").ljust(VOID_REASON_BYTES, b"\0")
     return _call("void_round", (round_id, padded), label=f"void_round {round_id}")
 
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
 
 from eth_account.signers.local import LocalAccount
 
 from contracts.binding.events import Joined, Left, RoundOpened, Slashed
 from contracts.binding.federation import Federation
 from coordinator.ports import ChainHead
-from coordinator.protocol.round.chain_round import ChainRound, RoundStatus, Seal, Settlement
+from coordinator.protocol.round.chain_round import (
+    VOID_REASON_BYTES,
+    ChainRound,
+    RoundStatus,
+    Seal,
+    Settlement,
+)
 from coordinator.protocol.types import Address, RoundId, Signed, SigningDomain, UpdateMessage, Wei
-
-_REASON_LIMIT: Final = 32
 
 
 class Membership:
@@ -219,4 +222,4 @@ def chain_reason(reason: str) -> str:
     The whole reason is in the coordinator's journal; on chain its beginning has to do.
     """
     printable = reason.encode("ascii", "replace").decode()
-    return printable[:_REASON_LIMIT] or "unspecified"
+    return printable[:VOID_REASON_BYTES] or "unspecified"

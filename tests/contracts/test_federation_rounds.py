@@ -27,7 +27,8 @@ from contracts.binding.events import (
     RoundVoided,
     UpdatesCommitted,
 )
-from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
+from coordinator.ledger.contract_ledger import chain_reason
+from coordinator.protocol.round.chain_round import VOID_REASON_BYTES, ChainRound, RoundStatus
 
 NOBODY = {member.address: 0 for member in CONTRIBUTORS}
 EMPTY = bytes(32)
@@ -266,6 +267,15 @@ def test_voiding_gives_the_number_away_but_not_the_head(world: World) -> None:
     assert world.reason(COORDINATOR, again) == "round: not open"
     reopened = world.event(COORDINATOR, open_call(world, 3, digest(1001)))
     assert (reopened.round, reopened.parent, reopened.height) == (3, 1, 2)
+
+
+def test_as_much_of_a_reason_as_the_contract_keeps_is_read_back(world: World) -> None:
+    world.open(1)
+    reason = chain_reason("naïve aggregation of 12 updates: parameter 3 overflows")
+    assert len(reason) == VOID_REASON_BYTES
+    event = world.event(COORDINATOR, calls.void_round(1, reason))
+    assert event.reason_text == world.federation.void_reason(1) == reason
+    assert reason == "na?ve aggregation of 12 updates:"
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 2**255])

@@ -13,6 +13,10 @@ NO_ROOT = bytes(32)
 """What the contract stores in place of a root that is not committed yet."""
 
 
+VOID_REASON_BYTES = 32
+"""How many ASCII characters of a void round's reason the contract keeps."""
+
+
 class RoundStatus(IntEnum):
     """The contract's status numbers, in the order in which a round passes through them.
 
