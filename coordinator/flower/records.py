@@ -296,7 +296,7 @@ def read_submission(content: RecordDict, dimension: int) -> Submission:
     MalformedUpdateError
         ``wrong-records``, ``wrong-size``, ``wrong-shape``, ``wrong-dtype``, ``malformed-array``,
         ``malformed-statement``, ``bad-metrics``, ``missing-examples``, ``bad-examples``,
-        ``wrong-examples`` or ``wrong-metrics-hash``.
+        ``wrong-examples`` or ``wrong-metrics``.
     """
     if len(content) > _MAX_RECORDS:
         raise wire.malformed(
@@ -314,9 +314,7 @@ def read_submission(content: RecordDict, dimension: int) -> Submission:
             f"the signed {message.examples}",
         )
     if metrics_hash(metrics) != message.metrics_hash:
-        raise wire.malformed(
-            "wrong-metrics-hash", "metrics", "another hash", message.metrics_hash.hex()
-        )
+        raise wire.malformed("wrong-metrics", "metrics", "another hash", message.metrics_hash.hex())
     return Submission(statement, vector, metrics)
 
 

@@ -80,4 +80,6 @@ def _client_error(reason: str) -> ContributorError:
     text = "".join(c if c.isprintable() else " " for c in reason)
     found = _CLIENT_REASON.match(text) or _ENGINE_REASON.match(text)
     code = found[1] if found else "client-error"
-    return refusal(code, text[found.end() if found else 0 :][:_MAX_REASON].strip())
+    detail = text[found.end() if found else 0 :][:_MAX_REASON].strip()
+    # a client's own message may say what the refusal says again: that it is a reply, and the code
+    return refusal(code, detail.removeprefix("reply: ").replace(f"{code}: ", "", 1))

@@ -191,7 +191,7 @@ REFUSED = {
         changed(metrics=metrics(**{f"m{i}": 1.0 for i in range(1000)})),
         "bad-metrics",
     ),
-    "other metrics than signed": (changed(metrics=metrics(loss=0.5)), "wrong-metrics-hash"),
+    "other metrics than signed": (changed(metrics=metrics(loss=0.5)), "wrong-metrics"),
     "a statement short of a field": (changed(fedproof=without("signature")), "malformed-statement"),
     "a statement with one more": (changed(fedproof=statement(more=1)), "malformed-statement"),
     "another version": (changed(fedproof=statement(version=2)), "malformed-statement"),
