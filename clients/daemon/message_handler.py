@@ -172,7 +172,9 @@ class MessageHandler:
         reply = self._run(message, run_config)
         packed = _packed(reply)
         if reply.has_error():
-            self._note_refusal(reply.error.reason or "")
+            reason = reply.error.reason or ""
+            # what the mod declines it logs itself; an application's own error reply nobody did
+            self._note_refusal(reason, is_logged=reason.startswith(wire.CLIENT_REFUSAL_PREFIX))
             return packed
         self._replies.put(round_id, base, packed)
         self.progress.trained += 1
@@ -237,8 +239,9 @@ class MessageHandler:
         self._note_refusal(reason)
         return _packed(Message(Error(code, reason), reply_to=message))
 
-    def _note_refusal(self, reason: str) -> None:
-        _log.warning("declined", extra=fields(reason=reason))
+    def _note_refusal(self, reason: str, *, is_logged: bool = False) -> None:
+        if not is_logged:
+            _log.warning("declined", extra=fields(reason=reason))
         self.progress.refused += 1
         self.progress.last_refusal = reason
 

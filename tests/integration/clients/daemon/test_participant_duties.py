@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from flwr.app import Error, Message
 from participant_bench import message, train_message, write_data
 from safetensors import safe_open
 from web3.providers import BaseProvider
@@ -362,6 +363,21 @@ def test_limits_of_rounds_and_examples(stub):
     assert refused.error.reason.startswith(
         "fedproof/limit-reached: round 2: this data was used in 1 rounds, limits.rounds = 1"
     )
+
+
+def test_what_is_declined_is_logged_once(stub, caplog):
+    ada, bob = Member(stub, "ada"), Member(stub, "bob", max_examples=39)
+    for member in (ada, bob):
+        member.account_manager().ensure_bond()
+    announced = stub.service.open_round()
+    ada.app = lambda asked, _context: Message(Error(7, "no data today"), reply_to=asked)
+    for member, reason in ((bob, "limit-reached"), (ada, "no data today")):
+        caplog.clear()
+        assert reason in member.ask(train_message(announced)).error.reason
+        lines = [f"{r.getMessage()} {r.__dict__.get('fedproof_fields')}" for r in caplog.records]
+        assert sum("declined" in line and reason in line for line in lines) == 1
+        assert sum("declined" in line for line in lines) == 1
+        assert member.message_handler.progress.refused == 1
 
 
 def test_an_application_that_fails_tells_the_coordinator_no_more_than_its_kind(stub, ada, caplog):
