@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
         Reply,
         UpdateContext,
     )
+    from simulations.attacks.coordinator.base import CoordinatorAttack
     from simulations.engines.process import PoolGrid
     from simulations.experiment import Experiment
     from simulations.experiment.load import load_experiment, shipped_experiments
@@ -65,6 +66,7 @@ __all__ = [
     "ContributorAttack",
     "ContributorError",
     "ContributorRecord",
+    "CoordinatorAttack",
     "EquivocationError",
     "Experiment",
     "Fault",
@@ -125,6 +127,7 @@ _MODULES: Final = {
         "Reply",
         "UpdateContext",
     ],
+    "simulations.attacks.coordinator.base": ["CoordinatorAttack"],
     "simulations.engines.process": ["PoolGrid"],
     "simulations.experiment": ["Experiment"],
     "simulations.experiment.load": ["load_experiment", "shipped_experiments"],
