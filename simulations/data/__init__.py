@@ -1,33 +1,46 @@
-"""Data sets of the experiments: one call from a config section to arrays.
+"""Data sets of the experiments: one file each, with its options and its loader in one class.
 
 Bundled with scikit-learn: digits, breast cancer. From a data folder: Fashion-MNIST, the
-four-hospital heart-disease data. From the Hugging Face hub: anything with a label column.
+four-hospital heart-disease data. From the Hugging Face hub: anything with a label column. A file
+of this package that defines a :class:`DataSource` with a ``kind`` is a kind of ``[data]``; a class
+elsewhere is named as ``kind = "module:Name"``.
 """
 
-import os
 from pathlib import Path
-from typing import assert_never
+from typing import Annotated
 
-from simulations.data.bundled import load_breast_cancer, load_digits
+import numpy as np
+
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.registry import Registry
+from coordinator.settings.kinds import ByKind, kind_of
+from simulations.data.base import DataSource
 from simulations.data.dataset import Dataset, HeldOut, hold_out, limit
-from simulations.data.fashion_mnist import load_fashion_mnist
-from simulations.data.folder import FOLDER_VARIABLE, DataFolder
-from simulations.data.heart_disease import load_heart_disease
-from simulations.data.hub import load_hub
-from simulations.experiment import (
-    BreastCancerData,
-    Data,
-    DigitsData,
-    FashionMnistData,
-    HeartDiseaseData,
-    HubData,
-)
+from simulations.data.folder import FOLDER_VARIABLE
 from simulations.seeds import generator
 
-__all__ = ["FOLDER_VARIABLE", "Dataset", "HeldOut", "hold_out", "load_dataset"]
+__all__ = [
+    "DATA_SETS",
+    "FOLDER_VARIABLE",
+    "Data",
+    "DataSource",
+    "Dataset",
+    "HeldOut",
+    "hold_out",
+    "load_dataset",
+]
+
+DATA_SETS: Registry[type[DataSource]] = Registry.of_classes(
+    __name__,
+    DataSource,  # type: ignore[type-abstract]  # no instance is made of it
+    what="data set",
+    name_of=kind_of,
+)
+Data = Annotated[DataSource, ByKind(DATA_SETS, default="digits")]
+"""The ``[data]`` section."""
 
 
-def load_dataset(config: Data, folder: Path | None, seed: int) -> Dataset:
+def load_dataset(config: DataSource, folder: Path | None, seed: int) -> Dataset:
     """Load a data set, split it into train and test, and apply the config's limits.
 
     Parameters
@@ -45,33 +58,39 @@ def load_dataset(config: Data, folder: Path | None, seed: int) -> Dataset:
     ------
     ConfigError
         If a folder or a file is missing or corrupt (named, with what was expected there), the
-        ``hub`` extra is not installed, or the hub cannot be reached.
+        ``hub`` extra is not installed, the hub cannot be reached, or the arrays do not fit
+        together.
     """
-    dataset = _load(config, folder, seed)
+    dataset = config.load(folder, generator(seed, "data", "split"))
+    for fault in _faults(dataset):
+        raise ConfigError(f'data.kind = "{config.kind}": {fault}')
     return limit(dataset, config.max_train, config.max_test, generator(seed, "data", "limit"))
 
 
-def _load(config: Data, folder: Path | None, seed: int) -> Dataset:
-    rng = generator(seed, "data", "split")
-    match config:
-        case DigitsData():
-            return load_digits(config, rng)
-        case BreastCancerData():
-            return load_breast_cancer(config, rng)
-        case FashionMnistData():
-            return load_fashion_mnist(_data_folder(config.folder, folder))
-        case HeartDiseaseData():
-            return load_heart_disease(config, _data_folder(config.folder, folder), rng)
-        case HubData():
-            return load_hub(config, rng)
-        case _:
-            assert_never(config)
+def _faults(dataset: object) -> list[str]:
+    """Return what is wrong with a loaded data set; the first is told."""
+    if not isinstance(dataset, Dataset):
+        return [f"load returned {type(dataset).__name__}, expected Dataset"]
+    return [
+        fault
+        for part, x, y in (
+            ("train", dataset.train_x, dataset.train_y),
+            ("test", dataset.test_x, dataset.test_y),
+        )
+        for fault in _part_faults(part, x, y, dataset)
+    ]
 
 
-def _data_folder(configured: str, option: Path | None) -> DataFolder:
-    if option is not None:
-        return DataFolder(option, "--data")
-    if configured:
-        return DataFolder(Path(configured).expanduser(), "data.folder")
-    variable = os.environ.get(FOLDER_VARIABLE, "")
-    return DataFolder(Path(variable).expanduser() if variable else None, FOLDER_VARIABLE)
+def _part_faults(part: str, x: np.ndarray, y: np.ndarray, dataset: Dataset) -> list[str]:
+    faults = []
+    shape = (len(y), *dataset.input_shape)
+    if x.dtype != np.float32 or x.shape != shape:
+        faults.append(f"{part}_x is {x.dtype} {x.shape}, expected float32 {shape}")
+    if y.dtype != np.int64 or y.ndim != 1 or not len(y):
+        faults.append(f"{part}_y is {y.dtype} {y.shape}, expected int64 (n,) with n >= 1")
+    elif y.min() < 0 or y.max() >= dataset.num_classes:
+        faults.append(
+            f"{part}_y has labels from {y.min()} to {y.max()}, expected 0 to "
+            f"{dataset.num_classes - 1}"
+        )
+    return faults

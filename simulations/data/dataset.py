@@ -47,6 +47,27 @@ class HeldOut:
     y: Labels
 
 
+def assemble(
+    name: str,
+    x: Features,
+    y: Labels,
+    class_names: tuple[str, ...],
+    split: tuple[Indices, Indices],
+) -> Dataset:
+    """Return a data set of all examples, without sites; ``split`` is (train, test) indices."""
+    train, test = split
+    return Dataset(
+        name=name,
+        train_x=x[train],
+        train_y=y[train],
+        test_x=x[test],
+        test_y=y[test],
+        num_classes=len(class_names),
+        input_shape=x.shape[1:],
+        class_names=class_names,
+    )
+
+
 def split_by_class(
     labels: NDArray[np.int64], fraction: float, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:

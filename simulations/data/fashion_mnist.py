@@ -1,14 +1,15 @@
 """Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747) from its four IDX files."""
 
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clients.data.idx import read_idx
 from coordinator.protocol.errors import ConfigError
+from simulations.data.base import FolderData
 from simulations.data.dataset import Dataset
-from simulations.data.folder import DataFolder
 
 SUBFOLDER = "fashion-mnist"
 FILES = (
@@ -37,27 +38,34 @@ PIXEL_MEAN = 0.2860
 PIXEL_DEVIATION = 0.3530
 
 
-def load_fashion_mnist(folder: DataFolder) -> Dataset:
-    """Load 60,000 + 10,000 images of shape ``(1, 28, 28)``, standardised by public constants.
+class FashionMnistData(FolderData):
+    """Fashion-MNIST, 28x28 pixels, 10 classes, from ``fashion-mnist/`` of the data folder."""
 
-    Raises
-    ------
-    ConfigError
-        If a file is missing, corrupt, or does not fit the others.
-    """
-    paths = folder.files(SUBFOLDER, FILES)
-    train_x, train_y = _part(paths[0], paths[1])
-    test_x, test_y = _part(paths[2], paths[3])
-    return Dataset(
-        name="fashion_mnist",
-        train_x=train_x,
-        train_y=train_y,
-        test_x=test_x,
-        test_y=test_y,
-        num_classes=len(CLASS_NAMES),
-        input_shape=(1, *IMAGE_SHAPE),
-        class_names=CLASS_NAMES,
-    )
+    has_images: ClassVar[bool] = True
+
+    kind: Literal["fashion_mnist"] = "fashion_mnist"
+
+    def load(self, folder: Path | None, rng: np.random.Generator) -> Dataset:
+        """Load 60,000 + 10,000 images of shape ``(1, 28, 28)``, standardised by public constants.
+
+        Raises
+        ------
+        ConfigError
+            If a file is missing, corrupt, or does not fit the others.
+        """
+        paths = self.data_folder(folder).files(SUBFOLDER, FILES)
+        train_x, train_y = _part(paths[0], paths[1])
+        test_x, test_y = _part(paths[2], paths[3])
+        return Dataset(
+            name="fashion_mnist",
+            train_x=train_x,
+            train_y=train_y,
+            test_x=test_x,
+            test_y=test_y,
+            num_classes=len(CLASS_NAMES),
+            input_shape=(1, *IMAGE_SHAPE),
+            class_names=CLASS_NAMES,
+        )
 
 
 def _part(images_path: Path, labels_path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -11,19 +11,22 @@ hospital learns anything about another's patients from the encoding, and none ab
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from coordinator.protocol.errors import ConfigError
+from simulations.data.base import FolderData, Fraction01
 from simulations.data.dataset import Dataset, split_by_class
-from simulations.data.folder import DataFolder
-from simulations.experiment import HeartDiseaseData
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+Hospital = Literal["cleveland", "hungarian", "switzerland", "va"]
+HOSPITALS: tuple[Hospital, ...] = ("cleveland", "hungarian", "switzerland", "va")
 
 SUBFOLDER = "heart-disease"
 COLUMNS = (
@@ -65,36 +68,54 @@ NEVER_MISSING = ("age", "sex", "cp")
 CLASS_NAMES = ("healthy", "disease")
 
 
-def load_heart_disease(
-    config: HeartDiseaseData, folder: DataFolder, rng: np.random.Generator
-) -> Dataset:
-    """Load the chosen hospitals, each split into train and test by class on its own.
+class HeartDiseaseData(FolderData):
+    """UCI Heart Disease of up to four hospitals, from ``heart-disease/`` of the data folder."""
 
-    Raises
-    ------
-    ConfigError
-        If a file is missing, or a line of it is not 14 valid values (file and line named).
-    """
-    paths = folder.files(SUBFOLDER, [f"processed.{site}.data" for site in config.sites])
-    tables = [read_hospital(path) for path in paths]
-    features = [encode(table) for table in tables]
-    labels = [(table[:, -1] > 0).astype(np.int64) for table in tables]
-    splits = [split_by_class(y, config.test_fraction, rng) for y in labels]
-    train = [split[0] for split in splits]
-    test = [split[1] for split in splits]
-    return Dataset(
-        name="heart_disease",
-        train_x=_gather(features, train),
-        train_y=_gather(labels, train),
-        test_x=_gather(features, test),
-        test_y=_gather(labels, test),
-        num_classes=len(CLASS_NAMES),
-        input_shape=features[0].shape[1:],
-        class_names=CLASS_NAMES,
-        sites=_site_of(train),
-        test_sites=_site_of(test),
-        site_names=tuple(config.sites),
-    )
+    kind: Literal["heart_disease"] = "heart_disease"
+    test_fraction: Fraction01 = 0.25
+    sites: list[Hospital] = Field(default=list(HOSPITALS), min_length=1)
+
+    def faults(self) -> Iterator[str]:
+        """Yield a hospital that is named twice."""
+        if len(set(self.sites)) != len(self.sites):
+            yield f"data.sites names a hospital twice: {', '.join(self.sites)}"
+
+    def site_faults(self, clients: int) -> Iterator[str]:
+        """Yield another number of clients than of hospitals."""
+        if clients != len(self.sites):
+            yield (
+                f"partition.clients = {clients}, but data.sites names {len(self.sites)} "
+                '(partition.kind = "by_site" makes each site one client)'
+            )
+
+    def load(self, folder: Path | None, rng: np.random.Generator) -> Dataset:
+        """Load the chosen hospitals, each split into train and test by class on its own.
+
+        Raises
+        ------
+        ConfigError
+            If a file is missing, or a line of it is not 14 valid values (file and line named).
+        """
+        names = [f"processed.{site}.data" for site in self.sites]
+        tables = [read_hospital(path) for path in self.data_folder(folder).files(SUBFOLDER, names)]
+        features = [encode(table) for table in tables]
+        labels = [(table[:, -1] > 0).astype(np.int64) for table in tables]
+        splits = [split_by_class(y, self.test_fraction, rng) for y in labels]
+        train = [split[0] for split in splits]
+        test = [split[1] for split in splits]
+        return Dataset(
+            name="heart_disease",
+            train_x=_gather(features, train),
+            train_y=_gather(labels, train),
+            test_x=_gather(features, test),
+            test_y=_gather(labels, test),
+            num_classes=len(CLASS_NAMES),
+            input_shape=features[0].shape[1:],
+            class_names=CLASS_NAMES,
+            sites=_site_of(train),
+            test_sites=_site_of(test),
+            site_names=tuple(self.sites),
+        )
 
 
 def read_hospital(path: Path) -> NDArray[np.float64]:

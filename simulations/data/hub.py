@@ -1,54 +1,78 @@
 """Any labelled data set of the Hugging Face hub, through Flower's ``flwr-datasets``.
 
 An optional extra (``pip install "fedproof[hub]"``), imported only when a config asks for it. The
-whole split is loaded here; partitioning stays with :mod:`simulations.data.partitions`, so that
+whole split is loaded here; partitioning stays with :mod:`simulations.partitions`, so that
 every data set is divided by the same code. ``data.revision`` pins what is downloaded.
 """
 
 import importlib
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from coordinator.protocol.errors import ConfigError
+from simulations.data.base import DataSource, Fraction01
 from simulations.data.dataset import Dataset, split_by_class
-from simulations.experiment import HubData
 
 MAX_CLASSES = 1_000
 
 
-def load_hub(config: HubData, rng: np.random.Generator) -> Dataset:
-    """Download (or take from the local cache) a data set and stack its columns.
+class HubData(DataSource):
+    """A data set of the Hugging Face hub through ``flwr-datasets`` (the ``hub`` extra)."""
 
-    One feature column of images gives ``(channels, height, width)`` divided by ``data.scale``;
-    several numeric columns give a vector, divided likewise.
+    has_images: ClassVar[bool] = True
 
-    Raises
-    ------
-    ConfigError
-        If the extra is not installed, the hub or the data set cannot be reached, or a column
-        is missing or not numeric.
-    """
-    place = f"hub data set {config.dataset}"
-    train = _split(config, config.train_split)
-    x, labels, sites = _columns(train, config, f"{place}, split {config.train_split}")
-    if config.test_split:
-        test = _split(config, config.test_split)
-        test_x, test_labels, test_sites = _columns(
-            test, config, f"{place}, split {config.test_split}"
+    kind: Literal["hub"] = "hub"
+    dataset: str = Field(min_length=1)
+    subset: str = ""
+    revision: str = ""
+    label: str = Field(default="label", min_length=1)
+    features: list[str] = Field(default=["image"], min_length=1)
+    site: str = ""
+    train_split: str = Field(default="train", min_length=1)
+    test_split: str = ""
+    test_fraction: Fraction01 = 0.2
+    scale: float = Field(default=255.0, gt=0.0)
+
+    def site_faults(self, clients: int) -> Iterator[str]:
+        """Yield that no column names the site; how many there are is seen when it is loaded."""
+        if not self.site:
+            yield 'partition.kind = "by_site" needs data.site, the column that names the site'
+
+    def load(self, folder: Path | None, rng: np.random.Generator) -> Dataset:
+        """Download (or take from the local cache) the data set and stack its columns.
+
+        One feature column of images gives ``(channels, height, width)`` divided by ``data.scale``;
+        several numeric columns give a vector, divided likewise.
+
+        Raises
+        ------
+        ConfigError
+            If the extra is not installed, the hub or the data set cannot be reached, or a column
+            is missing or not numeric.
+        """
+        place = f"hub data set {self.dataset}"
+        train = _split(self, self.train_split)
+        x, labels, sites = _columns(train, self, f"{place}, split {self.train_split}")
+        if self.test_split:
+            test = _split(self, self.test_split)
+            test_x, test_labels, test_sites = _columns(
+                test, self, f"{place}, split {self.test_split}"
+            )
+            return _assemble(self, (x, labels, sites), (test_x, test_labels, test_sites), place)
+        codes = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+        kept, taken = split_by_class(codes, self.test_fraction, rng)
+        return _assemble(
+            self,
+            (x[kept], labels[kept], sites[kept]),
+            (x[taken], labels[taken], sites[taken]),
+            place,
         )
-        return _assemble(config, (x, labels, sites), (test_x, test_labels, test_sites), place)
-    codes = np.unique(labels, return_inverse=True)[1].astype(np.int64)
-    kept, taken = split_by_class(codes, config.test_fraction, rng)
-    return _assemble(
-        config,
-        (x[kept], labels[kept], sites[kept]),
-        (x[taken], labels[taken], sites[taken]),
-        place,
-    )
 
 
 def _split(config: HubData, split: str) -> Any:

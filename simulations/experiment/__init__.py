@@ -1,7 +1,8 @@
 """The experiment schema: one typed, frozen record for one TOML file.
 
-Sections live in ``training`` (data, partition, model), ``federation`` (cohort, rule, money,
-chain) and ``behaviours``; ``experiment`` joins them. ``docs/experiments.md`` is the reference.
+Sections that come in kinds live with what they choose: :mod:`simulations.data`,
+:mod:`simulations.partitions`, :mod:`simulations.attacks`. The others are here and in
+:mod:`coordinator.settings`; ``schema`` joins them. ``docs/experiments.md`` is the reference.
 """
 
 from coordinator.settings.base import parse_wei
@@ -18,47 +19,25 @@ from coordinator.settings.terms import (
     Stake,
     TrimmedMeanAggregator,
 )
+from simulations.experiment.evaluation import Evaluation
 from simulations.experiment.federation import Chain, Cohort, Watcher
 from simulations.experiment.schema import Experiment
-from simulations.experiment.training import (
-    BreastCancerData,
-    BySitePartition,
-    Data,
-    DigitsData,
-    DirichletPartition,
-    Evaluation,
-    FashionMnistData,
-    HeartDiseaseData,
-    HubData,
-    IidPartition,
-    Partition,
-)
 
 __all__ = [
     "Aggregator",
-    "BreastCancerData",
-    "BySitePartition",
     "Chain",
     "CnnModel",
     "Cohort",
-    "Data",
-    "DigitsData",
-    "DirichletPartition",
     "Evaluation",
     "ExamplesScoring",
     "Experiment",
-    "FashionMnistData",
     "FedAvgAggregator",
-    "HeartDiseaseData",
-    "HubData",
-    "IidPartition",
     "LeaveOneOutScoring",
     "LogisticModel",
     "MedianAggregator",
     "MlpModel",
     "Model",
     "Numbers",
-    "Partition",
     "Rewards",
     "Scoring",
     "Stake",

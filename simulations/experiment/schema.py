@@ -21,14 +21,16 @@ from coordinator.settings.terms import (
     TrimmedMeanAggregator,
 )
 from simulations.attacks import contributor, coordinator
+from simulations.data import Data
+from simulations.data.digits import DigitsData
+from simulations.experiment.evaluation import Evaluation
 from simulations.experiment.federation import Chain, Cohort, Watcher
-from simulations.experiment.training import Data, DigitsData, Evaluation, IidPartition, Partition
+from simulations.partitions import Partition
+from simulations.partitions.iid import IidPartition
 
 ANSWER_S = 600
 QUESTIONS_IN_UNBONDING = 5
 """A stretched answer and the time to refute it must end before a bond can leave."""
-
-IMAGE_DATA = ("digits", "fashion_mnist", "hub")
 
 
 class Experiment(Section):
@@ -145,23 +147,11 @@ def _cohort_faults(experiment: Experiment) -> Iterator[str]:
 
 
 def _data_faults(experiment: Experiment) -> Iterator[str]:
-    data, partition = experiment.data, experiment.partition
-    if experiment.model.kind == "cnn" and data.kind not in IMAGE_DATA:
+    data = experiment.data
+    if experiment.model.kind == "cnn" and not data.has_images:
         yield f'model.kind = "cnn" needs images, but data.kind = "{data.kind}" has none'
-    if data.kind == "heart_disease" and len(set(data.sites)) != len(data.sites):
-        yield f"data.sites names a hospital twice: {', '.join(data.sites)}"
-    if partition.kind != "by_site":
-        return
-    if data.kind == "heart_disease":
-        if partition.clients != len(data.sites):
-            yield (
-                f"partition.clients = {partition.clients}, but data.sites names "
-                f'{len(data.sites)} (partition.kind = "by_site" makes each site one client)'
-            )
-    elif data.kind != "hub":
-        yield f'partition.kind = "by_site" needs sites, but data.kind = "{data.kind}" has none'
-    elif not data.site:
-        yield 'partition.kind = "by_site" needs data.site, the column that names the site'
+    yield from data.faults()
+    yield from experiment.partition.faults(data)
 
 
 def _money_and_time_faults(experiment: Experiment) -> Iterator[str]:

@@ -14,9 +14,9 @@ from coordinator.protocol.types import Int32Vector, JsonObject, Rule, UpdateLimi
 from coordinator.service.plan import FederationPlan
 from coordinator.service.scorers import encode_evaluation_set, scoring_digest, scoring_document
 from simulations.data.dataset import Dataset, hold_out
-from simulations.data.partitions import Shares, divide
 from simulations.experiment import Experiment
 from simulations.experiment.models import architecture, build_model
+from simulations.partitions import Shares, divide
 from simulations.seeds import generator
 
 _KINDS = {

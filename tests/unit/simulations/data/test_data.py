@@ -1,12 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from coordinator.protocol.errors import ConfigError
-from simulations.data import Dataset, hold_out, load_dataset
+from simulations.data import Dataset, DataSource, hold_out, load_dataset
+from simulations.data.breast_cancer import BreastCancerData
 from simulations.data.dataset import apportion, split_by_class
-from simulations.experiment import BreastCancerData, DigitsData, FashionMnistData, HeartDiseaseData
+from simulations.data.digits import DigitsData
+from simulations.data.fashion_mnist import FashionMnistData
+from simulations.data.heart_disease import HeartDiseaseData
 
 
 def small(train_y, **fields):
@@ -184,3 +188,42 @@ def test_real_fashion_mnist(real_data: Path):
     assert abs(float(data.train_x.mean())) < 0.05
     full = load_dataset(FashionMnistData(max_test=10), real_data, 3)
     assert np.bincount(full.train_y).tolist() == [6000] * 10
+
+
+class Odd(DataSource):
+    """Loads digits, changed as it is told."""
+
+    kind: str = "mine:Odd"
+    what: str
+
+    def load(self, folder, rng):
+        good = DigitsData().load(folder, rng)
+        match self.what:
+            case "none":
+                return None
+            case "dtype":
+                return replace(good, train_x=good.train_x.astype(np.float64))
+            case "shape":
+                return replace(good, test_x=good.test_x[:, 0])
+            case "labels":
+                return replace(good, test_y=good.test_y.astype(np.int32))
+            case "empty":
+                return replace(good, test_x=good.test_x[:0], test_y=good.test_y[:0])
+        return replace(good, train_y=good.train_y + 1)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("none", "load returned NoneType, expected Dataset"),
+        ("dtype", "train_x is float64 (1438, 1, 8, 8), expected float32 (1438, 1, 8, 8)"),
+        ("shape", "test_x is float32 (359, 8, 8), expected float32 (359, 1, 8, 8)"),
+        ("labels", "test_y is int32 (359,), expected int64 (n,) with n >= 1"),
+        ("empty", "test_y is int64 (0,), expected int64 (n,) with n >= 1"),
+        ("class", "train_y has labels from 1 to 10, expected 0 to 9"),
+    ],
+)
+def test_a_data_set_that_does_not_fit_together_is_refused(what, message):
+    with pytest.raises(ConfigError) as caught:
+        load_dataset(Odd(what=what), None, 7)
+    assert str(caught.value) == f'data.kind = "mine:Odd": {message}'

@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.protocol.errors import ConfigError
 from simulations.data import load_dataset
-from simulations.experiment import HubData
+from simulations.data.hub import HubData
 
 
 class Split(dict):
@@ -159,7 +159,7 @@ def test_the_real_package_offline_is_one_line(tmp_path):
     if importlib.util.find_spec("flwr_datasets") is None:
         pytest.skip("flwr-datasets (the hub extra) is not installed")
     code = (
-        "from simulations.data import load_dataset; from simulations.experiment import HubData\n"
+        "from simulations.data import load_dataset; from simulations.data.hub import HubData\n"
         "from coordinator.protocol.errors import ConfigError\n"
         "try: load_dataset(HubData(kind='hub', dataset='nobody/nothing'), None, 1)\n"
         "except ConfigError as error: print(error)\n"

@@ -7,8 +7,7 @@ import pytest
 from clients.data.idx import read_idx
 from coordinator.protocol.errors import ConfigError
 from simulations.data import load_dataset
-from simulations.data.fashion_mnist import FILES
-from simulations.experiment import FashionMnistData
+from simulations.data.fashion_mnist import FILES, FashionMnistData
 
 
 def idx(values, magic=None):

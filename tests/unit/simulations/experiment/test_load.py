@@ -7,12 +7,12 @@ import pytest
 from coordinator.protocol.errors import ConfigError
 from simulations.experiment import (
     CnnModel,
-    DirichletPartition,
-    IidPartition,
     MlpModel,
     TrimmedMeanAggregator,
 )
 from simulations.experiment.load import experiment_from_json, load_experiment, shipped_experiments
+from simulations.partitions.dirichlet import DirichletPartition
+from simulations.partitions.iid import IidPartition
 
 ETHER = 10**18
 
@@ -118,7 +118,7 @@ def test_money_that_is_none_is_refused(experiment, text, message):
         ),
         (
             '[partition]\nkind = "dirichle"',
-            'partition.kind = "dirichle": expected "iid" or "dirichlet" or "by_site"; '
+            'partition.kind = "dirichle": expected "by_site" or "dirichlet" or "iid"; '
             'did you mean "dirichlet"?',
         ),
         ("[model]\nkind = 3", 'model.kind = "3": expected "logistic" or "mlp" or "cnn"'),

@@ -8,9 +8,9 @@ import torch
 
 from clients.training.trainer import evaluate, train, use_one_thread
 from simulations.data import load_dataset
-from simulations.data.partitions import divide
 from simulations.experiment.load import load_experiment
 from simulations.experiment.models import build_model, training_settings
+from simulations.partitions import divide
 from simulations.seeds import integer_seed
 
 

@@ -3,8 +3,10 @@ import pytest
 
 from coordinator.protocol.errors import ConfigError
 from simulations.data import Dataset
-from simulations.data.partitions import class_counts, dirichlet, divide, iid
-from simulations.experiment import BySitePartition, DirichletPartition, IidPartition
+from simulations.partitions import PartitionRule, class_counts, divide
+from simulations.partitions.by_site import BySitePartition
+from simulations.partitions.dirichlet import DirichletPartition, dirichlet
+from simulations.partitions.iid import IidPartition, iid
 
 
 def dataset(labels, sites=None, names=()):
@@ -155,3 +157,42 @@ def test_what_cannot_be_divided_is_refused(config, data, message):
 def test_one_each_is_enough():
     shares = divide(IidPartition(clients=3), dataset([0, 1, 1]), 1)
     assert [len(part) for part in shares.indices] == [1, 1, 1]
+
+
+class Odd(PartitionRule):
+    """Deals whatever it is told to."""
+
+    kind: str = "mine:Odd"
+    clients: int = 2
+    shares: list[list[int]]
+    floats: bool = False
+
+    def divide(self, dataset, rng):
+        return [np.array(part, float if self.floats else np.int64) for part in self.shares]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shares": [[0, 1, 2]]}, "divide gave 1 shares, expected 2"),
+        (
+            {"shares": [[0, 1, 2], []]},
+            "divide gave client 1 int64 (0,), expected int64 (n,) with n >= 1",
+        ),
+        (
+            {"shares": [[0, 1], [2]], "floats": True},
+            "divide gave client 0 float64 (2,), expected int64 (n,) with n >= 1",
+        ),
+        ({"shares": [[0, 1], [1]]}, "divide gave 3 indices, expected each of 0 to 2 once"),
+        ({"shares": [[0], [1]]}, "divide gave 2 indices, expected each of 0 to 2 once"),
+    ],
+)
+def test_a_partition_that_loses_or_doubles_examples_is_refused(options, message):
+    with pytest.raises(ConfigError) as caught:
+        divide(Odd(**options), dataset([0, 1, 1]), 1)
+    assert str(caught.value) == f'partition.kind = "mine:Odd": {message}'
+
+
+def test_shares_are_sorted():
+    shares = divide(Odd(shares=[[2, 0], [1]]), dataset([0, 1, 1]), 1)
+    assert [part.tolist() for part in shares.indices] == [[0, 2], [1]]

@@ -1,0 +1,81 @@
+"""The examples of CONTRIBUTING.md: each written to a folder outside the package, and run."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordinator.protocol.errors import ConfigError
+from simulations.experiment.load import load_experiment
+from simulations.run.result import RunOptions
+from simulations.run.simulation import run_experiment
+
+PAGE = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text()
+CONFIG = """
+rounds = 2
+partition = {clients = 4}
+model = {kind = "logistic"}
+training = {learning_rate = 0.5}
+"""
+
+
+def example(heading: str) -> str:
+    """Return the code under a heading of the page, without what is for the package only."""
+    section = PAGE.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert code, f"{heading}: no example"
+    lines = code[1].splitlines(keepends=True)
+    return "".join(line for line in lines if "leave this line out" not in line)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def my_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "my_attack.py").write_text(example("Add an attack"))
+    (folder / "my_data.py").write_text(example("Add a data set"))
+    (folder / "my_partition.py").write_text(example("Add a partition"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+
+
+def run(folder: Path, *overrides: str) -> Any:
+    config = folder / "mine.toml"
+    config.write_text(CONFIG)
+    experiment = load_experiment(config, overrides)
+    return run_experiment(experiment, folder / "run", RunOptions(workers=1))
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "run" / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_attack_and_the_data_set(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        'data={kind="my_data:Blobs", distance=6.0}',
+        'behaviours=[{kind="my_attack:LabelFlip", clients=[3], share=0.5}]',
+    )
+    assert float(rows(tmp_path)[-1]["test_accuracy"]) > 0.9
+    assert '"my_data:Blobs"' in (tmp_path / "run" / "config.json").read_text()
+    assert '"my_attack:LabelFlip"' in (tmp_path / "run" / "contributors.json").read_text()
+
+
+def test_the_partition(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        'data={kind="my_data:Blobs"}',
+        'partition={kind="my_partition:ByLabel", clients=4}',
+    )
+    assert [person.examples for person in done.contributors] == [100] * 4
+    # sorted by label, then cut: the two halves have opposite labels, so all train, and disagree
+    assert [row["contributors"] for row in rows(tmp_path)] == ["4", "4"]
+
+
+def test_an_option_that_mine_does_not_know_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'unknown key "data.distanc"; did you mean "distance"\?'):
+        run(tmp_path, 'data={kind="my_data:Blobs", distanc=6.0}')
