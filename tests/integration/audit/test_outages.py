@@ -1,6 +1,8 @@
 """A store that does not answer, an account that cannot pay, a node that refuses: all goes on."""
 
+import errno
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -250,10 +252,17 @@ def test_following_ends_where_nothing_else_is_to_be_had() -> None:
         )
 
 
-def test_looking_once_at_a_store_that_fails_is_a_failure(bench: FraudBench) -> None:
-    for document in bench.folder.rglob("*.rule.json"):
-        document.unlink()
-        document.mkdir()  # reading it is an I/O error, for root as well
+def test_looking_once_at_a_store_that_fails_is_a_failure(
+    bench: FraudBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.name.endswith(".rule.json"):
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
     served = Dispatcher(bench.chain.node, dev=False)
     handle = serve_in_thread(served)
     try:
