@@ -37,6 +37,31 @@ ALLOWED: dict[str, set[str]] = {
     "clients": {"coordinator", *_LAYERS, "contracts"},
     "simulations": {"coordinator", "clients", "contracts"},
 }
+# Within a top-level package: lowest first, each may import what stands before it.
+ORDERS: dict[str, tuple[str, ...]] = {
+    "clients": ("data", "training", "mod", "daemon", "commands"),
+    "contracts": ("json_bounds", "blocks", "binding", "node", "event_classes", "compile"),
+    "simulations": (
+        "errors",
+        "seeds",
+        "data",
+        "partitions",
+        "attacks",
+        "experiment",
+        "engines",
+        "report",
+        "run",
+        "hospitals",
+        "commands",
+        "flower_app",
+        "cli",
+        "__main__",
+    ),
+}
+# Limits that may fall and not rise; twelve and twenty are wanted (ADR 0130).
+LONGEST_CHAIN = 14
+MOST_IMPORTS = 20
+IMPORT_MORE = {"simulations.run.simulation": 36, "simulations.run.client_mod": 22}
 # Counting cores decides how many threads work, never what they compute.
 COUNTS_CORES = ("coordinator.protocol.parallel", "os")
 CORE_LIBRARIES = {"numpy", "numba", "llvmlite", "sha3", "coincurve"}
@@ -115,3 +140,57 @@ def test_the_core_is_pure() -> None:
             assert top not in forbidden or (module, top) == COUNTS_CORES, (
                 f"{module} imports {name}: the core has no I/O or clock"
             )
+
+
+def graph() -> dict[str, set[str]]:
+    """Each module with the modules of the project that any of its import statements names."""
+    known = dict(modules())
+    named = {module: imports_of(path) for module, path in known.items()}
+    return {
+        module: {name for name in names if name in known} - {module}
+        for module, names in named.items()
+    }
+
+
+GRAPH = {
+    # an import of a name is an import of its module; of a package, only of its own file
+    module: {n for n in names if not any(other.startswith(f"{n}.") for other in names)}
+    for module, names in graph().items()
+}
+
+
+def part_of(module: str) -> tuple[str, str]:
+    top, _, rest = module.partition(".")
+    return top, rest.partition(".")[0]
+
+
+@pytest.mark.parametrize("module", sorted(GRAPH))
+def test_no_backward_arrow_inside_a_package(module: str) -> None:
+    top, part = part_of(module)
+    order = ORDERS.get(top)
+    if order is None or not part:
+        return
+    assert part in order, f"{module} has no place in the order of {top}"
+    for name in GRAPH[module]:
+        other_top, other = part_of(name)
+        if other_top == top and other:
+            assert order.index(other) <= order.index(part), f"{module} imports {name}"
+
+
+def test_imports_have_no_cycle_and_no_long_chain() -> None:
+    lengths: dict[str, int] = {}
+
+    def length(module: str, above: tuple[str, ...]) -> int:
+        assert module not in above, f"cycle: {' > '.join([*above, module])}"
+        if module not in lengths:
+            below = (length(name, (*above, module)) for name in GRAPH[module])
+            lengths[module] = 1 + max(below, default=0)
+        return lengths[module]
+
+    longest = max(GRAPH, key=lambda module: length(module, ()))
+    assert lengths[longest] <= LONGEST_CHAIN, f"{longest} stands {lengths[longest]} files high"
+
+
+@pytest.mark.parametrize("module", sorted(GRAPH))
+def test_no_file_imports_many_others(module: str) -> None:
+    assert len(GRAPH[module]) <= IMPORT_MORE.get(module, MOST_IMPORTS), sorted(GRAPH[module])
