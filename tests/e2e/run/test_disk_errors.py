@@ -65,10 +65,11 @@ def test_a_run_that_cannot_draw_its_plots_goes_on_when_it_can(run: Path, tmp_pat
     plot = run / "plots" / "stakes_rewards.png"
     plot.unlink()
     plot.mkdir()
+    (plot / "mine").write_text("")  # an empty folder would be put away
     command = ("simulate", write_tiny(tmp_path), "--out", run, "--workers", "1", "--json")
     refused(*command, says=[f"cannot write {plot}"])
     assert not (run / "SHA256SUMS").exists()
-    plot.rmdir()
+    shutil.rmtree(plot)
     assert fedproof(*command).returncode == 0
     assert fedproof("verify", run).returncode == 0
 

