@@ -11,7 +11,7 @@ from coordinator.protocol.amounts import ETHER
 from coordinator.settings.agreement import AddressText, Features, Name
 from coordinator.settings.base import PositiveWei, Section
 from coordinator.settings.coordinator import Port
-from coordinator.settings.learning import LogisticModel, Model, Training
+from coordinator.settings.learning import CheckedTraining, LogisticModel, Model, Training
 from coordinator.settings.load import load_settings
 from coordinator.settings.terms import (
     Aggregator,
@@ -87,7 +87,7 @@ class Founding(Section):
     input: FoundingInput
     features: Features = Features()
     model: Model = LogisticModel()
-    training: Training = Training()
+    training: CheckedTraining = Training()
     aggregator: Aggregator = FedAvgAggregator()
     scoring: Scoring = ExamplesScoring()
     evaluation_data: str = ""

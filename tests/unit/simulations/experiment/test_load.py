@@ -143,6 +143,42 @@ def test_money_that_is_none_is_refused(experiment, text, message):
         ("[training]\nmomentum = nan", "training.momentum = nan: expected a finite number"),
         ("[training]\nlearning_rate = 0", "training.learning_rate = 0: expected more than 0.0"),
         ("[training]\nmomentum = 1.0", "training.momentum = 1.0: expected less than 1.0"),
+        (
+            '[training]\noptimizer = "adan"',
+            'training.optimizer = "adan": expected one of adadelta, adafactor, adagrad, adam, ',
+        ),
+        (
+            '[training]\noptimizer = "Adam"',
+            'training.optimizer = "Adam": expected text like ^[a-z0-9]+$',
+        ),
+        (
+            '[training]\noptimizer = "adam"\noptions = { betaz = [0.5, 0.9] }',
+            "training.options.betaz: adam has no such option; it has amsgrad, betas, ",
+        ),
+        (
+            "[training]\noptions = { lr = 0.5 }",
+            "training.options.lr: expected training.learning_rate instead",
+        ),
+        (
+            "[training]\noptions = { nesterov = true }",
+            'training.optimizer = "sgd": refused by torch: Nesterov momentum requires a momentum',
+        ),
+        (
+            "[training]\noptions = { dampening = [[1]] }",
+            "training.options.dampening = [[1]]: expected a number, text, true, false or a list",
+        ),
+        (
+            '[training]\noptimizer = "adam"\noptions = { betas = [0.5] }',
+            'training.optimizer = "adam": refused by torch: tuple index out of range',
+        ),
+        (
+            '[training]\noptimizer = "adam"\nmomentum = 0.5',
+            "training.momentum = 0.5: adam has no such option",
+        ),
+        (
+            '[training]\noptimizer = "sparseadam"',
+            'training.optimizer = "sparseadam": refused by torch: SparseAdam does not support',
+        ),
         ("[numbers]\nchunk_values = 12", "numbers.chunk_values = 12: expected a multiple of 8"),
         (
             "[stake]\ncontributor_slash_bps = 10_001",
