@@ -1,6 +1,6 @@
 """Ports: what the round service needs from the outside, as Protocols over core types.
 
-Adapters implement them (``coordinator.adapters``); the in-memory fakes of
+Stores, ledger and scorers implement them; the in-memory fakes of
 ``memory_ledger`` implement all of them too, and one test suite runs against
 both. Nothing here does I/O.
 """
