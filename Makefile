@@ -15,7 +15,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 
-.PHONY: run federation test faults attacks fuzz coverage check format bench gas clean help anvil
+.PHONY: run federation test faults attacks fuzz coverage check format bench gas picture clean help anvil
 
 help:
 	@echo "make run    train the quickstart on the embedded chain, then verify it"
@@ -26,6 +26,7 @@ help:
 	@echo "make fuzz   the random tests at full length (an hour)"
 	@echo "make coverage  what the tests reach of the contracts"
 	@echo "make bench  measure, and write benchmarks/RESULTS.md"
+	@echo "make picture  draw docs/img/architecture.svg from the import statements"
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 found; install it or set PYTHON=" >&2; exit 1; }
@@ -108,6 +109,10 @@ bench: $(STAMP)
 
 gas: $(STAMP)
 	$(BIN)/python -m benchmarks.gas
+
+# docs/img/architecture.svg, from the import statements and docs/architecture.md.
+picture: $(STAMP)
+	$(BIN)/python -m benchmarks.architecture
 
 clean:
 	rm -rf $(VENV) build *.egg-info runs

@@ -1,11 +1,10 @@
 """Imports point one way: a backward arrow in the package graph fails here, by name."""
 
-import ast
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from benchmarks.architecture import import_graph, imported_names, module_files
 
 # What each layer may import from the project, besides itself.
 _LAYERS = (
@@ -73,24 +72,7 @@ def layer_of(module: str) -> str | None:
 
 
 def modules() -> list[tuple[str, Path]]:
-    found = []
-    for package in ("coordinator", "clients", "contracts", "simulations"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            found.append((".".join(p for p in parts if p != "__init__"), path))
-    return found
-
-
-def imports_of(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            names.add(str(node.module))
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return sorted(module_files().items())
 
 
 @pytest.mark.parametrize(
@@ -101,7 +83,7 @@ def test_no_backward_arrow(module: str, path: Path) -> None:
     if layer is None:
         assert module == "coordinator", f"{module} belongs to no layer of the graph"
         return
-    for name in imports_of(path):
+    for name in imported_names(path):
         target = layer_of(name)
         if target is None or target == layer:
             continue
@@ -122,7 +104,7 @@ def test_binding_and_node_do_not_import_each_other(package: str, other: str) -> 
     """What both need stands below them, in ``contracts.blocks`` and ``contracts.json_bounds``."""
     for module, path in modules():
         if module.startswith(package):
-            assert not [name for name in imports_of(path) if name.startswith(other)], module
+            assert not [name for name in imported_names(path) if name.startswith(other)], module
 
 
 def test_the_core_is_pure() -> None:
@@ -132,7 +114,7 @@ def test_the_core_is_pure() -> None:
     for module, path in modules():
         if not module.startswith("coordinator.protocol"):
             continue
-        for name in imports_of(path):
+        for name in imported_names(path):
             top = name.split(".")[0]
             assert top in standard or top == "coordinator" or top in CORE_LIBRARIES, (
                 f"{module} imports {name}"
@@ -142,21 +124,7 @@ def test_the_core_is_pure() -> None:
             )
 
 
-def graph() -> dict[str, set[str]]:
-    """Each module with the modules of the project that any of its import statements names."""
-    known = dict(modules())
-    named = {module: imports_of(path) for module, path in known.items()}
-    return {
-        module: {name for name in names if name in known} - {module}
-        for module, names in named.items()
-    }
-
-
-GRAPH = {
-    # an import of a name is an import of its module; of a package, only of its own file
-    module: {n for n in names if not any(other.startswith(f"{n}.") for other in names)}
-    for module, names in graph().items()
-}
+GRAPH = import_graph()
 
 
 def part_of(module: str) -> tuple[str, str]:
