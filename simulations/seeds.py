@@ -1,7 +1,9 @@
 """One root seed; every component derives its own generator by name.
 
-Nothing is ever seeded globally: two components cannot disturb each other's draws, and a
-worker process needs no history to draw what another would have drawn.
+Our own code draws from these generators only, so two components cannot disturb each other's
+draws, and a worker process needs no history to draw what another would have drawn. User code may
+draw from the global generators: each task of a worker begins with those of ``random``, NumPy
+and PyTorch seeded (``simulations/engines/worker.py``).
 """
 
 import hashlib

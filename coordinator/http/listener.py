@@ -5,7 +5,7 @@ unfinished for a minute, and before any limit of the HTTP server.
 
 HTTP/1.1 connections on it cannot be kept busy for free: uvicorn bounds idle time between requests
 only. Here headers must arrive in time, an answer must be taken in time, and a body that nobody
-reads ends the connection.
+reads ends the connection (ADR 149).
 """
 
 import asyncio

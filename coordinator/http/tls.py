@@ -32,7 +32,7 @@ _REASONS: Final = {
 
 
 class LoggedHandshake(ssl.SSLObject):
-    """Says in the log why a handshake failed; asyncio itself drops such connections silently."""
+    """Says in the log why a handshake failed; asyncio drops such connections silently (ADR 149)."""
 
     def do_handshake(self) -> None:
         """Shake hands."""
