@@ -13,12 +13,10 @@ from coordinator.flower.scheduler import Pace
 from coordinator.local import keyfile
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.rules.rule import quorum
-from coordinator.protocol.types import UpdateLimits
+from coordinator.service.agreement import plan_of
 from coordinator.service.plan import FederationPlan
 from coordinator.settings.agreement import FederationAgreement, read_agreement
 from coordinator.settings.coordinator import CoordinatorSettings, load_coordinator
-
-_MOST_EXAMPLES = (1 << 48) - 1
 
 
 @dataclass(frozen=True)
@@ -66,16 +64,7 @@ class ServicePlan:
 
     def federation_plan(self, terms: Terms) -> FederationPlan:
         """Return the round service's plan."""
-        agreement = self.agreement
-        manifest = agreement.core_manifest
-        limits = UpdateLimits(
-            max_bytes=4 * manifest.dimension,
-            max_examples=_MOST_EXAMPLES,
-            min_stake_wei=terms.min_stake_wei,
-        )
-        return FederationPlan(
-            manifest, agreement.core_rule, agreement.round_duration_s, limits, agreement.sealed
-        )
+        return plan_of(self.agreement, terms.min_stake_wei)
 
     def pace(self, terms: Terms) -> Pace:
         """Return when rounds open and close.

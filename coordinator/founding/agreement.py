@@ -4,7 +4,6 @@ Everything but the coordinator's address is decided by the file, so everybody wh
 out the agreement again, and compare its digest with the one on chain.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,24 +20,21 @@ from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.commitments.documents import rule_document
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.numbers.fixed_point import quantise
-from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.rules.rule import RuleKind, Weighting
 from coordinator.protocol.scores.architecture import Architecture
-from coordinator.protocol.types import Address, Int32Vector, JsonObject, Rule, UpdateLimits, Wei
+from coordinator.protocol.types import Address, Int32Vector, Wei
+from coordinator.service.agreement import (
+    AgreedModel,
+    EvaluationSet,
+    agreed_model,
+    agreed_rule,
+    agreed_scoring,
+    plan_of,
+)
 from coordinator.service.archive import publish_plan
-from coordinator.service.plan import FederationPlan
-from coordinator.service.scorers import encode_evaluation_set, scoring_digest, scoring_document
 from coordinator.settings.agreement import Features, FederationAgreement
 from coordinator.settings.founding import Founding
 from coordinator.settings.participant import CsvData, NumpyData
 
-_KINDS = {
-    "fedavg": RuleKind.FEDAVG,
-    "median": RuleKind.MEDIAN,
-    "trimmed_mean": RuleKind.TRIMMED_MEAN,
-}
-_MOST_EXAMPLES = (1 << 48) - 1
 FUNDED_ROUNDS = 100
 """Rounds the pool is filled for, where neither it nor the number of rounds is given."""
 
@@ -58,23 +54,12 @@ class Agreed:
 
     def publish(self, store: ArtifactStore) -> None:
         """Put into a store what a verifier needs before the first round."""
-        publish_plan(store, plan_of(self.agreement, self.deployment.terms), self.initial_model)
+        publish_plan(
+            store, plan_of(self.agreement, self.deployment.terms.min_stake_wei), self.initial_model
+        )
         for blob in self.artifacts:
             store.put_bytes(blob)
         store.sync()
-
-
-def plan_of(agreement: FederationAgreement, terms: Terms) -> FederationPlan:
-    """Return the round service's plan under an agreement."""
-    manifest = agreement.core_manifest
-    limits = UpdateLimits(
-        max_bytes=4 * manifest.dimension,
-        max_examples=_MOST_EXAMPLES,
-        min_stake_wei=terms.min_stake_wei,
-    )
-    return FederationPlan(
-        manifest, agreement.core_rule, agreement.round_duration_s, limits, agreement.sealed
-    )
 
 
 class Examples(Protocol):
@@ -130,17 +115,24 @@ def agree(
         founding.numbers.scale_bits,
     )
     _check_features(founding)
-    scoring, artifacts = _scoring(founding, described, folder, load_examples)
-    manifest, vector = _initial_model(founding, described)
-    rule = _rule(founding, manifest, scoring_digest(scoring))
+    evaluation = _evaluation_set(founding, described, folder, load_examples)
+    scoring = agreed_scoring(founding.scoring, evaluation)
+    model = _initial_model(founding, described)
+    rule = agreed_rule(
+        founding.aggregator,
+        founding.numbers,
+        model.manifest,
+        scoring.document,
+        founding.min_contributors,
+    )
     agreement = FederationAgreement(
         name=founding.name,
         chain_id=founding.chain.chain_id,
         contract=contract_address(coordinator),
-        initial_model_root=parameter_root(vector, manifest).hex(),
-        manifest=_document(manifest.to_json()),
+        initial_model_root=parameter_root(model.vector, model.manifest).hex(),
+        manifest=_document(model.manifest.to_json()),
         rule=rule_document(rule),
-        scoring=scoring,
+        scoring=scoring.document,
         architecture=_document(described.to_json().encode()),
         training=founding.training,
         features=founding.features,
@@ -149,53 +141,29 @@ def agree(
         round_duration_s=founding.round.duration_s,
     )
     deployment = _deployment(founding, agreement, coordinator)
-    return Agreed(agreement, deployment, vector, (canonical_json(scoring), *artifacts))
+    artifacts = (canonical_json(scoring.document), *scoring.artifacts)
+    return Agreed(agreement, deployment, model.vector, artifacts)
 
 
-def _initial_model(founding: Founding, described: Architecture) -> tuple[Manifest, Int32Vector]:
+def _initial_model(founding: Founding, described: Architecture) -> AgreedModel:
     """Return the model's layout and first values, drawn from the file's seed alone."""
     from coordinator.models.networks import build_network, initialise  # torch, only when needed
 
     network = build_network(described)
     initialise(network, np.random.Generator(np.random.PCG64(founding.seed)))
-    arrays: dict[str, NDArray[np.generic]] = {
-        name: tensor.numpy() for name, tensor in network.state_dict().items()
-    }
-    numbers = founding.numbers
-    manifest = Manifest.of(arrays, scale_bits=numbers.scale_bits, chunk_values=numbers.chunk_values)
-    return manifest, quantise(arrays, manifest)
+    arrays = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    return agreed_model(arrays, founding.numbers)
 
 
-def _rule(founding: Founding, manifest: Manifest, scoring_hash: bytes) -> Rule:
-    aggregator = founding.aggregator
-    by_examples = aggregator.kind == "fedavg" and aggregator.weighting == "examples"
-    return Rule(
-        version=1,
-        kind=int(_KINDS[aggregator.kind]),
-        weighting=int(Weighting.EXAMPLES if by_examples else Weighting.UNIFORM),
-        num_byzantine=founding.fault_bound,
-        examples_cap=aggregator.examples_cap,
-        server_lr_q16=aggregator.server_lr_q16,
-        server_momentum_q16=aggregator.server_momentum_q16,
-        manifest_hash=manifest.digest(),
-        dimension=manifest.dimension,
-        chunk_values=manifest.chunk_values,
-        scale_bits=manifest.scale_bits,
-        min_contributors=founding.min_contributors,
-        norm_bound_q=founding.numbers.norm_bound_q,
-        scoring_hash=scoring_hash,
-    )
-
-
-def _scoring(
+def _evaluation_set(
     founding: Founding, described: Architecture, folder: Path, load_examples: LoadExamples
-) -> tuple[JsonObject, tuple[bytes, ...]]:
-    """Return the scoring document and the blobs it names."""
-    if founding.scoring.kind == "examples":
-        return scoring_document("examples"), ()
+) -> EvaluationSet | None:
+    """Return the public examples that scoring needs, if any."""
+    wanted = founding.scoring.evaluation_size
+    if not wanted:
+        return None
     path = founding.evaluation_data
     section = CsvData(path=path) if path.endswith(".csv") else NumpyData(kind="numpy", path=path)
-    wanted = founding.scoring.evaluation_examples
     public = load_examples(section, founding.features, described, folder)
     if len(public) < wanted:
         raise ConfigError(
@@ -203,12 +171,7 @@ def _scoring(
             f"{wanted}"
         )
     public = public.first(wanted)
-    scaled = np.rint(public.x.astype(np.float64) * (1 << described.activation_bits))
-    limits = np.iinfo(np.int32)
-    inputs = np.clip(scaled, limits.min, limits.max).astype(np.int32)
-    blob = encode_evaluation_set(inputs, public.y)
-    digest = hashlib.sha256(blob).digest()
-    return scoring_document("leave_one_out", architecture=described, evaluation=digest), (blob,)
+    return EvaluationSet(described, public.x, public.y)
 
 
 def _deployment(

@@ -20,6 +20,13 @@ class ConfigError(FedproofError):
     exit_code = 2
 
 
+class UnknownRuleError(ConfigError):
+    """A committed rule or score is none that this process has loaded: it cannot be re-executed.
+
+    Says nothing about whether the rule is a good one (ADR 0132).
+    """
+
+
 class PhaseError(FedproofError):
     """Our own code called a transition that the round's phase does not allow."""
 

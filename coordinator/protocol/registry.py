@@ -8,6 +8,7 @@ define, so that adding a file adds an entry. An entry of any other package is na
 import difflib
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType, ModuleType
@@ -130,6 +131,18 @@ class Registry(Generic[Entry]):
         if name not in self.shipped:
             raise ConfigError(f'{self.what} "{name}": {self.expected(name)}')
         return self.shipped[name]
+
+    def loaded(self, name: str) -> Entry | None:
+        """Return an entry without importing anything from outside; ``None`` if there is none.
+
+        For names that somebody else wrote, such as those in documents: they can only mean entries
+        of the package, or of modules that this process has imported already.
+        """
+        if SEPARATOR not in name:
+            return self.shipped.get(name)
+        module_name, _, attribute = name.partition(SEPARATOR)
+        entry = getattr(sys.modules.get(module_name), attribute, None)
+        return entry if self._accepts(entry) else None
 
     def expected(self, name: str) -> str:
         """Return what was expected instead of an unknown name, with the closest one, if any."""

@@ -162,6 +162,17 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class DefinedRule(Rule):
+    """A rule whose ``kind`` is the SHA-256 of its definition (ADR 0131).
+
+    ``definition`` is canonical JSON of the rule's name, number and options; it is published with
+    the rule's document and is no part of the ABI tuple, which commits to it by ``kind``.
+    """
+
+    definition: str
+
+
+@dataclass(frozen=True, slots=True)
 class ContributorEntry:
     """A contributors-tree leaf with what its signature hash stands for.
 

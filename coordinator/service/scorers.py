@@ -6,13 +6,14 @@ The document is canonical JSON in the store, named by its SHA-256, which is the 
     {"kind": "examples"}
     {"kind": "leave_one_out", "architecture": {...}, "evaluation": "<sha256>", "settings": {...}}
 
+A rule from outside has ``module:name`` as its kind; ``settings`` holds its options, if it has any.
 ``evaluation`` is a safetensors blob with int32 ``inputs`` and int64 ``labels``, public by
 agreement.
 """
 
-import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,33 +25,50 @@ from threadpoolctl import threadpool_limits
 
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.commitments.digests import canonical_json
-from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.errors import ConfigError, UnknownRuleError
 from coordinator.protocol.scores import (
+    SCORES,
     Architecture,
     Evaluate,
-    LeaveOneOutSettings,
     ScoringRound,
+    ScoringRule,
     score,
     utility,
 )
 from coordinator.protocol.types import JsonObject, PreviousRound, RoundInput, Rule
 
-NEEDS_PREVIOUS = frozenset({"leave_one_out"})
-
 
 class RuleScorer:
-    """A :class:`~coordinator.ports.Scorer` of one kind of the core's registry."""
+    """A :class:`~coordinator.ports.Scorer` of one kind of the core's registry.
+
+    Parameters
+    ----------
+    kind
+        Name of a scoring rule that this process has loaded.
+    evaluate
+        Utility of a model on the agreed evaluation set, for rules that need one.
+    options
+        Those of the rule that are not at their default.
+
+    Raises
+    ------
+    UnknownRuleError
+        If this process has not loaded the rule.
+    ConfigError
+        If an option is wrong.
+    """
 
     def __init__(
         self,
         kind: str,
         evaluate: Evaluate | None = None,
-        settings: LeaveOneOutSettings | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
+        rule = loaded_score(kind)
         self._kind = kind
         self._evaluate = evaluate
-        self._settings = settings
-        self.needs_previous_round = kind in NEEDS_PREVIOUS
+        self._options = rule.settings(options or {})
+        self.needs_previous_round = rule.needs_previous_round
 
     def score(
         self, result: RoundInput, rule: Rule, seed: bytes, previous: PreviousRound | None
@@ -71,25 +89,57 @@ class RuleScorer:
         )
         # Many small products: threads of a BLAS would spend their time waiting for each other.
         with threadpool_limits(limits=1, user_api="blas"):
-            return score(self._kind, scored, evaluate=self._evaluate, settings=self._settings)
+            return score(self._kind, scored, evaluate=self._evaluate, options=self._options)
+
+
+def loaded_score(kind: str) -> ScoringRule:
+    """Return a scoring rule by the name a document gives; nothing is imported.
+
+    Raises
+    ------
+    UnknownRuleError
+        If this process has not loaded it.
+    """
+    rule = SCORES.loaded(kind)
+    if rule is None:
+        raise UnknownRuleError(
+            f"scoring document: kind is {kind}, which this process has not loaded; expected one "
+            f"of {', '.join(SCORES.names())}"
+        )
+    return rule
 
 
 def scoring_document(
     kind: str,
     *,
+    options: Mapping[str, Any] | None = None,
     architecture: Architecture | None = None,
     evaluation: bytes = b"",
-    settings: LeaveOneOutSettings | None = None,
 ) -> JsonObject:
-    """Return the document to announce; ``evaluation`` is the blob's SHA-256."""
+    """Return the document to announce.
+
+    Parameters
+    ----------
+    kind
+        Name of a scoring rule that this process has loaded.
+    options
+        Those of the rule that are not at their default.
+    architecture, evaluation
+        Of a rule that needs an evaluation set: what evaluates a model, and the set's SHA-256.
+
+    Raises
+    ------
+    ConfigError
+        If the rule is unknown, an option is wrong, or a needed evaluation set is missing.
+    """
+    rule = loaded_score(kind)
+    document = rule.document(kind, options or {})
+    if not rule.needs_evaluation:
+        return document
     if architecture is None:
-        return {"kind": kind}
-    return {
-        "kind": kind,
-        "architecture": json.loads(architecture.to_json()),
-        "evaluation": evaluation.hex(),
-        "settings": dataclasses.asdict(settings or LeaveOneOutSettings()),
-    }
+        raise ConfigError(f"score {kind} needs an evaluation set, none was given")
+    described = json.loads(architecture.to_json())
+    return {**document, "architecture": described, "evaluation": evaluation.hex()}
 
 
 def scoring_digest(document: JsonObject) -> bytes:
@@ -102,18 +152,20 @@ def scorer_from(document: JsonObject, store: ArtifactStore) -> RuleScorer:
 
     Raises
     ------
+    UnknownRuleError
+        If it names a scoring rule that this process has not loaded.
     ConfigError
         If the document does not describe a scoring rule; names the key.
     BlobMissingError, BlobCorruptError
         If the evaluation set is not in the store as announced.
     """
     try:
-        kind = str(document["kind"])
-        if kind == "examples":
-            return RuleScorer(kind)
+        kind, options = str(document["kind"]), dict(document.get("settings", {}))
+        rule = loaded_score(kind)
+        if not rule.needs_evaluation:
+            return RuleScorer(kind, None, options)
         architecture = Architecture.from_json(json.dumps(document["architecture"]))
         blob = store.get_bytes(bytes.fromhex(document["evaluation"]))
-        settings = LeaveOneOutSettings(**document["settings"])
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"scoring document: {type(error).__name__}: {error}") from error
     inputs, labels = decode_evaluation_set(blob)
@@ -121,7 +173,7 @@ def scorer_from(document: JsonObject, store: ArtifactStore) -> RuleScorer:
     def evaluate(model: NDArray[np.int32]) -> int:
         return utility(architecture, model, inputs, labels)
 
-    return RuleScorer(kind, evaluate, settings)
+    return RuleScorer(kind, evaluate, options)
 
 
 def encode_evaluation_set(inputs: NDArray[np.int32], labels: NDArray[np.int64]) -> bytes:

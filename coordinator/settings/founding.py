@@ -13,15 +13,16 @@ from coordinator.settings.base import PositiveWei, Section
 from coordinator.settings.coordinator import Port
 from coordinator.settings.learning import LogisticModel, Model, Training
 from coordinator.settings.load import load_settings
+from coordinator.settings.rules import (
+    AnyAggregator,
+    AnyScoring,
+    aggregator_section,
+    scoring_section,
+)
 from coordinator.settings.terms import (
-    Aggregator,
-    ExamplesScoring,
-    FedAvgAggregator,
     Numbers,
     Rewards,
-    Scoring,
     Stake,
-    TrimmedMeanAggregator,
     Windows,
 )
 
@@ -88,8 +89,8 @@ class Founding(Section):
     features: Features = Features()
     model: Model = LogisticModel()
     training: Training = Training()
-    aggregator: Aggregator = FedAvgAggregator()
-    scoring: Scoring = ExamplesScoring()
+    aggregator: AnyAggregator = aggregator_section("fedavg")
+    scoring: AnyScoring = scoring_section("examples")
     evaluation_data: str = ""
     numbers: Numbers = Numbers()
     stake: Stake = Stake()
@@ -112,13 +113,7 @@ class Founding(Section):
     @property
     def min_contributors(self) -> int:
         """The fewest updates a round is sealed with: as set, or what the fault bound needs."""
-        return self.round.min_contributors or 2 * self.fault_bound + 1
-
-    @property
-    def fault_bound(self) -> int:
-        """How many Byzantine contributors the rule tolerates."""
-        rule = self.aggregator
-        return rule.num_byzantine if isinstance(rule, TrimmedMeanAggregator) else 0
+        return self.round.min_contributors or self.aggregator.fewest
 
 
 def _contradictions(founding: Founding) -> Iterator[str]:
@@ -126,11 +121,12 @@ def _contradictions(founding: Founding) -> Iterator[str]:
     for index, name in enumerate(names):
         if name in names[:index]:
             yield f'participants.{index}.name = "{name}" is there twice'
-    if founding.min_contributors <= 2 * founding.fault_bound:
+    fewest = founding.aggregator.fewest
+    if founding.min_contributors < fewest:
+        key, bound = founding.aggregator.needs
         yield (
-            f"round.min_contributors = {founding.min_contributors} is below the "
-            f"{2 * founding.fault_bound + 1} that aggregator.num_byzantine = "
-            f"{founding.fault_bound} needs (2f < n)"
+            f"round.min_contributors = {founding.min_contributors} is below the {fewest} that "
+            f"{key} needs ({bound})"
         )
     lasting = founding.round.duration_s + founding.windows.challenge_window_s
     if founding.windows.unbonding_s < lasting:
@@ -155,8 +151,11 @@ def _contradictions(founding: Founding) -> Iterator[str]:
             f"features has {len(features.names)} names, {len(features.mean)} means and "
             f"{len(features.scale)} scales; expected as many of each"
         )
-    if founding.scoring.kind == "leave_one_out" and not founding.evaluation_data:
-        yield 'scoring.kind = "leave_one_out" needs evaluation_data, a public .npz with x and y'
+    if founding.scoring.rule.needs_evaluation and not founding.evaluation_data:
+        yield (
+            f'scoring.kind = "{founding.scoring.kind}" needs evaluation_data, a public .npz with '
+            "x and y"
+        )
 
 
 def load_founding(path: Path) -> Founding:

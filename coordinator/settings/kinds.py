@@ -7,7 +7,7 @@ know are refused, as in any section.
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import (
@@ -19,7 +19,7 @@ from pydantic_core import (
 )
 
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.registry import SEPARATOR, Registry
+from coordinator.protocol.registry import SEPARATOR
 from coordinator.settings.base import Section
 
 
@@ -30,6 +30,19 @@ def kind_of(model: type[Section]) -> str | None:
     """
     choices = get_args(model.model_fields["kind"].annotation)
     return str(choices[0]) if choices else None
+
+
+class Kinds(Protocol):
+    """The models there are: a registry of classes, or of rules that models are made from."""
+
+    @property
+    def shipped(self) -> Mapping[str, Any]:
+        """The package's models, by kind."""
+        ...
+
+    def get(self, name: str) -> Any:
+        """Return the model of a kind; raises ``ConfigError`` if there is none."""
+        ...
 
 
 class ByKind:
@@ -44,7 +57,7 @@ class ByKind:
         What a table without ``kind`` means; without a default such a table is refused.
     """
 
-    def __init__(self, registry: Registry[Any], default: str | None = None) -> None:
+    def __init__(self, registry: Kinds, default: str | None = None) -> None:
         self._registry, self._default = registry, default
         self._validators: dict[str, SchemaValidator] = {}
 

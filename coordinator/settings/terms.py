@@ -1,84 +1,14 @@
-"""What a federation agrees on besides its model: rule, scores, money, numbers, windows."""
+"""What a federation agrees on besides model, rule and scores: money, numbers, windows."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from coordinator.protocol.amounts import ETHER
-from coordinator.settings.base import PositiveWei, Section, WeiAmount, by_kind
-
-Q16 = 1 << 16
+from coordinator.settings.base import PositiveWei, Section, WeiAmount
 
 BasisPoints = Annotated[int, Field(ge=0, le=10_000)]
 Seconds = Annotated[int, Field(ge=0, le=10 * 365 * 86_400)]
-
-
-class _Aggregator(Section):
-    """Options of every rule; rates are committed as fixed point with 16 fractional bits."""
-
-    server_learning_rate: float = Field(default=1.0, ge=1 / Q16, le=1_000.0)
-    server_momentum: float = Field(default=0.0, ge=0.0, le=1.0 - 1 / Q16)
-    examples_cap: int = Field(default=1_000_000, ge=1, lt=2**40)
-
-    @property
-    def server_lr_q16(self) -> int:
-        """The server learning rate as committed: 65536 is 1.0."""
-        return round(self.server_learning_rate * Q16)
-
-    @property
-    def server_momentum_q16(self) -> int:
-        """The server momentum as committed: 65536 would be 1.0."""
-        return round(self.server_momentum * Q16)
-
-
-class FedAvgAggregator(_Aggregator):
-    """Weighted mean of the updates."""
-
-    kind: Literal["fedavg"] = "fedavg"
-    weighting: Literal["examples", "uniform"] = "examples"
-
-
-class MedianAggregator(_Aggregator):
-    """Coordinate-wise median."""
-
-    kind: Literal["median"] = "median"
-
-
-class TrimmedMeanAggregator(_Aggregator):
-    """Coordinate-wise mean after the ``num_byzantine`` extremes of each side are dropped."""
-
-    kind: Literal["trimmed_mean"] = "trimmed_mean"
-    num_byzantine: int = Field(default=1, ge=0)
-
-
-Aggregator = Annotated[
-    Annotated[
-        FedAvgAggregator | MedianAggregator | TrimmedMeanAggregator, Field(discriminator="kind")
-    ],
-    by_kind("fedavg"),
-]
-
-
-class ExamplesScoring(Section):
-    """A contributor's score is its capped count of examples: no defence against free riders."""
-
-    kind: Literal["examples"] = "examples"
-
-
-class LeaveOneOutScoring(Section):
-    """A contributor's score is what the round's loss on public examples gains by its update.
-
-    ``evaluation_examples`` are taken out of the training data, class by class, and published.
-    """
-
-    kind: Literal["leave_one_out"] = "leave_one_out"
-    evaluation_examples: int = Field(default=200, ge=1)
-
-
-Scoring = Annotated[
-    Annotated[ExamplesScoring | LeaveOneOutScoring, Field(discriminator="kind")],
-    by_kind("examples"),
-]
 
 
 class Stake(Section):

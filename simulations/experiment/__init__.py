@@ -8,41 +8,27 @@ Sections that come in kinds live with what they choose: :mod:`simulations.data`,
 from coordinator.settings.base import parse_wei
 from coordinator.settings.learning import CnnModel, LogisticModel, MlpModel, Model, Training
 from coordinator.settings.terms import (
-    Aggregator,
-    ExamplesScoring,
-    FedAvgAggregator,
-    LeaveOneOutScoring,
-    MedianAggregator,
     Numbers,
     Rewards,
-    Scoring,
     Stake,
-    TrimmedMeanAggregator,
 )
 from simulations.experiment.evaluation import Evaluation
 from simulations.experiment.federation import Chain, Cohort, Watcher
 from simulations.experiment.schema import Experiment
 
 __all__ = [
-    "Aggregator",
     "Chain",
     "CnnModel",
     "Cohort",
     "Evaluation",
-    "ExamplesScoring",
     "Experiment",
-    "FedAvgAggregator",
-    "LeaveOneOutScoring",
     "LogisticModel",
-    "MedianAggregator",
     "MlpModel",
     "Model",
     "Numbers",
     "Rewards",
-    "Scoring",
     "Stake",
     "Training",
-    "TrimmedMeanAggregator",
     "Watcher",
     "parse_wei",
 ]

@@ -10,15 +10,16 @@ from pydantic_core import PydanticCustomError
 from coordinator.protocol.canonical import canonical_json
 from coordinator.settings.base import Section
 from coordinator.settings.learning import MlpModel, Model, Training
+from coordinator.settings.rules import (
+    AnyAggregator,
+    AnyScoring,
+    aggregator_section,
+    scoring_section,
+)
 from coordinator.settings.terms import (
-    Aggregator,
-    ExamplesScoring,
-    FedAvgAggregator,
     Numbers,
     Rewards,
-    Scoring,
     Stake,
-    TrimmedMeanAggregator,
 )
 from simulations.attacks import contributor, coordinator
 from simulations.data import Data
@@ -49,8 +50,8 @@ class Experiment(Section):
     model: Model = MlpModel()
     training: Training = Training()
     cohort: Cohort = Cohort()
-    aggregator: Aggregator = FedAvgAggregator()
-    scoring: Scoring = ExamplesScoring()
+    aggregator: AnyAggregator = aggregator_section("fedavg")
+    scoring: AnyScoring = scoring_section("examples")
     stake: Stake = Stake()
     rewards: Rewards = Rewards()
     chain: Chain = Chain()
@@ -87,12 +88,11 @@ class Experiment(Section):
 
 
 def _cohort(experiment: Experiment) -> Cohort:
-    cohort, aggregator = experiment.cohort, experiment.aggregator
-    bound = aggregator.num_byzantine if isinstance(aggregator, TrimmedMeanAggregator) else 0
+    cohort = experiment.cohort
     return cohort.model_copy(
         update={
             "size": cohort.size or experiment.partition.clients,
-            "min_contributors": cohort.min_contributors or 2 * bound + 1,
+            "min_contributors": cohort.min_contributors or experiment.aggregator.fewest,
         }
     )
 
@@ -127,18 +127,15 @@ def _cohort_faults(experiment: Experiment) -> Iterator[str]:
     cohort, clients = experiment.cohort, experiment.partition.clients
     if cohort.size > clients:
         yield f"cohort.size = {cohort.size} is more than partition.clients = {clients}"
-    if isinstance(experiment.aggregator, TrimmedMeanAggregator):
-        f = experiment.aggregator.num_byzantine
-        if 2 * f >= cohort.size:
-            yield (
-                f"aggregator.num_byzantine = {f} needs cohort.size of at least {2 * f + 1} "
-                f"(2f < n), found {cohort.size}"
-            )
-        if 2 * f >= cohort.min_contributors:
-            yield (
-                f"cohort.min_contributors = {cohort.min_contributors} is below the "
-                f"{2 * f + 1} that aggregator.num_byzantine = {f} needs (2f < n)"
-            )
+    fewest = experiment.aggregator.fewest
+    key, bound = experiment.aggregator.needs
+    if fewest > cohort.size:
+        yield (f"{key} needs cohort.size of at least {fewest} ({bound}), found {cohort.size}")
+    if fewest > cohort.min_contributors:
+        yield (
+            f"cohort.min_contributors = {cohort.min_contributors} is below the {fewest} that "
+            f"{key} needs ({bound})"
+        )
     if cohort.min_contributors > cohort.size:
         yield (
             f"cohort.min_contributors = {cohort.min_contributors} is more than "

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from coordinator.protocol.errors import AggregationError
 from coordinator.protocol.rules import (
-    AGGREGATORS,
+    RULES,
     WeightedSum,
     aggregate,
     apply_step,
@@ -56,7 +56,7 @@ def oracle(kind: str, rows: list[list[int]], weights: list[int], f: int) -> list
 @settings(max_examples=examples(300), deadline=None)
 def test_every_rule_equals_the_big_integer_oracle(cohort):
     rows, weights, f, _ = cohort
-    for kind in AGGREGATORS:
+    for kind in RULES.names():
         result = aggregate(kind, np.array(rows, np.int32), weights, num_byzantine=f)
         assert result.tolist() == oracle(kind, rows, weights, f), kind
 
@@ -68,7 +68,7 @@ def test_order_of_arrival_and_storage_do_not_matter(cohort):
     together = np.array(rows, np.int32)
     apart = [together[i].copy() for i in order]
     shuffled = [weights[i] for i in order]
-    for kind in AGGREGATORS:
+    for kind in RULES.names():
         first = aggregate(kind, together, weights, num_byzantine=f)
         assert first.tobytes() == aggregate(kind, apart, shuffled, num_byzantine=f).tobytes()
     running = WeightedSum(together.shape[1])
@@ -83,7 +83,7 @@ def test_translation(cohort, shift):
     rows, weights, f, _ = cohort
     updates = np.clip(np.array(rows, np.int64), -(1 << 30), 1 << 30).astype(np.int32)
     moved = updates + np.int32(shift)
-    for kind in AGGREGATORS:
+    for kind in RULES.names():
         before = aggregate(kind, updates, weights, num_byzantine=f)
         assert np.array_equal(
             aggregate(kind, moved, weights, num_byzantine=f), before + np.int32(shift)

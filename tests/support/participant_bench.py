@@ -138,7 +138,7 @@ class CoordinatorStub:
 
     def open(self) -> None:
         """Open everything from the folder."""
-        from coordinator.founding.agreement import plan_of
+        from coordinator.service.agreement import plan_of
 
         state = self.root / "state"
         self.chain = open_service_chain(
@@ -146,7 +146,7 @@ class CoordinatorStub:
         )
         self.federation = self.chain.federation
         self.store = DiskStore(state / "blobs")
-        plan = plan_of(self.agreement, self.federation.terms)
+        plan = plan_of(self.agreement, self.federation.terms.min_stake_wei)
         self.service = RoundService(
             self.chain.ledger,
             self.store,

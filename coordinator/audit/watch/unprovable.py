@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from coordinator.protocol.disputes.fault import EXAMPLES_SCORING
 from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.numbers.norms import squared_norm
-from coordinator.protocol.rules.rule import is_known
+from coordinator.protocol.rules import is_provable
 from coordinator.protocol.types import Rule
 
 
 def unprovable_parts(rule: Rule) -> Iterator[str]:
     """Yield a line for each part of a rule that no contract can judge."""
-    if not is_known(rule):
+    if not is_provable(rule):
         yield (
             f"aggregates by a rule of kind {rule.kind}: not provable by this referee; fedproof "
             "verify re-executes them where it knows the rule"

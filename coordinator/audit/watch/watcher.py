@@ -30,7 +30,7 @@ from coordinator.protocol.disputes.faults import find_faults, moves_against
 from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.errors import StoreError
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
-from coordinator.protocol.rules.rule import is_known
+from coordinator.protocol.rules import is_provable
 from coordinator.protocol.types import RoundId, Wei
 
 
@@ -193,7 +193,7 @@ class Watcher:
         status, n = state.status.word, state.n
         if not faults:
             text = f"{status}, {n} contributors: nothing wrong"
-            if round_.rule is not None and not is_known(round_.rule):
+            if round_.rule is not None and not is_provable(round_.rule):
                 text += ", but for the aggregate, which is not provable by this referee"
             self._say("examined", state.round_id, text)
         for fault in faults:

@@ -210,7 +210,7 @@ def rule_hash(rule: Rule) -> bytes:
     """
     return keccak256(
         uint_word(rule.version, 16, "rule version")
-        + uint_word(rule.kind, 8, "rule kind")
+        + uint_word(rule.kind, 256, "rule kind")
         + uint_word(rule.weighting, 8, "rule weighting")
         + uint_word(rule.num_byzantine, 32, "rule num_byzantine")
         + uint_word(rule.examples_cap, 64, "rule examples_cap")

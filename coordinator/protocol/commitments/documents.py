@@ -39,6 +39,7 @@ from coordinator.protocol.types import (
     CommitmentLeaf,
     ContributorEntry,
     ContributorLeaf,
+    DefinedRule,
     JsonObject,
     RewardLeaf,
     RoundId,
@@ -166,17 +167,38 @@ _DIGEST_FIELDS = ("manifest_hash", "scoring_hash")
 
 
 def rule_document(rule: Rule) -> JsonObject:
-    """Return the document of an aggregation rule."""
+    """Return the document of an aggregation rule.
+
+    A kind that is the digest of a definition is in hexadecimal, with the definition beside it.
+    """
     fields = dataclasses.asdict(rule)
-    return {k: v.hex() if k in _DIGEST_FIELDS else v for k, v in fields.items()}
+    document = {k: v.hex() if k in _DIGEST_FIELDS else v for k, v in fields.items()}
+    if isinstance(rule, DefinedRule):
+        document["kind"] = f"{rule.kind:064x}"
+        document["definition"] = parse_json(rule.definition.encode(), "rule definition")
+    return document
 
 
 def rule_from(document: JsonObject) -> Rule:
-    """Read a rule document back."""
+    """Read a rule document back.
+
+    Raises
+    ------
+    VerificationError
+        If the kind is not the digest of the definition beside it.
+    """
     fields: dict[str, Any] = {
         k: bytes.fromhex(v) if k in _DIGEST_FIELDS else v for k, v in document.items()
     }
-    return Rule(**fields)
+    if "definition" not in fields:
+        return Rule(**fields)
+    definition = canonical_json(fields["definition"])
+    digest = hashlib.sha256(definition).hexdigest()
+    if fields["kind"] != digest:
+        raise VerificationError(
+            f"rule: kind is {fields['kind']!r}, its definition's SHA-256 is {digest}"
+        )
+    return DefinedRule(**{**fields, "kind": int(digest, 16), "definition": definition.decode()})
 
 
 def _sha256(document: JsonObject) -> bytes:

@@ -21,7 +21,9 @@ from functools import cached_property
 from coordinator.protocol.commitments.merkle import leaf_hash, path_positions, tree_levels
 from coordinator.protocol.disputes.cases import Entry
 from coordinator.protocol.errors import AggregationError, VerificationError
-from coordinator.protocol.rules.rule import RuleKind, capped_examples
+from coordinator.protocol.rules.base import RankedColumns, WeightedColumns
+from coordinator.protocol.rules.chosen import provability
+from coordinator.protocol.rules.rule import capped_examples
 from coordinator.protocol.types import ContributorLeaf, Rule, ScoreLeaf, Wei
 
 ZERO: Entry = (0, 0, 0, 0, 0)
@@ -77,24 +79,25 @@ class Column:
         )
 
 
-def _is_weighted(rule: Rule) -> bool:
-    """Return whether the rule's columns are running sums, not counts around what is kept.
+def columns_of(rule: Rule) -> WeightedColumns | RankedColumns:
+    """Return how a rule's columns are counted.
 
     Raises
     ------
     AggregationError
-        If the kind has no columns: it must not be read as one that has (ADR 0132).
+        If the rule has no columns: it must not be read as one that has (ADR 0132).
     """
-    if rule.kind not in set(RuleKind):
+    found = provability(rule)
+    if found is None:
         raise AggregationError(
             f"rule kind {rule.kind} has no columns, it is not provable by this referee"
         )
-    return rule.kind == RuleKind.FEDAVG
+    return found
 
 
 def followed(rule: Rule, lo: int, hi: int, entry: Entry, value: int, weight: int) -> Entry:
     """Return the entry after one more contributor, of the column of one parameter."""
-    if _is_weighted(rule):
+    if isinstance(columns_of(rule), WeightedColumns):
         return (wrapped(entry[0] + weight * value), *entry[1:])
     below, at_lo, at_hi, above, between = entry
     return (
@@ -112,10 +115,12 @@ def trim_of(rule: Rule, n: int) -> int:
     Raises
     ------
     AggregationError
-        If nothing would be left, or the kind has no columns.
+        If nothing would be left, or the rule's columns count no values.
     """
-    _is_weighted(rule)
-    trim = (n - 1) // 2 if rule.kind == RuleKind.MEDIAN else rule.num_byzantine
+    columns = columns_of(rule)
+    if not isinstance(columns, RankedColumns):
+        raise AggregationError(f"rule kind {rule.kind} discards no values")
+    trim = columns.trim(n, rule.num_byzantine)
     if not 0 <= 2 * trim < n:
         raise AggregationError(f"n = {n} values cannot lose {trim} at each end")
     return trim
@@ -123,7 +128,7 @@ def trim_of(rule: Rule, n: int) -> int:
 
 def order_statistics(rule: Rule, values: Sequence[int]) -> tuple[int, int]:
     """Return the smallest and the largest value kept; zeros for a weighted mean."""
-    if _is_weighted(rule):
+    if isinstance(columns_of(rule), WeightedColumns):
         return 0, 0
     trim = trim_of(rule, len(values))
     ordered = sorted(values)
@@ -195,7 +200,7 @@ def aggregate_of(rule: Rule, n: int, column: Column) -> int:
     VerificationError
         If the column's order statistics are not those of its counts.
     """
-    if _is_weighted(rule):
+    if isinstance(columns_of(rule), WeightedColumns):
         return (column.last[0] + (1 << 23)) >> 24
     if not is_ranked(rule, n, column.last):
         raise VerificationError(f"column: {column.lo} and {column.hi} are not the values kept")

@@ -19,8 +19,8 @@ from coordinator.protocol.disputes.fault import Fault, FaultKind
 from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.disputes.settlement_faults import settlement_faults
 from coordinator.protocol.errors import AggregationError, ConfigError
-from coordinator.protocol.rules import aggregate
-from coordinator.protocol.rules.rule import check_fault_bound, check_fields, is_known
+from coordinator.protocol.rules.chosen import chosen, is_provable
+from coordinator.protocol.rules.rule import check_as_referee
 from coordinator.protocol.types import Int32Vector
 
 
@@ -67,8 +67,7 @@ def _has_contributors(round_: DisputedRound) -> bool:
 def rule_offence(round_: DisputedRound) -> str:
     """Return why the rule may not be announced, or not with so few; the empty string if it may."""
     try:
-        check_fields(round_.known_rule)
-        check_fault_bound(round_.known_rule, round_.committed.n)
+        check_as_referee(round_.known_rule, round_.committed.n)
     except (ConfigError, AggregationError) as refused:
         return str(refused)
     return ""
@@ -93,7 +92,7 @@ def aggregate_faults(round_: DisputedRound) -> Iterator[Fault]:
     Not judged under server momentum, whose velocity is not committed, nor under a kind whose
     arithmetic the contract does not know (ADR 0132).
     """
-    if round_.known_rule.server_momentum_q16 or not is_known(round_.known_rule):
+    if round_.known_rule.server_momentum_q16 or not is_provable(round_.known_rule):
         return
     wrong = wrong_parameters(round_)
     if wrong.size:
@@ -112,7 +111,7 @@ def wrong_parameters(round_: DisputedRound) -> np.ndarray[tuple[int, ...], np.dt
     entries = round_.known_entries
     updates: list[Int32Vector] = [round_.update(i) for i in range(len(entries))]
     weights = [entry.leaf.weight for entry in entries]
-    delta = aggregate(rule.kind, updates, weights, num_byzantine=rule.num_byzantine)
+    delta = chosen(rule).aggregate(updates, weights, num_byzantine=rule.num_byzantine)
     # At most 2^32 * 2^31: no int64 overflows.
     step = (np.int64(rule.server_lr_q16) * delta.astype(np.int64) + (1 << 15)) >> 16
     moved = round_.model(CaseKind.BASE_MODEL).astype(np.int64) + step

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from coordinator.protocol.commitments.digests import contributors_tree, signature_hash
 from coordinator.protocol.numbers.weights import apportion
-from coordinator.protocol.rules import aggregate, apply_step, server_step
+from coordinator.protocol.rules import apply_step, chosen, server_step
 from coordinator.protocol.rules.rule import Weighting, capped_examples, check_fault_bound
 from coordinator.protocol.types import (
     Address,
@@ -111,9 +111,11 @@ def apply_rule(
     ------
     AggregationError
         If the fault bound is not met or the new model leaves the int32 range.
+    UnknownRuleError
+        If this process has not loaded the rule.
     """
     check_fault_bound(rule, len(updates))
-    delta = aggregate(rule.kind, updates, weights, num_byzantine=rule.num_byzantine)
+    delta = chosen(rule).aggregate(updates, weights, num_byzantine=rule.num_byzantine)
     step, new_velocity = server_step(delta, velocity, rule.server_lr_q16, rule.server_momentum_q16)
     return AppliedRule(apply_step(base_model, step), new_velocity)
 

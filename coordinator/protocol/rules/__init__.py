@@ -1,53 +1,42 @@
 """Exact integer aggregation: one file a rule, one registry.
 
 Every rule gives the same bits for the same set of updates, in any order, on any machine, with any
-number of threads (PROTOCOL §2). A rule takes the updates, the weights that were committed for them
-and the fault bound, and ignores what it does not use.
+number of threads (PROTOCOL §2, ADR 0040). Schema, fault bound, documents and proofs follow from
+each rule's :class:`AggregationRule`; CONTRIBUTING.md says how to add one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 
-from coordinator.protocol.errors import AggregationError
-from coordinator.protocol.rules.coordinatewise import median, trimmed_mean
+from coordinator.protocol.errors import AggregationError, ConfigError
+from coordinator.protocol.rules.base import AggregationInput, AggregationRule
+from coordinator.protocol.rules.chosen import ChosenRule, choose, chosen, is_provable
+from coordinator.protocol.rules.median import median
+from coordinator.protocol.rules.registry import RULES, rules_by_number
 from coordinator.protocol.rules.rows import Updates
 from coordinator.protocol.rules.server_step import ONE_Q16, apply_step, server_step
+from coordinator.protocol.rules.trimmed_mean import trimmed_mean
 from coordinator.protocol.rules.weighted_mean import WeightedSum, weighted_mean
 from coordinator.protocol.types import Int32Vector
 
 __all__ = [
-    "AGGREGATORS",
-    "KIND_NAMES",
     "ONE_Q16",
-    "Aggregator",
+    "RULES",
+    "AggregationInput",
+    "AggregationRule",
+    "ChosenRule",
     "Updates",
     "WeightedSum",
     "aggregate",
     "apply_step",
+    "choose",
+    "chosen",
+    "is_provable",
     "median",
+    "rules_by_number",
     "server_step",
     "trimmed_mean",
     "weighted_mean",
 ]
-
-Aggregator = Callable[[Updates, Sequence[int], int, int | None], Int32Vector]
-"""``(updates, weights, num_byzantine, threads) -> aggregate``."""
-
-AGGREGATORS: Mapping[str, Aggregator] = MappingProxyType(
-    {
-        "fedavg": lambda updates, weights, _f, threads: weighted_mean(
-            updates, weights, threads=threads
-        ),
-        "median": lambda updates, _weights, _f, threads: median(updates, threads=threads),
-        "trimmed_mean": lambda updates, _weights, f, threads: trimmed_mean(
-            updates, num_byzantine=f, threads=threads
-        ),
-    }
-)
-"""Rules by the name a config uses."""
-
-KIND_NAMES: Mapping[int, str] = MappingProxyType({1: "fedavg", 2: "median", 3: "trimmed_mean"})
-"""Rule kinds as committed in ``Rule.kind``."""
 
 
 def aggregate(
@@ -58,18 +47,18 @@ def aggregate(
     num_byzantine: int,
     threads: int | None = None,
 ) -> Int32Vector:
-    """Apply the rule ``kind``, given by name or by its committed number.
+    """Apply the rule ``kind`` with its default options, given by name or by its number.
 
     Parameters
     ----------
     kind
-        A key of :data:`AGGREGATORS` or of :data:`KIND_NAMES`.
+        The name of a rule, or the number of one of the package.
     updates
         ``n`` int32 vectors of shape ``(d,)``, or one array ``(n, d)``. Not modified.
     weights
         ``n`` integers that sum to ``2**24``; used by the weighted mean only.
     num_byzantine
-        Fault bound *f*; used by the trimmed mean, and checked as ``2 * f < n`` for every rule.
+        Fault bound *f*; the rule's own bound on ``n`` is checked.
 
     Returns
     -------
@@ -91,14 +80,13 @@ def aggregate(
     median [4]
     trimmed_mean [3]
     """
-    name = KIND_NAMES.get(kind, "") if isinstance(kind, int) else kind
-    if name not in AGGREGATORS:
-        known = ", ".join(f"{number} ({name})" for number, name in KIND_NAMES.items())
-        raise AggregationError(f"aggregation rule {kind!r} is unknown, expected one of {known}")
-    n = len(updates)
-    if not 0 <= 2 * num_byzantine < n:
+    numbers = rules_by_number()
+    name = numbers[kind].name if isinstance(kind, int) and kind in numbers else str(kind)
+    try:
+        rule = choose(name, {})
+    except ConfigError as error:
+        known = ", ".join(f"{number} ({rule.name})" for number, rule in numbers.items())
         raise AggregationError(
-            f"rule {name} with n = {n} updates cannot withstand f = {num_byzantine} Byzantine "
-            f"ones, expected 0 <= 2 * f < n"
-        )
-    return AGGREGATORS[name](updates, weights, num_byzantine, threads)
+            f"aggregation rule {kind!r} is unknown, expected one of {known}"
+        ) from error
+    return rule.aggregate(updates, weights, num_byzantine=num_byzantine, threads=threads)

@@ -1,21 +1,25 @@
 """The announced aggregation rule: which values make sense, and when a round may use it.
 
-Not handled: the arithmetic (``aggregation``) and the digest (``commitment.rule_hash``).
+Not handled: the arithmetic (the rule's own file) and the digest (``digests.rule_hash``).
 """
 
 from enum import IntEnum
-from typing import TypeVar
 
-from coordinator.protocol.errors import AggregationError, ConfigError, VerificationError
+from coordinator.protocol.errors import (
+    AggregationError,
+    ConfigError,
+    UnknownRuleError,
+    VerificationError,
+)
 from coordinator.protocol.numbers.manifest import (
     MAX_CHUNK_VALUES,
     MAX_DIMENSION,
     MAX_SCALE_BITS,
     Manifest,
 )
+from coordinator.protocol.rules.base import AggregationRule
+from coordinator.protocol.rules.chosen import chosen, is_provable
 from coordinator.protocol.types import WEIGHT_TOTAL, Rule
-
-_Enum = TypeVar("_Enum", bound=IntEnum)
 
 RULE_VERSION = 1
 Q16_ONE = 1 << 16
@@ -23,14 +27,6 @@ Q16_ONE = 1 << 16
 
 MAX_EXAMPLES_CAP = (1 << 40) - 1
 """So that the capped examples of 2^24 contributors still sum within a ``uint64``."""
-
-
-class RuleKind(IntEnum):
-    """``Rule.kind``; numbers are committed and never reused."""
-
-    FEDAVG = 1
-    MEDIAN = 2
-    TRIMMED_MEAN = 3
 
 
 class Weighting(IntEnum):
@@ -42,7 +38,7 @@ class Weighting(IntEnum):
 
 _RANGES: dict[str, tuple[int, int]] = {
     "version": (RULE_VERSION, RULE_VERSION),
-    "kind": (1, (1 << 8) - 1),
+    "kind": (1, (1 << 256) - 1),
     "num_byzantine": (0, (1 << 32) - 1),
     "examples_cap": (1, MAX_EXAMPLES_CAP),
     "server_lr_q16": (1, (1 << 32) - 1),
@@ -55,32 +51,43 @@ _RANGES: dict[str, tuple[int, int]] = {
 }
 
 
-def is_known(rule: Rule) -> bool:
-    """Return whether the rule's kind has a number here."""
-    return rule.kind in set(RuleKind)
-
-
 def validate_rule(rule: Rule) -> None:
     """Check that a rule can be announced.
 
     Raises
     ------
+    UnknownRuleError
+        If the kind is none that this process has loaded.
     ConfigError
-        If the kind is unknown, a field is out of its range, or two contradict each other; the
-        message names them.
+        If a field is out of its range, or two contradict each other; the message names them.
     """
-    check_fields(rule)
-    _member(RuleKind, rule.kind, "kind")
+    _check_ranges(rule)
+    known = chosen(rule)
+    _check_kind(rule, known.name, known.rule)
 
 
-def check_fields(rule: Rule) -> None:
-    """Check a rule as the record examiner does: a kind that is not known here is no fault.
+def check_as_referee(rule: Rule, n: int) -> None:
+    """Check a rule and its number of contributors as the record examiner's contract does.
+
+    A kind that the referee does not know is no fault, and has bounds that it does not know either
+    (ADR 0132).
 
     Raises
     ------
     ConfigError
-        If a field is out of its range, or two contradict each other; the message names them.
+        If a field is out of its range, or two contradict each other.
+    AggregationError
+        If ``n`` contributors are too few.
     """
+    _check_ranges(rule)
+    _check_least(rule, n)
+    if is_provable(rule):
+        known = chosen(rule)
+        _check_kind(rule, known.name, known.rule)
+        check_fault_bound(rule, n)
+
+
+def _check_ranges(rule: Rule) -> None:
     for field, (low, high) in _RANGES.items():
         value = getattr(rule, field)
         if type(value) is not int or not low <= value <= high:
@@ -89,18 +96,20 @@ def check_fields(rule: Rule) -> None:
         value = getattr(rule, field)
         if type(value) is not bytes or len(value) != 32:
             raise ConfigError(f"rule: {field} is {value!r}, expected 32 bytes")
-    weighting = _member(Weighting, rule.weighting, "weighting")
-    if not is_known(rule):
-        return  # what such a kind allows is not known here (ADR 0132)
-    kind = RuleKind(rule.kind)
-    if kind is RuleKind.FEDAVG and rule.num_byzantine:
+    if rule.weighting not in set(Weighting):
+        names = ", ".join(f"{member.value} {member.name.lower()}" for member in Weighting)
+        raise ConfigError(f"rule: weighting is {rule.weighting!r}, expected one of {names}")
+
+
+def _check_kind(rule: Rule, name: str, known: AggregationRule) -> None:
+    if rule.num_byzantine and not known.withstands_byzantine:
         raise ConfigError(
-            f"rule: num_byzantine is {rule.num_byzantine}, expected 0 with kind fedavg, which "
-            "withstands no hostile contributor; choose median or trimmed_mean"
+            f"rule: num_byzantine is {rule.num_byzantine}, expected 0 with kind {name}, which "
+            "withstands no hostile contributor"
         )
-    if kind is not RuleKind.FEDAVG and weighting is not Weighting.UNIFORM:
+    if rule.weighting != Weighting.UNIFORM and not known.takes_weights:
         raise ConfigError(
-            f"rule: weighting is examples, expected uniform with kind {kind.name.lower()}, "
+            f"rule: weighting is examples, expected uniform with kind {name}, "
             "which counts every contributor once"
         )
 
@@ -125,8 +134,15 @@ def check_manifest(rule: Rule, manifest: Manifest) -> None:
 
 
 def quorum(rule: Rule) -> int:
-    """Return the fewest valid updates a round needs: ``min_contributors``, and above ``2 f``."""
-    return max(rule.min_contributors, 2 * rule.num_byzantine + 1)
+    """Return the fewest valid updates a round needs: ``min_contributors``, and the rule's bound.
+
+    Of a rule that this process has not loaded only ``min_contributors`` is known.
+    """
+    try:
+        known = chosen(rule).rule
+    except UnknownRuleError:
+        return rule.min_contributors
+    return max(rule.min_contributors, known.fewest(rule.num_byzantine))
 
 
 def check_fault_bound(rule: Rule, n: int) -> None:
@@ -135,16 +151,24 @@ def check_fault_bound(rule: Rule, n: int) -> None:
     Raises
     ------
     AggregationError
-        If ``n < min_contributors``, or ``n <= 2 f`` under a kind that is known here.
+        If ``n`` is below ``min_contributors``, or below what withstands ``num_byzantine``.
+    UnknownRuleError
+        If this process has not loaded the rule.
     """
+    _check_least(rule, n)
+    known = chosen(rule)
+    fewest = known.rule.fewest(rule.num_byzantine)
+    if n < fewest:
+        raise AggregationError(
+            f"{n} valid updates, expected at least {fewest}: {known.name} with num_byzantine = "
+            f"{rule.num_byzantine} needs {known.rule.bound}"
+        )
+
+
+def _check_least(rule: Rule, n: int) -> None:
     if n < rule.min_contributors:
         raise AggregationError(
             f"{n} valid updates, expected at least min_contributors = {rule.min_contributors}"
-        )
-    if is_known(rule) and n <= 2 * rule.num_byzantine:
-        raise AggregationError(
-            f"{n} valid updates, expected more than 2 * num_byzantine = {2 * rule.num_byzantine} "
-            f"({aggregator_name(rule)})"
         )
 
 
@@ -154,19 +178,11 @@ def capped_examples(rule: Rule, examples: int) -> int:
 
 
 def aggregator_name(rule: Rule) -> str:
-    """Return the rule's name in configs: ``fedavg``, ``median`` or ``trimmed_mean``.
+    """Return the rule's name in configs: ``fedavg``, or ``module:name`` of one from outside.
 
     Raises
     ------
-    ConfigError
-        If the kind is unknown.
+    UnknownRuleError
+        If the kind is none that this process has loaded.
     """
-    return _member(RuleKind, rule.kind, "kind").name.lower()
-
-
-def _member(enum: type[_Enum], value: int, field: str) -> _Enum:
-    try:
-        return enum(value)
-    except ValueError as error:
-        names = ", ".join(f"{member.value} {member.name.lower()}" for member in enum)
-        raise ConfigError(f"rule: {field} is {value!r}, expected one of {names}") from error
+    return chosen(rule).name

@@ -1,13 +1,13 @@
 """Scores: non-negative integers that a round's reward is split by (PROTOCOL §6).
 
-One file a score, one registry. A score is a pure function of committed data and a seed, so that
-anyone can compute it again and get the same integers.
+One file a score, one registry; CONTRIBUTING.md says how to add one. A score is a pure function of
+committed data and a seed, so that anyone can compute it again and get the same integers.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
+from typing import Any
 
-from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.errors import ConfigError, UnknownRuleError
 from coordinator.protocol.scores.architecture import (
     Architecture,
     Conv2d,
@@ -17,13 +17,15 @@ from coordinator.protocol.scores.architecture import (
     MaxPool2,
     Relu,
 )
+from coordinator.protocol.scores.base import ScoreInput, ScoringRule
 from coordinator.protocol.scores.exact_model import correct, logits, utility
 from coordinator.protocol.scores.examples import examples
 from coordinator.protocol.scores.leave_one_out import LeaveOneOutSettings, leave_one_out
+from coordinator.protocol.scores.registry import SCORES
 from coordinator.protocol.scores.scoring_round import Evaluate, ScoringRound
 
 __all__ = [
-    "SCORERS",
+    "SCORES",
     "Architecture",
     "Conv2d",
     "Evaluate",
@@ -33,8 +35,9 @@ __all__ = [
     "Linear",
     "MaxPool2",
     "Relu",
-    "Scorer",
+    "ScoreInput",
     "ScoringRound",
+    "ScoringRule",
     "correct",
     "examples",
     "leave_one_out",
@@ -43,41 +46,41 @@ __all__ = [
     "utility",
 ]
 
-Scorer = Callable[[ScoringRound, Evaluate | None, LeaveOneOutSettings | None], list[int]]
-"""``(round, evaluate, settings) -> scores`` in the order of the contributors."""
-
-
-def _leave_one_out(
-    scored: ScoringRound, evaluate: Evaluate | None, settings: LeaveOneOutSettings | None
-) -> list[int]:
-    if evaluate is None:
-        raise ConfigError("score leave_one_out needs a committed evaluation set, none was given")
-    return leave_one_out(scored, evaluate, settings)
-
-
-SCORERS: Mapping[str, Scorer] = MappingProxyType(
-    {
-        "examples": lambda scored, _evaluate, _settings: examples(scored),
-        "leave_one_out": _leave_one_out,
-    }
-)
-"""Scoring rules by the name a config uses."""
-
 
 def score(
     kind: str,
     scored: ScoringRound,
     *,
     evaluate: Evaluate | None = None,
-    settings: LeaveOneOutSettings | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> list[int]:
     """Apply the scoring rule ``kind``; one integer ``>= 0`` for each contributor, in order.
 
+    Parameters
+    ----------
+    kind
+        A name of the registry; nothing is imported.
+    options
+        Those of the rule that are not at their default.
+
     Raises
     ------
+    UnknownRuleError
+        If there is no such rule in this process.
     ConfigError
-        If the rule is unknown, or lacks what it needs.
+        If an option is wrong, an evaluation set is missing, or the rule returns something else than
+        one integer ``>= 0`` a contributor.
     """
-    if kind not in SCORERS:
-        raise ConfigError(f"scoring rule {kind!r} is unknown, expected one of {sorted(SCORERS)}")
-    return SCORERS[kind](scored, evaluate, settings)
+    rule = SCORES.loaded(kind)
+    if rule is None:
+        raise UnknownRuleError(
+            f"scoring rule {kind!r} is unknown, expected one of {list(SCORES.names())}"
+        )
+    if rule.needs_evaluation and evaluate is None:
+        raise ConfigError(f"score {kind} needs a committed evaluation set, none was given")
+    found = rule.score(ScoreInput(scored, evaluate, rule.settings(options or {})))
+    if len(found) != len(scored.contributors) or not all(type(s) is int and s >= 0 for s in found):
+        raise ConfigError(
+            f"score {kind} returned {found!r}, expected {len(scored.contributors)} integers >= 0"
+        )
+    return found

@@ -5,7 +5,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.protocol.rules import KIND_NAMES, aggregate, apply_step, server_step
+from coordinator.protocol.numbers.weights import apportion
+from coordinator.protocol.rules import apply_step, chosen, server_step
+from coordinator.protocol.rules.base import WeightedColumns
 from coordinator.protocol.scores.scoring_round import ScoringRound
 from coordinator.protocol.types import Int32Vector
 
@@ -28,9 +30,9 @@ class Counterfactuals(Protocol):
 
 def counterfactuals(scored: ScoringRound) -> Counterfactuals:
     """Return the models of a round under its rule."""
-    if KIND_NAMES.get(scored.rule.kind) == "fedavg":
+    if isinstance(chosen(scored.rule).provability, WeightedColumns):
         return _WeightedMean(scored)
-    return _CoordinateWise(scored)
+    return _AppliedAgain(scored)
 
 
 def _model(scored: ScoringRound, delta: Int32Vector) -> Int32Vector:
@@ -71,25 +73,40 @@ class _WeightedMean:
         return self._from_sums(np.minimum(share, ((1 << 31) - 1) << 24))
 
 
-class _CoordinateWise:
-    """The rule is applied again to the others, with as much of the fault bound as they can bear."""
+class _AppliedAgain:
+    """The rule is applied again to the others, with as much of the fault bound as they allow.
+
+    Where weights count, the others share the absent one's in proportion to theirs.
+    """
 
     def __init__(self, scored: ScoringRound) -> None:
         self._scored = scored
+        self._rule = chosen(scored.rule)
 
-    def _aggregate(self, updates: list[Int32Vector]) -> Int32Vector:
-        rule = self._scored.rule
+    def _aggregate(self, updates: list[Int32Vector], present: list[int]) -> Int32Vector:
         if not updates:
             return _model(self._scored, np.zeros_like(self._scored.base_model))
-        bound = min(rule.num_byzantine, (len(updates) - 1) // 2)
-        delta = aggregate(rule.kind, updates, (), num_byzantine=bound)
+        bound = self._scored.rule.num_byzantine
+        while bound > 0 and self._rule.rule.fewest(bound) > len(updates):
+            bound -= 1
+        delta = self._rule.aggregate(updates, self._weights(present), num_byzantine=bound)
         return _model(self._scored, delta)
 
+    def _weights(self, present: list[int]) -> list[int]:
+        if not self._rule.rule.takes_weights:
+            return []
+        scored = self._scored
+        return apportion(
+            [scored.weights[i] for i in present], [scored.contributors[i] for i in present]
+        )
+
     def complete(self) -> Int32Vector:
-        return self._aggregate(list(self._scored.updates))
+        everyone = list(range(len(self._scored.updates)))
+        return self._aggregate(list(self._scored.updates), everyone)
 
     def without(self, i: int) -> Int32Vector:
-        return self._aggregate([u for j, u in enumerate(self._scored.updates) if j != i])
+        others = [j for j in range(len(self._scored.updates)) if j != i]
+        return self._aggregate([self._scored.updates[j] for j in others], others)
 
     def flipped(self, i: int, flips: Flips) -> Int32Vector:
         updates = list(self._scored.updates)
@@ -97,4 +114,4 @@ class _CoordinateWise:
         np.negative(wide, out=wide, where=flips)
         # The negative of -2**31 has no int32.
         updates[i] = np.minimum(wide, (1 << 31) - 1).astype(np.int32)
-        return self._aggregate(updates)
+        return self._aggregate(updates, list(range(len(updates))))

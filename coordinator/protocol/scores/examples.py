@@ -4,6 +4,7 @@ Not handled: whether it is true. A free rider earns as much as it dares to claim
 ``leave_one_out`` where contributors are not known to each other.
 """
 
+from coordinator.protocol.scores.base import ScoringRule
 from coordinator.protocol.scores.scoring_round import ScoringRound
 
 
@@ -13,3 +14,6 @@ def examples(scored: ScoringRound) -> list[int]:
     The cap is ``rule.examples_cap``, the same that bounds the weight.
     """
     return [min(count, scored.rule.examples_cap) for count in scored.examples]
+
+
+EXAMPLES = ScoringRule(name="examples", score=lambda given: examples(given.round))

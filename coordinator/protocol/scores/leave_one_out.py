@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from coordinator.protocol.errors import AggregationError, ConfigError
+from coordinator.protocol.options import Option
+from coordinator.protocol.scores.base import ScoreInput, ScoringRule
 from coordinator.protocol.scores.copies import copied
 from coordinator.protocol.scores.counterfactual import Counterfactuals, Flips, counterfactuals
 from coordinator.protocol.scores.scoring_round import Evaluate, ScoringRound
@@ -50,19 +52,19 @@ class LeaveOneOutSettings:
     same_round_cosine_permille: int = 995
 
     def __post_init__(self) -> None:
-        bounds = {
-            "null_draws": (2, 1024),
-            "null_sigmas": (0, 100),
-            "least_gain_permille": (0, 1000),
-            "previous_cosine_permille": (1, 1000),
-            "same_round_cosine_permille": (1, 1000),
-        }
-        for name, (least, most) in bounds.items():
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value <= most:
-                raise ConfigError(
-                    f"leave_one_out {name} is {value!r}, expected an integer from {least} to {most}"
-                )
+        """Check each field; raises ``ConfigError`` naming the one that is out of range."""
+        for option in _OPTIONS:
+            option.checked(getattr(self, option.name), "leave_one_out")
+
+
+# Fixed in files: the values were chosen by measurement (ADR 0045). Documents may have others.
+_OPTIONS = (
+    Option("null_draws", 32, least=2, most=1024, in_files=False),
+    Option("null_sigmas", 4, least=0, most=100, in_files=False),
+    Option("least_gain_permille", 10, least=0, most=1000, in_files=False),
+    Option("previous_cosine_permille", 980, least=1, most=1000, in_files=False),
+    Option("same_round_cosine_permille", 995, least=1, most=1000, in_files=False),
+)
 
 
 def leave_one_out(
@@ -79,8 +81,8 @@ def leave_one_out(
     draw of the same kind, whatever the sizes of its values: of 10,500 such draws 3 passed four
     deviations of 32.
 
-    For the weighted mean the others keep their weights; for the median and trimmed mean the rule is
-    applied again without the update.
+    For the weighted mean the others keep their weights; any other rule is applied again without the
+    update.
 
     Parameters
     ----------
@@ -187,3 +189,18 @@ def sign_flips(seed: bytes, draw: int, dimension: int) -> Flips:
     digest = hashlib.shake_128(_DOMAIN + seed + draw.to_bytes(4, "big"))
     stream = np.frombuffer(digest.digest((dimension + 7) // 8), np.uint8)
     return np.unpackbits(stream, count=dimension).astype(np.bool_)
+
+
+def _score(given: ScoreInput) -> list[int]:
+    assert given.evaluate is not None, "checked: needs_evaluation"
+    numbers = {name: int(value) for name, value in given.options.items()}
+    return leave_one_out(given.round, given.evaluate, LeaveOneOutSettings(**numbers))
+
+
+LEAVE_ONE_OUT = ScoringRule(
+    name="leave_one_out",
+    score=_score,
+    options=_OPTIONS,
+    needs_evaluation=True,
+    needs_previous_round=True,
+)

@@ -6,9 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from coordinator.protocol.disputes.cases import CaseKind, Entry
-from coordinator.protocol.disputes.columns import Column, aggregate_column, wrapped
+from coordinator.protocol.disputes.columns import Column, aggregate_column, columns_of, wrapped
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.rules.rule import RuleKind
+from coordinator.protocol.rules.base import WeightedColumns
 from coordinator.protocol.types import WEIGHT_TOTAL, RoundInput
 from simulations.attacks.coordinator.base import (
     Answer,
@@ -61,7 +61,7 @@ def false_column(published: PublishedRound, parameter: int, amount: int) -> Colu
     rule, entries = published.known_rule, published.known_entries
     weights = [entry.leaf.weight for entry in entries]
     values = [int(published.update(i)[parameter]) for i in range(len(entries))]
-    if rule.kind != RuleKind.FEDAVG:
+    if not isinstance(columns_of(rule), WeightedColumns):
         return aggregate_column(rule, weights, [value + amount for value in values])
     right = aggregate_column(rule, weights, values).entries
     half = len(right) // 2

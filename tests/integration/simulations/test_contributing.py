@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from coordinator.audit.verify.run_audit import verify_run
 from coordinator.protocol.errors import ConfigError
 from simulations.experiment.load import load_experiment
 from simulations.run.result import RunOptions
@@ -36,6 +37,8 @@ def my_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("mine")
     (folder / "my_attack.py").write_text(example("Add an attack"))
     (folder / "my_data.py").write_text(example("Add a data set"))
+    (folder / "my_rules.py").write_text(example("Add an aggregation rule"))
+    (folder / "my_scores.py").write_text(example("Add a score"))
     (folder / "my_partition.py").write_text(example("Add a partition"))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
@@ -79,3 +82,41 @@ def test_the_partition(tmp_path: Path) -> None:
 def test_an_option_that_mine_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'unknown key "data.distanc"; did you mean "distance"\?'):
         run(tmp_path, 'data={kind="my_data:Blobs", distanc=6.0}')
+
+
+def test_the_rule_and_the_score(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        'data={kind="my_data:Blobs", distance=6.0}',
+        "partition.clients=5",
+        'aggregator={kind="my_rules:KRUM", num_byzantine=1, keep=2}',
+        'scoring={kind="my_scores:BY_NORM", cap=1000000}',
+        'behaviours=[{kind="sign_flip", clients=[4], scale=5.0}]',
+    )
+    assert float(rows(tmp_path)[-1]["test_accuracy"]) > 0.9
+    findings = verify_run(tmp_path / "run")
+    assert findings.ok, findings.faults
+
+
+def test_a_rule_asks_for_its_own_bound(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"2f \+ 2 < n"):
+        run(
+            tmp_path,
+            'data={kind="my_data:Blobs"}',
+            'aggregator={kind="my_rules:KRUM", num_byzantine=1}',
+        )
+
+
+@pytest.mark.parametrize(
+    ("aggregator", "message"),
+    [
+        ('{kind="my_rules:KRUM", kep=2}', 'unknown key "aggregator.kep"'),
+        ('{kind="my_rules:KRUM", keep=0}', "keep"),
+        ('{kind="my_rules:krum"}', "my_rules:krum"),
+        ('{kind="no_such_module:KRUM"}', "no_such_module"),
+        ('{kind="krum"}', "krum"),
+    ],
+)
+def test_a_wrong_rule_is_named(tmp_path: Path, aggregator: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        run(tmp_path, 'data={kind="my_data:Blobs"}', f"aggregator={aggregator}")

@@ -138,7 +138,7 @@ def test_order_is_by_bytes_and_not_by_text():
 def test_rule_hash_is_the_abi_encoded_tuple():
     types = [
         "uint16",
-        "uint8",
+        "uint256",
         "uint8",
         "uint32",
         "uint64",
@@ -165,8 +165,10 @@ def test_every_field_changes_the_rule_hash():
 
 
 def test_rule_fields_that_do_not_fit_are_refused():
-    with pytest.raises(VerificationError, match="rule kind is 256, expected a uint8"):
-        rule_hash(replace(RULE, kind=256))
+    with pytest.raises(VerificationError, match="rule weighting is 256, expected a uint8"):
+        rule_hash(replace(RULE, weighting=256))
+    with pytest.raises(VerificationError, match=r"rule kind is .*, expected a uint256"):
+        rule_hash(replace(RULE, kind=2**256))
 
 
 def test_signature_hash_binds_metrics_and_signature():

@@ -5,17 +5,18 @@ import pytest
 
 from coordinator.protocol.errors import AggregationError
 from coordinator.protocol.rules import (
-    AGGREGATORS,
-    KIND_NAMES,
+    RULES,
     WeightedSum,
     aggregate,
     median,
+    rules_by_number,
     trimmed_mean,
     weighted_mean,
 )
 from coordinator.protocol.types import WEIGHT_TOTAL
 
 HALF, QUARTER = WEIGHT_TOTAL // 2, WEIGHT_TOTAL // 4
+NUMBERED = [(number, rule.name) for number, rule in rules_by_number().items()]
 LOWEST, HIGHEST = -(1 << 31), (1 << 31) - 1
 
 
@@ -36,13 +37,13 @@ def test_one_fixture_tells_the_three_rules_apart():
     assert aggregate("trimmed_mean", updates, weights, num_byzantine=1).tolist() == [4]
 
 
-@pytest.mark.parametrize(("number", "name"), KIND_NAMES.items())
+@pytest.mark.parametrize(("number", "name"), NUMBERED)
 def test_committed_number_and_name_are_the_same_rule(number, name):
     updates = column(-7, 1, 3, 8, 100)
     weights = [HALF, QUARTER, QUARTER, 0, 0]
     by_number = aggregate(number, updates, weights, num_byzantine=2)
     assert by_number.tolist() == aggregate(name, updates, weights, num_byzantine=2).tolist()
-    assert set(KIND_NAMES.values()) == set(AGGREGATORS)
+    assert {name for _, name in NUMBERED} == set(RULES.names())
 
 
 @pytest.mark.parametrize("kind", [0, 4, "krum", ""])
@@ -51,7 +52,7 @@ def test_unknown_rule_is_refused_by_name(kind):
         aggregate(kind, column(1), [WEIGHT_TOTAL], num_byzantine=0)
 
 
-@pytest.mark.parametrize("kind", list(AGGREGATORS))
+@pytest.mark.parametrize("kind", RULES.names())
 @pytest.mark.parametrize(("n", "f"), [(4, 2), (1, 1), (5, 3), (3, -1)])
 def test_fault_bound_names_n_and_f(kind, n, f):
     with pytest.raises(AggregationError, match=rf"n = {n} .*f = {f} "):
@@ -140,12 +141,12 @@ def test_rows_need_not_lie_in_one_array(tmp_path):
         (tmp_path / f"{i}").write_bytes(b"head" * 2 + row.tobytes())
         apart.append(np.memmap(tmp_path / f"{i}", np.int32, "r", offset=8))
     weights = equal_weights(7)
-    for kind in AGGREGATORS:
+    for kind in RULES.names():
         one = aggregate(kind, together, weights, num_byzantine=2)
         assert one.tobytes() == aggregate(kind, apart, weights, num_byzantine=2).tobytes()
 
 
-@pytest.mark.parametrize("kind", list(AGGREGATORS))
+@pytest.mark.parametrize("kind", RULES.names())
 def test_inputs_are_not_modified_and_the_result_is_new(kind):
     updates = np.arange(30, dtype=np.int32).reshape(3, 10)[::-1].copy()
     before = updates.copy()
@@ -155,7 +156,7 @@ def test_inputs_are_not_modified_and_the_result_is_new(kind):
     assert (result.dtype, result.shape) == (np.int32, (10,))
 
 
-@pytest.mark.parametrize("kind", list(AGGREGATORS))
+@pytest.mark.parametrize("kind", RULES.names())
 def test_any_number_of_threads_and_any_split_give_the_same_bytes(kind):
     rng = np.random.default_rng(11)
     updates = rng.integers(LOWEST, HIGHEST, (9, 100_003), endpoint=True).astype(np.int32)
@@ -178,7 +179,7 @@ BAD_ROWS = [
 ]
 
 
-@pytest.mark.parametrize("kind", list(AGGREGATORS))
+@pytest.mark.parametrize("kind", RULES.names())
 @pytest.mark.parametrize(("bad", "message"), BAD_ROWS)
 def test_rows_no_kernel_may_read_are_refused_by_index(kind, bad, message):
     good = np.zeros(4, np.int32)

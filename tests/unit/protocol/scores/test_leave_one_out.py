@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 from coordinator.protocol.errors import AggregationError, ConfigError
-from coordinator.protocol.scores import LeaveOneOutSettings, ScoringRound, leave_one_out, score
+from coordinator.protocol.scores import ScoringRound, score
 from coordinator.protocol.scores.copies import copied
 from coordinator.protocol.scores.counterfactual import counterfactuals
-from coordinator.protocol.scores.leave_one_out import _exceeds, sign_flips
+from coordinator.protocol.scores.leave_one_out import (
+    LeaveOneOutSettings,
+    _exceeds,
+    leave_one_out,
+    sign_flips,
+)
 from coordinator.protocol.types import WEIGHT_TOTAL, Rule
 
 D = 256

@@ -5,11 +5,8 @@ from pathlib import Path
 import pytest
 
 from coordinator.protocol.errors import ConfigError
-from simulations.experiment import (
-    CnnModel,
-    MlpModel,
-    TrimmedMeanAggregator,
-)
+from coordinator.settings.rules import aggregator_section
+from simulations.experiment import CnnModel, MlpModel
 from simulations.experiment.load import experiment_from_json, load_experiment, shipped_experiments
 from simulations.partitions.dirichlet import DirichletPartition
 from simulations.partitions.iid import IidPartition
@@ -54,7 +51,7 @@ def test_the_kind_selects_the_options(experiment):
 
 def test_a_fault_bound_sets_the_fewest_contributors(experiment):
     found = experiment('[aggregator]\nkind = "trimmed_mean"\nnum_byzantine = 2')
-    assert found.aggregator == TrimmedMeanAggregator(num_byzantine=2)
+    assert found.aggregator == aggregator_section("trimmed_mean", num_byzantine=2)
     assert found.cohort.min_contributors == 5
 
 

@@ -1,4 +1,4 @@
-"""Median and trimmed mean of each coordinate, by one pruned sorting network.
+"""Trimmed mean of each coordinate, by one pruned sorting network (ADR 0042).
 
 Sums of what is kept are integers, so the result does not depend on the order of the rows; a sum of
 floats would.
@@ -14,8 +14,15 @@ import operator
 import numpy as np
 
 from coordinator.protocol.errors import AggregationError
+from coordinator.protocol.options import Option
 from coordinator.protocol.parallel import over_spans
 from coordinator.protocol.rules import kernels
+from coordinator.protocol.rules.base import (
+    NUM_BYZANTINE,
+    AggregationRule,
+    RankedColumns,
+    honest_majority,
+)
 from coordinator.protocol.rules.rows import Updates, address_of, address_table, check_updates
 from coordinator.protocol.rules.sorting_network import trimming_network
 from coordinator.protocol.types import Int32Vector
@@ -88,31 +95,14 @@ def trimmed_mean(
     return out
 
 
-def median(updates: Updates, *, threads: int | None = None) -> Int32Vector:
-    """Return the median of each coordinate; of two middle values the mean, halves up.
-
-    The trimmed mean with the most that can be trimmed, ``f = (n - 1) // 2``. Fewer than half of the
-    rows may hold any values without moving a coordinate beyond the range of the others.
-
-    Parameters
-    ----------
-    updates
-        ``n >= 1`` int32 vectors of shape ``(d,)``, or one array ``(n, d)``. Not modified.
-    threads
-        As in :func:`trimmed_mean`.
-
-    Returns
-    -------
-    Shape ``(d,)``, same scale. Independent of the order of the rows, to the bit.
-
-    Raises
-    ------
-    AggregationError
-        If an update is not as described.
-
-    Examples
-    --------
-    >>> median(np.array([[0, -1], [1, -2], [4, 0], [90, 7]], np.int32))
-    array([3, 0], dtype=int32)
-    """
-    return trimmed_mean(updates, num_byzantine=(len(updates) - 1) // 2, threads=threads)
+TRIMMED_MEAN = AggregationRule(
+    number=3,
+    name="trimmed_mean",
+    aggregate=lambda given: trimmed_mean(
+        given.updates, num_byzantine=given.num_byzantine, threads=given.threads
+    ),
+    fewest=honest_majority,
+    bound="2f < n",
+    options=(Option(NUM_BYZANTINE, 1, least=0),),
+    provability=RankedColumns(lambda _n, num_byzantine: num_byzantine),
+)

@@ -1,0 +1,170 @@
+"""A rule with its options, and the number or digest that commits to both (ADR 0131).
+
+The committed ``Rule.kind`` is the rule's number where number and fields say everything: a rule of
+the package without options of its own. Otherwise it is the SHA-256 of the *definition*, canonical
+JSON of the rule's name, number and options, which travels with the rule's document. Code is not
+part of it: whoever verifies runs a rule that it has loaded itself, by the same name.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.errors import AggregationError, ConfigError, UnknownRuleError
+from coordinator.protocol.options import OptionValue, checked_options
+from coordinator.protocol.registry import SEPARATOR
+from coordinator.protocol.rules.base import (
+    FIRST_DIGEST,
+    AggregationInput,
+    AggregationRule,
+    Provability,
+)
+from coordinator.protocol.rules.registry import RULES, numbered_names, rules_by_number
+from coordinator.protocol.rules.rows import Updates, check_vector
+from coordinator.protocol.types import DefinedRule, Int32Vector, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRule:
+    """A rule by the name it is configured with, and a value for each of its committed options."""
+
+    name: str
+    rule: AggregationRule
+    options: Mapping[str, OptionValue]
+
+    @property
+    def definition(self) -> str:
+        """Canonical JSON of name, number and options; empty where the number says it all."""
+        if not self.options and SEPARATOR not in self.name:
+            return ""
+        document = {"kind": self.name, "number": self.rule.number, "options": dict(self.options)}
+        return canonical_json(document).decode()
+
+    @property
+    def kind(self) -> int:
+        """What ``Rule.kind`` commits to: the number, or the definition's digest."""
+        return digest_kind(self.definition) if self.definition else self.rule.number
+
+    @property
+    def provability(self) -> Provability:
+        """How the referee judges the aggregate; a digest it never knows."""
+        return None if self.definition else self.rule.provability
+
+    def aggregate(
+        self,
+        updates: Updates,
+        weights: Sequence[int],
+        *,
+        num_byzantine: int,
+        threads: int | None = None,
+    ) -> Int32Vector:
+        """Apply the rule.
+
+        Parameters
+        ----------
+        updates
+            ``n`` int32 vectors of shape ``(d,)``, or one array ``(n, d)``. Not modified.
+        weights
+            ``n`` integers that sum to ``2**24``; rules that take none ignore them.
+        num_byzantine
+            Fault bound *f*.
+        threads
+            At most this many; all cores of this process when ``None``.
+
+        Returns
+        -------
+        Shape ``(d,)`` int32.
+
+        Raises
+        ------
+        AggregationError
+            If there are fewer updates than withstand *f* hostile ones, an update or weight is not
+            as described, or the rule returns something else.
+        """
+        n = len(updates)
+        if num_byzantine < 0 or n < self.rule.fewest(num_byzantine):
+            raise AggregationError(
+                f"rule {self.name} with n = {n} updates cannot withstand f = {num_byzantine} "
+                f"Byzantine ones, expected f >= 0 and {self.rule.bound}"
+            )
+        given = AggregationInput(updates, weights, num_byzantine, self.options, threads)
+        result = self.rule.aggregate(given)
+        return check_vector(result, f"aggregate of rule {self.name}", len(updates[0]))
+
+
+def digest_kind(definition: str) -> int:
+    """Return the kind that a definition has: its SHA-256 as an integer."""
+    return int.from_bytes(hashlib.sha256(definition.encode()).digest(), "big")
+
+
+def choose(name: str, options: Mapping[str, Any]) -> ChosenRule:
+    """Return a rule that our own configuration names; ``module:name`` is imported.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such rule, or an option is not the rule's or out of its bounds.
+    """
+    rule = RULES.get(name)
+    return ChosenRule(name, rule, checked_options(rule.committed_options, options, f"rule {name}:"))
+
+
+def chosen(rule: Rule) -> ChosenRule:
+    """Return the rule that a committed rule stands for.
+
+    Nothing is imported: a document can only name what is loaded in this process already.
+
+    Raises
+    ------
+    UnknownRuleError
+        If the kind is no number of the package, or the digest of a definition that names no loaded
+        rule or is not known; the message names it.
+    """
+    if rule.kind < FIRST_DIGEST:
+        found = rules_by_number().get(rule.kind)
+        if found is None or found.committed_options:
+            raise UnknownRuleError(f"rule: kind is {rule.kind}, expected one of {numbered_names()}")
+        return ChosenRule(found.name, found, {})
+    if not isinstance(rule, DefinedRule):
+        raise UnknownRuleError(
+            f"rule: kind is {rule.kind:064x}, the digest of a definition that is not published"
+        )
+    return _defined(rule)
+
+
+def _defined(rule: DefinedRule) -> ChosenRule:
+    document = parse_json(rule.definition.encode(), "rule definition")
+    if not isinstance(document, dict) or set(document) != {"kind", "number", "options"}:
+        raise UnknownRuleError(
+            "rule definition: expected a JSON object with kind, number and options"
+        )
+    name, number, options = str(document["kind"]), document["number"], document["options"]
+    found = RULES.loaded(name)
+    if found is None or found.number != number:
+        here = "none of that name" if found is None else f"number {found.number} of it"
+        raise UnknownRuleError(
+            f"rule: kind is {name}, number {number}, but this process has loaded {here}"
+        )
+    try:
+        values = checked_options(found.committed_options, dict(options), f"rule {name}:")
+    except (ConfigError, TypeError, ValueError) as error:
+        raise UnknownRuleError(f"rule definition: {error}") from error
+    made = ChosenRule(name, found, values)
+    if made.kind != rule.kind:
+        raise UnknownRuleError(
+            f"rule: kind is {rule.kind:064x}, its definition's digest is {made.kind:064x}"
+        )
+    return made
+
+
+def is_provable(rule: Rule) -> bool:
+    """Return whether the referee judges aggregates under a rule (ADR 0132)."""
+    return provability(rule) is not None
+
+
+def provability(rule: Rule) -> Provability:
+    """Return how the referee judges aggregates under a rule; ``None`` if it cannot."""
+    found = rules_by_number().get(rule.kind)
+    return None if found is None else found.provability
