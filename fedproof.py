@@ -40,6 +40,13 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
         TransactionRevertedError,
         VerificationError,
     )
+    from coordinator.protocol.numbers.norms import squared_norm
+    from coordinator.protocol.options import Option
+    from coordinator.protocol.rules.base import AggregationInput, AggregationRule
+    from coordinator.protocol.rules.weighted_mean import weighted_mean
+    from coordinator.protocol.scores.base import ScoreInput, ScoringRule
+    from coordinator.protocol.scores.scoring_round import ScoringRound
+    from coordinator.protocol.types import WEIGHT_TOTAL
     from coordinator.settings.agreement import read_agreement
     from simulations.attacks.contributor.base import (
         AttackContext,
@@ -49,15 +56,21 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
         UpdateContext,
     )
     from simulations.attacks.coordinator.base import CoordinatorAttack
+    from simulations.data.base import DataSource
+    from simulations.data.dataset import Dataset, assemble, split_by_class
     from simulations.engines.process import PoolGrid
-    from simulations.experiment import Experiment
     from simulations.experiment.load import load_experiment, shipped_experiments
+    from simulations.experiment.schema import Experiment
+    from simulations.partitions.base import PartitionRule
     from simulations.report.records import ContributorRecord, RoundRecord
     from simulations.run.result import Run
     from simulations.run.simulate import simulate
 
 __all__ = [
+    "WEIGHT_TOTAL",
     "AggregationError",
+    "AggregationInput",
+    "AggregationRule",
     "AttackContext",
     "BlobCorruptError",
     "BlobMissingError",
@@ -67,6 +80,8 @@ __all__ = [
     "ContributorError",
     "ContributorRecord",
     "CoordinatorAttack",
+    "DataSource",
+    "Dataset",
     "EquivocationError",
     "Experiment",
     "Fault",
@@ -81,7 +96,9 @@ __all__ = [
     "LedgerError",
     "LocalData",
     "MalformedUpdateError",
+    "Option",
     "Participant",
+    "PartitionRule",
     "PhaseError",
     "PoolGrid",
     "Reply",
@@ -89,6 +106,9 @@ __all__ = [
     "RoundRecord",
     "RoundReport",
     "Run",
+    "ScoreInput",
+    "ScoringRound",
+    "ScoringRule",
     "SignatureError",
     "StoreError",
     "TransactionRevertedError",
@@ -97,12 +117,16 @@ __all__ = [
     "VerifiableUpdates",
     "VerificationError",
     "__version__",
+    "assemble",
     "load_experiment",
     "no_queries",
     "read_agreement",
     "shipped_experiments",
     "simulate",
+    "split_by_class",
+    "squared_norm",
     "verify",
+    "weighted_mean",
 ]
 
 _MODULES: Final = {
@@ -119,6 +143,16 @@ _MODULES: Final = {
     "coordinator.protocol.errors": [
         name for name in __all__ if name.endswith("Error") and name != "EquivocationError"
     ],
+    "coordinator.protocol.numbers.norms": ["squared_norm"],
+    "coordinator.protocol.options": ["Option"],
+    "coordinator.protocol.rules.base": ["AggregationInput", "AggregationRule"],
+    "coordinator.protocol.rules.weighted_mean": ["weighted_mean"],
+    "coordinator.protocol.scores.base": ["ScoreInput", "ScoringRule"],
+    "coordinator.protocol.scores.scoring_round": ["ScoringRound"],
+    "coordinator.protocol.types": ["WEIGHT_TOTAL"],
+    "simulations.data.base": ["DataSource"],
+    "simulations.data.dataset": ["Dataset", "assemble", "split_by_class"],
+    "simulations.partitions.base": ["PartitionRule"],
     "coordinator.settings.agreement": ["read_agreement"],
     "simulations.attacks.contributor.base": [
         "AttackContext",
@@ -129,7 +163,7 @@ _MODULES: Final = {
     ],
     "simulations.attacks.coordinator.base": ["CoordinatorAttack"],
     "simulations.engines.process": ["PoolGrid"],
-    "simulations.experiment": ["Experiment"],
+    "simulations.experiment.schema": ["Experiment"],
     "simulations.experiment.load": ["load_experiment", "shipped_experiments"],
     "simulations.report.records": ["ContributorRecord", "RoundRecord"],
     "simulations.run.result": ["Run"],

@@ -40,7 +40,7 @@ from coordinator.service.settling import Settler
 from coordinator.stores.disk import DiskStore
 from simulations.data import load_dataset
 from simulations.engines.fork_server import start_server
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.run.agreement import agree
 from simulations.run.plain import run_plain
 from simulations.run.simulation import Simulation, run_experiment

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.harness import interleaved
 from coordinator.audit.verify.run_audit import verify_run
 from simulations.engines.fork_server import start_server
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.run.simulation import run_experiment
 
 ROUNDS, CONTRIBUTORS, HIDDEN = 20, 50, 1336

@@ -1,7 +1,7 @@
 """A participant's own limits on what its data is used for, checked before anything is trained."""
 
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.rules.rule import quorum
+from coordinator.protocol.rules.chosen import quorum
 from coordinator.settings.agreement import FederationAgreement
 from coordinator.settings.participant import DataUse
 

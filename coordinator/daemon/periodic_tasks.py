@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from coordinator.audit.responder import Responder
 from coordinator.local.logs import fields
 from coordinator.ports import Ledger
 from coordinator.protocol.errors import FedproofError, StoreError
-from coordinator.service.round_service import RoundService
+from coordinator.protocol.round.chain_round import ChainRound
 
 LEAST_FREE_BYTES: Final = 32 << 20
 
@@ -53,6 +53,16 @@ _ANSWERS: Final = 8
 _log = logging.getLogger("fedproof.coordinator")
 
 
+class FinalizableRounds(Protocol):
+    """What the task needs of :class:`~coordinator.service.round_service.RoundService`."""
+
+    def finalize_ready(self) -> None:
+        """Finalise, in order, every settled round whose window has passed."""
+
+    def next_to_finalize(self) -> ChainRound | None:
+        """Return the lowest settled round that is not final, if any."""
+
+
 class ChainTask:
     """What the coordinator owes the chain.
 
@@ -68,7 +78,7 @@ class ChainTask:
 
     def __init__(
         self,
-        rounds: RoundService,
+        rounds: FinalizableRounds,
         responder: Responder,
         ledger: Ledger,
         block_number: Callable[[], int],

@@ -12,7 +12,7 @@ from coordinator.flower.processes import EngineSettings
 from coordinator.flower.scheduler import Pace
 from coordinator.local import keyfile
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.rules.rule import quorum
+from coordinator.protocol.rules.chosen import quorum
 from coordinator.service.agreement import plan_of
 from coordinator.service.plan import FederationPlan
 from coordinator.settings.agreement import FederationAgreement, read_agreement

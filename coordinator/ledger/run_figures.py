@@ -11,7 +11,7 @@ from typing import Any
 from contracts.binding.events import CoordinatorBonded, FederationEvent, Slashed
 from contracts.binding.reader import FederationReader
 from coordinator.protocol.round.chain_round import ChainRound
-from coordinator.protocol.rules.rule import capped_examples
+from coordinator.protocol.rules.base import capped_examples
 from coordinator.protocol.types import Address, ContributorEntry, JsonObject, Rule
 
 

@@ -16,6 +16,9 @@ Address = NewType("Address", str)
 """EIP-55 checksummed address; order contributors by :func:`address_bytes`, never by text."""
 
 Int32Vector = NDArray[np.int32]
+Updates = Sequence[Int32Vector] | NDArray[np.int32]
+"""``n`` vectors of shape ``(d,)`` wherever they lie, or one array of shape ``(n, d)``."""
+
 JsonObject = dict[str, Any]
 
 SIGNATURE_BYTES = 65

@@ -32,7 +32,7 @@ from coordinator.protocol.errors import (
 from coordinator.protocol.round import machine as machine
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.feed import RoundFeed
-from coordinator.protocol.rules.rule import quorum
+from coordinator.protocol.rules.chosen import quorum
 from coordinator.protocol.types import (
     Address,
     Commitment,

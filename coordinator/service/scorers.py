@@ -26,15 +26,11 @@ from threadpoolctl import threadpool_limits
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.commitments.digests import canonical_json
 from coordinator.protocol.errors import ConfigError, UnknownRuleError
-from coordinator.protocol.scores import (
-    SCORES,
-    Architecture,
-    Evaluate,
-    ScoringRound,
-    ScoringRule,
-    score,
-    utility,
-)
+from coordinator.protocol.scores.architecture import Architecture
+from coordinator.protocol.scores.base import ScoringRule
+from coordinator.protocol.scores.exact_model import utility
+from coordinator.protocol.scores.registry import SCORES, score
+from coordinator.protocol.scores.scoring_round import Evaluate, ScoringRound
 from coordinator.protocol.types import JsonObject, PreviousRound, RoundInput, Rule
 
 

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from coordinator.ports import ArtifactStore, Ledger, Scorer
 from coordinator.protocol.commitments.documents import name_of, rewards_document, scores_document
 from coordinator.protocol.round.chain_round import ChainRound, Settlement
-from coordinator.protocol.round.incentives import accumulate, split_budget
-from coordinator.protocol.round.result import score_leaves_of
+from coordinator.protocol.round.incentives import accumulate, score_leaves_of, split_budget
 from coordinator.protocol.types import Address, RoundId, RoundInput, ScoredRound, Wei
 from coordinator.service.archive import RoundArchive
 from coordinator.service.plan import FederationPlan

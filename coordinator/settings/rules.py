@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from coordinator.protocol.options import Option
-from coordinator.protocol.rules import RULES, AggregationRule, ChosenRule, choose
-from coordinator.protocol.rules.base import NUM_BYZANTINE, WEIGHTING
-from coordinator.protocol.rules.rule import Weighting
-from coordinator.protocol.scores import SCORES, ScoringRule
+from coordinator.protocol.rules.base import NUM_BYZANTINE, WEIGHTING, AggregationRule, Weighting
+from coordinator.protocol.rules.chosen import RULES, ChosenRule, choose
+from coordinator.protocol.scores.base import ScoringRule
+from coordinator.protocol.scores.registry import SCORES
 from coordinator.settings.base import Section
 from coordinator.settings.kinds import ByKind
 from coordinator.settings.options import SectionsOf, section_model

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
 from coordinator.settings.faults import options_by_kind, options_of_kind
 from coordinator.settings.load import read_toml, validated
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 
 CONFIG_FOLDER = Path(__file__).parents[1] / "configs"
 

@@ -9,7 +9,7 @@ from torch import nn
 from clients.training.trainer import TrainingSettings
 from coordinator.models.architecture import architecture
 from coordinator.models.networks import build_network, initialise
-from simulations.experiment import Model, Training
+from coordinator.settings.learning import Model, Training
 from simulations.seeds import generator
 
 __all__ = ["architecture", "build_model", "training_settings"]

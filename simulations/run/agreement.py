@@ -14,8 +14,8 @@ from coordinator.service.agreement import (
 )
 from coordinator.service.plan import FederationPlan
 from simulations.data.dataset import Dataset, hold_out
-from simulations.experiment import Experiment
 from simulations.experiment.models import architecture, build_model
+from simulations.experiment.schema import Experiment
 from simulations.partitions import Shares, divide
 from simulations.seeds import generator
 

@@ -5,7 +5,7 @@ from functools import cached_property
 from coordinator.protocol.types import RoundId
 from simulations.attacks.contributor import attack_of
 from simulations.attacks.contributor.hooks import AttackHooks
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.run.cohort import CohortSampler, cohort_sampler, node_configs
 
 

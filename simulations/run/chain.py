@@ -28,7 +28,7 @@ from coordinator.protocol.commitments.digests import rewards_tree
 from coordinator.protocol.commitments.documents import reward_leaves
 from coordinator.protocol.round.chain_round import Seal
 from coordinator.protocol.types import Address, RoundId, Wei
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.run.identities import Identities, genesis_of
 
 TRANSACTIONS_PER_BLOCK = 100

@@ -16,7 +16,7 @@ from coordinator.protocol.commitments.documents import contributor_entries
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address, RoundId
 from simulations.attacks.contributor import attack_of
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.seeds import generator
 
 CLIENT, SHADOW = "client", "shadow"

@@ -12,11 +12,11 @@ from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
-from simulations.experiment import Experiment
+from simulations.attacks.coordinator.attacker import Attacker
+from simulations.experiment.schema import Experiment
 from simulations.run.agreement import Agreement
 from simulations.run.chain import SimulatedChain
 from simulations.run.dishonest import (
-    Attacker,
     DishonestService,
     InsistentLedger,
     WithholdingStore,

@@ -40,29 +40,7 @@ from coordinator.service.round_service import RoundService
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal
 from simulations.attacks.coordinator import CoordinatorAttack
-
-
-@dataclass(frozen=True)
-class Attacker:
-    """Who cheats, when, and on whom: ``clients`` are the contributors' addresses, by client."""
-
-    attacks: Mapping[int, CoordinatorAttack]
-    clients: Sequence[Address]
-    coordinator: Address
-
-    @classmethod
-    def of(
-        cls,
-        attacks: Sequence[CoordinatorAttack],
-        clients: Sequence[Address],
-        coordinator: Address,
-    ) -> "Attacker":
-        """Return the attacker of an experiment's ``[[coordinator_attacks]]``."""
-        return cls({attack.round: attack for attack in attacks}, clients, coordinator)
-
-    def attack(self, round_id: RoundId) -> CoordinatorAttack | None:
-        """Return what is tried in a round."""
-        return self.attacks.get(int(round_id))
+from simulations.attacks.coordinator.attacker import Attacker
 
 
 @dataclass(frozen=True)

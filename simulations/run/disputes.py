@@ -16,9 +16,9 @@ from coordinator.audit.watch.watcher import Watcher, WatchOptions
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.disputes import ColumnAnswer, DisputedRound, Evidence
 from simulations.attacks.coordinator import Answer
-from simulations.experiment import Watcher as WatcherSection
+from simulations.attacks.coordinator.attacker import Attacker
+from simulations.experiment.federation import Watcher as WatcherSection
 from simulations.run.chain import SimulatedChain
-from simulations.run.dishonest import Attacker
 
 _POLL_S = 0.05
 

@@ -11,7 +11,7 @@ from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
 from coordinator.stores.run_folder import RunFolder
 from coordinator.stores.run_layout import LOCK
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.run.chain import SimulatedChain, open_chain
 from simulations.run.identities import identities_of
 

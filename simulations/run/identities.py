@@ -15,7 +15,7 @@ from contracts.node.genesis import GenesisConfig
 from coordinator.protocol.amounts import ETHER
 from coordinator.protocol.signatures.eip712 import checksum_address
 from coordinator.protocol.types import Address, Wei, address_bytes
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 
 GENESIS_TIME = 1_767_225_600  # 2026-01-01T00:00:00Z
 _FOR_GAS = Wei(100 * ETHER)

@@ -17,7 +17,7 @@ from coordinator.protocol.types import RoundId
 from simulations.data import load_dataset
 from simulations.engines.process import PoolGrid
 from simulations.engines.spec import SimulationSpec
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.run.agreement import agree
 from simulations.run.client_app import PLAIN_FACTORY
 from simulations.run.cohort import CohortSampler, cohort_sampler, node_configs

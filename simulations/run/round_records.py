@@ -22,7 +22,7 @@ from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import Address, ContributorEntry, Int32Vector, JsonObject, RoundId
 from simulations.attacks.contributor import behaviour_name
 from simulations.data.dataset import Dataset
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.report.records import ContributorRecord, RoundRecord
 from simulations.run.agreement import Agreement
 from simulations.run.chain import SimulatedChain

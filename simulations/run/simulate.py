@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from coordinator.protocol.errors import ConfigError
 from simulations.engines.fork_server import start_server
-from simulations.experiment import Experiment
 from simulations.experiment.load import load_experiment
+from simulations.experiment.schema import Experiment
 from simulations.report.progress import Silence
 from simulations.report.records import RoundRecord
 

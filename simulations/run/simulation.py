@@ -34,8 +34,8 @@ from simulations.data import load_dataset
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.process import PoolGrid
 from simulations.engines.spec import SimulationSpec
-from simulations.experiment import Experiment
 from simulations.experiment.models import build_model
+from simulations.experiment.schema import Experiment
 from simulations.report.coordinator import COORDINATOR
 from simulations.report.markdown import write_report
 from simulations.report.progress import Listener, Silence

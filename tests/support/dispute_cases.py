@@ -22,7 +22,7 @@ from coordinator.protocol.disputes import moves as build
 from coordinator.protocol.disputes import record_moves as ask
 from coordinator.protocol.errors import AggregationError
 from coordinator.protocol.round.incentives import split_budget
-from coordinator.protocol.rules.rule import capped_examples
+from coordinator.protocol.rules.base import capped_examples
 from coordinator.protocol.types import (
     WEIGHT_TOTAL,
     Address,

@@ -23,7 +23,7 @@ from coordinator.protocol.disputes.fault import EXAMPLES_SCORING
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.incentives import accumulate, split_budget
 from coordinator.protocol.round.result import apply_rule, build_entries, totals
-from coordinator.protocol.rules.rule import capped_examples
+from coordinator.protocol.rules.base import capped_examples
 from coordinator.protocol.signatures.eip712 import sign_statement
 from coordinator.protocol.types import (
     Address,

@@ -37,7 +37,7 @@ from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.run.chain import SimulatedChain, WaitingLedger, open_chain, terms_of
 from simulations.run.dishonest import (
     Attacker,

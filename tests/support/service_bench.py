@@ -23,7 +23,7 @@ from coordinator.service.archive import publish_plan
 from coordinator.service.plan import FederationPlan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 
 CONTRIBUTORS = 4
 MANIFEST = Manifest((TensorSpec("w", (3, 4), "float32"), TensorSpec("b", (5,), "float32")))

@@ -10,8 +10,7 @@ from coordinator.protocol.commitments.documents import reward_leaves
 from coordinator.protocol.commitments.documents import score_leaves as read_score_leaves
 from coordinator.protocol.errors import FedproofError, StoreError
 from coordinator.protocol.round.chain_round import ChainRound
-from coordinator.protocol.round.incentives import accumulate, split_budget
-from coordinator.protocol.round.result import score_leaves_of
+from coordinator.protocol.round.incentives import accumulate, score_leaves_of, split_budget
 from coordinator.protocol.types import Address, Int32Vector, PreviousRound, RoundInput, Rule, Wei
 
 ScorerFor = Callable[[Rule], Scorer]

@@ -21,9 +21,8 @@ from functools import cached_property
 from coordinator.protocol.commitments.merkle import leaf_hash, path_positions, tree_levels
 from coordinator.protocol.disputes.cases import Entry
 from coordinator.protocol.errors import AggregationError, VerificationError
-from coordinator.protocol.rules.base import RankedColumns, WeightedColumns
+from coordinator.protocol.rules.base import RankedColumns, WeightedColumns, capped_examples
 from coordinator.protocol.rules.chosen import provability
-from coordinator.protocol.rules.rule import capped_examples
 from coordinator.protocol.types import ContributorLeaf, Rule, ScoreLeaf, Wei
 
 ZERO: Entry = (0, 0, 0, 0, 0)

@@ -10,7 +10,7 @@ from coordinator.protocol.disputes.fault import Fault, FaultKind
 from coordinator.protocol.disputes.records import DisputedRound
 from coordinator.protocol.errors import SignatureError
 from coordinator.protocol.round.result import totals
-from coordinator.protocol.rules.rule import Weighting, capped_examples
+from coordinator.protocol.rules.base import Weighting, capped_examples
 from coordinator.protocol.signatures.eip712 import verify_statement
 from coordinator.protocol.types import (
     WEIGHT_TOTAL,

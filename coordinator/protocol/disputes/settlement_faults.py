@@ -7,7 +7,7 @@ from itertools import combinations
 from coordinator.protocol.disputes.columns import share_of
 from coordinator.protocol.disputes.fault import EXAMPLES_SCORING, Fault, FaultKind
 from coordinator.protocol.disputes.records import DisputedRound, reward_positions
-from coordinator.protocol.rules.rule import capped_examples
+from coordinator.protocol.rules.base import capped_examples
 from coordinator.protocol.types import Address, ScoreLeaf
 
 _MODULUS = 1 << 256

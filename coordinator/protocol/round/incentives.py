@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from coordinator.protocol.errors import AggregationError
-from coordinator.protocol.types import Address, RewardLeaf, Wei
+from coordinator.protocol.types import (
+    Address,
+    ContributorEntry,
+    RewardLeaf,
+    RoundId,
+    ScoreLeaf,
+    Wei,
+)
 
 BPS_TOTAL = 10_000
 """Basis points of a whole."""
@@ -147,3 +154,13 @@ def slash_amount(bond_wei: Wei, bps: int) -> Slash:
 def _check_amount(name: str, amount: int) -> None:
     if type(amount) is not int or amount < 0:
         raise AggregationError(f"{name} is {amount!r}, expected an integer of at least 0")
+
+
+def score_leaves_of(
+    round_id: RoundId, entries: Sequence[ContributorEntry], scores: Sequence[int]
+) -> list[ScoreLeaf]:
+    """Return the leaves of the scores tree, in order of address."""
+    return [
+        ScoreLeaf(round_id, entry.leaf.contributor, score)
+        for entry, score in zip(entries, scores, strict=True)
+    ]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from coordinator.protocol.commitments.digests import contributors_tree, signature_hash
 from coordinator.protocol.numbers.weights import apportion
 from coordinator.protocol.rules import apply_step, chosen, server_step
-from coordinator.protocol.rules.rule import Weighting, capped_examples, check_fault_bound
+from coordinator.protocol.rules.base import Weighting, capped_examples
+from coordinator.protocol.rules.chosen import check_fault_bound
 from coordinator.protocol.types import (
     Address,
     ContributorEntry,
@@ -20,7 +21,6 @@ from coordinator.protocol.types import (
     JsonObject,
     RoundId,
     Rule,
-    ScoreLeaf,
     Signed,
     UpdateMessage,
     Wei,
@@ -118,13 +118,3 @@ def apply_rule(
     delta = chosen(rule).aggregate(updates, weights, num_byzantine=rule.num_byzantine)
     step, new_velocity = server_step(delta, velocity, rule.server_lr_q16, rule.server_momentum_q16)
     return AppliedRule(apply_step(base_model, step), new_velocity)
-
-
-def score_leaves_of(
-    round_id: RoundId, entries: Sequence[ContributorEntry], scores: Sequence[int]
-) -> list[ScoreLeaf]:
-    """Return the leaves of the scores tree, in order of address."""
-    return [
-        ScoreLeaf(round_id, entry.leaf.contributor, score)
-        for entry, score in zip(entries, scores, strict=True)
-    ]

@@ -9,14 +9,19 @@ from collections.abc import Sequence
 
 from coordinator.protocol.errors import AggregationError, ConfigError
 from coordinator.protocol.rules.base import AggregationInput, AggregationRule
-from coordinator.protocol.rules.chosen import ChosenRule, choose, chosen, is_provable
+from coordinator.protocol.rules.chosen import (
+    RULES,
+    ChosenRule,
+    choose,
+    chosen,
+    is_provable,
+    rules_by_number,
+)
 from coordinator.protocol.rules.median import median
-from coordinator.protocol.rules.registry import RULES, rules_by_number
-from coordinator.protocol.rules.rows import Updates
 from coordinator.protocol.rules.server_step import ONE_Q16, apply_step, server_step
 from coordinator.protocol.rules.trimmed_mean import trimmed_mean
 from coordinator.protocol.rules.weighted_mean import WeightedSum, weighted_mean
-from coordinator.protocol.types import Int32Vector
+from coordinator.protocol.types import Int32Vector, Updates
 
 __all__ = [
     "ONE_Q16",

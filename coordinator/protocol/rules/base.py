@@ -1,17 +1,17 @@
 """What an aggregation rule is: one object, from which schema, bounds, documents and proofs follow.
 
 A rule of the package is one file that defines one :class:`AggregationRule`; the registry finds it
-(:mod:`~coordinator.protocol.rules.registry`). A rule from outside is the same object in any
+(:mod:`~coordinator.protocol.rules.chosen`). A rule from outside is the same object in any
 importable module.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.options import Option, OptionValue
-from coordinator.protocol.rules.rows import Updates
-from coordinator.protocol.types import Int32Vector
+from coordinator.protocol.types import Int32Vector, Rule, Updates
 
 REFEREE_NUMBERS = (1, 2, 3)
 """Numbers whose arithmetic the referee's contracts know: ``facts._has_known_rule``."""
@@ -21,6 +21,13 @@ FIRST_DIGEST = 1 << 16
 
 WEIGHTING, NUM_BYZANTINE = "weighting", "num_byzantine"
 """Options that have a field of their own in the committed rule."""
+
+
+class Weighting(IntEnum):
+    """``Rule.weighting``: what a contributor's share of the weights is."""
+
+    EXAMPLES = 1
+    UNIFORM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +147,8 @@ class AggregationRule:
 def honest_majority(num_byzantine: int) -> int:
     """Return the fewest updates of which fewer than half are hostile: ``2f + 1``."""
     return 2 * num_byzantine + 1
+
+
+def capped_examples(rule: Rule, examples: int) -> int:
+    """Return ``min(examples, examples_cap)``: what a self-reported count is worth at most."""
+    return min(examples, rule.examples_cap)

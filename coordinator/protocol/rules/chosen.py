@@ -9,21 +9,53 @@ part of it: whoever verifies runs a rule that it has loaded itself, by the same 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.errors import AggregationError, ConfigError, UnknownRuleError
 from coordinator.protocol.options import OptionValue, checked_options
-from coordinator.protocol.registry import SEPARATOR
+from coordinator.protocol.registry import SEPARATOR, Registry
 from coordinator.protocol.rules.base import (
     FIRST_DIGEST,
     AggregationInput,
     AggregationRule,
     Provability,
 )
-from coordinator.protocol.rules.registry import RULES, numbered_names, rules_by_number
-from coordinator.protocol.rules.rows import Updates, check_vector
-from coordinator.protocol.types import DefinedRule, Int32Vector, Rule
+from coordinator.protocol.rules.rows import check_vector
+from coordinator.protocol.types import DefinedRule, Int32Vector, Rule, Updates
+
+RULES: Registry[AggregationRule] = Registry.of_objects(
+    "coordinator.protocol.rules",
+    AggregationRule,
+    what="aggregation rule",
+    name_of=lambda rule: rule.name,
+)
+
+
+@cache
+def rules_by_number() -> dict[int, AggregationRule]:
+    """Return the package's rules by their committed number.
+
+    Raises
+    ------
+    ConfigError
+        If two have the same number.
+    """
+    by_number: dict[int, AggregationRule] = {}
+    for rule in RULES.shipped.values():
+        other = by_number.setdefault(rule.number, rule)
+        if other is not rule:
+            raise ConfigError(
+                f"aggregation rules {other.name} and {rule.name} both have number {rule.number}, "
+                "expected each once"
+            )
+    return dict(sorted(by_number.items()))
+
+
+def numbered_names() -> str:
+    """Return the package's rules for a message: ``1 fedavg, 2 median``."""
+    return ", ".join(f"{number} {rule.name}" for number, rule in rules_by_number().items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,3 +200,54 @@ def provability(rule: Rule) -> Provability:
     """Return how the referee judges aggregates under a rule; ``None`` if it cannot."""
     found = rules_by_number().get(rule.kind)
     return None if found is None else found.provability
+
+
+def quorum(rule: Rule) -> int:
+    """Return the fewest valid updates a round needs: ``min_contributors``, and the rule's bound.
+
+    Of a rule that this process has not loaded only ``min_contributors`` is known.
+    """
+    try:
+        known = chosen(rule).rule
+    except UnknownRuleError:
+        return rule.min_contributors
+    return max(rule.min_contributors, known.fewest(rule.num_byzantine))
+
+
+def check_fault_bound(rule: Rule, n: int) -> None:
+    """Check that ``n`` valid updates are enough for the rule.
+
+    Raises
+    ------
+    AggregationError
+        If ``n`` is below ``min_contributors``, or below what withstands ``num_byzantine``.
+    UnknownRuleError
+        If this process has not loaded the rule.
+    """
+    check_least(rule, n)
+    known = chosen(rule)
+    fewest = known.rule.fewest(rule.num_byzantine)
+    if n < fewest:
+        raise AggregationError(
+            f"{n} valid updates, expected at least {fewest}: {known.name} with num_byzantine = "
+            f"{rule.num_byzantine} needs {known.rule.bound}"
+        )
+
+
+def check_least(rule: Rule, n: int) -> None:
+    """Raise ``AggregationError`` if ``n`` is below the rule's ``min_contributors``."""
+    if n < rule.min_contributors:
+        raise AggregationError(
+            f"{n} valid updates, expected at least min_contributors = {rule.min_contributors}"
+        )
+
+
+def aggregator_name(rule: Rule) -> str:
+    """Return the rule's name in configs: ``fedavg``, or ``module:name`` of one from outside.
+
+    Raises
+    ------
+    UnknownRuleError
+        If the kind is none that this process has loaded.
+    """
+    return chosen(rule).name

@@ -6,9 +6,8 @@ Yin et al., ICML 2018, arXiv:1803.01498. Of two middle values the mean, halves u
 """
 
 from coordinator.protocol.rules.base import AggregationRule, RankedColumns, honest_majority
-from coordinator.protocol.rules.rows import Updates
 from coordinator.protocol.rules.trimmed_mean import trimmed_mean
-from coordinator.protocol.types import Int32Vector
+from coordinator.protocol.types import Int32Vector, Updates
 
 
 def median(updates: Updates, *, threads: int | None = None) -> Int32Vector:

@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.protocol.errors import AggregationError
-from coordinator.protocol.types import Int32Vector
-
-Updates = Sequence[Int32Vector] | NDArray[np.int32]
-"""``n`` vectors of shape ``(d,)`` wherever they lie, or one array of shape ``(n, d)``."""
+from coordinator.protocol.types import Int32Vector, Updates
 
 
 def address_of(array: NDArray[Any]) -> int:

@@ -3,12 +3,8 @@
 Not handled: the arithmetic (the rule's own file) and the digest (``digests.rule_hash``).
 """
 
-from enum import IntEnum
-
 from coordinator.protocol.errors import (
-    AggregationError,
     ConfigError,
-    UnknownRuleError,
     VerificationError,
 )
 from coordinator.protocol.numbers.manifest import (
@@ -17,8 +13,13 @@ from coordinator.protocol.numbers.manifest import (
     MAX_SCALE_BITS,
     Manifest,
 )
-from coordinator.protocol.rules.base import AggregationRule
-from coordinator.protocol.rules.chosen import chosen, is_provable
+from coordinator.protocol.rules.base import AggregationRule, Weighting
+from coordinator.protocol.rules.chosen import (
+    check_fault_bound,
+    check_least,
+    chosen,
+    is_provable,
+)
 from coordinator.protocol.types import WEIGHT_TOTAL, Rule
 
 RULE_VERSION = 1
@@ -27,13 +28,6 @@ Q16_ONE = 1 << 16
 
 MAX_EXAMPLES_CAP = (1 << 40) - 1
 """So that the capped examples of 2^24 contributors still sum within a ``uint64``."""
-
-
-class Weighting(IntEnum):
-    """``Rule.weighting``: what a contributor's share of the weights is."""
-
-    EXAMPLES = 1
-    UNIFORM = 2
 
 
 _RANGES: dict[str, tuple[int, int]] = {
@@ -80,7 +74,7 @@ def check_as_referee(rule: Rule, n: int) -> None:
         If ``n`` contributors are too few.
     """
     _check_ranges(rule)
-    _check_least(rule, n)
+    check_least(rule, n)
     if is_provable(rule):
         known = chosen(rule)
         _check_kind(rule, known.name, known.rule)
@@ -131,58 +125,3 @@ def check_manifest(rule: Rule, manifest: Manifest) -> None:
     for field, (found, expected) in pairs.items():
         if found != expected:
             raise VerificationError(f"rule: {field} is {found}, the manifest gives {expected}")
-
-
-def quorum(rule: Rule) -> int:
-    """Return the fewest valid updates a round needs: ``min_contributors``, and the rule's bound.
-
-    Of a rule that this process has not loaded only ``min_contributors`` is known.
-    """
-    try:
-        known = chosen(rule).rule
-    except UnknownRuleError:
-        return rule.min_contributors
-    return max(rule.min_contributors, known.fewest(rule.num_byzantine))
-
-
-def check_fault_bound(rule: Rule, n: int) -> None:
-    """Check that ``n`` valid updates are enough for the rule.
-
-    Raises
-    ------
-    AggregationError
-        If ``n`` is below ``min_contributors``, or below what withstands ``num_byzantine``.
-    UnknownRuleError
-        If this process has not loaded the rule.
-    """
-    _check_least(rule, n)
-    known = chosen(rule)
-    fewest = known.rule.fewest(rule.num_byzantine)
-    if n < fewest:
-        raise AggregationError(
-            f"{n} valid updates, expected at least {fewest}: {known.name} with num_byzantine = "
-            f"{rule.num_byzantine} needs {known.rule.bound}"
-        )
-
-
-def _check_least(rule: Rule, n: int) -> None:
-    if n < rule.min_contributors:
-        raise AggregationError(
-            f"{n} valid updates, expected at least min_contributors = {rule.min_contributors}"
-        )
-
-
-def capped_examples(rule: Rule, examples: int) -> int:
-    """Return ``min(examples, examples_cap)``: what a self-reported count is worth at most."""
-    return min(examples, rule.examples_cap)
-
-
-def aggregator_name(rule: Rule) -> str:
-    """Return the rule's name in configs: ``fedavg``, or ``module:name`` of one from outside.
-
-    Raises
-    ------
-    UnknownRuleError
-        If the kind is none that this process has loaded.
-    """
-    return chosen(rule).name

@@ -23,9 +23,9 @@ from coordinator.protocol.rules.base import (
     RankedColumns,
     honest_majority,
 )
-from coordinator.protocol.rules.rows import Updates, address_of, address_table, check_updates
+from coordinator.protocol.rules.rows import address_of, address_table, check_updates
 from coordinator.protocol.rules.sorting_network import trimming_network
-from coordinator.protocol.types import Int32Vector
+from coordinator.protocol.types import Int32Vector, Updates
 
 _SMALLEST_BLOCK, _LARGEST_BLOCK = 32, 8192
 

@@ -17,13 +17,12 @@ from coordinator.protocol.errors import AggregationError
 from coordinator.protocol.parallel import over_spans
 from coordinator.protocol.rules import kernels
 from coordinator.protocol.rules.rows import (
-    Updates,
     address_of,
     address_table,
     check_updates,
     check_vector,
 )
-from coordinator.protocol.types import WEIGHT_TOTAL, Int32Vector
+from coordinator.protocol.types import WEIGHT_TOTAL, Int32Vector, Updates
 
 _SHIFT = WEIGHT_TOTAL.bit_length() - 1
 

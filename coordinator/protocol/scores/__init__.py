@@ -4,10 +4,6 @@ One file a score, one registry; CONTRIBUTING.md says how to add one. A score is 
 committed data and a seed, so that anyone can compute it again and get the same integers.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-from coordinator.protocol.errors import ConfigError, UnknownRuleError
 from coordinator.protocol.scores.architecture import (
     Architecture,
     Conv2d,
@@ -21,7 +17,7 @@ from coordinator.protocol.scores.base import ScoreInput, ScoringRule
 from coordinator.protocol.scores.exact_model import correct, logits, utility
 from coordinator.protocol.scores.examples import examples
 from coordinator.protocol.scores.leave_one_out import LeaveOneOutSettings, leave_one_out
-from coordinator.protocol.scores.registry import SCORES
+from coordinator.protocol.scores.registry import SCORES, score
 from coordinator.protocol.scores.scoring_round import Evaluate, ScoringRound
 
 __all__ = [
@@ -45,42 +41,3 @@ __all__ = [
     "score",
     "utility",
 ]
-
-
-def score(
-    kind: str,
-    scored: ScoringRound,
-    *,
-    evaluate: Evaluate | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> list[int]:
-    """Apply the scoring rule ``kind``; one integer ``>= 0`` for each contributor, in order.
-
-    Parameters
-    ----------
-    kind
-        A name of the registry; nothing is imported.
-    options
-        Those of the rule that are not at their default.
-
-    Raises
-    ------
-    UnknownRuleError
-        If there is no such rule in this process.
-    ConfigError
-        If an option is wrong, an evaluation set is missing, or the rule returns something else than
-        one integer ``>= 0`` a contributor.
-    """
-    rule = SCORES.loaded(kind)
-    if rule is None:
-        raise UnknownRuleError(
-            f"scoring rule {kind!r} is unknown, expected one of {list(SCORES.names())}"
-        )
-    if rule.needs_evaluation and evaluate is None:
-        raise ConfigError(f"score {kind} needs a committed evaluation set, none was given")
-    found = rule.score(ScoreInput(scored, evaluate, rule.settings(options or {})))
-    if len(found) != len(scored.contributors) or not all(type(s) is int and s >= 0 for s in found):
-        raise ConfigError(
-            f"score {kind} returned {found!r}, expected {len(scored.contributors)} integers >= 0"
-        )
-    return found

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 from coordinator.protocol.numbers.weights import apportion
-from coordinator.protocol.rules.rule import Weighting, capped_examples
+from coordinator.protocol.rules.base import Weighting, capped_examples
 from coordinator.protocol.types import RoundInput
 from simulations.attacks.coordinator.base import CoordinatorContext, VictimAttack
 from simulations.attacks.coordinator.forging import weighted

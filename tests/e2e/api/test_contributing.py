@@ -27,6 +27,7 @@ def test_the_headings_are_in_their_order() -> None:
         "Set-up",
         "The one command",
         "Where things are",
+        "Add a part of an experiment",
         "Add an aggregation rule",
         "Add an attack",
         "Add a score",

@@ -24,12 +24,15 @@ training = {learning_rate = 0.5}
 
 
 def example(heading: str) -> str:
-    """Return the code under a heading of the page, without what is for the package only."""
+    """Return the code under a heading of the page, as a module of one's own has it."""
     section = PAGE.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
     assert code, f"{heading}: no example"
     lines = code[1].splitlines(keepends=True)
-    return "".join(line for line in lines if "leave this line out" not in line)
+    own = "".join(line for line in lines if "leave this line out" not in line)
+    return re.sub(
+        r"^from (?:coordinator|simulations)[\w.]* import", "from fedproof import", own, flags=re.M
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -42,7 +42,7 @@ RECORDS = [
     for name in fedproof.__all__
     if dataclasses.is_dataclass(getattr(fedproof, name)) and name != "Participant"
 ]
-BASES = ["ContributorAttack", "CoordinatorAttack"]
+BASES = ["ContributorAttack", "CoordinatorAttack", "DataSource", "PartitionRule"]
 # made by others of the page, a protocol, or to be derived from
 NOT_CALLED = {
     *ERRORS,
@@ -51,6 +51,7 @@ NOT_CALLED = {
     "Experiment",
     "UpdateSigner",
     "FederationChainView",
+    "WEIGHT_TOTAL",
     "__version__",
 }
 

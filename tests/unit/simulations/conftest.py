@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from simulations.experiment import Experiment
 from simulations.experiment.load import load_experiment
+from simulations.experiment.schema import Experiment
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from simulations.data import load_dataset
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.process import PoolGrid
 from simulations.engines.spec import SimulationSpec
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.run.agreement import agree
 from simulations.run.client_app import FACTORY
 from simulations.run.cohort import cohort_sampler, node_configs, public_updates

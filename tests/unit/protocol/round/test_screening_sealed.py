@@ -12,7 +12,7 @@ from coordinator.protocol.commitments.documents import (
 from coordinator.protocol.errors import ContributorError, VerificationError
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
 from coordinator.protocol.round.screening import RoundContext, check_opening, screen_commitment
-from coordinator.protocol.rules.rule import Weighting
+from coordinator.protocol.rules.base import Weighting
 from coordinator.protocol.signatures.eip712 import (
     address_of_key,
     checksum_address,

@@ -11,14 +11,9 @@ from coordinator.protocol.errors import (
 )
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.rules import chosen, rules_by_number
-from coordinator.protocol.rules.rule import (
-    Weighting,
-    capped_examples,
-    check_fault_bound,
-    check_manifest,
-    quorum,
-    validate_rule,
-)
+from coordinator.protocol.rules.base import Weighting, capped_examples
+from coordinator.protocol.rules.chosen import check_fault_bound, quorum
+from coordinator.protocol.rules.rule import check_manifest, validate_rule
 from coordinator.protocol.types import Rule
 
 MANIFEST = Manifest.of({"w": np.zeros(10, np.float32)})
@@ -90,7 +85,9 @@ def test_rule_and_manifest_must_agree():
 
 def test_fault_bound_at_its_edges():
     check_fault_bound(TRIMMED, 5)
-    with pytest.raises(AggregationError, match=r"4 valid updates, expected at least 5: trimmed_mean .* 2f < n"):
+    with pytest.raises(
+        AggregationError, match=r"4 valid updates, expected at least 5: trimmed_mean .* 2f < n"
+    ):
         check_fault_bound(TRIMMED, 4)
     check_fault_bound(FEDAVG, 3)
     with pytest.raises(AggregationError, match="2 valid updates, expected at least min_contrib"):

@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from coordinator.settings.faults import options_by_kind
-from simulations.experiment import Experiment
 from simulations.experiment.load import shipped_experiments
+from simulations.experiment.schema import Experiment
 
 TEXT = (Path(__file__).parents[4] / "docs" / "experiments.md").read_text()
 SECTIONS = [name for name in Experiment.model_fields if f"[{name}]" in TEXT]

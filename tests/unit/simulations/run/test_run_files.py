@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.protocol.errors import ConfigError, StoreError
 from coordinator.stores.run_folder import RunFolder
-from simulations.experiment import Experiment
+from simulations.experiment.schema import Experiment
 from simulations.run.files import held_folder
 
 Load = Callable[..., Experiment]

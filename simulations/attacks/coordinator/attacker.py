@@ -1,0 +1,30 @@
+"""The coordinator as an experiment has it cheat: which attack in which round, on whom."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from coordinator.protocol.types import Address, RoundId
+from simulations.attacks.coordinator.base import CoordinatorAttack
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """Who cheats, when, and on whom: ``clients`` are the contributors' addresses, by client."""
+
+    attacks: Mapping[int, CoordinatorAttack]
+    clients: Sequence[Address]
+    coordinator: Address
+
+    @classmethod
+    def of(
+        cls,
+        attacks: Sequence[CoordinatorAttack],
+        clients: Sequence[Address],
+        coordinator: Address,
+    ) -> "Attacker":
+        """Return the attacker of an experiment's ``[[coordinator_attacks]]``."""
+        return cls({attack.round: attack for attack in attacks}, clients, coordinator)
+
+    def attack(self, round_id: RoundId) -> CoordinatorAttack | None:
+        """Return what is tried in a round."""
+        return self.attacks.get(int(round_id))
