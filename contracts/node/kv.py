@@ -12,15 +12,22 @@ so it looks here (:func:`probe_shared`). And POSIX locks belong to a process: cl
 on a file drops the locks that SQLite holds on it, so inside one process a second user is refused
 before it opens anything (:class:`InProcessGuard`).
 
+A file whose log was left behind is refused (:func:`require_log`): it would open as an older chain,
+or as an empty one. So that a kill at no instant leaves a file that looks like that, the log is
+there before the file's header says so, and SQLite's journal until the header says otherwise
+(ADR 0150).
+
 Not handled here: what the keys mean (``replica``), and several writers (refused).
 """
 
 import contextlib
 import fcntl
+import os
 import shutil
 import sqlite3
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -103,6 +110,8 @@ APPLICATION_ID: Final = 0x46504348
 """``FPCH`` in the SQLite header: this file is a Fedproof chain."""
 SCHEMA_VERSION: Final = 1
 _MAGIC: Final = b"SQLite format 3\x00"
+_WRITTEN_WITH_LOG: Final = b"\x02\x02"
+"""Bytes 18 and 19 of the header: the newest commits are in a log beside the file."""
 
 
 @contextmanager
@@ -152,6 +161,7 @@ def connect_for_writing(path: Path) -> sqlite3.Connection:
     """
     if path.exists():
         require_magic(path)
+        require_log(path)
     with named_errors(path):
         connection = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False, timeout=0.0
@@ -164,16 +174,44 @@ def connect_for_writing(path: Path) -> sqlite3.Connection:
             is_new = _count_tables(connection) == 0
             if not is_new:
                 require_schema(path, connection)
-            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            _begin_log(path, connection)
             connection.execute("PRAGMA synchronous=FULL")
             if is_new:
                 _create_schema(connection)
             with transaction(connection):
                 pass  # takes the lock now: a second node is refused here, not at its first block
-    except FedproofError:
+    except BaseException:
+        had_log = _log(path).exists()
         connection.close()
+        if had_log:
+            _log(path).touch()  # closing moved it into the file; empty, it says that none is lost
         raise
     return connection
+
+
+def _begin_log(path: Path, connection: sqlite3.Connection) -> None:
+    """Write through a log from now on; it is there before the file's header says so."""
+    _log(path).touch()
+    connection.execute("PRAGMA journal_mode=WAL").fetchone()
+
+
+def _end_log(path: Path, connection: sqlite3.Connection) -> None:
+    """Move the log into the file and remove it; one plain file is left when all is closed."""
+    with named_errors(path):
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            return
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        # SQLite removes the log first and changes the header then, through this file
+        _journal(path).touch()
+        connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+
+
+def _log(path: Path) -> Path:
+    return Path(f"{path}-wal")
+
+
+def _journal(path: Path) -> Path:
+    return Path(f"{path}-journal")
 
 
 def _count_tables(connection: sqlite3.Connection) -> int:
@@ -197,6 +235,25 @@ def require_magic(path: Path) -> None:
         raise StoreError(f"{path}: not a chain file (it starts with {start[:8]!r})")
 
 
+def require_log(path: Path, *, shown: Path | None = None) -> None:
+    """Refuse a file that was copied, or is left, without the log that holds its newest blocks.
+
+    Parameters
+    ----------
+    shown
+        How errors name the file.
+    """
+    with named_errors(shown or path), path.open("rb") as file:
+        header = file.read(20)
+    if header[18:] == _WRITTEN_WITH_LOG and not any(map(Path.exists, (_log(path), _journal(path)))):
+        name = _log(shown or path).name
+        raise StoreError(
+            f"{shown or path}: not a Fedproof chain as a node left it: its newest blocks are in "
+            f"{name}, and that is not beside it; expected both files of an open or killed chain, "
+            "or the one file of a closed chain (docs/chain.md, The file)"
+        )
+
+
 def require_schema(path: Path, connection: sqlite3.Connection) -> None:
     """Refuse an SQLite file of another kind or format."""
     found = connection.execute("PRAGMA application_id").fetchone()[0]
@@ -214,7 +271,6 @@ def require_schema(path: Path, connection: sqlite3.Connection) -> None:
 
 __all__ = ["MemoryDB", "ReadOnlyDB", "SqliteDB", "open_read_only"]
 
-_LEFTOVERS: Final = ("-wal", "-journal")
 GUARD: Final = InProcessGuard()
 """Of this process; whoever opens a chain file asks it first."""
 
@@ -241,9 +297,14 @@ class SqliteDB(BatchingDB):
         self._key: Path | None = _guard_writer(path)
         try:
             self._connection = connect_for_writing(path)
-        except FedproofError:
+        except BaseException:
             self._release()
             raise
+        # A connection that nobody closes is closed by the interpreter, which leaves a file without
+        # its log that looks like one whose log is lost.
+        self._forgotten = weakref.finalize(
+            self, _close_forgotten, path, self._connection, os.getpid()
+        )
 
     def _read(self, key: bytes) -> bytes | None:
         with named_errors(self.path):
@@ -266,10 +327,9 @@ class SqliteDB(BatchingDB):
         """Move the log into the file and close: one plain file is left. Harmless when repeated."""
         if self._key is None:
             return
+        self._forgotten.detach()
         try:
-            with named_errors(self.path):
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                self._connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+            _end_log(self.path, self._connection)
         finally:
             self._connection.close()
             self._release()
@@ -331,9 +391,9 @@ class _TemporaryCopy:
             with self.path.open("wb") as copy:
                 # Through the handle that holds the lock: closing another would drop it.
                 shutil.copyfileobj(file, copy)
-            for name in (f"{path.name}{suffix}" for suffix in _LEFTOVERS):
-                if (path.parent / name).exists():
-                    shutil.copyfile(path.parent / name, self.folder / name)
+            for beside in (_log, _journal):
+                if beside(path).exists():
+                    shutil.copyfile(beside(path), beside(self.path))
         except OSError as error:
             self.close()
             text = f"{path}: cannot be copied to {self.folder}: {error.strerror or error}"
@@ -360,8 +420,9 @@ def open_read_only(path: Path) -> ReadOnlyDB:
         raise StoreError(f"{path}: no chain file there")
     with ExitStack() as resources:
         file = _claim_for_reading(path, resources)
+        require_log(path)
         uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-        if any(_is_filled(Path(f"{path}{suffix}")) for suffix in _LEFTOVERS):
+        if _is_filled(_log(path)) or _is_filled(_journal(path)):
             copy = _TemporaryCopy(path, file)
             resources.callback(copy.close)
             uri = f"{copy.path.as_uri()}?mode=rw"
@@ -397,6 +458,13 @@ def _guard_writer(path: Path) -> Path:
         ) from held
     except OSError as failed:
         raise StoreError(f"{path}: cannot be opened: {failed.strerror}") from failed
+
+
+def _close_forgotten(path: Path, connection: sqlite3.Connection, owner: int) -> None:
+    if os.getpid() == owner:  # a fork must leave its parent's chain alone
+        with suppress(FedproofError, sqlite3.Error):
+            _end_log(path, connection)
+        connection.close()
 
 
 def _is_filled(path: Path) -> bool:

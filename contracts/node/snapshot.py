@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from contracts.node.kv import GUARD, FileInUse, named_errors, require_magic
+from contracts.node.kv import GUARD, FileInUse, named_errors, require_log, require_magic
 from coordinator.protocol.errors import ChainUnavailableError, StoreError
 
 _HEADER_BYTES: Final = 32
@@ -54,6 +54,7 @@ def snapshot(path: Path) -> Iterator[Path]:
         except OSError as error:
             text = f"{path}: cannot be copied to {folder}: {error.strerror or error}"
             raise ChainUnavailableError(text) from error
+        require_log(copy, shown=path)
         if _log(copy).exists() or _journal(copy).exists():
             with named_errors(path):
                 _merge_log(copy)
