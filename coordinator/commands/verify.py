@@ -1,6 +1,5 @@
 """``fedproof verify``: replay a run and say what holds."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -8,12 +7,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from coordinator.audit.verify.findings import Findings, RoundFinding
+from coordinator.audit.verify.findings import Findings, RoundFinding, Unread
 from coordinator.commands.output import console, print_json, short
 from coordinator.commands.run_names import run_folder
 from coordinator.local import keyfile
 from coordinator.protocol.amounts import ether
-from coordinator.protocol.errors import ConfigError, StoreError
+from coordinator.protocol.errors import ConfigError, StoreError, UnknownRuleError
+from coordinator.settings.rules import load_extensions
 
 
 def verify(
@@ -56,6 +56,14 @@ def verify(
             "a prompt."
         ),
     ] = None,
+    extension: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="Your own copy of a rule or a score from outside the package that the federation "
+            "uses; its code runs. Repeatable.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Replay a whole run from its chain and blobs alone, and name whatever does not hold.
@@ -72,11 +80,15 @@ def verify(
 
       [bold]fedproof verify --rpc https://host:8700/rpc --store https://host:8700 --ca ca.crt[/bold]
 
+    A rule or a score from outside the package is never taken from the store: --extension names your
+    copy. Without it what follows from it is not verified, and said to be so.
+
     Exit status: 0 if all of it holds; 1 if anything does not; 2 if there is no such folder, it is
-    no run's or no finished one, or bad options; 5 if the node does not answer, or a process has the
-    chain open; 6 if a process is at work in the folder, a file cannot be read, or the store does
-    not answer or refuses; 7 bad key.
+    no run's or no finished one, a rule or a score is not loaded, or bad options; 5 if the node does
+    not answer, or a process has the chain open; 6 if a process is at work in the folder, a file
+    cannot be read, or the store does not answer or refuses; 7 bad key.
     """
+    load_extensions(extension or [], "--extension")
     if (run is None) == (rpc is None):
         raise ConfigError("give either a run's folder, or --rpc URL and --store URL")
     if run is not None:
@@ -99,12 +111,24 @@ def verify(
         _print(name, findings)
     if findings.faults:
         raise typer.Exit(1)
+    if unknown := [unread for unread in findings.unread if unread.is_unknown]:
+        raise UnknownRuleError(
+            f"{name}: not verified: {_rounds(unknown)}: {unknown[0].detail}; give your own copy of "
+            "it by --extension MODULE:NAME"
+        )
     if findings.unread:
         first = findings.unread[0]
         raise StoreError(
             f"{name}: not verified: {len(findings.unread)} artifacts could not be read; the first: "
             f"{first.detail}"
         )
+
+
+def _rounds(unread: Sequence[Unread]) -> str:
+    numbers = sorted({one.round_id for one in unread if one.round_id is not None})
+    if len(numbers) > 1:
+        return f"{len(numbers)} rounds from {numbers[0]} to {numbers[-1]}"
+    return f"round {numbers[0]}" if numbers else "the run"
 
 
 def _verify_folder(run: Path, block: str | None, partial: bool) -> Findings:
@@ -135,11 +159,14 @@ def _print(run: str, findings: Findings) -> None:
         console.print(_line(line, is_wrong=line.round_id in wrong))
     for fault in findings.faults:
         console.print(f"[red]FAULT[/red] {escape(str(fault))}", soft_wrap=True)
-    for place, count in Counter(
-        "run" if unread.round_id is None else f"round {unread.round_id}"
-        for unread in findings.unread
-    ).items():
-        console.print(f"[yellow]UNREAD[/yellow] {place}: {count} artifacts")
+    for place, items in _by_place(findings.unread).items():
+        for mark, count in (
+            ("UNREAD", sum(not unread.is_unknown for unread in items)),
+            ("NOT VERIFIED", sum(unread.is_unknown for unread in items)),
+        ):
+            if count:
+                what = "artifact" if count == 1 else "artifacts"
+                console.print(f"[yellow]{mark}[/yellow] {place}: {count} {what}")
     if "head_block" in findings.facts:
         console.print(_chain_line(findings), soft_wrap=True)
     if "files" in findings.facts:
@@ -155,6 +182,14 @@ def _print(run: str, findings: Findings) -> None:
         console.print(
             f"[red]FAILED[/red] {run}: {len(findings.faults)} faults, {rounds} rounds read"
         )
+
+
+def _by_place(unread: Sequence[Unread]) -> Mapping[str, list[Unread]]:
+    places: dict[str, list[Unread]] = {}
+    for one in unread:
+        place = "run" if one.round_id is None else f"round {one.round_id}"
+        places.setdefault(place, []).append(one)
+    return places
 
 
 def _chain_line(findings: Findings) -> str:

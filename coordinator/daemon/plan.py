@@ -11,12 +11,14 @@ from contracts.node.serving import is_loopback
 from coordinator.flower.processes import EngineSettings
 from coordinator.flower.scheduler import Pace
 from coordinator.local import keyfile
-from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.rules.chosen import quorum
+from coordinator.protocol.errors import ConfigError, UnknownRuleError
+from coordinator.protocol.rules.chosen import chosen, quorum
 from coordinator.service.agreement import plan_of
 from coordinator.service.plan import FederationPlan
+from coordinator.service.scorers import loaded_score
 from coordinator.settings.agreement import FederationAgreement, read_agreement
 from coordinator.settings.coordinator import CoordinatorSettings, load_coordinator
+from coordinator.settings.rules import load_extensions
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,21 @@ class ServicePlan:
         Raises
         ------
         ConfigError
-            Naming file and key.
+            Naming file and key; also where the agreement's rule is not loaded.
         """
         settings = load_coordinator(config)
+        load_extensions(settings.extensions, f"{config}: extensions")
         folder = config.absolute().parent
-        return cls(settings, folder, read_agreement(folder / settings.federation))
+        agreement = read_agreement(folder / settings.federation)
+        try:
+            chosen(agreement.core_rule)
+            loaded_score(str(agreement.scoring.get("kind")))
+        except UnknownRuleError as error:
+            raise ConfigError(
+                f"{folder / settings.federation}: {error}; a rule or a score of your own is named "
+                f"in {config}: extensions"
+            ) from error
+        return cls(settings, folder, agreement)
 
     @property
     def state(self) -> Path:

@@ -62,7 +62,13 @@ def coordinator_toml(founding: Founding) -> bytes:
         "chain": 'rpc = "" is the embedded chain; http://host:port any other node',
         "round": "0: as many as the rule asks for; 0 rounds: without end",
     }
-    top = {"format": "fedproof-coordinator-1", "federation": "federation.json", "state": "state"}
+    top: dict[str, Any] = {
+        "format": "fedproof-coordinator-1",
+        "federation": "federation.json",
+        "state": "state",
+    }
+    if extensions := founding.extensions:
+        top["extensions"] = list(extensions)
     return _toml(title, top, sections, remarks)
 
 

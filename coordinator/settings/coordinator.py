@@ -84,11 +84,16 @@ class CoordinatorLog(Section):
 
 
 class CoordinatorSettings(Section):
-    """One coordinator."""
+    """One coordinator.
+
+    ``extensions`` are the rules and scores from outside the package that the agreement names, each
+    as ``module:NAME``.
+    """
 
     format: Literal["fedproof-coordinator-1"] = "fedproof-coordinator-1"
     federation: str = "federation.json"
     state: str = "state"
+    extensions: list[str] = Field(default=[])
     account: KeyFile
     chain: CoordinatorChain = CoordinatorChain()
     http: CoordinatorHttp = CoordinatorHttp()

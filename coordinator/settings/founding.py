@@ -8,6 +8,7 @@ from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
 from coordinator.protocol.amounts import ETHER
+from coordinator.protocol.registry import SEPARATOR
 from coordinator.settings.agreement import AddressText, Features, Name
 from coordinator.settings.base import PositiveWei, Section
 from coordinator.settings.coordinator import Port
@@ -114,6 +115,12 @@ class Founding(Section):
     def min_contributors(self) -> int:
         """The fewest updates a round is sealed with: as set, or what the fault bound needs."""
         return self.round.min_contributors or self.aggregator.fewest
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The rule and the score that are named ``module:NAME``, if they are."""
+        kinds = (self.aggregator.kind, self.scoring.kind)
+        return tuple(kind for kind in kinds if SEPARATOR in kind)
 
 
 def _contradictions(founding: Founding) -> Iterator[str]:

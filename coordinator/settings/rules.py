@@ -1,10 +1,13 @@
 """``[aggregator]`` and ``[scoring]``: sections that follow from the registered rules."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.options import Option
+from coordinator.protocol.registry import SEPARATOR
 from coordinator.protocol.rules.base import NUM_BYZANTINE, WEIGHTING, AggregationRule, Weighting
 from coordinator.protocol.rules.chosen import RULES, ChosenRule, choose
 from coordinator.protocol.scores.base import ScoringRule
@@ -139,3 +142,34 @@ def _aggregator_from(values: dict[str, Any]) -> Aggregator:
 
 def _scoring_from(values: dict[str, Any]) -> Scoring:
     return scoring_section(**values)
+
+
+def load_extensions(names: Sequence[str], place: str) -> None:
+    """Import rules and scores of one's own, so that committed ones of these names are known.
+
+    A document imports nothing (ADR 0131): whoever runs or verifies a federation with a rule or a
+    score from outside the package says so here.
+
+    Parameters
+    ----------
+    names
+        ``module:NAME`` each; their code runs.
+    place
+        What gave the names, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If a name is none of ``module:NAME``, its module cannot be imported, or what it names is
+        neither an ``AggregationRule`` nor a ``ScoringRule``.
+    """
+    for name in names:
+        if SEPARATOR not in name:
+            raise ConfigError(f'{place}: "{name}": expected module{SEPARATOR}NAME')
+        try:
+            RULES.get(name)
+        except ConfigError as no_rule:
+            try:
+                SCORES.get(name)
+            except ConfigError:
+                raise ConfigError(f"{place}: no rule and no score: {no_rule}") from no_rule

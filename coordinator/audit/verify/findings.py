@@ -8,6 +8,7 @@ from coordinator.protocol.errors import (
     BlobMissingError,
     FedproofError,
     StoreError,
+    UnknownRuleError,
 )
 
 Broken = tuple[str, str, str]
@@ -51,15 +52,25 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """An artifact that could not be read, so that nobody knows whether it is right."""
+    """What could not be checked, so that nobody knows whether it is right.
+
+    An artifact that could not be read, or a rule or a score that this process has not loaded
+    (``is_unknown``).
+    """
 
     round_id: int | None
     artifact: str
     detail: str
+    is_unknown: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        return {"round": self.round_id, "artifact": self.artifact, "detail": self.detail}
+        return {
+            "round": self.round_id,
+            "artifact": self.artifact,
+            "detail": self.detail,
+            "unknown": self.is_unknown,
+        }
 
 
 @dataclass(slots=True)
@@ -100,8 +111,9 @@ class Findings:
     faults
         What does not hold.
     unread
-        What could not be read: a store that refuses or does not answer, a disk that fails. That is
-        no fault of whoever made the rounds, but what depends on it was not checked.
+        What could not be read: a store that refuses or does not answer, a disk that fails; and
+        rules and scores that this process has not loaded. That is no fault of whoever made the
+        rounds, but what depends on it was not checked.
     facts
         Figures of the run for the summary line.
     """
@@ -123,9 +135,12 @@ class Findings:
     def refused(self, round_id: int | None, artifact: str, rule: str, error: FedproofError) -> None:
         """Add what reading an artifact ended with.
 
-        A fault, unless the store itself failed: then the artifact is unread.
+        A fault, unless the store itself failed, or the artifact names a rule that is not loaded:
+        then nothing is known of it.
         """
-        if isinstance(error, StoreError) and not isinstance(
+        if isinstance(error, UnknownRuleError):
+            self.unread.append(Unread(round_id, artifact, str(error), is_unknown=True))
+        elif isinstance(error, StoreError) and not isinstance(
             error, BlobMissingError | BlobCorruptError
         ):
             self.unread.append(Unread(round_id, artifact, str(error)))

@@ -7,6 +7,7 @@ scores and the rewards. After a fault, what depends on the broken part is skippe
 is still checked.
 """
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
@@ -21,12 +22,14 @@ from coordinator.protocol.errors import (
     AggregationError,
     FedproofError,
     StoreError,
+    UnknownRuleError,
     VerificationError,
 )
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.numbers.norms import squared_norm
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.result import apply_rule
+from coordinator.protocol.rules.chosen import chosen
 from coordinator.protocol.rules.rule import check_manifest, validate_rule
 from coordinator.protocol.types import (
     ContributorEntry,
@@ -107,7 +110,7 @@ class RoundAuditor:
             return
         self._check_entries(found, entries, rule)
         updates = self._updates(found, entries, manifest, rule)
-        if base is None or updates is None:
+        if base is None or updates is None or not self._is_loaded(found, rule):
             return
         below = self._carried.get(found.parent)
         if rule.server_momentum_q16 and found.parent and below is None:
@@ -161,7 +164,8 @@ class RoundAuditor:
         name = f"rule {found.rule_hash.hex()}"
         try:
             rule = rule_from(self._store.get_document("rule", found.rule_hash))
-            validate_rule(rule)
+            with contextlib.suppress(UnknownRuleError):  # said where it is needed
+                validate_rule(rule)
             name = f"manifest {rule.manifest_hash.hex()}"
             manifest = Manifest.from_json(self._store.get_bytes(rule.manifest_hash))
             check_manifest(rule, manifest)
@@ -169,6 +173,16 @@ class RoundAuditor:
             self._refused(found, name, "the announced rule must be in the store", error)
             return None
         return rule, manifest
+
+    def _is_loaded(self, found: ChainRound, rule: Rule) -> bool:
+        """Return whether the rule can be applied here; if not, note that it was not checked."""
+        try:
+            chosen(rule)
+        except UnknownRuleError as error:
+            name = f"new model {found.new_model_root.hex()}"
+            self._refused(found, name, "new model must be what the rule gives", error)
+            return False
+        return True
 
     def _entries(self, found: ChainRound) -> list[ContributorEntry] | None:
         name = f"contributors {found.contributors_root.hex()}"

@@ -122,7 +122,13 @@ class ChosenRule:
                 f"Byzantine ones, expected f >= 0 and {self.rule.bound}"
             )
         given = AggregationInput(updates, weights, num_byzantine, self.options, threads)
-        result = self.rule.aggregate(given)
+        try:
+            result = self.rule.aggregate(given)
+        except Exception as error:
+            if SEPARATOR not in self.name or isinstance(error, AggregationError):
+                raise
+            text = f"rule {self.name} failed: {type(error).__name__}: {error}"
+            raise AggregationError(text) from error
         return check_vector(result, f"aggregate of rule {self.name}", len(updates[0]))
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from coordinator.protocol.errors import ConfigError, UnknownRuleError
-from coordinator.protocol.registry import Registry
+from coordinator.protocol.errors import ConfigError, FedproofError, UnknownRuleError
+from coordinator.protocol.registry import SEPARATOR, Registry
 from coordinator.protocol.scores.base import ScoreInput, ScoringRule
 from coordinator.protocol.scores.scoring_round import Evaluate, ScoringRound
 
@@ -47,9 +47,16 @@ def score(
         )
     if rule.needs_evaluation and evaluate is None:
         raise ConfigError(f"score {kind} needs a committed evaluation set, none was given")
-    found = rule.score(ScoreInput(scored, evaluate, rule.settings(options or {})))
-    if len(found) != len(scored.contributors) or not all(type(s) is int and s >= 0 for s in found):
-        raise ConfigError(
-            f"score {kind} returned {found!r}, expected {len(scored.contributors)} integers >= 0"
-        )
-    return found
+    given = ScoreInput(scored, evaluate, rule.settings(options or {}))
+    try:
+        scores = rule.score(given)
+    except Exception as error:
+        if SEPARATOR not in kind or isinstance(error, FedproofError):
+            raise
+        raise ConfigError(f"score {kind} failed: {type(error).__name__}: {error}") from error
+    n = len(scored.contributors)
+    if not isinstance(scores, list) or [s for s in scores if type(s) is not int or s < 0]:
+        raise ConfigError(f"score {kind} returned {scores!r:.80}, expected a list of integers >= 0")
+    if len(scores) != n:
+        raise ConfigError(f"score {kind} returned {len(scores)} scores for {n} contributors")
+    return scores

@@ -2,12 +2,15 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from coordinator.daemon.plan import ServicePlan
 from coordinator.local import keyfile
+from coordinator.protocol.canonical import canonical_json
+from coordinator.protocol.commitments.documents import rule_document
 from coordinator.protocol.errors import ConfigError, KeyFileError
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
 from coordinator.settings.agreement import FederationAgreement
@@ -27,7 +30,6 @@ password_file = "password"
 
 
 def rule_json(**changes: object) -> dict:
-    from coordinator.protocol.commitments.documents import rule_document
     from coordinator.protocol.types import Rule
 
     fields = {
@@ -115,6 +117,42 @@ def test_with_tls_it_may_listen_anywhere(tmp_path: Path):
     settings = ServicePlan.read(write(tmp_path, flower)).engine_settings()
     assert (settings.address, settings.local_address) == ("0.0.0.0:9", "127.0.0.1:9")
     assert (settings.ca, settings.key) == (tmp_path / "ca.crt", tmp_path / "s.key")
+
+
+OUTSIDE = """
+from fedproof import AggregationRule, weighted_mean
+MINE = AggregationRule(
+    number=1, name="mine", aggregate=lambda given: weighted_mean(given.updates, given.weights),
+    fewest=lambda f: 1, bound="f = 0", withstands_byzantine=False,
+)
+"""
+
+
+def test_a_rule_from_outside_is_loaded_if_the_settings_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from coordinator.protocol.rules.chosen import choose
+    from coordinator.protocol.types import DefinedRule
+
+    (tmp_path / "plan_rules.py").write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = choose("plan_rules:MINE", {})
+    config = write(tmp_path)
+    agreement = json.loads((tmp_path / "federation.json").read_text())
+    plain = {**agreement["rule"], "manifest_hash": MANIFEST.digest(), "scoring_hash": bytes(32)}
+    fields = {**plain, "kind": mine.kind, "num_byzantine": 0}
+    rule = DefinedRule(**fields, definition=mine.definition)
+    agreement["rule"] = rule_document(rule)
+    (tmp_path / "federation.json").write_bytes(canonical_json(agreement))
+    del sys.modules["plan_rules"]
+    with pytest.raises(ConfigError, match="kind is plan_rules:MINE") as no:
+        ServicePlan.read(config)
+    assert "coordinator.toml: extensions" in str(no.value)
+    config.write_text('extensions = ["plan_rules:MINE"]\n' + config.read_text())
+    assert ServicePlan.read(config).pace(Terms()).min_online == 2  # type: ignore[arg-type]
+    config.write_text(config.read_text().replace("plan_rules:MINE", "plan_rules:HIS"))
+    with pytest.raises(ConfigError, match=r"extensions: .*has no \"HIS\""):
+        ServicePlan.read(config)
 
 
 def test_a_margin_longer_than_the_round_is_refused(tmp_path: Path):
