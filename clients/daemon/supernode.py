@@ -38,6 +38,9 @@ _PORTS: Final = range(20_000, 32_768)
 _STARTS_A_PORT: Final = 4
 _STEADY_S: Final = 20.0
 _TAIL_BYTES: Final = 8_192
+_LIFE_BYTES: Final = 262_144
+"""Of the log, to find in it that a SuperNode was let in: before that it writes a line for each
+attempt to connect."""
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_PAUSE_S: Final = 10.0
 """A SuperLink that was not told that a SuperNode died refuses the next until the heartbeat lapses
@@ -77,6 +80,7 @@ class SuperNode:
         mark: str,
     ) -> None:
         self._options = connection_options(settings, folder)
+        self._address = settings.coordinator.superlink
         self._port = settings.node.port
         self._socket = socket_path
         self._state = state
@@ -84,6 +88,7 @@ class SuperNode:
         self._log = state / "logs" / "supernode.log"
         self._fault = ""
         self._starts = 0
+        self._admitted: int | None = None  # the process that the SuperLink has let in
         self._session = _session(settings, folder, state)
 
     def start(self, children: Children) -> None:
@@ -132,21 +137,23 @@ class SuperNode:
         Raises
         ------
         SuperNodeError
-            If it ended lately; says why, as far as it can be known.
+            If it ended lately, or has not been let in by the SuperLink for long; says why, as far
+            as it can be known.
         StoreError
             If its session cannot be noted.
         """
         status = children.find(NAME)
         if status is None:
             return 0.0
+        node_id = self._admitted_node(status.pid)
         if self._session is not None:
-            self._keep_session(self._session, status.pid)
+            self._keep_session(self._session, status.pid, node_id)
         missed = status.returncode == 0 and status.starts > self._starts  # it ended between looks
         self._starts = status.starts
         if missed and status.state == "running":
             self._fault = why_ended(0, "")
         elif status.state == "running" and status.uptime_s >= _STEADY_S:
-            self._fault = ""
+            self._fault = "" if status.pid == self._admitted else self._never_connected()
         elif status.returncode is not None and status.state != "running":
             self._fault = why_ended(status.returncode, _tail(self._log))
             if status.starts >= _STARTS_A_PORT and not self._port:
@@ -155,16 +162,30 @@ class SuperNode:
             raise SuperNodeError(self._fault)
         return status.uptime_s
 
-    def _keep_session(self, session: NodeSession, pid: int | None) -> None:
+    def _admitted_node(self, pid: int | None) -> int | None:
+        """Return as which node the SuperLink let this process in, where that is news."""
+        if pid is None or pid == self._admitted:
+            return None
+        node_id = admitted_node(_tail(self._log, _LIFE_BYTES), pid)
+        if node_id is not None:
+            self._admitted = pid
+        return node_id
+
+    def _never_connected(self) -> str:
+        return (
+            f"the SuperNode has not reached the SuperLink at {self._address} "
+            f"(coordinator.superlink): it runs, and tries on; its log ends with: "
+            f"{_last_line(_tail(self._log))}"
+        )
+
+    def _keep_session(self, session: NodeSession, pid: int | None, node_id: int | None) -> None:
         """Note whom the SuperLink has let in; end the session of one that is dead."""
         if pid is None:
             session.end()
+        elif node_id is not None:
+            session.begins(node_id, pid)
         elif not session.is_held_by(pid):
-            node_id = admitted_node(_tail(self._log), pid)
-            if node_id is None:
-                session.end()
-            else:
-                session.begins(node_id, pid)
+            session.end()
 
 
 def node_setting(text: str) -> str:
@@ -220,16 +241,19 @@ def why_ended(returncode: int, tail: str) -> str:
             "the SuperLink does not know this node: its key (node.key) is not, or no longer, in "
             "the coordinator's registry"
         )
+    return f"the SuperNode ended with status {returncode}; its log ends with: {_last_line(tail)}"
+
+
+def _last_line(tail: str) -> str:
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
-    last = lines[-1][:300] if lines else "nothing"
-    return f"the SuperNode ended with status {returncode}; its log ends with: {last}"
+    return lines[-1][:300] if lines else "nothing"
 
 
-def _tail(log: Path) -> str:
-    """Return what the last life of a child wrote."""
+def _tail(log: Path, size_bytes: int = _TAIL_BYTES) -> str:
+    """Return what the last life of a child wrote, its end only where that is longer."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            file.seek(max(0, log.stat().st_size - size_bytes))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
@@ -265,9 +289,17 @@ def _file(folder: Path, name: str, setting: str) -> str:
 
 
 def child_environment(own: Mapping[str, str], home: Path, mark: str) -> dict[str, str]:
-    """Return the environment of what Flower starts: no password, no telemetry, our programs."""
+    """Return the environment of what Flower starts: no password, proxy or telemetry, our programs.
+
+    A proxy is for the web; the SuperLink and this machine's own processes are reached directly, as
+    the chain and the store are.
+    """
     programs = str(Path(sys.executable).parent)
-    kept = {name: value for name, value in own.items() if name != PASSWORD_VARIABLE}
+    kept = {
+        name: value
+        for name, value in own.items()
+        if name != PASSWORD_VARIABLE and not name.lower().endswith("_proxy")
+    }
     return {
         **kept,
         **FLOWER_ENVIRONMENT,

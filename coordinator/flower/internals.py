@@ -288,6 +288,10 @@ def object_count(trees: Any) -> int:
     return sum(1 for tree in trees for _ in iterate_object_tree(tree))
 
 
+_CONTROL_TIMEOUT_S: Final = 30.0
+"""As Flower's own client waits."""
+
+
 class ControlCalls(Protocol):
     """The calls of the SuperLink's control interface, each with its protobuf message."""
 
@@ -328,10 +332,21 @@ def control_client(
         _Headers(headers),
         RuntimeVersionHttpInterceptor(component_name="flwr CLI"),
     ]
-    client: ControlCalls = ControlHttpClient.from_server_address(
-        address, root_certificates is None, root_certificates, interceptors
+    scheme, verify = "http", ssl.create_default_context()
+    if root_certificates is not None:
+        scheme, verify = "https", ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        verify.load_verify_locations(cadata=root_certificates.decode("ascii"))
+    client = ControlHttpClient(f"{scheme}://{address}", interceptors=interceptors, verify=verify)
+    _connect_directly(client, verify, _CONTROL_TIMEOUT_S)
+    return cast(ControlCalls, client)
+
+
+def _connect_directly(client: Any, trusted: ssl.SSLContext, timeout_s: float) -> None:
+    """Have one of Flower's clients pass by a proxy that the environment names; it has no option."""
+    client._client.close()
+    client._client = httpx.Client(
+        verify=trusted, timeout=timeout_s, follow_redirects=True, trust_env=False
     )
-    return client
 
 
 def start_run_request(app: Path, config: Mapping[str, str | int | float | bool]) -> Any:
@@ -425,6 +440,7 @@ def fleet_client(
     with FleetHttpClient(
         f"https://{address}", interceptors=interceptors, verify=trusted, timeout=timeout_s
     ) as client:
+        _connect_directly(client, trusted, timeout_s)
 
         def end_session(node_id: int) -> None:
             client.DeactivateNode(fleet_pb2.DeactivateNodeRequest(node_id=node_id))

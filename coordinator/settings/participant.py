@@ -19,12 +19,12 @@ class CoordinatorReach(Section):
 
     ``rpc`` may be any node of the chain, one's own best of all; ``confirmations`` is how deep a
     block must lie before it is remembered as seen (0 for the embedded chain, which never
-    reorganises).
+    reorganises). ``superlink`` is ``host:port``, an IPv6 address in brackets: ``[::1]:9092``.
     """
 
     rpc: str = Field(pattern=r"^https?://[^\s]+$")
     store: str = Field(pattern=r"^https?://[^\s]+$")
-    superlink: str = Field(pattern=r"^[^\s:]+:\d{1,5}$")
+    superlink: str = Field(pattern=r"^([^\s:\[\]]+|\[[0-9A-Fa-f:.%]+\]):\d{1,5}$")
     ca: str = ""
     confirmations: int = Field(default=0, ge=0, le=10_000)
 

@@ -7,8 +7,8 @@ import pytest
 from clients.data.load import load_data
 from coordinator.founding.create import create_federation
 from coordinator.protocol.errors import ConfigError
-from coordinator.settings.load import load_settings
-from coordinator.settings.participant import ParticipantSettings
+from coordinator.settings.load import load_settings, validated
+from coordinator.settings.participant import CoordinatorReach, ParticipantSettings
 
 FEDERATION = """
 name = "six"
@@ -42,10 +42,16 @@ name = "alice"
 """
 
 
-@pytest.mark.xfail(strict=True, raises=ConfigError, reason="no brackets in coordinator.superlink")
 def test_the_file_that_founding_writes_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "federation.toml").write_text(FEDERATION)
     create_federation(tmp_path / "federation.toml", tmp_path / "made", load_examples=load_data)
     file = tmp_path / "made" / "participants" / "alice" / "participant.toml"
     settings = load_settings(ParticipantSettings, file)
     assert settings.coordinator.superlink == "[::1]:19092"
+
+
+@pytest.mark.parametrize("superlink", ["::1:9092", "[::1]", "[host]:9092", "[::1:9092", "host:"])
+def test_another_form_is_refused(superlink: str) -> None:
+    reach = {"rpc": "http://[::1]:1/rpc", "store": "http://[::1]:1", "superlink": superlink}
+    with pytest.raises(ConfigError, match=r"superlink"):
+        validated(CoordinatorReach, reach, "participant.toml")

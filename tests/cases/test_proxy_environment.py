@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tls_files import make_tls
 
+from clients.daemon.node_session import deactivate_node
 from clients.daemon.supernode import child_environment
 from coordinator.flower.superlink_control import SuperLinkControl, SuperLinkError
-
-STILL_FAILS = pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a proxy is taken from the environment"
-)
 
 
 @pytest.fixture
@@ -42,9 +41,6 @@ def proxied(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
         server.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a proxy is taken from the environment"
-)
 def test_the_coordinator_reaches_its_superlink_without_it(
     proxied: list[bytes], tmp_path: Path
 ) -> None:
@@ -58,9 +54,19 @@ def test_the_coordinator_reaches_its_superlink_without_it(
     assert proxied == []
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a proxy is taken from the environment"
-)
+def test_a_participant_ends_the_session_of_a_dead_supernode_without_it(
+    proxied: list[bytes], tmp_path: Path
+) -> None:
+    made = make_tls(tmp_path)
+    key = ec.generate_private_key(ec.SECP256R1())
+    file = tmp_path / "node.key"
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    assert not deactivate_node(f"127.0.0.1:{port}", made.ca, file)(4711)
+    assert proxied == []
+
+
 def test_a_participants_flower_processes_do_not_see_it(
     proxied: list[bytes], tmp_path: Path
 ) -> None:

@@ -166,8 +166,53 @@ def test_a_fault_lasts_until_it_runs_steadily_and_other_ports_are_tried(folder):
         kept.look(children)
     one, other = (spec.command[spec.command.index("--port") + 1] for spec in children.specs)
     assert one != other
+    (folder / "state" / "logs" / "supernode.log").write_text(ADMITTED)
     children.status = status("running", uptime=21.0)
     kept.look(children)
+
+
+ADMITTED = """
+INFO:      Starting Flower SuperNode
+INFO:      Started server process [1]
+INFO:      SuperNode ID: 4711
+"""
+
+
+def test_one_that_was_never_let_in_is_a_fault_until_it_is(folder):
+    children = FakeChildren()
+    kept = SuperNode(settings(), folder, folder / "s.sock", folder / "state", "m")
+    kept.start(children)
+    log = folder / "state" / "logs" / "supernode.log"
+    log.parent.mkdir()
+    attempts = "WARNING:   Connection attempt failed, retrying in 30.00 seconds\n" * 200
+    log.write_text(ADMITTED.replace("SuperNode ID: 4711", "waiting") + attempts)
+    children.status = status("running", uptime=19.0)
+    kept.look(children)  # it may take so long
+    children.status = status("running", uptime=21.0)
+    with pytest.raises(
+        SuperNodeError,
+        match=r"has not reached the SuperLink at 127\.0\.0\.1:9092 \(coordinator\.superlink\)"
+        r".*retrying in 30\.00 seconds$",
+    ):
+        kept.look(children)
+    log.write_text(log.read_text() + "INFO:      SuperNode ID: 4711\n")
+    kept.look(children)
+    log.write_text("INFO:      much later\n")  # it is remembered
+    kept.look(children)
+
+
+def test_a_later_process_has_to_be_let_in_itself(folder):
+    children = FakeChildren()
+    kept = SuperNode(settings(), folder, folder / "s.sock", folder / "state", "m")
+    kept.start(children)
+    log = folder / "state" / "logs" / "supernode.log"
+    log.parent.mkdir()
+    log.write_text(ADMITTED)
+    children.status = status("running", uptime=21.0)
+    kept.look(children)
+    children.status = ChildStatus(node.NAME, "running", 2, 2, None, 21.0)
+    with pytest.raises(SuperNodeError, match="has not reached the SuperLink"):
+        kept.look(children)
 
 
 def test_a_port_that_is_set_is_kept(folder):
