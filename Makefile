@@ -75,7 +75,8 @@ test: check anvil
 # came of it.
 faults: $(STAMP) anvil
 	FEDPROOF_FAULTS=full $(BIN)/python -m pytest --timeout 0 -rP $(WAITING) \
-		tests/e2e/disputes/test_shipped_attacks.py $(PYTEST_FLAGS)
+		tests/e2e/disputes/test_shipped_attacks.py tests/e2e/run/test_kill_and_resume.py \
+		$(PYTEST_FLAGS)
 
 # Each is a test that the attacker fails, expected to fail until what it shows is mended.
 attacks: $(STAMP)

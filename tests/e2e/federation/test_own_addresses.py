@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fedproof_command import COMMAND, environment
-from live_federation import PATIENCE_S, Federation, live
+from live_federation import FULL, PATIENCE_S, Federation, live
 from network_namespaces import Network, NetworkError, network
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_800)]
@@ -59,6 +59,7 @@ def peers(pid: int) -> set[str]:
     return found
 
 
+@pytest.mark.skipif(not FULL, reason="at full length: make faults")
 def test_every_machine_has_its_own_address(tmp_path: Path) -> None:
     with ExitStack() as stack:
         where = built(stack)
