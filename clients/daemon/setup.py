@@ -17,6 +17,7 @@ from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address
 from coordinator.settings.agreement import FederationAgreement, read_agreement
 from coordinator.settings.coordinator import KeyFile
+from coordinator.settings.learning import check_training
 from coordinator.settings.participant import ParticipantSettings, load_participant
 
 
@@ -100,7 +101,12 @@ def build_app(setup: Setup, address: Address) -> ClientAppCallable:
         )
     if settings.data is None:
         raise ConfigError("data is missing: expected [data] with what the built-in trainer learns")
-    from clients.daemon.trainer import agreed_training, trainer_app  # torch, only where needed
+    try:
+        check_training(agreement.training)
+    except ValueError as error:
+        raise ConfigError(f"the agreement of {agreement.name}: {error}") from error
+    from clients.daemon.trainer import trainer_app  # torch, only where needed
+    from clients.training.trainer import training_settings
 
     data = load_data(
         settings.data,
@@ -109,4 +115,4 @@ def build_app(setup: Setup, address: Address) -> ClientAppCallable:
         setup.folder,
         settings.limits.max_examples,
     )
-    return trainer_app(architecture, data, agreed_training(agreement.training), address)
+    return trainer_app(architecture, data, training_settings(agreement.training), address)

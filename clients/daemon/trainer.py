@@ -18,19 +18,6 @@ from coordinator.models.networks import BinaryLogits, build_network, load_weight
 from coordinator.protocol.scores.architecture import Architecture
 from coordinator.protocol.types import Address
 from coordinator.protocol.wire import ARRAYS_RECORD, EXAMPLES_METRIC, encode_npy
-from coordinator.settings.learning import Training
-
-
-def agreed_training(agreed: Training) -> TrainingSettings:
-    """Turn the agreement's training section into the record a contributor trains by."""
-    return TrainingSettings(
-        epochs=agreed.epochs,
-        batch_size=agreed.batch_size,
-        learning_rate=agreed.learning_rate,
-        momentum=agreed.momentum,
-        weight_decay=agreed.weight_decay,
-        max_steps=agreed.max_steps or None,
-    )
 
 
 def trainer_app(
@@ -38,6 +25,7 @@ def trainer_app(
 ) -> ClientApp:
     """Return a ClientApp that trains and evaluates the federation's model on one's own data."""
     training.use_one_thread()
+    training.load_optimizers()
     trainer = Trainer(architecture, data, settings, address)
     app = ClientApp()
     app.train()(trainer.train)

@@ -1,4 +1,4 @@
-"""The built-in trainer: plain SGD on a classification model, at the speed of a bare torch loop.
+"""The built-in trainer: an optimiser of ``torch.optim`` on a classification model.
 
 For one seed, the trained weights are the same to the bit in any process, whatever trained there
 before, as long as torch runs one thread (:func:`use_one_thread`): sums over threads depend on how
@@ -6,13 +6,19 @@ many there are. Other hardware may round differently; nothing in the protocol as
 be repeatable elsewhere, only aggregation is.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
+from torch.optim import Optimizer
+
+from coordinator.settings.learning import Training
+from coordinator.settings.optimizers import make_optimizer
 
 EVALUATION_BATCH = 1_024
 
@@ -22,7 +28,8 @@ class TrainingSettings:
     """How one contributor trains in one round.
 
     ``max_steps`` ends training early, in the middle of an epoch if need be; ``None`` for no end.
-    Momentum starts from zero in every round.
+    ``optimizer`` and ``options`` are :func:`~coordinator.settings.optimizers.make_optimizer`'s. Its
+    state (momentum) starts anew in every round.
     """
 
     epochs: int = 1
@@ -31,6 +38,22 @@ class TrainingSettings:
     momentum: float = 0.0
     weight_decay: float = 0.0
     max_steps: int | None = None
+    optimizer: str = "sgd"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def training_settings(section: Training) -> TrainingSettings:
+    """Turn a ``[training]`` section into the record that a contributor trains by."""
+    return TrainingSettings(
+        epochs=section.epochs,
+        batch_size=section.batch_size,
+        learning_rate=section.learning_rate,
+        momentum=section.momentum,
+        weight_decay=section.weight_decay,
+        max_steps=section.max_steps or None,
+        optimizer=section.optimizer,
+        options=dict(section.options),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +70,11 @@ def use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def load_optimizers() -> None:
+    """Make torch load what its first optimiser loads: a second of a round otherwise (ADR 0138)."""
+    torch.optim.SGD([torch.zeros(1)], lr=0.1)
+
+
 def train(
     model: nn.Module,
     x: NDArray[np.float32] | torch.Tensor,
@@ -54,7 +82,7 @@ def train(
     settings: TrainingSettings,
     seed: int,
 ) -> TrainingResult:
-    """Train a model in place by SGD on cross-entropy.
+    """Train a model in place on cross-entropy.
 
     Parameters
     ----------
@@ -76,61 +104,52 @@ def train(
     Raises
     ------
     ValueError
-        If there are no examples, or not as many labels.
-
-    References
-    ----------
-    The update is PyTorch's: ``g += weight_decay * w; v = momentum * v + g; w -= lr * v``.
+        If there are no examples, or not as many labels; if there is no such optimiser, or it
+        refuses an option.
     """
     features, labels = torch.as_tensor(x), torch.as_tensor(y)
     count = len(labels)
     if count == 0 or len(features) != count:
         raise ValueError(f"{len(features)} examples and {count} labels; expected as many, not 0")
     model.train()
-    optimiser = _Sgd(model, settings)
+    optimizer = make_optimizer(
+        settings.optimizer,
+        [one for one in model.parameters() if one.requires_grad],
+        learning_rate=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        options=settings.options,
+    )
     rng = np.random.Generator(np.random.PCG64(seed))
     total = torch.zeros(())
-    seen = 0
+    seen = steps = 0
     for _ in range(settings.epochs):
         order = torch.from_numpy(rng.permutation(count))
         for start in range(0, count, settings.batch_size):
-            if optimiser.steps == settings.max_steps:
+            if steps == settings.max_steps:
                 break
             chosen = order[start : start + settings.batch_size]
-            loss = functional.cross_entropy(model(features[chosen]), labels[chosen])
-            optimiser.step(loss)
-            total += loss.detach() * len(chosen)
+            loss = _step(model, optimizer, features[chosen], labels[chosen])
+            total += loss * len(chosen)
             seen += len(chosen)
-    return TrainingResult(loss=float(total) / seen, examples=count, steps=optimiser.steps)
+            steps += 1
+    return TrainingResult(loss=float(total) / seen, examples=count, steps=steps)
 
 
-class _Sgd:
-    """SGD over lists of tensors: ``torch.optim.SGD`` costs as much as a small model's step."""
+def _step(
+    model: nn.Module, optimizer: Optimizer, features: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """Make one step; return the loss before it."""
 
-    def __init__(self, model: nn.Module, settings: TrainingSettings) -> None:
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.data = [p.data for p in self.parameters]
-        self.settings = settings
-        self.velocity: list[torch.Tensor] = []
-        self.steps = 0
+    def loss() -> torch.Tensor:
+        """Some optimisers (L-BFGS) ask for loss and gradients more than once in a step."""
+        optimizer.zero_grad()
+        found = functional.cross_entropy(model(features), labels)
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
 
-    def step(self, loss: torch.Tensor) -> None:
-        gradients = list(torch.autograd.grad(loss, self.parameters))
-        settings = self.settings
-        if settings.weight_decay:
-            torch._foreach_add_(gradients, self.data, alpha=settings.weight_decay)
-        if settings.momentum:
-            gradients = self._with_momentum(gradients)
-        torch._foreach_add_(self.data, gradients, alpha=-settings.learning_rate)
-        self.steps += 1
-
-    def _with_momentum(self, gradients: list[torch.Tensor]) -> list[torch.Tensor]:
-        if not self.velocity:
-            self.velocity = [gradient.clone() for gradient in gradients]
-        else:
-            torch._foreach_mul_(self.velocity, self.settings.momentum)
-            torch._foreach_add_(self.velocity, gradients)
-        return self.velocity
+    before: torch.Tensor = optimizer.step(loss)  # type: ignore[assignment, arg-type]
+    return before.detach()
 
 
 def evaluate(

@@ -12,7 +12,7 @@ from coordinator.protocol.registry import SEPARATOR
 from coordinator.settings.agreement import AddressText, Features, Name
 from coordinator.settings.base import PositiveWei, Section
 from coordinator.settings.coordinator import Port
-from coordinator.settings.learning import LogisticModel, Model, Training
+from coordinator.settings.learning import CheckedTraining, LogisticModel, Model, Training
 from coordinator.settings.load import load_settings
 from coordinator.settings.rules import (
     AnyAggregator,
@@ -89,7 +89,7 @@ class Founding(Section):
     input: FoundingInput
     features: Features = Features()
     model: Model = LogisticModel()
-    training: Training = Training()
+    training: CheckedTraining = Training()
     aggregator: AnyAggregator = aggregator_section("fedavg")
     scoring: AnyScoring = scoring_section("examples")
     evaluation_data: str = ""

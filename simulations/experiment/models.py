@@ -6,10 +6,10 @@ integers), and the PyTorch module is made from that: the order of its parameters
 
 from torch import nn
 
-from clients.training.trainer import TrainingSettings
+from clients.training.trainer import training_settings
 from coordinator.models.architecture import architecture
 from coordinator.models.networks import build_network, initialise
-from coordinator.settings.learning import Model, Training
+from coordinator.settings.learning import Model
 from simulations.seeds import generator
 
 __all__ = ["architecture", "build_model", "training_settings"]
@@ -37,15 +37,3 @@ def build_model(
     model = build_network(architecture(config, input_shape, num_classes))
     initialise(model, generator(generator_seed, "model"))
     return model
-
-
-def training_settings(config: Training) -> TrainingSettings:
-    """Turn the ``[training]`` section into the record a contributor trains by."""
-    return TrainingSettings(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        max_steps=config.max_steps or None,
-    )

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from coordinator.protocol.canonical import canonical_json
 from coordinator.settings.base import Section
-from coordinator.settings.learning import MlpModel, Model, Training
+from coordinator.settings.learning import CheckedTraining, MlpModel, Model, Training
 from coordinator.settings.rules import (
     AnyAggregator,
     AnyScoring,
@@ -48,7 +48,7 @@ class Experiment(Section):
     data: Data = DigitsData()
     partition: Partition = IidPartition()
     model: Model = MlpModel()
-    training: Training = Training()
+    training: CheckedTraining = Training()
     cohort: Cohort = Cohort()
     aggregator: AnyAggregator = aggregator_section("fedavg")
     scoring: AnyScoring = scoring_section("examples")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 import simulations.run.client_app  # noqa: F401
+from clients.training.trainer import load_optimizers
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.numbers.fixed_point import dequantise, quantise, subtract
 from coordinator.protocol.numbers.manifest import Manifest
@@ -17,7 +18,7 @@ from coordinator.protocol.numbers.manifest import Manifest
 def warm_up() -> bytes:
     """Run one tiny model through what the signing mod does; return its root."""
     torch.set_num_threads(1)
-    torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1)  # imports hundreds of modules
+    load_optimizers()
     fresh = {"w": np.zeros(300, np.float32)}
     received = {"w": np.frombuffer(bytes(1200), np.float32)}  # read-only, as from the wire
     manifest = Manifest.of(fresh)

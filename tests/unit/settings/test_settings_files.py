@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from coordinator.protocol.errors import ConfigError
-from coordinator.settings.agreement import agreement_from
+from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.settings.agreement import FederationAgreement, agreement_from
 from coordinator.settings.coordinator import load_coordinator
 from coordinator.settings.founding import load_founding
+from coordinator.settings.learning import Training
 from coordinator.settings.participant import load_participant
 
 FOUNDING = 'name = "hearts"\n[input]\nshape = [13]\nclasses = 2\n'
@@ -44,6 +47,12 @@ def test_the_least_that_is_needed_is_enough(tmp_path, which):
         ("founding", "[windows]\nunbonding_s = 100\nanswer_s = 1\n", "must be at least"),
         ("founding", '[scoring]\nkind = "leave_one_out"\n', "needs evaluation_data"),
         ("founding", '[aggregator]\nkind = "trimmed_mean"\nnum_byzantine = "2"\n', "an integer"),
+        ("founding", '[training]\noptimizer = "adan"\n', 'training.optimizer = "adan": expected'),
+        (
+            "founding",
+            "[training]\noptions = {x = 1}\n",
+            "training.options.x: sgd has no such option",
+        ),
         ("founding", '[features]\nnames = ["a"]\n', "1 names, 0 means and 0 scales"),
         ("coordinator", "[http]\nport = 70000\n", "http.port = 70000: expected at most 65535"),
         ("coordinator", '[chain]\nrpc = "localhost"\n', 'chain.rpc = "localhost": expected text'),
@@ -92,3 +101,40 @@ def test_an_agreement_with_a_broken_manifest():
     }  # fmt: skip
     with pytest.raises(ConfigError, match=r"federation\.json: manifest: "):
         agreement_from(json.dumps(raw).encode(), "federation.json")
+
+
+def agreed(training):
+    digest, address = "00" * 32, "0x" + "11" * 20
+    manifest = Manifest.of({"w": np.zeros(3, np.float32)})
+    return FederationAgreement(
+        name="x",
+        chain_id=1,
+        contract=address,
+        initial_model_root=digest,
+        manifest=json.loads(manifest.to_json()),
+        rule={},
+        scoring={},
+        training=training,
+        round_duration_s=1,
+    )
+
+
+def test_plain_sgd_is_agreed_in_the_words_it_always_had():
+    """The chain binds the digest: agreements from before other optimisers stay what they are."""
+    fields = json.loads(agreed(Training(momentum=0.5)).canonical_json())["training"]
+    assert fields == {
+        "epochs": 1, "batch_size": 16, "learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.0,
+        "max_steps": 0,
+    }  # fmt: skip
+
+
+def test_another_optimiser_is_agreed_with_its_options():
+    training = Training(optimizer="adam", options={"betas": [0.5, 0.75], "amsgrad": True})
+    fields = json.loads(agreed(training).canonical_json())["training"]
+    assert (fields["optimizer"], fields["options"]) == (
+        "adam",
+        {"betas": [0.5, 0.75], "amsgrad": True},
+    )
+    assert Training.model_validate(fields) == training
+    assert agreed(training).digest != agreed(Training(optimizer="adam")).digest
+    assert agreed(Training(optimizer="adam")).digest != agreed(Training()).digest

@@ -6,10 +6,10 @@ import torch
 from flwr.app import Array, ArrayRecord, Context, RecordDict
 from participant_bench import message
 
-from clients.daemon.trainer import Trainer, agreed_training, round_seed, trainer_app
+from clients.daemon.trainer import Trainer, round_seed, trainer_app
 from clients.data.examples import LocalData
 from clients.training import trainer as training
-from clients.training.trainer import TrainingSettings
+from clients.training.trainer import TrainingSettings, training_settings
 from coordinator.models.networks import BinaryLogits, build_network, load_weights
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.scores.architecture import Architecture, Linear, Relu
@@ -116,5 +116,5 @@ def test_building_a_network_moves_no_global_state():
 
 def test_the_agreed_section_becomes_the_trainers_settings():
     agreed = Training(epochs=3, batch_size=4, learning_rate=0.5, momentum=0.25, max_steps=9)
-    assert agreed_training(agreed) == TrainingSettings(3, 4, 0.5, 0.25, 0.0, 9)
-    assert agreed_training(Training()).max_steps is None
+    assert training_settings(agreed) == TrainingSettings(3, 4, 0.5, 0.25, 0.0, 9)
+    assert training_settings(Training()).max_steps is None

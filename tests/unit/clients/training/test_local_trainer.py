@@ -1,6 +1,7 @@
 import hashlib
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -50,6 +51,24 @@ def test_one_step_by_hand():
     assert (result.examples, result.steps) == (1, 1)
 
 
+def by_hand(optimiser, model, x, y):
+    """Three epochs of batches of five, as PyTorch's documentation writes the loop."""
+    rng = np.random.Generator(np.random.PCG64(11))
+    for _ in range(3):
+        order = rng.permutation(23)
+        for start in range(0, 23, 5):
+            chosen = order[start : start + 5]
+
+            def closure(chosen=chosen):
+                optimiser.zero_grad()
+                logits = model(torch.from_numpy(x[chosen]))
+                loss = nn.functional.cross_entropy(logits, torch.from_numpy(y[chosen]))
+                loss.backward()
+                return loss
+
+            optimiser.step(closure)
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_steps_are_those_of_torchs_sgd(momentum, weight_decay):
@@ -57,21 +76,75 @@ def test_steps_are_those_of_torchs_sgd(momentum, weight_decay):
     settings = TrainingSettings(3, 5, 0.1, momentum, weight_decay)
     ours, theirs = network(), network()
     result = train(ours, x, y, settings, seed=11)
-    optimiser = torch.optim.SGD(
-        theirs.parameters(), lr=0.1, momentum=momentum, weight_decay=weight_decay
-    )
+    sgd = torch.optim.SGD(theirs.parameters(), 0.1, momentum=momentum, weight_decay=weight_decay)
+    by_hand(sgd, theirs, x, y)
+    assert result.steps == 15
+    for mine, reference in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, reference)
+
+
+def test_sgd_is_its_formula():
+    """Roots of models depend on every bit: ``g += wd * w; v = m * v + g; w -= lr * v``."""
+    x, y = examples()
+    ours, theirs = network(), network()
+    train(ours, x, y, TrainingSettings(3, 5, 0.1, 0.9, 0.01), seed=11)
+    weights, velocity = list(theirs.parameters()), None
     rng = np.random.Generator(np.random.PCG64(11))
     for _ in range(3):
         order = rng.permutation(23)
         for start in range(0, 23, 5):
             chosen = order[start : start + 5]
-            optimiser.zero_grad()
             logits = theirs(torch.from_numpy(x[chosen]))
-            nn.functional.cross_entropy(logits, torch.from_numpy(y[chosen])).backward()
-            optimiser.step()
-    assert result.steps == 15
-    for mine, reference in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(mine, reference, rtol=1e-5, atol=1e-6)
+            loss = nn.functional.cross_entropy(logits, torch.from_numpy(y[chosen]))
+            gradients = torch.autograd.grad(loss, weights)
+            with torch.no_grad():
+                decayed = [g.add(w, alpha=0.01) for g, w in zip(gradients, weights, strict=True)]
+                if velocity is None:
+                    velocity = decayed
+                else:
+                    velocity = [v.mul(0.9).add(g) for v, g in zip(velocity, decayed, strict=True)]
+                for weight, step in zip(weights, velocity, strict=True):
+                    weight.add_(step, alpha=-0.1)
+    for mine, reference in zip(ours.parameters(), weights, strict=True):
+        assert torch.equal(mine, reference)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reference"),
+    [
+        (
+            "adam",
+            {"betas": [0.5, 0.75], "eps": 1e-3},
+            partial(torch.optim.Adam, betas=(0.5, 0.75), eps=1e-3),
+        ),
+        ("adamw", {"amsgrad": True}, partial(torch.optim.AdamW, amsgrad=True, weight_decay=0.0)),
+        ("rmsprop", {"centered": True}, partial(torch.optim.RMSprop, centered=True)),
+        ("lbfgs", {"max_iter": 3}, partial(torch.optim.LBFGS, max_iter=3)),
+    ],
+)
+def test_other_optimisers_follow_by_name(name, options, reference):
+    x, y = examples()
+    settings = TrainingSettings(3, 5, 0.05, optimizer=name, options=options)
+    ours, theirs, plain = network(), network(), network()
+    train(ours, x, y, settings, seed=11)
+    by_hand(reference(theirs.parameters(), lr=0.05), theirs, x, y)
+    train(plain, x, y, TrainingSettings(3, 5, 0.05, optimizer=name), seed=11)
+    for mine, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, wanted)
+    assert not all(
+        torch.equal(mine, other)
+        for mine, other in zip(ours.parameters(), plain.parameters(), strict=True)
+    )
+
+
+def test_the_first_loss_of_a_step_is_the_one_that_counts():
+    """L-BFGS asks several times in a step."""
+    x, y = examples()
+    model = network()
+    with torch.no_grad():
+        wanted = nn.functional.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y))
+    settings = TrainingSettings(1, 23, 0.5, optimizer="lbfgs")
+    assert train(model, x, y, settings, seed=1).loss == pytest.approx(float(wanted))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():

@@ -161,6 +161,52 @@ def test_a_wrong_key_or_value_is_named(experiment, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            '[training]\noptimizer = "adan"',
+            'training.optimizer = "adan": expected one of adadelta, adafactor, adagrad, adam, ',
+        ),
+        (
+            '[training]\noptimizer = "Adam"',
+            'training.optimizer = "Adam": expected text like ^[a-z0-9]+$',
+        ),
+        (
+            '[training]\noptimizer = "adam"\noptions = { betaz = [0.5, 0.9] }',
+            "training.options.betaz: adam has no such option; it has amsgrad, betas, ",
+        ),
+        (
+            "[training]\noptions = { lr = 0.5 }",
+            "training.options.lr: expected training.learning_rate instead",
+        ),
+        (
+            "[training]\noptions = { nesterov = true }",
+            'training.optimizer = "sgd": refused by torch: Nesterov momentum requires a momentum',
+        ),
+        (
+            "[training]\noptions = { dampening = [[1]] }",
+            "training.options.dampening = [[1]]: expected a number, text, true, false or a list",
+        ),
+        (
+            '[training]\noptimizer = "adam"\noptions = { betas = [0.5] }',
+            'training.optimizer = "adam": refused by torch: tuple index out of range',
+        ),
+        (
+            '[training]\noptimizer = "adam"\nmomentum = 0.5',
+            "training.momentum = 0.5: adam has no such option",
+        ),
+        (
+            '[training]\noptimizer = "sparseadam"',
+            'training.optimizer = "sparseadam": refused by torch: SparseAdam does not support',
+        ),
+    ],
+)
+def test_a_wrong_optimizer_is_named(experiment, text, message):
+    """What follows is torch's own list or words, which its versions change."""
+    assert refusal(experiment, text).startswith(f"experiment.toml: {message}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
         ("[cohort]\nsize = 11", "cohort.size = 11 is more than partition.clients = 10"),
         (
             "[cohort]\nsize = 4\nmin_contributors = 5",
