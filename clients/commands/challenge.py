@@ -66,7 +66,7 @@ def challenge(
             f"round {round_id} is {status.word}: only a sealed round can be challenged"
         )
 
-    def tell(notice: Notice) -> None:
+    def report_notice(notice: Notice) -> None:
         if as_json:
             print_json_line(notice.as_json())
         else:
@@ -76,12 +76,12 @@ def challenge(
     faults = find_faults(round_) if chunk is None else faults_in_chunk(round_, chunk)
     if not faults:
         place = f"chunk {chunk}: " if chunk is not None else ""
-        tell(Notice("examined", round_number, f"{place}nothing wrong, nothing is sent"))
+        report_notice(Notice("examined", round_number, f"{place}nothing wrong, nothing is sent"))
         return
     for fault in faults:
-        tell(Notice("found", round_number, str(fault)))
+        report_notice(Notice("found", round_number, str(fault)))
     options = WatchOptions(interactive=interactive)
-    watcher = Watcher(at.federation, at.referee, at.store, account, tell, options)
+    watcher = Watcher(at.federation, at.referee, at.store, account, report_notice, options)
     if not watcher.challenge(round_id, faults):
         raise typer.Exit(1)
 

@@ -19,7 +19,7 @@ from clients.commands.connection import (
     connect,
     signer,
 )
-from coordinator.audit.watch.findings import Notice, Tell
+from coordinator.audit.watch.findings import Notice, NoticeHandler
 from coordinator.audit.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS
 from coordinator.audit.watch.watcher import Watcher, WatchOptions
 from coordinator.commands.output import console, print_json_line
@@ -81,20 +81,20 @@ def watch(
     account = signer(key, password_file, dry_run=dry_run)
     at = connect(rpc, store, contract, ca, account)
 
-    def tell(notice: Notice) -> None:
+    def report_notice(notice: Notice) -> None:
         if as_json:
             print_json_line(notice.as_json())
         else:
             console.print(str(notice), markup=False, soft_wrap=True)
 
     options = WatchOptions(lag, interactive, chunks, records, store_patience)
-    watcher = Watcher(at.federation, at.referee, at.store, account, tell, options)
+    watcher = Watcher(at.federation, at.referee, at.store, account, report_notice, options)
     if not as_json:
         console.print(_introduction(at, account), soft_wrap=True)
     if once:
         _look_once(watcher)
         return
-    _follow(watcher, tell, poll, patience)
+    _follow(watcher, report_notice, poll, patience)
 
 
 def _introduction(at: Connection, account: LocalAccount | None) -> str:
@@ -119,7 +119,9 @@ def _look_once(watcher: Watcher) -> None:
         raise away
 
 
-def _follow(watcher: Watcher, tell: Tell, poll_s: float, patience_s: float) -> None:
+def _follow(
+    watcher: Watcher, report_notice: NoticeHandler, poll_s: float, patience_s: float
+) -> None:
     """Look again and again, whatever the node says; end where it says nothing else.
 
     Raises
@@ -137,5 +139,5 @@ def _follow(watcher: Watcher, tell: Tell, poll_s: float, patience_s: float) -> N
                 raise
             if str(failed) != told:
                 told = str(failed)
-                tell(Notice("unreachable", 0, told))
+                report_notice(Notice("unreachable", 0, told))
         time.sleep(poll_s)

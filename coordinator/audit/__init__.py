@@ -1,1 +1,1 @@
-"""Whoever checks: verification after the fact, watching during the window, and answering."""
+"""Checking a federation: verify afterwards, watch during the challenge window, answer disputes."""

@@ -1,11 +1,11 @@
 """Answers the questions of disputes for a coordinator, before they are due.
 
-What an honest coordinator answers follows from the round alone (``protocol.disputes.answers``), so
-all it needs is what waits on chain. What is not in the store any more cannot be answered; that is
-what withholding costs. A daemon calls :meth:`Responder.step` at least once in every ``answer_s``
-seconds. Many questions at once are answered the same: a block holds many answers, none of which
-waits for another's receipt, and what is due first goes first. Not handled: a chain so full that
-answers do not fit beside the questions.
+The right answer follows from the round alone (``protocol.disputes.answers``), so the only input is
+the list of open cases on chain. A question about an artifact that is no longer in the store cannot
+be answered, and the coordinator loses the case. A daemon calls :meth:`Responder.step` at least once
+in every ``answer_s`` seconds. Answers are sent in batches, the earliest deadline first, without
+waiting for a receipt between two of them. Not handled: a chain so full that answers do not fit
+beside the questions.
 """
 
 import logging
@@ -28,9 +28,9 @@ from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.types import Address, RoundId, Wei
 
 BATCH: Final = 32
-"""Answers that are sent before the first receipt is waited for: what nodes take of one account."""
+"""Answers sent before waiting for the first receipt: as many as nodes queue for one account."""
 FORGET_AFTER_BLOCKS: Final = 64
-"""A chain that takes more blocks back than this has other troubles."""
+"""Blocks after which a closed case is no longer read: no deeper reorganisation is expected."""
 _log = logging.getLogger(__name__)
 
 Reply = ColumnAnswer | Evidence
@@ -50,7 +50,7 @@ class GivenAnswer:
 
 
 def honest_reply(round_: DisputedRound, case: CaseRecord) -> Reply | None:
-    """Return the right answer, ``None`` where the store no longer has what it takes."""
+    """Return the right answer, ``None`` if the store no longer has the artifacts for it."""
     try:
         return answer_to(round_, case.open_case)
     except ValueError as missing:
@@ -59,10 +59,10 @@ def honest_reply(round_: DisputedRound, case: CaseRecord) -> Reply | None:
 
 
 class OpenCases:
-    """The cases that are not closed, without asking about each that ever was at every look.
+    """The cases that are not closed, read without asking for every past case each time.
 
-    A closed case never opens again, unless the chain takes its last blocks back: so one is asked
-    about until it has been closed for a while.
+    A closed case opens again only if the chain drops its latest blocks, so a case is read until it
+    has been closed for :data:`FORGET_AFTER_BLOCKS` blocks.
     """
 
     def __init__(self, referee: Referee) -> None:
@@ -71,26 +71,28 @@ class OpenCases:
         self._closed_at: dict[int, int | None] = {}
 
     def refreshed(self) -> list[CaseRecord]:
-        """Return them as the chain has them now, in order of number."""
+        """Return the open cases as the chain has them now, in order of number."""
         head = self._referee.rpc.block().number
         count = self._referee.case_count()
         self._newest = min(self._newest, count)
         for number in range(self._newest + 1, count + 1):
             self._closed_at.setdefault(number, None)
         self._newest = count
-        found = {case.case_id: case for case in self._referee.open_cases(sorted(self._closed_at))}
+        open_cases = {
+            case.case_id: case for case in self._referee.open_cases(sorted(self._closed_at))
+        }
         for number, closed_at in list(self._closed_at.items()):
-            if number in found:
+            if number in open_cases:
                 self._closed_at[number] = None
             elif closed_at is None:
                 self._closed_at[number] = head
             elif head - closed_at >= FORGET_AFTER_BLOCKS:
                 del self._closed_at[number]
-        return list(found.values())
+        return list(open_cases.values())
 
 
 class Responder:
-    """Answers what waits, and takes back what it is owed.
+    """Answers waiting questions, and collects the deposits that the coordinator is owed.
 
     Parameters
     ----------
@@ -117,12 +119,12 @@ class Responder:
         self._open = OpenCases(referee)
 
     def step(self) -> list[GivenAnswer]:
-        """Answer every question that waits and can still be answered; return the answers.
+        """Answer every waiting question that can be answered in time; return the answers.
 
         Raises
         ------
         LedgerError
-            If the node does not answer, or refuses what is sent; some answers may be mined.
+            If the node does not answer, or refuses a transaction; some answers may be mined.
         """
         waiting = [case for case in self._open.refreshed() if case.state is CaseState.WAITING]
         waiting.sort(key=lambda case: case.due)
@@ -142,14 +144,14 @@ class Responder:
         return given + self._send(replies)
 
     def _round(self, round_id: RoundId) -> DisputedRound | None:
-        """Read a round, ``None`` if nothing hangs on it any more."""
+        """Read a round, ``None`` if it can no longer be disputed."""
         if not self._federation.status(round_id).is_disputable:
             return None
         # One artifact that cannot be read must not keep all other questions from being answered.
         return self._rounds.read(round_id, without_store=True)
 
     def _send(self, replies: Sequence[tuple[CaseRecord, Reply]]) -> list[GivenAnswer]:
-        """Send answers with consecutive nonces, then look what became of each."""
+        """Send answers with consecutive nonces, then read the receipt of each."""
         now = next_time(self._federation.rpc)
         in_time = [(case, reply) for case, reply in replies if now < case.due]
         calls = [referee_calls.reply(case.case_id, reply) for case, reply in in_time]
@@ -160,7 +162,7 @@ class Responder:
                 kind, gas = case.kind.name.lower(), int(outcome.gas_used)
                 given.append(GivenAnswer(case.case_id, int(case.round_id), kind, gas))
             elif isinstance(outcome, TransactionRevertedError):
-                # Convicted, or answered by somebody else, between the look and the call.
+                # Convicted, or answered by somebody else, after the case was read.
                 _log.warning("answer to case %d: %s", case.case_id, outcome)
             else:
                 refused = outcome

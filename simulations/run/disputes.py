@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from contracts.binding.referee import CaseRecord, CaseState
 from coordinator.audit.responder import Reply, Responder, honest_reply
-from coordinator.audit.watch.findings import Tell
+from coordinator.audit.watch.findings import NoticeHandler
 from coordinator.audit.watch.rounds import RoundReader
 from coordinator.audit.watch.watcher import Watcher, WatchOptions
 from coordinator.ports import ArtifactStore
@@ -52,7 +52,7 @@ class SimulatedDisputes:
     ----------
     public
         The artifacts as anyone can read them; a withheld update is not among them.
-    tell
+    on_notice
         Hears what the watcher of this process has to say.
     pace_s
         Wall-clock seconds to pause after a round for watchers in other processes; 0 for none.
@@ -64,7 +64,7 @@ class SimulatedDisputes:
         public: ArtifactStore,
         section: WatcherSection,
         attacker: Attacker,
-        tell: Tell,
+        on_notice: NoticeHandler,
         pace_s: float = 0.0,
     ) -> None:
         self._chain, self._pace_s = chain, pace_s
@@ -82,7 +82,7 @@ class SimulatedDisputes:
                 chain.referee,
                 public,
                 chain.identities.watcher,
-                tell,
+                on_notice,
                 WatchOptions(section.lag_rounds, section.interactive),
             )
 

@@ -1,4 +1,4 @@
-"""Audits a folder, whichever it is: a run's, a federation's, or a coordinator's state."""
+"""Audits a folder of any kind: a run's, a federation's, or a coordinator's state."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Audits a run's chain: re-executes every block, and checks what was deployed on it.
 
-What comes back is a read-only ledger over the *rebuilt* chain, so nothing that the rest of the
-audit reads was taken from the file on trust.
+The result is a read-only ledger over the *rebuilt* chain, so the rest of the audit reads nothing
+that was only copied from the file.
 """
 
 import json
@@ -79,7 +79,7 @@ def audit_chain(
         dispatcher = Dispatcher(replayed.node, dev=False)
         federation = Federation(Web3(EmbeddedProvider(dispatcher)), contract)
         terms = federation.terms
-    except LedgerError as error:  # the blocks are sound: whoever says where to look is wrong
+    except LedgerError as error:  # the blocks are sound, so federation.json names a wrong contract
         findings.fault(None, COORDINATES, "it must name the federation's contract", str(error))
         return None
     findings.facts |= {
@@ -97,7 +97,7 @@ def audit_chain(
 
 
 def _replayed(chain: Path, copied: bool) -> ReplayResult:
-    """Execute every block again; messages name the file itself, not its copy."""
+    """Execute every block again; error messages name the original file, not its copy."""
     if not copied:
         return replay(chain)
     with snapshot(chain) as copy:
@@ -107,12 +107,17 @@ def _replayed(chain: Path, copied: bool) -> ReplayResult:
             raise type(error)(str(error).replace(str(copy), str(chain))) from error
 
 
-def _check_genesis(recorded: GenesisConfig, found: GenesisConfig, findings: Findings) -> None:
-    """Check what the chain was started with; apart from its blocks, which may be sound."""
-    if (difference := recorded.first_difference(found)) is not None:
-        name, said, is_ = difference
+def _check_genesis(recorded: GenesisConfig, actual: GenesisConfig, findings: Findings) -> None:
+    """Check the recorded genesis against the chain's; the blocks themselves may be sound."""
+    if (difference := recorded.first_difference(actual)) is not None:
+        name, recorded_value, actual_value = difference
         rule = "the chain must start from the genesis it records"
-        findings.fault(None, COORDINATES, rule, f"{name}: it says {said!r}, the chain has {is_!r}")
+        findings.fault(
+            None,
+            COORDINATES,
+            rule,
+            f"{name}: it says {recorded_value!r}, the chain has {actual_value!r}",
+        )
 
 
 def _check_head(coordinates: JsonObject, findings: Findings) -> None:

@@ -1,7 +1,7 @@
 """Which blobs of a store the chain commits to, directly or through a document it commits to.
 
-A store may hold others: updates of a round that was given up, or that were refused after they had
-been stored. Nobody can tell whether those are right.
+A store may hold others: updates of an abandoned round, or updates refused after they were stored.
+The chain does not say whether those are right.
 """
 
 from dataclasses import dataclass, field
@@ -63,55 +63,55 @@ def committed_blobs(ledger: Ledger, store: ArtifactStore) -> CommittedBlobs:
     Raises
     ------
     StoreError
-        If the store cannot be read. What is missing or corrupt only makes the answer incomplete.
+        If the store cannot be read. A missing or corrupt document only makes the list incomplete.
     """
-    found = CommittedBlobs()
+    blobs = CommittedBlobs()
     rules: dict[bytes, bytes] = {}
     for number in range(1, ledger.head().last_opened + 1):
         chain_round = ledger.round(RoundId(number))
         if chain_round.rule_hash not in rules:
-            rules[chain_round.rule_hash] = _add_rule(chain_round.rule_hash, store, found)
-        _add_round(chain_round, rules[chain_round.rule_hash], store, found)
-    return found
+            rules[chain_round.rule_hash] = _add_rule(chain_round.rule_hash, store, blobs)
+        _add_round(chain_round, rules[chain_round.rule_hash], store, blobs)
+    return blobs
 
 
-def _add_rule(rule_hash: bytes, store: ArtifactStore, found: CommittedBlobs) -> bytes:
+def _add_rule(rule_hash: bytes, store: ArtifactStore, blobs: CommittedBlobs) -> bytes:
     """Add a rule, its manifest and what its scoring names; return the manifest's SHA-256."""
-    found.add(rule_hash, "rule.json", None)
+    blobs.add(rule_hash, "rule.json", None)
     try:
         rule: Rule = rule_from(store.get_document("rule", rule_hash))
-        found.add(rule.manifest_hash, OPAQUE, None)
-        found.add(rule.scoring_hash, OPAQUE, None)
+        blobs.add(rule.manifest_hash, OPAQUE, None)
+        blobs.add(rule.scoring_hash, OPAQUE, None)
         scoring = store.get_bytes(rule.scoring_hash)
         document = decode("json", rule.scoring_hash, scoring, "scoring")
         evaluation = document.get("evaluation")
         if isinstance(evaluation, str):
-            found.add(bytes.fromhex(evaluation), OPAQUE, None)
+            blobs.add(bytes.fromhex(evaluation), OPAQUE, None)
     except (BlobMissingError, BlobCorruptError, TypeError, ValueError):
-        found.is_complete = False
+        blobs.is_complete = False
         return b""
     return rule.manifest_hash
 
 
 def _add_round(
-    chain_round: ChainRound, manifest: bytes, store: ArtifactStore, found: CommittedBlobs
+    chain_round: ChainRound, manifest: bytes, store: ArtifactStore, blobs: CommittedBlobs
 ) -> None:
     number = chain_round.round_id
     base_of = None if not chain_round.parent else chain_round.parent
-    found.add_vector(chain_round.model_root, manifest, base_of)
-    found.add_vector(chain_round.new_model_root, manifest, number)
+    blobs.add_vector(chain_round.model_root, manifest, base_of)
+    blobs.add_vector(chain_round.new_model_root, manifest, number)
     for root, kind in (
         (chain_round.commitments_root, "commitments"),
         (chain_round.contributors_root, "contributors"),
         (chain_round.scores_root, "scores"),
         (chain_round.rewards_root, "rewards"),
     ):
-        found.add(root, f"{kind}.json", number)
+        blobs.add(root, f"{kind}.json", number)
     if chain_round.contributors_root == _NOTHING:
         return
     try:
         document = store.get_document("contributors", chain_round.contributors_root)
         for entry in contributor_entries(document):
-            found.add_vector(entry.leaf.update_root, manifest, number)
+            blobs.add_vector(entry.leaf.update_root, manifest, number)
     except (BlobMissingError, BlobCorruptError):
-        found.is_complete = False
+        blobs.is_complete = False

@@ -1,7 +1,7 @@
-"""Audits what was deployed, through any node: the same code, and enough money for what is owed.
+"""Audits the deployed contracts through any node: their code, and whether the balance covers debts.
 
-Reads nothing but JSON-RPC, so it holds for a chain rebuilt here as for one behind a URL; what the
-node says of its own state is taken on trust only in the second case.
+Reads JSON-RPC only, so it works on a chain rebuilt here and on one behind a URL. In the second case
+the node's own account of its state is trusted.
 """
 
 from typing import Any
@@ -28,12 +28,12 @@ def check_contracts(federation: FederationReader, findings: Findings, block: int
 def check_seen_block(
     federation: FederationReader, seen: str, findings: Findings, artifact: str
 ) -> None:
-    """Check that a block hash somebody remembers is in the chain: history was not rewritten."""
+    """Check that a block hash seen earlier is still in the chain: history was not rewritten."""
     digits = seen.removeprefix("0x").lower()
-    found = None
+    block = None
     if len(digits) == 64 and not set(digits) - set("0123456789abcdef"):
-        found = federation.rpc.request("eth_getBlockByHash", f"0x{digits}", False)
-    if found is None:  # what is no hash at all is the hash of no block either
+        block = federation.rpc.request("eth_getBlockByHash", f"0x{digits}", False)
+    if block is None:  # also if the text is not a hash at all
         rule = "a block that was seen must still be in the chain"
         findings.fault(None, artifact, rule, f"no block has the hash {seen}")
 
@@ -56,7 +56,7 @@ def _check_code(federation: FederationReader, findings: Findings) -> None:
 
 
 def _check_referee(federation: FederationReader, findings: Findings) -> None:
-    """Check that whoever may convict the coordinator is this version's referee, if anybody is."""
+    """Check that the referee, if the contract has one, is the one this version ships."""
     address = federation.head().referee
     if not int(address, 16):
         return
@@ -74,21 +74,21 @@ def _check_referee(federation: FederationReader, findings: Findings) -> None:
             (address, "referee", [federation.address, *terms]),
         ]
         for at, name, arguments in expected:
-            # The constructor's result is the code it would put there, with these terms in it.
+            # Calling the constructor returns the code it would deploy with these terms.
             code = "0x" + load_artifact(name).creation_code(arguments).hex()
             if rpc.request("eth_call", {"data": code}, "latest") != rpc.request(
                 "eth_getCode", at, "latest"
             ):
                 detail = "the deployment's bytes differ"
                 findings.fault(None, f"contract {at} ({name})", rule, detail)
-    except (FedproofError, DecodingError) as error:  # it is no referee
+    except (FedproofError, DecodingError) as error:  # the contract there is not a referee
         findings.fault(None, f"contract {address}", rule, str(error))
 
 
 def _check_money(federation: FederationReader, findings: Findings, block: int) -> None:
     """Check that the contract holds what it owes: bonds, bounties, pool, unclaimed rewards.
 
-    All of it is asked as of one block, since a live federation goes on meanwhile.
+    All amounts are read as of one block, since a live federation changes meanwhile.
     """
     head = federation.head(block)
     provers = [e.prover for e in federation.events(0, block) if isinstance(e, Slashed)]

@@ -1,4 +1,4 @@
-"""What an audit finds: a line a round, and faults that name round, artifact and rule."""
+"""The findings of an audit: one line per round, and faults naming round, artifact and rule."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ Broken = tuple[str, str, str]
 
 
 def printable(text: str) -> str:
-    r"""Return a text from a stranger's folder with what is no printable character escaped.
+    r"""Return a text from an untrusted folder with its non-printable characters escaped.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that does not hold. ``round_id`` is ``None`` for the run as a whole."""
+    """One broken rule. ``round_id`` is ``None`` for the run as a whole."""
 
     round_id: int | None
     artifact: str
@@ -52,10 +52,9 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """What could not be checked, so that nobody knows whether it is right.
+    """An artifact that was not checked.
 
-    An artifact that could not be read, or a rule or a score that this process has not loaded
-    (``is_unknown``).
+    It could not be read, or is a rule or a score that this process has not loaded (``is_unknown``).
     """
 
     round_id: int | None
@@ -64,7 +63,7 @@ class Unread:
     is_unknown: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the artifact as plain JSON values."""
         return {
             "round": self.round_id,
             "artifact": self.artifact,
@@ -107,13 +106,13 @@ class Findings:
     Attributes
     ----------
     rounds
-        A line a round.
+        One line per round.
     faults
-        What does not hold.
+        Broken rules.
     unread
-        What could not be read: a store that refuses or does not answer, a disk that fails; and
-        rules and scores that this process has not loaded. That is no fault of whoever made the
-        rounds, but what depends on it was not checked.
+        Artifacts that could not be read because a store refuses or does not answer, or a disk
+        fails; and rules and scores that this process has not loaded. That is no fault of the
+        coordinator, but what depends on them was not checked.
     facts
         Figures of the run for the summary line.
     """
@@ -125,7 +124,7 @@ class Findings:
 
     @property
     def ok(self) -> bool:
-        """Whether everything was read, and held."""
+        """Whether everything was read, and no rule is broken."""
         return not self.faults and not self.unread
 
     def fault(self, round_id: int | None, artifact: str, rule: str, detail: str) -> None:

@@ -1,8 +1,8 @@
 """Audits a coordinator's own folder: its embedded chain executed again, and every round.
 
-For whoever has the folder, or a backup of it; the service must not be running. The chain's
-parameters are the file's own word (a run's folder has them apart), so what it can be held to is a
-block hash that somebody has seen.
+Works on the folder or a backup of it, while the service does not run. The chain's parameters come
+from the chain file itself (a run's folder records them separately), so only a block hash seen
+earlier shows that the file is the original chain.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,9 @@ class CoordinatorFolder:
 
 
 def coordinator_folder(root: Path) -> CoordinatorFolder | None:
-    """Return what ``root`` is the folder of: a federation, or its state; ``None`` if neither.
+    """Return the coordinator's folders if ``root`` is a federation's folder or its state's.
+
+    Returns ``None`` if it is neither.
 
     Raises
     ------
@@ -53,8 +55,8 @@ def coordinator_folder(root: Path) -> CoordinatorFolder | None:
         return CoordinatorFolder(root / settings.federation, root / settings.state)
     above = root.absolute().parent
     if (above / _SETTINGS).is_file() and not (root / AGREEMENT).exists():
-        found = coordinator_folder(above)
-        return found if found and found.state.absolute() == root.absolute() else None
+        folder = coordinator_folder(above)
+        return folder if folder and folder.state.absolute() == root.absolute() else None
     return None
 
 

@@ -12,21 +12,21 @@ from coordinator.protocol.types import Address, ContributorEntry, Rule, SigningD
 
 
 def broken_leaves(
-    found: ChainRound,
+    chain_round: ChainRound,
     entries: Sequence[ContributorEntry],
     rule: Rule,
     domain: SigningDomain,
     stakes: Mapping[Address, Wei],
 ) -> Iterator[Broken]:
-    """Yield what does not hold of a round's contributors.
+    """Yield the rules that a round's contributors break.
 
     Parameters
     ----------
     stakes
-        Bonds when the round opened; whoever had none is absent.
+        Bonds in wei when the round opened; accounts without a bond are absent.
     """
-    artifact = f"contributors {found.contributors_root.hex()}"
-    if entries[0].leaf.round_id != found.round_id:
+    artifact = f"contributors {chain_round.contributors_root.hex()}"
+    if entries[0].leaf.round_id != chain_round.round_id:
         detail = f"leaves say round {entries[0].leaf.round_id}"
         yield artifact, "leaves must be those of this round", detail
     try:
@@ -34,18 +34,18 @@ def broken_leaves(
     except VerificationError as error:
         rule_text = "leaves must be in order of address, once each, their indices 0 to n - 1"
         yield artifact, rule_text, str(error)
-    if len(entries) != found.n:
-        yield artifact, "n must count every leaf", f"{len(entries)} leaves, n = {found.n}"
+    if len(entries) != chain_round.n:
+        yield artifact, "n must count every leaf", f"{len(entries)} leaves, n = {chain_round.n}"
     yield from _broken_weights(artifact, entries, rule)
     examples, stake = totals(entries, rule)
-    if (examples, stake) != (found.total_examples, found.total_stake_wei):
+    if (examples, stake) != (chain_round.total_examples, chain_round.total_stake_wei):
         detail = (
-            f"found ({found.total_examples}, {found.total_stake_wei}), "
+            f"found ({chain_round.total_examples}, {chain_round.total_stake_wei}), "
             f"expected ({examples}, {stake})"
         )
         yield artifact, "totals must be the sums over the leaves", detail
     for entry in entries:
-        yield from _broken_leaf(entry, found.model_root, domain, stakes)
+        yield from _broken_leaf(entry, chain_round.model_root, domain, stakes)
 
 
 def _broken_weights(

@@ -1,8 +1,8 @@
-"""Audits what a finished run says of itself: metrics, notes, contributors, coordinator.
+"""Audits a finished run's own records: metrics, notes, contributors, coordinator.
 
-Whatever of it follows from chain and blobs is computed again and must be there, in the one form in
-which it is written. The rest is the coordinator's word, or a measurement (refusals, test accuracy,
-wall time): only the checksums vouch for that, and only its form is checked. ADR 146 has the table.
+Values that follow from chain and blobs are computed again and must match byte for byte. The rest is
+the coordinator's claim or a measurement (refusals, test accuracy, wall time): it is protected by
+the checksums only, and only its form is checked. ADR 146 has the table.
 """
 
 import csv
@@ -63,7 +63,7 @@ ROUND_COLUMNS: Final = (
     "test_accuracy",
     "seconds",
 )
-"""Of ``metrics.csv``, in order; a line of ``metrics.jsonl`` has the same."""
+"""Columns of ``metrics.csv``, in order; a line of ``metrics.jsonl`` has the same keys."""
 _NOTE_KEYS: Final = {"reason", "refusals", "round", "status", "velocity"}
 _REFUSAL_KEYS: Final = {"code", "message", "sender"}
 _CONTRIBUTOR_KEYS: Final = {
@@ -81,11 +81,11 @@ _CONTRIBUTOR_KEYS: Final = {
 }
 _ROOT: Final = re.compile(r"([0-9a-f]{64})?")
 _EXPIRED: Final = "deadline"
-"""The contract's reason for a round that nobody sealed in time; a note may say more."""
+"""The contract's reason for a round that was not sealed in time; a note may say more."""
 
 
 class _WrongError(Exception):
-    """A record is not what it should be; the message says how."""
+    """A record differs from the expected one; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +123,12 @@ class RecordAuditor:
         rounds = [chain.ledger.round(RoundId(number)) for number in range(1, head + 1)]
         if rounds and rounds[-1].status is RoundStatus.OPEN:
             rounds.pop()
-        self._decided = [self._read(found) for found in rounds]
+        self._decided = [self._read(chain_round) for chain_round in rounds]
         self._notes: dict[RoundId, JsonObject] = {}
         self._without_note: set[RoundId] = set()
 
     def audit(self) -> None:
-        """Compare every record, and add a fault for each that is something else."""
+        """Compare every record, and add a fault for each that differs."""
         for decided in self._decided:
             number = decided.found.round_id
             name = f"rounds/{number:06d}.json"
@@ -152,17 +152,17 @@ class RecordAuditor:
         except (_WrongError, VerificationError, StoreError) as error:
             self._findings.fault(round_id, name, RULE, printable(str(error)))
 
-    def _read(self, found: ChainRound) -> _Decided:
+    def _read(self, chain_round: ChainRound) -> _Decided:
         """Read what a round committed to; the audit of the rounds names what is broken there."""
         try:
-            rule = rule_from(self._store.get_document("rule", found.rule_hash))
+            rule = rule_from(self._store.get_document("rule", chain_round.rule_hash))
             entries: Sequence[ContributorEntry] = ()
-            if found.status.has_result:
-                document = self._store.get_document("contributors", found.contributors_root)
+            if chain_round.status.has_result:
+                document = self._store.get_document("contributors", chain_round.contributors_root)
                 entries = contributor_entries(document)
         except (FedproofError, TypeError):
-            return _Decided(found, (), None)
-        return _Decided(found, entries, round_figures(found, entries, rule))
+            return _Decided(chain_round, (), None)
+        return _Decided(chain_round, entries, round_figures(chain_round, entries, rule))
 
     def _numbered(self, folder: str) -> list[str]:
         if not (self._root / folder).is_dir():
@@ -176,30 +176,30 @@ class RecordAuditor:
     # --- the coordinator's notes -----------------------------------------------------------------
 
     def _check_note(self, decided: _Decided, name: str) -> None:
-        found = decided.found
-        if found.status is RoundStatus.VOID and not (self._root / name).exists():
-            self._without_note.add(found.round_id)
-            return  # a fraud was proven, and the coordinator killed before it knew
+        chain_round = decided.found
+        if chain_round.status is RoundStatus.VOID and not (self._root / name).exists():
+            self._without_note.add(chain_round.round_id)
+            return  # a fraud was proven, and the coordinator stopped before it noted that
         note, data = self._json(name)
         _require_keys(note, _NOTE_KEYS)
         _require_spelling(note, data)
         refusals = _texts(note["refusals"])
         if refusals != sorted(refusals):
             raise _WrongError("refusals: not in order of sender, code and message")
-        self._notes[found.round_id] = note
-        words = ("sealed",) if found.status.has_result else ("committed", "sealed", "void")
+        self._notes[chain_round.round_id] = note
+        words = ("sealed",) if chain_round.status.has_result else ("committed", "sealed", "void")
         if note["status"] not in words:
             raise _WrongError(f"status: found {note['status']!r}, expected {' or '.join(words)}")
-        expected: dict[str, Any] = {"round": int(found.round_id)}
-        if found.status.has_result:
+        expected: dict[str, Any] = {"round": int(chain_round.round_id)}
+        if chain_round.status.has_result:
             expected["reason"] = ""
-            if found.round_id in self._momenta:
-                root = self._momenta[found.round_id]
+            if chain_round.round_id in self._momenta:
+                root = self._momenta[chain_round.round_id]
                 expected["velocity"] = root.hex() if root else ""
         elif not isinstance(note["velocity"], str) or not _ROOT.fullmatch(note["velocity"]):
             raise _WrongError(f"velocity: found {note['velocity']!r}, expected a root or nothing")
-        elif not self._is_reason(note["reason"], found.round_id):
-            expected["reason"] = self._chain.ledger.void_reason(found.round_id)
+        elif not self._is_reason(note["reason"], chain_round.round_id):
+            expected["reason"] = self._chain.ledger.void_reason(chain_round.round_id)
         _require_equal(note, expected)
 
     def _is_reason(self, reason: Any, round_id: RoundId) -> bool:
@@ -207,7 +207,7 @@ class RecordAuditor:
         if not isinstance(reason, str):
             return False
         own = self._chain.federation.void_reason(round_id)
-        if own in ("", _EXPIRED) or not reason:  # the note says more, or was written before
+        if own in ("", _EXPIRED) or not reason:  # the note says more, or was written earlier
             return True
         return own in (reason, chain_reason(reason))
 
@@ -246,7 +246,7 @@ class RecordAuditor:
         _require_measured(row)
         expected = dict(decided.figures or {})
         if _is_close(expected.get("train_loss"), row["train_loss"]):
-            # Adding floats up may end in another last digit with another version of Python.
+            # A sum of floats may differ in its last digit under another version of Python.
             expected["train_loss"] = row["train_loss"]
         number = decided.found.round_id
         note = self._notes.get(number)
@@ -300,9 +300,9 @@ class RecordAuditor:
             _require_counts(person["refusals"])
             if type(person["examples"]) is not int or person["examples"] < 0:
                 raise _WrongError(f"client {client}: examples: expected a number from 0")
-        found = [person["address"] for person in people]
+        addresses = [person["address"] for person in people]
         members = {*federation.members(federation.head().member_count)}
-        if len({*found}) != len(found) or not members <= {*found}:
+        if len({*addresses}) != len(addresses) or not members <= {*addresses}:
             raise _WrongError("not every member once")
 
     def _earned(self) -> Mapping[Address, int] | None:
@@ -313,7 +313,7 @@ class RecordAuditor:
         try:
             leaves = reward_leaves(self._store.get_document("rewards", root))
         except StoreError:
-            return None  # the audit of the round says so
+            return None  # the round's own audit reports it
         return {leaf.contributor: int(leaf.cumulative_wei) for leaf in leaves}
 
     def _check_coordinator(self) -> None:
@@ -379,12 +379,12 @@ def _spelled(value: Any) -> str:
 
 
 def _require_measured(row: JsonObject) -> None:
-    """Check the form of what no chain knows."""
+    """Check the form of values that are not on chain."""
     _require_counts(row["refusals"])
     for key, limit in (("test_loss", math.inf), ("test_accuracy", 1.0)):
         value = row[key]
         if value is None or (type(value) is float and (0.0 <= value <= limit or value != value)):
-            continue  # of a model that diverged the loss is NaN
+            continue  # a diverged model has a NaN loss
         raise _WrongError(f"{key}: found {value!r}, expected a number from 0 to {limit}")
     if type(row["seconds"]) is not float or not 0.0 <= row["seconds"] < math.inf:
         raise _WrongError(f"seconds: found {row['seconds']!r}, expected a time")
@@ -398,11 +398,11 @@ def _require_counts(refusals: Any) -> None:
 
 
 def _texts(refusals: Any) -> list[tuple[str, str, str]]:
-    found = []
+    rows = []
     for row in refusals if isinstance(refusals, list) else [refusals]:
         _require_keys(row, {*_REFUSAL_KEYS})
         texts = (row["sender"], row["code"], row["message"])
         if not all(isinstance(text, str) for text in texts):
             raise _WrongError(f"refusals: found {row!r}, expected texts")
-        found.append(texts)
-    return found
+        rows.append(texts)
+    return rows

@@ -1,8 +1,8 @@
 """Audits a federation through a node and an artifact store, wherever they are.
 
-The same audit as of a run's folder, but for what only the folder has: blocks are not executed
-again, the node is believed about its chain. Ask a node of your own, or give a block hash that
-you have seen; ``fedproof verify`` on a folder takes nothing on trust.
+The same audit as of a run's folder, except that blocks are not executed again: the node's account
+of its chain is trusted. Use a node of your own, or give a block hash that you have seen earlier;
+``fedproof verify`` on a folder trusts nothing.
 """
 
 import os
@@ -28,7 +28,10 @@ AGREEMENT: Final = "federation.json"
 
 @dataclass(frozen=True, slots=True)
 class RemoteFederation:
-    """Where to look. ``agreement`` is the bytes of ``federation.json``, ``None`` if not at hand."""
+    """Node, contract and store of a federation.
+
+    ``agreement`` is the bytes of ``federation.json``, ``None`` if they are not available.
+    """
 
     w3: Web3
     contract: Address
@@ -37,12 +40,12 @@ class RemoteFederation:
 
 
 def verify_remote(where: RemoteFederation, *, seen_block: str | None = None) -> Findings:
-    """Audit every round there is; nothing is written, and the federation may go on meanwhile.
+    """Audit every round; nothing is written, and the federation may go on meanwhile.
 
     Parameters
     ----------
     seen_block
-        A block hash that must be in the chain, as remembered by somebody who watched.
+        A block hash seen earlier, hexadecimal, that must be in the chain.
 
     Raises
     ------
@@ -53,7 +56,7 @@ def verify_remote(where: RemoteFederation, *, seen_block: str | None = None) -> 
     """
     federation = Federation(where.w3, where.contract)
     findings = Findings()
-    _ = federation.terms  # another contract is no broken federation
+    _ = federation.terms  # raises if another contract is there: an error, not a fault
     block = federation.block()
     findings.facts |= {
         "contract": federation.address,
@@ -78,7 +81,7 @@ def audit_rounds(
     agreement: FederationAgreement | None,
     findings: Findings,
 ) -> None:
-    """Audit every round up to ``last``, and the rule it was opened under."""
+    """Audit every round up to ``last``, and the rule each was opened under."""
     ledger = ChainLedger(federation)
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="fedproof-verify") as pool:
         auditor = RoundAuditor(
@@ -133,11 +136,11 @@ def _check_rule(
     """Check that a sealed round was opened under the rule that was agreed on."""
     if agreement is None:
         return
-    found = ledger.round(round_id)
-    if found.status.has_result and found.rule_hash != agreement.rule_hash:
+    chain_round = ledger.round(round_id)
+    if chain_round.status.has_result and chain_round.rule_hash != agreement.rule_hash:
         findings.fault(
             int(round_id),
-            f"rule {found.rule_hash.hex()}",
+            f"rule {chain_round.rule_hash.hex()}",
             "the rule must be the one agreed on before training",
             f"expected {agreement.rule_hash.hex()}",
         )

@@ -1,10 +1,9 @@
-"""Replays one committed round from ledger and store, and names whatever does not follow.
+"""Replays one committed round from ledger and store, and reports each value that does not follow.
 
-Uses the same pure functions as the coordinator (``core.round_result``), so there is a single
-definition of a right result. Checks go from what the chain holds towards the blobs: existence
-and digest of each blob first, then signatures and bonds, weights and totals, the aggregate, the
-scores and the rewards. After a fault, what depends on the broken part is skipped, and the rest
-is still checked.
+Uses the same pure functions as the coordinator (``protocol.round``), so there is a single
+definition of a right result. Checks go from the chain towards the blobs: existence and digest of
+each blob first, then signatures and bonds, weights and totals, the aggregate, the scores and the
+rewards. After a fault, checks that depend on the broken part are skipped, the others still run.
 """
 
 import contextlib
@@ -80,132 +79,142 @@ class RoundAuditor:
 
     def audit(self, round_id: RoundId) -> RoundFinding:
         """Replay one round and append its line to the findings."""
-        found = self._ledger.round(round_id)
-        line = RoundFinding(int(round_id), found.status.word)
+        chain_round = self._ledger.round(round_id)
+        line = RoundFinding(int(round_id), chain_round.status.word)
         self._findings.rounds.append(line)
         before = len(self._findings.faults) + len(self._findings.unread)
-        if found.status.has_result:
-            line.model_root = found.new_model_root.hex()
-            line.contributors = found.n
-            line.total_stake_wei = found.total_stake_wei
-            line.paid_wei = found.paid_wei
-            self._audit_sealed(found)
-        if found.status is RoundStatus.VOID:
-            # Nothing stands on a void round and nobody is paid for it: its reason is all there is.
+        if chain_round.status.has_result:
+            line.model_root = chain_round.new_model_root.hex()
+            line.contributors = chain_round.n
+            line.total_stake_wei = chain_round.total_stake_wei
+            line.paid_wei = chain_round.paid_wei
+            self._audit_sealed(chain_round)
+        if chain_round.status is RoundStatus.VOID:
+            # No round builds on a void one and nobody is paid for it, so only its reason is shown.
             line.reason = self._ledger.void_reason(round_id)
         line.ok = len(self._findings.faults) + len(self._findings.unread) == before
         return line
 
     # --- a sealed round ----------------------------------------------------------------------
 
-    def _audit_sealed(self, found: ChainRound) -> None:
-        read = self._read_rule(found)
+    def _audit_sealed(self, chain_round: ChainRound) -> None:
+        read = self._read_rule(chain_round)
         if read is None:
             return
         rule, manifest = read
-        entries = self._entries(found)
-        base = self._vector(found, found.model_root, manifest, "base model")
-        new_model = self._vector(found, found.new_model_root, manifest, "new model")
+        entries = self._entries(chain_round)
+        base = self._vector(chain_round, chain_round.model_root, manifest, "base model")
+        new_model = self._vector(chain_round, chain_round.new_model_root, manifest, "new model")
         if entries is None:
             return
-        self._check_entries(found, entries, rule)
-        updates = self._updates(found, entries, manifest, rule)
-        if base is None or updates is None or not self._is_loaded(found, rule):
+        self._check_entries(chain_round, entries, rule)
+        updates = self._updates(chain_round, entries, manifest, rule)
+        if base is None or updates is None or not self._is_loaded(chain_round, rule):
             return
-        below = self._carried.get(found.parent)
-        if rule.server_momentum_q16 and found.parent and below is None:
-            return  # momentum is unknown since the round below is broken: its own fault says so
+        below = self._carried.get(chain_round.parent)
+        if rule.server_momentum_q16 and chain_round.parent and below is None:
+            return  # the momentum is unknown: the parent round is broken and has its own fault
         velocity = below.velocity if below else None
         model, new_velocity = self._reaggregate(
-            found, rule, manifest, entries, updates, base, velocity
+            chain_round, rule, manifest, entries, updates, base, velocity
         )
         if model is not None:
-            self.momenta[found.round_id] = (
+            self.momenta[chain_round.round_id] = (
                 None if new_velocity is None else parameter_root(new_velocity, manifest)
             )
         cumulative = None
-        if found.status is not RoundStatus.SEALED and new_model is not None and model is not None:
-            result = RoundInput(entries, updates, base, model, found.new_model_root, velocity)
+        if (
+            chain_round.status is not RoundStatus.SEALED
+            and new_model is not None
+            and model is not None
+        ):
+            result = RoundInput(entries, updates, base, model, chain_round.new_model_root, velocity)
             try:
-                cumulative = self._settlements.check(found, rule, result, below)
+                cumulative = self._settlements.check(chain_round, rule, result, below)
             except (AggregationError, VerificationError) as error:
                 # A contributor twice, or rewards of somebody who is no member.
                 rule_text = "scores and rewards must follow from contributors and members"
-                self._fault(found, f"rewards {found.rewards_root.hex()}", rule_text, str(error))
-                cumulative = self._settlements.cumulative(found)
+                self._fault(
+                    chain_round, f"rewards {chain_round.rewards_root.hex()}", rule_text, str(error)
+                )
+                cumulative = self._settlements.cumulative(chain_round)
         named = [(e.leaf.contributor, u) for e, u in zip(entries, updates, strict=True)]
         done = PreviousRound(named, base)
-        self._carried[found.round_id] = Carried(new_velocity, done, cumulative)
-        for old in [r for r in self._carried if r not in (found.round_id, found.parent)]:
+        self._carried[chain_round.round_id] = Carried(new_velocity, done, cumulative)
+        for old in [
+            r for r in self._carried if r not in (chain_round.round_id, chain_round.parent)
+        ]:
             del self._carried[old]
 
     def _check_entries(
-        self, found: ChainRound, entries: Sequence[ContributorEntry], rule: Rule
+        self, chain_round: ChainRound, entries: Sequence[ContributorEntry], rule: Rule
     ) -> None:
-        domain, stakes = self._ledger.domain(), self._ledger.stakes_at(found.round_id)
-        for broken in broken_leaves(found, entries, rule, domain, stakes):
-            self._fault(found, *broken)
+        domain, stakes = self._ledger.domain(), self._ledger.stakes_at(chain_round.round_id)
+        for broken in broken_leaves(chain_round, entries, rule, domain, stakes):
+            self._fault(chain_round, *broken)
         try:
             for broken in broken_commitments(
-                found, entries, domain, self._store, agreed=self._sealed
+                chain_round, entries, domain, self._store, agreed=self._sealed
             ):
-                self._fault(found, *broken)
+                self._fault(chain_round, *broken)
         except StoreError as error:
-            name = f"commitments {found.commitments_root.hex()}"
-            self._refused(found, name, "commitments must hash to the committed root", error)
+            name = f"commitments {chain_round.commitments_root.hex()}"
+            self._refused(chain_round, name, "commitments must hash to the committed root", error)
 
-    def _fault(self, found: ChainRound, artifact: str, rule: str, detail: str) -> None:
-        self._findings.fault(int(found.round_id), artifact, rule, detail)
+    def _fault(self, chain_round: ChainRound, artifact: str, rule: str, detail: str) -> None:
+        self._findings.fault(int(chain_round.round_id), artifact, rule, detail)
 
-    def _refused(self, found: ChainRound, artifact: str, rule: str, error: FedproofError) -> None:
-        self._findings.refused(int(found.round_id), artifact, rule, error)
+    def _refused(
+        self, chain_round: ChainRound, artifact: str, rule: str, error: FedproofError
+    ) -> None:
+        self._findings.refused(int(chain_round.round_id), artifact, rule, error)
 
-    def _read_rule(self, found: ChainRound) -> tuple[Rule, Manifest] | None:
-        name = f"rule {found.rule_hash.hex()}"
+    def _read_rule(self, chain_round: ChainRound) -> tuple[Rule, Manifest] | None:
+        name = f"rule {chain_round.rule_hash.hex()}"
         try:
-            rule = rule_from(self._store.get_document("rule", found.rule_hash))
+            rule = rule_from(self._store.get_document("rule", chain_round.rule_hash))
             with contextlib.suppress(UnknownRuleError):  # said where it is needed
                 validate_rule(rule)
             name = f"manifest {rule.manifest_hash.hex()}"
             manifest = Manifest.from_json(self._store.get_bytes(rule.manifest_hash))
             check_manifest(rule, manifest)
         except FedproofError as error:
-            self._refused(found, name, "the announced rule must be in the store", error)
+            self._refused(chain_round, name, "the announced rule must be in the store", error)
             return None
         return rule, manifest
 
-    def _is_loaded(self, found: ChainRound, rule: Rule) -> bool:
+    def _is_loaded(self, chain_round: ChainRound, rule: Rule) -> bool:
         """Return whether the rule can be applied here; if not, note that it was not checked."""
         try:
             chosen(rule)
         except UnknownRuleError as error:
-            name = f"new model {found.new_model_root.hex()}"
-            self._refused(found, name, "new model must be what the rule gives", error)
+            name = f"new model {chain_round.new_model_root.hex()}"
+            self._refused(chain_round, name, "new model must be what the rule gives", error)
             return False
         return True
 
-    def _entries(self, found: ChainRound) -> list[ContributorEntry] | None:
-        name = f"contributors {found.contributors_root.hex()}"
+    def _entries(self, chain_round: ChainRound) -> list[ContributorEntry] | None:
+        name = f"contributors {chain_round.contributors_root.hex()}"
         try:
-            document = self._store.get_document("contributors", found.contributors_root)
+            document = self._store.get_document("contributors", chain_round.contributors_root)
             return contributor_entries(document)
         except StoreError as error:
-            self._refused(found, name, "contributors must hash to the committed root", error)
+            self._refused(chain_round, name, "contributors must hash to the committed root", error)
             return None
 
     def _vector(
-        self, found: ChainRound, root: bytes, manifest: Manifest, what: str
+        self, chain_round: ChainRound, root: bytes, manifest: Manifest, label: str
     ) -> Int32Vector | None:
         try:
             return self._store.get_vector(root, manifest)
         except StoreError as error:
             rule = "vector must hash to the committed root"
-            self._refused(found, f"{what} {root.hex()}", rule, error)
+            self._refused(chain_round, f"{label} {root.hex()}", rule, error)
             return None
 
     def _updates(
         self,
-        found: ChainRound,
+        chain_round: ChainRound,
         entries: Sequence[ContributorEntry],
         manifest: Manifest,
         rule: Rule,
@@ -224,10 +233,10 @@ class RoundAuditor:
         for entry, result in zip(entries, self._pool.map(read, entries), strict=True):
             name = f"update {entry.leaf.update_root.hex()} of {entry.leaf.contributor}"
             if isinstance(result, StoreError):
-                self._refused(found, name, "update must hash to its committed root", result)
+                self._refused(chain_round, name, "update must hash to its committed root", result)
             elif result is None:
                 bound = f"L2 norm above {rule.norm_bound_q}"
-                self._fault(found, name, "update must obey the norm bound", bound)
+                self._fault(chain_round, name, "update must obey the norm bound", bound)
             else:
                 updates.append(result)
         return updates if len(updates) == len(entries) else None
@@ -236,7 +245,7 @@ class RoundAuditor:
 
     def _reaggregate(
         self,
-        found: ChainRound,
+        chain_round: ChainRound,
         rule: Rule,
         manifest: Manifest,
         entries: Sequence[ContributorEntry],
@@ -244,17 +253,17 @@ class RoundAuditor:
         base: Int32Vector,
         velocity: Int32Vector | None,
     ) -> tuple[Int32Vector | None, Int32Vector | None]:
-        artifact = f"new model {found.new_model_root.hex()}"
+        artifact = f"new model {chain_round.new_model_root.hex()}"
         try:
             weights = [entry.leaf.weight for entry in entries]
             applied = apply_rule(rule, base, updates, weights, velocity)
         except FedproofError as error:
-            self._fault(found, artifact, "the announced rule must apply", str(error))
+            self._fault(chain_round, artifact, "the announced rule must apply", str(error))
             return None, None
         root = parameter_root(applied.model, manifest)
-        if root != found.new_model_root:
+        if root != chain_round.new_model_root:
             self._fault(
-                found,
+                chain_round,
                 artifact,
                 "new model must be what the rule gives",
                 f"the rule gives {root.hex()}",

@@ -39,21 +39,21 @@ def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = Fal
     root
         The run's folder.
     seen_block
-        A block hash that must be in the chain, as remembered by somebody who watched.
+        A block hash seen earlier, hexadecimal, that must be in the chain.
     partial
-        The run is still going on or was interrupted: do not ask for ``SHA256SUMS``. Its chain is
-        copied as it is at that moment; whoever is at work in the folder is not disturbed.
+        The run is still going on or was interrupted: do not require ``SHA256SUMS``. Its chain is
+        copied as it is at that moment; a process at work in the folder is not disturbed.
 
     Raises
     ------
     ConfigError
-        If ``root`` is no folder one can read, or no run, or a run that is not complete and
-        ``partial`` is not given.
+        If ``root`` is not a readable folder, not a run, or an unfinished run and ``partial`` is
+        not given.
     StoreError
         If a file in it is there and cannot be read, or a process is at work in it and ``partial``
         is not given.
     ChainUnavailableError
-        If a process has the chain open. Everything else becomes a fault.
+        If a process has the chain open. Anything else that is wrong becomes a fault.
     """
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
         raise ConfigError(f"{root}: not a readable folder; expected a run folder")
@@ -83,7 +83,7 @@ def verify_run(root: Path, *, seen_block: str | None = None, partial: bool = Fal
 
 
 def _require_run(folder: RunFolder, partial: bool) -> None:
-    """Refuse what is no run, or no finished one: that is nobody's fraud (docs/exit-codes.md)."""
+    """Refuse a folder without a finished run: an error, not a fault (docs/exit-codes.md)."""
     root = folder.root
     if not looks_like_run(root):
         raise ConfigError(f"{root}: {_no_run(root)}")
@@ -103,7 +103,7 @@ def _require_run(folder: RunFolder, partial: bool) -> None:
 
 
 def _no_run(root: Path) -> str:
-    """Say what a folder that is no run is instead, as far as that can be seen."""
+    """Describe a folder that is not a run, as far as its files show."""
     inside = sorted(p for p in root.iterdir() if p.is_dir() and _is_verifiable(p))
     if inside:
         names = ", ".join(str(path) for path in inside[:5])
@@ -124,7 +124,7 @@ def _is_verifiable(folder: Path) -> bool:
 
 
 def _is_unfinished(folder: RunFolder) -> bool:
-    """Return whether a run was left before its end: it notes the chain's head when it is over."""
+    """Return whether a run was left before its end: a finished run records the chain's head."""
     if not os.path.lexists(folder.federation):
         return True
     try:
@@ -134,7 +134,7 @@ def _is_unfinished(folder: RunFolder) -> bool:
 
 
 def _problems_of_files(folder: RunFolder, *, finished: bool) -> Iterator[tuple[str, str, str]]:
-    """Yield name, broken rule and what is wrong, before anything is asked of the chain."""
+    """Yield name, broken rule and detail of each wrong file, before the chain is read."""
     for name, problem in folder.misplaced(finished=finished):
         yield name, "a run's folder must hold a run's files and nothing else", problem
     if finished:
@@ -149,7 +149,7 @@ def _audit_commitments(
     findings: Findings,
     seen_block: str | None,
 ) -> Mapping[RoundId, bytes | None]:
-    """Replay every round; return the roots of the server momenta that came of it."""
+    """Replay every round; return the computed root of the server momentum after each."""
     if seen_block:
         check_seen_block(chain.federation, seen_block, findings, ARTIFACT)
     config = _read_config(folder, chain, findings)
@@ -169,7 +169,7 @@ def _audit_commitments(
 
 
 def _read_config(folder: RunFolder, chain: AuditedChain, findings: Findings) -> JsonObject:
-    """Return the configuration, if it is the one whose digest the contract was deployed with."""
+    """Return the configuration, and check its digest against the one the contract holds."""
     try:
         data = read_file(folder.config)
     except StoreError as error:

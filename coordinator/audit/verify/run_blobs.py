@@ -25,7 +25,7 @@ def audit_void_rounds(
     committed: CommittedBlobs,
     findings: Findings,
 ) -> None:
-    """Re-hash what void rounds committed to, wherever it is; it need not be there."""
+    """Re-hash the blobs of void rounds in every store that has them; they may be missing."""
     void = {
         number
         for number in range(1, ledger.head().last_opened + 1)
@@ -78,17 +78,17 @@ def _read(
         try:
             manifest = Manifest.from_json(manifests.get_bytes(digest))
         except (BlobMissingError, BlobCorruptError, ConfigError):
-            return  # the run has no manifest to read it by: the live rounds say so
+            return  # the run has no manifest to read it with: the audit of live rounds reports it
         store.get_vector(name, manifest)
 
 
 def unreferenced(
     root: Path, committed: CommittedBlobs, ledger: Ledger
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield name, broken rule and what is wrong for each blob that nothing on chain leads to.
+    """Yield name, broken rule and detail for each blob that nothing on chain leads to.
 
-    Nothing while a document that names further blobs is missing or corrupt: that is a fault of its
-    own, and which blobs belong to the run is not known.
+    Yields nothing if a document that names further blobs is missing or corrupt: that is a fault of
+    its own, and it is unknown which blobs belong to the run.
     """
     if not committed.is_complete:
         return
@@ -106,12 +106,12 @@ def unreferenced(
 
 def momentum_files(root: Path, ledger: Ledger) -> set[str]:
     """Return the file names of the server momenta that the notes of live rounds name."""
-    notes, found = FileJournal(root / "rounds"), set()
+    notes, files = FileJournal(root / "rounds"), set()
     for number in range(1, ledger.head().last_opened + 1):
         if not ledger.round(RoundId(number)).status.has_result:
             continue
         try:
-            found.add(f"{notes.get(RoundId(number)).get('velocity')}.{VECTOR}")
+            files.add(f"{notes.get(RoundId(number)).get('velocity')}.{VECTOR}")
         except FedproofError:
-            continue  # the audit of the notes says what is wrong with them
-    return found
+            continue  # the audit of the notes reports it
+    return files

@@ -14,7 +14,7 @@ def scorer_of(rule: Rule, store: ArtifactStore) -> Scorer:
     ConfigError
         If the announced document describes no scoring rule.
     BlobMissingError, BlobCorruptError
-        If it, or the evaluation set it names, is not in the store as announced.
+        If the document, or the evaluation set it names, is not in the store as announced.
     """
     name = rule.scoring_hash
     document = decode("json", name, store.get_bytes(name), f"scoring {name.hex()}")

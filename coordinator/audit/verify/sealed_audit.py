@@ -1,4 +1,4 @@
-"""Audits what makes a round sealed: everyone committed on chain to just what it later revealed."""
+"""Audits a sealed round's commitments: each contributor revealed what it had committed to."""
 
 from collections.abc import Iterator, Sequence
 
@@ -28,50 +28,52 @@ def is_sealed(config: JsonObject) -> bool:
 
 
 def broken_commitments(
-    found: ChainRound,
+    chain_round: ChainRound,
     entries: Sequence[ContributorEntry],
     domain: SigningDomain,
     store: ArtifactStore,
     *,
     agreed: bool,
 ) -> Iterator[Broken]:
-    """Yield what does not hold of a round's commitments.
+    """Yield the rules that a round's commitments break.
 
     Parameters
     ----------
     found
-        The round, sealed in the sense of the chain: its result is committed.
+        A round whose result is committed on chain.
     agreed
-        Whether the federation agreed on sealed rounds. Commitments that are on chain are checked
-        whatever was agreed.
+        Whether the federation agreed on sealed rounds. Commitments on chain are checked in any
+        case.
 
     Raises
     ------
     StoreError
         If the store cannot be read.
     """
-    root = found.commitments_root
+    root = chain_round.commitments_root
     artifact = f"commitments {root.hex()}"
     if root == NO_ROOT:
         if agreed:
             rule = "a round of a sealed federation must have its commitments on chain"
-            yield f"round {found.round_id}", rule, "there are none"
+            yield f"round {chain_round.round_id}", rule, "there are none"
         return
     try:
         document = store.get_document("commitments", root)
-        commitments = read_commitments(document, found.round_id, root)
+        commitments = read_commitments(document, chain_round.round_id, root)
     except (BlobMissingError, BlobCorruptError) as error:
         yield artifact, "commitments must hash to the committed root", str(error)
         return
     except VerificationError as error:
         yield artifact, "commitments must be this round's, one a contributor", str(error)
         return
-    if len(commitments) != found.commitments_count:
-        detail = f"{len(commitments)} leaves, the chain says {found.commitments_count}"
+    if len(commitments) != chain_round.commitments_count:
+        detail = f"{len(commitments)} leaves, the chain says {chain_round.commitments_count}"
         yield artifact, "the count must be that of the leaves", detail
     for entry in entries:
         try:
-            check_opening(signed_update(entry, found.model_root), entry.salt, domain, commitments)
+            check_opening(
+                signed_update(entry, chain_round.model_root), entry.salt, domain, commitments
+            )
         except ContributorError as error:
             leaf = f"leaf {entry.leaf.index} of {entry.leaf.contributor}"
             yield leaf, "an update must open what its contributor committed to", str(error)

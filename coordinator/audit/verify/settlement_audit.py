@@ -1,4 +1,4 @@
-"""Audits a settled round: scores, payment and cumulative rewards, worked out again."""
+"""Audits a settled round: scores, payment and cumulative rewards, computed again."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ScorerFor = Callable[[Rule], Scorer]
 
 @dataclass(slots=True)
 class Carried:
-    """What one round hands to those stacked on it: momentum and updates, ``None`` if unknown."""
+    """State of one round that its child rounds need; each part is ``None`` if unknown."""
 
     velocity: Int32Vector | None
     round: PreviousRound
@@ -36,75 +36,78 @@ class SettlementAuditor:
         self._findings = findings
 
     def check(
-        self, found: ChainRound, rule: Rule, result: RoundInput, below: Carried | None
+        self, chain_round: ChainRound, rule: Rule, result: RoundInput, below: Carried | None
     ) -> Mapping[Address, Wei] | None:
         """Re-score, re-split, re-accumulate; return the cumulative rewards after the round."""
         try:
             scorer = self._scorer_for(rule)
         except FedproofError as error:
             self._findings.refused(
-                int(found.round_id),
+                int(chain_round.round_id),
                 f"scoring {rule.scoring_hash.hex()}",
                 "the announced scoring must be in the store",
                 error,
             )
             return None
-        if scorer.needs_previous_round and found.parent and below is None:
-            return self.cumulative(found)  # the round below is broken: its own fault says so
-        seed = self._ledger.seal_seed(found.round_id)
+        if scorer.needs_previous_round and chain_round.parent and below is None:
+            return self.cumulative(chain_round)  # the parent is broken and has its own fault
+        seed = self._ledger.seal_seed(chain_round.round_id)
         previous = below.round if below and scorer.needs_previous_round else None
         scores = scorer.score(result, rule, seed, previous)
-        leaves = score_leaves_of(found.round_id, result.entries, scores)
-        self._check_scores(found, scores_tree(leaves).root, sum(scores))
-        shares = split_budget(found.budget_wei, {x.contributor: x.score for x in leaves})
-        if shares.paid_wei != found.paid_wei:
+        leaves = score_leaves_of(chain_round.round_id, result.entries, scores)
+        self._check_scores(chain_round, scores_tree(leaves).root, sum(scores))
+        shares = split_budget(chain_round.budget_wei, {x.contributor: x.score for x in leaves})
+        if shares.paid_wei != chain_round.paid_wei:
             self._fault(
-                found,
+                chain_round,
                 "paid_wei",
                 "payment must be the floored shares of the budget",
-                f"found {found.paid_wei}, expected {shares.paid_wei}",
+                f"found {chain_round.paid_wei}, expected {shares.paid_wei}",
             )
-        cumulative = {} if not found.parent else (below.cumulative if below else None)
+        cumulative = {} if not chain_round.parent else (below.cumulative if below else None)
         if cumulative is None:
-            return self.cumulative(found)
-        members = self._ledger.members(found.member_count)
+            return self.cumulative(chain_round)
+        members = self._ledger.members(chain_round.member_count)
         rewards = accumulate(cumulative, members, shares.shares)
         root = rewards_tree(rewards).root
-        if root != found.rewards_root:
+        if root != chain_round.rewards_root:
             self._fault(
-                found,
-                f"rewards {found.rewards_root.hex()}",
+                chain_round,
+                f"rewards {chain_round.rewards_root.hex()}",
                 "rewards must follow from scores and budget",
                 f"expected root {root.hex()}",
             )
-        return self.cumulative(found)
+        return self.cumulative(chain_round)
 
-    def _check_scores(self, found: ChainRound, root: bytes, total: int) -> None:
-        artifact = f"scores {found.scores_root.hex()}"
+    def _check_scores(self, chain_round: ChainRound, root: bytes, total: int) -> None:
+        artifact = f"scores {chain_round.scores_root.hex()}"
         try:
-            read_score_leaves(self._store.get_document("scores", found.scores_root))
+            read_score_leaves(self._store.get_document("scores", chain_round.scores_root))
         except StoreError as error:
-            self._refused(found, artifact, "scores must hash to the committed root", error)
-        if (root, total) != (found.scores_root, found.total_score):
+            self._refused(chain_round, artifact, "scores must hash to the committed root", error)
+        if (root, total) != (chain_round.scores_root, chain_round.total_score):
             self._fault(
-                found,
+                chain_round,
                 artifact,
                 "scores must be what the scoring rule gives",
-                f"expected root {root.hex()} and total {total}, found total {found.total_score}",
+                f"expected root {root.hex()} and total {total}, "
+                f"found total {chain_round.total_score}",
             )
 
-    def cumulative(self, found: ChainRound) -> Mapping[Address, Wei] | None:
-        """Return what the stored document says everyone had earned, ``None`` if it is not there."""
-        artifact = f"rewards {found.rewards_root.hex()}"
+    def cumulative(self, chain_round: ChainRound) -> Mapping[Address, Wei] | None:
+        """Return the cumulative rewards of the stored document, ``None`` if it cannot be read."""
+        artifact = f"rewards {chain_round.rewards_root.hex()}"
         try:
-            leaves = reward_leaves(self._store.get_document("rewards", found.rewards_root))
+            leaves = reward_leaves(self._store.get_document("rewards", chain_round.rewards_root))
         except StoreError as error:
-            self._refused(found, artifact, "rewards must hash to the committed root", error)
+            self._refused(chain_round, artifact, "rewards must hash to the committed root", error)
             return None
         return {leaf.contributor: leaf.cumulative_wei for leaf in leaves}
 
-    def _fault(self, found: ChainRound, artifact: str, rule: str, detail: str) -> None:
-        self._findings.fault(int(found.round_id), artifact, rule, detail)
+    def _fault(self, chain_round: ChainRound, artifact: str, rule: str, detail: str) -> None:
+        self._findings.fault(int(chain_round.round_id), artifact, rule, detail)
 
-    def _refused(self, found: ChainRound, artifact: str, rule: str, error: FedproofError) -> None:
-        self._findings.refused(int(found.round_id), artifact, rule, error)
+    def _refused(
+        self, chain_round: ChainRound, artifact: str, rule: str, error: FedproofError
+    ) -> None:
+        self._findings.refused(int(chain_round.round_id), artifact, rule, error)

@@ -1,7 +1,7 @@
-"""The cases a watcher opened, and what it does about each as the coordinator answers.
+"""The cases a watcher opened, and its next step in each as the coordinator answers.
 
-Nothing is remembered between two looks: cases and published entries are read from the chain, so a
-watcher that was killed goes on where it was.
+Cases and published entries are read from the chain, never from memory, so a watcher that was killed
+continues where it stopped (ADR 80).
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class CaseBook:
         self._entries: dict[int, dict[int, ProvenEntry]] = {}
 
     def refresh(self) -> None:
-        """Read the referee's events since the last look."""
+        """Read the referee's events since the last call."""
         head = self._referee.rpc.block().number
         for event in self._referee.events(self._next_block, head):
             match event:
@@ -67,12 +67,12 @@ def next_step(
     known: Mapping[int, ProvenEntry],
     now: int,
 ) -> NextStep:
-    """Return what a challenger does about its open case next.
+    """Return a challenger's next step in its open case.
 
     Parameters
     ----------
     status
-        Of the round, as the contract sees it.
+        The round's, as the contract has it.
     round_
         Needed only where a column was answered and can still be refuted.
     known
@@ -90,7 +90,7 @@ def next_step(
         return Wait(case.due)
     try:
         return _refutation(case, round_, known)
-    except ValueError:  # a part of the round is not to be had any more
+    except ValueError:  # a part of the round is no longer available
         return Wait(case.due)
 
 
@@ -111,7 +111,7 @@ def _refutation(
 
 
 def _expected(case: CaseRecord, round_: DisputedRound) -> Column:
-    """Return the right column, counted by the order statistics that were answered."""
+    """Return the right column for the order statistics that the coordinator answered."""
     if case.kind is CaseKind.AGGREGATE:
         return moves.expected_column(round_, case.index, claimed=(case.lo, case.hi))
     return column_of(round_, case.kind)

@@ -1,4 +1,4 @@
-"""What a watcher finds and does, as plain values: printed, logged, and given as JSON."""
+"""A watcher's notices as plain values: printed, logged, and written as JSON."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -25,10 +25,10 @@ Verb = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a move costs and earns its sender, before it is sent; amounts in wei.
+    """The cost and the reward of a transaction before it is sent; amounts in wei.
 
-    ``gas`` is the node's estimate; ``deposit_wei`` comes back unless the coordinator was right;
-    ``bounty_wei`` is what a conviction now would earn.
+    ``gas`` is the node's estimate; ``deposit_wei`` is returned unless the coordinator was right;
+    ``bounty_wei`` is the bounty of a conviction now.
     """
 
     gas: int
@@ -47,7 +47,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing a watcher has to say. ``round_id`` is 0 where it is about no round."""
+    """One event that a watcher reports. ``round_id`` is 0 if it concerns no round."""
 
     verb: Verb
     round_id: int
@@ -56,7 +56,7 @@ class Notice:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return one line: the round, what was done or found, and the price of what is planned."""
+        """Return one line: the round, the event, and the price of a planned transaction."""
         place = f"round {self.round_id}: " if self.round_id else ""
         price = f"; {self.price}" if self.price is not None else ""
         return f"{place}{self.verb}: {self.text}{price}"
@@ -77,5 +77,5 @@ class Notice:
         }
 
 
-Tell = Callable[[Notice], None]
-"""Hears every notice as it comes."""
+NoticeHandler = Callable[[Notice], None]
+"""Receives every notice as it occurs."""

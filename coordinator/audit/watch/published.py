@@ -1,8 +1,8 @@
-"""What a coordinator showed on chain when it was asked, by anyone: the rule, records, chunks.
+"""Data that a coordinator published on chain in its answers: the rule, records, chunks.
 
-The referee accepted it against the round's commitments, so it needs no other check than that a
-vector put together from chunks hashes to its root. Once all of a document or a vector was shown, it
-stands in for what the store does not have.
+The referee has checked each answer against the round's commitments, so the only check left is that
+a vector joined from chunks hashes to its root. A document or a vector that was published completely
+replaces the one that the store does not have.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ _VALUE_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _OpenQuestion:
     round_id: RoundId
     kind: CaseKind
     index: int
@@ -45,12 +45,12 @@ class _Asked:
 
 
 class PublishedData:
-    """The answers of one referee's coordinator, as far as the chain was read."""
+    """The coordinator's answers to one referee's questions, up to the last block read."""
 
     def __init__(self, federation: FederationReader, referee: RefereeReader) -> None:
         self._federation, self._referee = federation, referee
         self._next_block = 0
-        self._asked: dict[int, _Asked] = {}
+        self._questions: dict[int, _OpenQuestion] = {}
         self._rules: dict[bytes, Rule] = {}
         self._chunks: dict[bytes, dict[int, bytes]] = {}
         self._contributors = shown_contributors()
@@ -58,44 +58,44 @@ class PublishedData:
         self._rewards = shown_rewards()
 
     def refresh(self) -> None:
-        """Read the referee's events since the last look."""
+        """Read the referee's events since the last call."""
         head = self._referee.rpc.block().number
         states: dict[RoundId, ChainRound] = {}
         for event in self._referee.events(self._next_block, head):
             if isinstance(event, CaseOpened):
-                asked = _Asked(event.round, event.kind, event.index, event.chunk)
-                self._asked[event.id] = asked
+                question = _OpenQuestion(event.round, event.kind, event.index, event.chunk)
+                self._questions[event.id] = question
             elif isinstance(event, Answered):
-                asked = self._asked[event.id]
-                if asked.round_id not in states:
-                    states[asked.round_id] = self._federation.round(asked.round_id)
-                self._keep(asked, states[asked.round_id], event.evidence)
+                question = self._questions[event.id]
+                if question.round_id not in states:
+                    states[question.round_id] = self._federation.round(question.round_id)
+                self._keep(question, states[question.round_id], event.evidence)
         self._next_block = head + 1
 
-    def _keep(self, asked: _Asked, state: ChainRound, evidence: bytes) -> None:
-        match asked.kind:
+    def _keep(self, question: _OpenQuestion, state: ChainRound, evidence: bytes) -> None:
+        match question.kind:
             case CaseKind.RULE:
                 rule = Rule(*_arguments("answer_rule", evidence)[1])
                 self._rules[rule_hash(rule)] = rule
             case CaseKind.CONTRIBUTOR:
-                who, proof = contributor_of(_arguments("answer_contributor", evidence))
-                self._contributors.keep(state.contributors_root, asked.index, who, proof)
+                contributor, proof = contributor_of(_arguments("answer_contributor", evidence))
+                self._contributors.keep(state.contributors_root, question.index, contributor, proof)
             case CaseKind.SCORE:
                 score, proof = score_of(_arguments("answer_score", evidence))
-                self._scores.keep(state.scores_root, asked.index, score, proof)
+                self._scores.keep(state.scores_root, question.index, score, proof)
             case CaseKind.REWARD:
-                member = self._federation.member(asked.index)
-                assert member is not None  # the referee looked it up when it was asked
+                member = self._federation.member(question.index)
+                assert member is not None  # the referee looked it up when the question was asked
                 reward, proof = reward_of(_arguments("answer_reward", evidence), member)
-                self._rewards.keep(state.rewards_root, asked.index, reward, proof)
+                self._rewards.keep(state.rewards_root, question.index, reward, proof)
             case CaseKind.UPDATE:
                 _, _, leaf, _, chunk, _ = _arguments("answer_update_chunk", evidence)
-                self._chunks.setdefault(bytes(leaf[3]), {})[asked.chunk] = bytes(chunk)
+                self._chunks.setdefault(bytes(leaf[3]), {})[question.chunk] = bytes(chunk)
             case CaseKind.BASE_MODEL | CaseKind.NEW_MODEL:
                 _, _, _, chunk, _ = _arguments("answer_model_chunk", evidence)
-                is_base = asked.kind is CaseKind.BASE_MODEL
+                is_base = question.kind is CaseKind.BASE_MODEL
                 root = state.model_root if is_base else state.new_model_root
-                self._chunks.setdefault(root, {})[asked.chunk] = bytes(chunk)
+                self._chunks.setdefault(root, {})[question.chunk] = bytes(chunk)
 
     # --- what was shown ----------------------------------------------------------------------
 

@@ -1,10 +1,10 @@
-"""What a watcher asks next about a round, and what it is ready to pay for.
+"""Chooses a watcher's next questions about a round, within the number it will pay for.
 
-Of a withheld vector every chunk may be demanded, the last one first: only it can have something
-behind the last parameter, and a coordinator whose chunk has cannot answer. Of a withheld document
-every record. One question comes first, for silence convicts at the price of one; once that was
-answered, or where no time is left to wait for it, all the others go out together. Not handled:
-sending.
+Every chunk of a withheld vector may be demanded, the last one first: only the last can hold data
+behind the last parameter, and a coordinator whose last chunk does cannot answer. Of a withheld
+document every record may be demanded. One question is asked first, since an unanswered one convicts
+for a single deposit; once it was answered, or if there is no time to wait for it, all the others
+are asked together (ADR 83). Not handled: sending.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from coordinator.protocol.disputes.records import DisputedRound
 DEFAULT_CHUNKS = 8
 DEFAULT_RECORDS = 64
 
-Asked = tuple[Fault, Question]
+FaultQuestion = tuple[Fault, Question]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class QuestionPlan:
     Attributes
     ----------
     published
-        What was answered already, to anybody: it is not asked again.
+        Earlier answers, to any challenger: those questions are not asked again.
     chunks, records
-        How many chunks of one vector and how many records of one document to pay for at most.
+        The most chunks of one vector and records of one document to pay for.
     """
 
     published: PublishedData
@@ -46,18 +46,18 @@ class QuestionPlan:
         asked: Collection[Key],
         *,
         can_wait: bool,
-    ) -> list[Asked]:
-        """Return what to ask now, nothing if all was asked that may be.
+    ) -> list[FaultQuestion]:
+        """Return the questions to ask now, none if all allowed ones were asked.
 
         Parameters
         ----------
         asked
-            Every question this watcher asked before; none of them waits for an answer.
+            Every question this watcher asked before; all of them have been answered.
         can_wait
             Whether there is time to wait for an answer and ask again.
         """
         paid = Counter(subject_of(key) for key in asked)
-        fresh: dict[Key, Asked] = {}
+        fresh: dict[Key, FaultQuestion] = {}
         for fault, move in options:
             for other in self._variants(round_, fault, move):
                 key = key_of(other)
@@ -69,10 +69,10 @@ class QuestionPlan:
         questions = list(fresh.values())
         round_id = round_.committed.round_id
         was_answered = any(key[0] == round_id and not CaseKind(key[1]).is_column for key in asked)
-        # A column is a dispute of its own: no others besides.
+        # A question about a column opens a dispute of its own, so no other goes with it.
         together = was_answered or not can_wait
         if together and questions and _is_demand(questions[0][1]):
-            return [found for found in questions if _is_demand(found[1])]
+            return [pair for pair in questions if _is_demand(pair[1])]
         return questions[:1]
 
     def _limit(self, question: Question) -> int:
@@ -81,7 +81,7 @@ class QuestionPlan:
     def _variants(
         self, round_: DisputedRound, fault: Fault, move: Evidence | Question
     ) -> Iterator[Question]:
-        """Yield a question with all that may be asked in its place."""
+        """Yield a question and all the others that may be asked in its place."""
         if isinstance(move, Evidence):
             return
         *fixed, _ = move.arguments
@@ -122,7 +122,7 @@ def key_of(question: Question) -> Key:
 
 
 def subject_of(key: Key) -> tuple[int, int, int]:
-    """Return what a question is about: a document of a round, or one vector of it."""
+    """Return the subject of a question: a document of a round, or one vector of it."""
     round_id, kind, index, _ = key
     is_vector = kind in (CaseKind.UPDATE, CaseKind.BASE_MODEL, CaseKind.NEW_MODEL)
     return (round_id, kind, index if is_vector else 0)

@@ -1,9 +1,9 @@
 """Reads a sealed round as a dispute needs it: commitments from the chain, the rest from a store.
 
-What is missing or damaged, does not hash to its commitment or is not what it should be counts as
-not got. A store that does not answer is another matter: that raises, unless it is to count as not
-got as well; :class:`RetryingReader` decides that for a watcher, by ``outage``. Not handled: judging
-(``protocol.disputes``).
+An artifact that is missing, damaged, malformed or does not hash to its commitment is read as
+``None``. A store that does not answer raises an error, unless the caller asks to treat that as
+missing too; for a watcher :class:`RetryingReader` decides when, by ``outage``. Not handled: judging
+the round (``protocol.disputes``).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 
 from contracts.binding.reader import FederationReader
 from contracts.binding.rpc import next_time
-from coordinator.audit.watch.findings import Notice, Tell
+from coordinator.audit.watch.findings import Notice, NoticeHandler
 from coordinator.audit.watch.outage import Outages
 from coordinator.audit.watch.shown_records import Contributors, Records
 from coordinator.ports import ArtifactStore
@@ -43,15 +43,16 @@ from coordinator.protocol.types import (
 
 _READERS: Final = 4
 _SILENT: Final = 3
-"""A store that failed so often and never answered is not asked again during one read."""
+"""After so many failures without one answer the store is not asked again during one read."""
 
 _T = TypeVar("_T")
 
 
 class ShownOnChain(Protocol):
-    """What was published on chain in answers, instead of in the store; ``None``: not, or not all.
+    """Data published on chain in answers, instead of in the store.
 
-    ``published.PublishedData`` is one.
+    Each method returns ``None`` if its data was not published, or only in part.
+    ``published.PublishedData`` implements it.
     """
 
     def rule(self, digest: bytes) -> Rule | None:
@@ -72,14 +73,14 @@ class ShownOnChain(Protocol):
 
 @dataclass(slots=True)
 class RoundArtifacts:
-    """Store and chain, for one read of one round.
+    """Reads the artifacts of one round once, from store and chain.
 
     Parameters
     ----------
     published
-        Stands in for the store with what was shown on chain.
+        Read for what the store does not have.
     without_store
-        Go on where the store does not answer.
+        Treat a store that does not answer as one that has nothing.
     """
 
     store: ArtifactStore
@@ -90,41 +91,43 @@ class RoundArtifacts:
 
     def rule(self, root: bytes) -> Rule | None:
         """Return the rule of this hash."""
-        found = self._got(lambda: rule_from(self.store.get_document("rule", root)))
-        if found is None and self.published is not None:
-            found = self.published.rule(root)
-        return found
+        rule = self._read_or_none(lambda: rule_from(self.store.get_document("rule", root)))
+        if rule is None and self.published is not None:
+            rule = self.published.rule(root)
+        return rule
 
     def manifest(self, rule: Rule | None) -> Manifest | None:
-        """Return the manifest that a rule names."""
+        """Return the manifest that a rule names, ``None`` if there is none to read."""
         if rule is None:
             return None
-        return self._got(lambda: Manifest.from_json(self.store.get_bytes(rule.manifest_hash)))
+        return self._read_or_none(
+            lambda: Manifest.from_json(self.store.get_bytes(rule.manifest_hash))
+        )
 
     def contributors(self, state: ChainRound) -> Contributors | None:
-        """Return a round's contributors: as many as it committed to, or none."""
+        """Return a round's contributors, ``None`` unless they are as many as it committed to."""
         root = state.contributors_root
-        found = self._got(
+        entries = self._read_or_none(
             lambda: contributor_entries(self.store.get_document("contributors", root))
         )
-        if found is not None and len(found) == state.n:
-            return Contributors(found)
+        if entries is not None and len(entries) == state.n:
+            return Contributors(entries)
         return self.published.contributors(root, state.n) if self.published is not None else None
 
     def scores(self, state: ChainRound) -> Records[ScoreLeaf] | None:
         """Return a settled round's scores."""
         root = state.scores_root
-        found = self._got(lambda: score_leaves(self.store.get_document("scores", root)))
-        if found is not None:
-            return Records(found)
+        leaves = self._read_or_none(lambda: score_leaves(self.store.get_document("scores", root)))
+        if leaves is not None:
+            return Records(leaves)
         return self.published.scores(root, state.n) if self.published is not None else None
 
     def rewards(self, state: ChainRound) -> Records[RewardLeaf] | None:
-        """Return what members have earned up to a settled round."""
+        """Return the members' cumulative rewards after a settled round."""
         root = state.rewards_root
-        found = self._got(lambda: reward_leaves(self.store.get_document("rewards", root)))
-        if found is not None:
-            return Records(found)
+        leaves = self._read_or_none(lambda: reward_leaves(self.store.get_document("rewards", root)))
+        if leaves is not None:
+            return Records(leaves)
         if self.published is None:
             return None
         return self.published.rewards(root, state.member_count)
@@ -133,16 +136,16 @@ class RoundArtifacts:
         """Return the vector of this root, shape ``(d,)``."""
         if manifest is None:
             return None
-        found = self._got(lambda: self.store.get_vector(root, manifest))
-        if found is None and self.published is not None:
-            found = self.published.vector(root, manifest)
-        return found
+        vector = self._read_or_none(lambda: self.store.get_vector(root, manifest))
+        if vector is None and self.published is not None:
+            vector = self.published.vector(root, manifest)
+        return vector
 
-    def _got(self, read: Callable[[], _T]) -> _T | None:
+    def _read_or_none(self, read: Callable[[], _T]) -> _T | None:
         if self._failures >= _SILENT and not self._has_answered:
             return None
         try:
-            found = read()
+            artifact = read()
         except (BlobMissingError, BlobCorruptError):
             self._has_answered = True
             return None
@@ -151,10 +154,10 @@ class RoundArtifacts:
                 raise
             self._failures += 1
             return None
-        except FedproofError:  # a manifest that is none
+        except FedproofError:  # the bytes are not a manifest
             return None
         self._has_answered = True
-        return found
+        return artifact
 
 
 class RoundReader:
@@ -163,7 +166,7 @@ class RoundReader:
     Parameters
     ----------
     published
-        Stands in for the store with what was shown on chain.
+        Read for what the store does not have.
     """
 
     def __init__(
@@ -177,12 +180,12 @@ class RoundReader:
         self._published = published
 
     def read(self, round_id: RoundId, *, without_store: bool = False) -> DisputedRound:
-        """Return a sealed round with all that was published of it.
+        """Return a sealed round with all of its artifacts that were published.
 
         Parameters
         ----------
         without_store
-            Count what the store cannot give as not published, even where it does not answer.
+            Treat artifacts as unpublished even if the store does not answer.
 
         Raises
         ------
@@ -225,7 +228,7 @@ class RoundReader:
 
 
 def is_complete(round_: DisputedRound) -> bool:
-    """Whether nothing of a round is missing that could be had."""
+    """Whether every artifact of a round was read."""
     updates = round_.updates or [None]
     needed: list[object] = [
         round_.rule,
@@ -253,23 +256,27 @@ def _updates(
 
 
 class RetryingReader:
-    """Reads the rounds of one federation, again and again.
+    """Reads the rounds of one federation repeatedly.
 
-    A round in which something is wrong is read until nothing of it is missing, and then kept: what
-    its coordinator takes back afterwards is still known.
+    A faulty round is read until none of it is missing, and then kept, so that its coordinator
+    cannot withdraw artifacts afterwards.
 
     Parameters
     ----------
     patience_s
-        How long a store may not answer; ``None`` for a quarter of the challenge window.
-    tell
-        Hears of a store that does not answer, once a round.
+        Seconds a store may not answer; ``None`` for a quarter of the challenge window.
+    on_notice
+        Receives a notice of a store that does not answer, once per round.
     """
 
     def __init__(
-        self, federation: FederationReader, rounds: RoundReader, patience_s: int | None, tell: Tell
+        self,
+        federation: FederationReader,
+        rounds: RoundReader,
+        patience_s: int | None,
+        on_notice: NoticeHandler,
     ) -> None:
-        self._federation, self._rounds, self._tell = federation, rounds, tell
+        self._federation, self._rounds, self._on_notice = federation, rounds, on_notice
         self._outages = Outages(federation.terms.challenge_window_s, patience_s)
         self._kept: dict[tuple[RoundId, RoundStatus], DisputedRound] = {}
 
@@ -279,7 +286,7 @@ class RetryingReader:
         return self._outages.errors
 
     def read(self, state: ChainRound) -> DisputedRound | None:
-        """Return a round; ``None`` while its store does not answer and is waited for."""
+        """Return a round; ``None`` if its store does not answer and the wait is not over."""
         kept = self._kept.get((state.round_id, state.status))
         if kept is not None:
             return kept
@@ -291,7 +298,7 @@ class RetryingReader:
         return round_
 
     def read_now(self, round_id: RoundId, status: RoundStatus) -> DisputedRound:
-        """Return what is to be had of a round, where an answer to a question waits only so long."""
+        """Return the available part of a round, without waiting: a case has a deadline."""
         kept = self._kept.get((round_id, status))
         round_ = kept or self._rounds.read(round_id, without_store=True)
         if is_complete(round_):
@@ -299,12 +306,12 @@ class RetryingReader:
         return self._kept.get((round_id, RoundStatus.SEALED), round_)
 
     def keep(self, state: ChainRound, round_: DisputedRound) -> None:
-        """Keep a round in which something is wrong, if nothing of it is missing."""
+        """Keep a faulty round, if none of it is missing."""
         if is_complete(round_):
             self._kept[state.round_id, state.status] = round_
 
     def keep_only(self, live: set[RoundId]) -> None:
-        """Forget the rounds that are not live any more."""
+        """Forget the rounds that are no longer live."""
         self._kept = {key: round_ for key, round_ in self._kept.items() if key[0] in live}
         self._outages.keep(live)
 
@@ -321,4 +328,4 @@ class RetryingReader:
         return self._rounds.read(state.round_id, without_store=True)
 
     def _say(self, round_id: RoundId, text: str) -> None:
-        self._tell(Notice("unreachable", int(round_id), text))
+        self._on_notice(Notice("unreachable", int(round_id), text))

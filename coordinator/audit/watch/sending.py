@@ -1,10 +1,9 @@
-"""What a watcher sends: quoted before, told after, and no end of watching where it is refused.
+"""Sends a watcher's transactions: reports their price before and their outcome after.
 
-A node refuses, say, whoever cannot pay. That is told once; the next look tries again. Not handled:
-what to send (``watcher``), and a node that does not answer.
-
-Decisions become :class:`PlannedCall` values, each a call to the referee with the words to say of
-it; what to decide is in ``cases`` and ``watcher``.
+Each is a :class:`PlannedCall`, a call to the referee with the texts to report. A refusal by the
+node, of a sender who cannot pay for example, is reported once and the call is tried again at the
+next step. Not handled: choosing what to send (``cases``, ``watcher``), and a node that does not
+answer.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from contracts.binding.calls import Call
 from contracts.binding.federation import Federation
 from contracts.binding.referee import CaseRecord, Referee
 from contracts.binding.transactions import PRIORITY_FEE_WEI, Receipt
-from coordinator.audit.watch.findings import Notice, Price, Tell, Verb
+from coordinator.audit.watch.findings import Notice, NoticeHandler, Price, Verb
 from coordinator.audit.watch.steps import DemandEntry, End
 from coordinator.protocol.amounts import exact_ether
 from coordinator.protocol.disputes.cases import Evidence, Question
@@ -29,14 +28,14 @@ from coordinator.protocol.types import Address, RoundId, Wei
 
 @dataclass(frozen=True, slots=True)
 class PlannedCall:
-    """One call to the referee: what it is for, and what to say of it once it is done.
+    """One call to the referee, with the texts to report.
 
     Attributes
     ----------
     plan
-        Said with its price before it is sent; empty where there is nothing to weigh.
+        Reported with the price before the call is sent; empty if the call is free of risk.
     done, text
-        Said once it is mined.
+        Reported once the call is mined.
     """
 
     round_id: RoundId
@@ -47,7 +46,7 @@ class PlannedCall:
 
 
 def proving(round_id: RoundId, evidence: Evidence, why: str) -> PlannedCall:
-    """Convict a round with evidence."""
+    """Return the call that convicts a round with evidence."""
     plan = f"prove it with {evidence.function} ({why})"
     return PlannedCall(round_id, referee_calls.convict(evidence), plan, "convicted", why)
 
@@ -55,7 +54,7 @@ def proving(round_id: RoundId, evidence: Evidence, why: str) -> PlannedCall:
 def asking(
     round_id: RoundId, questions: Sequence[tuple[Fault, Question]], deposit_wei: Wei
 ) -> list[PlannedCall]:
-    """Ask the coordinator questions over the faults that they are about."""
+    """Return the calls that ask the coordinator questions, each about a fault."""
     return [
         PlannedCall(
             round_id,
@@ -69,7 +68,7 @@ def asking(
 
 
 def pursuing(case: CaseRecord, step: DemandEntry | End, deposit_wei: Wei) -> PlannedCall:
-    """Go on with an open case: demand an entry, or end it."""
+    """Return the call that continues an open case: demands an entry, or ends the case."""
     match step:
         case DemandEntry(index):
             call = referee_calls.demand_entry(case.case_id, index, deposit_wei)
@@ -88,24 +87,30 @@ NOBODY = Address("0x" + "00" * 20)
 
 
 class Sender:
-    """Quotes and sends a watcher's calls; without an account it only quotes."""
+    """Reports the price of a watcher's calls and sends them; without an account it sends none."""
 
     def __init__(
-        self, federation: Federation, referee: Referee, account: LocalAccount | None, tell: Tell
+        self,
+        federation: Federation,
+        referee: Referee,
+        account: LocalAccount | None,
+        on_notice: NoticeHandler,
     ) -> None:
         self._federation, self._referee = federation, referee
-        self.account, self._tell = account, tell
+        self.account, self._on_notice = account, on_notice
         self._refused: set[tuple[RoundId, str]] = set()
 
     @property
     def address(self) -> Address:
-        """The account's, or nobody's."""
+        """The account's address, or the zero address without one."""
         return Address(self.account.address) if self.account else NOBODY
 
     # --- sending -----------------------------------------------------------------------------
 
     def send(self, planned_calls: Sequence[PlannedCall]) -> bool:
-        """Quote calls, send them together, tell what became of each; whether any was mined.
+        """Report the price of calls, send them together, and report the outcome of each.
+
+        Returns whether any was mined and succeeded.
 
         Raises
         ------
@@ -115,26 +120,32 @@ class Sender:
         for planned_call in planned_calls:
             if planned_call.plan and not self._was_refused(planned_call):
                 price = self._price(planned_call.call)
-                self._tell(Notice("planned", int(planned_call.round_id), planned_call.plan, price))
+                self._on_notice(
+                    Notice("planned", int(planned_call.round_id), planned_call.plan, price)
+                )
         if self.account is None:
             return False
         bond = self._bond_wei()
-        found = self._referee.transact_each(
+        outcomes = self._referee.transact_each(
             self.account, [planned_call.call for planned_call in planned_calls]
         )
-        done = [self._told(*pair, bond) for pair in zip(planned_calls, found, strict=True)]
+        done = [
+            self._report_outcome(*pair, bond) for pair in zip(planned_calls, outcomes, strict=True)
+        ]
         return any(done)
 
-    def _told(self, planned_call: PlannedCall, outcome: Receipt | LedgerError, bond: Wei) -> bool:
-        """Tell what became of a call; return whether it was mined and succeeded."""
+    def _report_outcome(
+        self, planned_call: PlannedCall, outcome: Receipt | LedgerError, bond: Wei
+    ) -> bool:
+        """Report the outcome of a call; return whether it was mined and succeeded."""
         if isinstance(outcome, TransactionRevertedError):
             text = f"{planned_call.call.label} was refused: {outcome.reason}"
-            self._tell(Notice("gave up", int(planned_call.round_id), text))
+            self._on_notice(Notice("gave up", int(planned_call.round_id), text))
             return False
         if isinstance(outcome, LedgerError):
-            self._tell_refused(planned_call, outcome)
+            self._report_refusal(planned_call, outcome)
             return False
-        self._refused.discard(_name(planned_call))
+        self._refused.discard(_refusal_key(planned_call))
         text = planned_call.text
         if planned_call.done == "convicted":
             bonds = exact_ether(self._bond_wei()), exact_ether(bond)
@@ -145,33 +156,33 @@ class Sender:
             "gas_used": outcome.gas_used,
             "fee_wei": str(outcome.fee_wei),
         }
-        self._tell(Notice(planned_call.done, int(planned_call.round_id), text, facts=facts))
+        self._on_notice(Notice(planned_call.done, int(planned_call.round_id), text, facts=facts))
         return True
 
     def _was_refused(self, planned_call: PlannedCall) -> bool:
-        return _name(planned_call) in self._refused
+        return _refusal_key(planned_call) in self._refused
 
-    def _tell_refused(self, planned_call: PlannedCall, refused: LedgerError) -> None:
-        """Say once that the node did not take a call; it is tried again at the next look."""
+    def _report_refusal(self, planned_call: PlannedCall, refused: LedgerError) -> None:
+        """Report once that the node did not take a call; it is tried again at the next step."""
         if self._was_refused(planned_call):
             return
-        self._refused.add(_name(planned_call))
+        self._refused.add(_refusal_key(planned_call))
         text = f"{planned_call.call.label}: {refused}; balance {exact_ether(self._balance_wei())}"
-        self._tell(Notice("not sent", int(planned_call.round_id), text))
+        self._on_notice(Notice("not sent", int(planned_call.round_id), text))
 
     # --- taking out --------------------------------------------------------------------------
 
     def collect(self) -> bool:
-        """Take out bounties and deposits that are owed; return whether there were any."""
+        """Withdraw bounties and returned deposits; return whether there were any."""
         assert self.account is not None
         owed = self._federation.account(self.address).credit_wei
         deposits = self._referee.credit_wei(self.address)
-        took = bool(owed) and self._took("bounties", owed, self._federation)
-        return (bool(deposits) and self._took("deposits", deposits, self._referee)) or took
+        withdrew = bool(owed) and self._withdraw("bounties", owed, self._federation)
+        return (bool(deposits) and self._withdraw("deposits", deposits, self._referee)) or withdrew
 
-    def _took(self, what: str, wei: Wei, where: Federation | Referee) -> bool:
+    def _withdraw(self, purpose: str, wei: Wei, where: Federation | Referee) -> bool:
         assert self.account is not None
-        name = (RoundId(0), what)
+        name = (RoundId(0), purpose)
         try:
             where.collect(self.account)
         except ChainUnavailableError:
@@ -179,14 +190,14 @@ class Sender:
         except LedgerError as refused:
             if name not in self._refused:
                 self._refused.add(name)
-                text = f"collect {exact_ether(wei)} of {what}: {refused}"
-                self._tell(Notice("not sent", 0, text))
+                text = f"collect {exact_ether(wei)} of {purpose}: {refused}"
+                self._on_notice(Notice("not sent", 0, text))
             return False
         self._refused.discard(name)
         balance = self._balance_wei()
-        facts = {"what_for": what, "wei": str(wei), "balance_wei": str(balance)}
-        text = f"{exact_ether(wei)} of {what}; balance {exact_ether(balance)}"
-        self._tell(Notice("collected", 0, text, facts=facts))
+        facts = {"what_for": purpose, "wei": str(wei), "balance_wei": str(balance)}
+        text = f"{exact_ether(wei)} of {purpose}; balance {exact_ether(balance)}"
+        self._on_notice(Notice("collected", 0, text, facts=facts))
         return True
 
     # --- money -------------------------------------------------------------------------------
@@ -201,7 +212,7 @@ class Sender:
         }
         try:
             gas = rpc.quantity("eth_estimateGas", request)
-        except LedgerError:  # nobody has the deposit in a dry run, say: then it is at most this
+        except LedgerError:  # no account holds the deposit in a dry run: quote the limit instead
             gas = call.gas_limit
         fee = rpc.block().base_fee_wei + PRIORITY_FEE_WEI
         bps = self._federation.terms.coordinator_slash_bps
@@ -212,10 +223,10 @@ class Sender:
         return Wei(self._federation.rpc.quantity("eth_getBalance", self.address, "latest"))
 
     def _bond_wei(self) -> Wei:
-        """Return all that the coordinator can still lose."""
+        """Return the coordinator's bond in wei: all that it can still lose."""
         state = self._federation.account(self._federation.terms.coordinator)
         return Wei(state.bond_wei + state.unbonding_wei)
 
 
-def _name(planned_call: PlannedCall) -> tuple[RoundId, str]:
+def _refusal_key(planned_call: PlannedCall) -> tuple[RoundId, str]:
     return (planned_call.round_id, planned_call.call.label)

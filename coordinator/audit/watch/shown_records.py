@@ -1,9 +1,8 @@
-"""Contributors, scores and rewards as a coordinator showed them on chain, one record an answer.
+"""Contributors, scores and rewards that a coordinator published on chain, one record per answer.
 
-The referee accepted each against its root, with a proof. All of them together stand for the
-document that was not to be had: where they hash to the root in the shape that honest trees have,
-they are that document; otherwise each keeps its own proof. Not handled: reading the chain
-(``published``).
+The referee has checked the proof of each against its root. All records of a tree together replace
+the missing document: if they hash to the root in the shape of an honest tree, they are that
+document; otherwise each keeps its own proof. Not handled: reading the chain (``published``).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +33,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ShownContributor:
-    """A contributor's leaf and signature; of its metrics only the hash is on chain."""
+    """A contributor's leaf and signature; only the hash of its metrics is on chain."""
 
     entry: ContributorEntry
     metrics_hash: bytes
@@ -42,7 +41,7 @@ class ShownContributor:
 
 @dataclass(frozen=True, slots=True)
 class Records(Generic[_T]):
-    """All records of one tree; ``proofs`` is ``None`` where the tree has the standard shape."""
+    """All records of one tree; ``proofs`` is ``None`` if the tree has the standard shape."""
 
     records: Sequence[_T]
     proofs: Sequence[Proof] | None = None
@@ -52,8 +51,8 @@ class Records(Generic[_T]):
 class Contributors:
     """All contributors of a round.
 
-    ``metrics_hashes`` is set where only hashes of the metrics are known, ``proofs`` by index where
-    their tree has not the standard shape.
+    ``metrics_hashes`` is set if only hashes of the metrics are known, ``proofs``, by index, if the
+    tree does not have the standard shape.
     """
 
     entries: Sequence[ContributorEntry]
@@ -62,29 +61,29 @@ class Contributors:
 
     @classmethod
     def of(cls, shown: Records[ShownContributor]) -> "Contributors":
-        """Return the contributors that were shown."""
-        entries = [one.entry for one in shown.records]
+        """Return contributors from records published on chain."""
+        entries = [contributor.entry for contributor in shown.records]
         proofs = None if shown.proofs is None else dict(enumerate(shown.proofs))
-        return cls(entries, [one.metrics_hash for one in shown.records], proofs)
+        return cls(entries, [contributor.metrics_hash for contributor in shown.records], proofs)
 
 
 class ShownRecords(Generic[_T]):
-    """Records of one kind, by root and by the index they were asked for by."""
+    """Published records of one kind, by root and by the index in the question."""
 
     def __init__(self, leaf_hash: Callable[[_T], bytes]) -> None:
         self._leaf_hash = leaf_hash
         self._shown: dict[bytes, dict[int, tuple[_T, Proof]]] = {}
 
     def keep(self, root: bytes, index: int, record: _T, proof: Sequence[bytes]) -> None:
-        """Remember a record that was shown."""
+        """Keep a record that was published."""
         self._shown.setdefault(root, {})[index] = (record, tuple(proof))
 
     def has(self, root: bytes, index: int) -> bool:
-        """Whether a record was shown."""
+        """Whether a record was published."""
         return index in self._shown.get(root, {})
 
     def all_of(self, root: bytes, indices: range) -> Records[_T] | None:
-        """Return the records of a tree in order of index, ``None`` unless all were shown."""
+        """Return the records of a tree in order of index, ``None`` unless all were published."""
         shown: Mapping[int, tuple[_T, Proof]] = self._shown.get(root, {})
         if not indices or not all(index in shown for index in indices):
             return None
@@ -95,25 +94,25 @@ class ShownRecords(Generic[_T]):
 
 
 def shown_contributors() -> ShownRecords[ShownContributor]:
-    """Return a memory for contributors; indices from 0."""
+    """Return an empty collection of contributors; indices from 0."""
     return ShownRecords(lambda shown: contributor_leaf_hash(shown.entry.leaf))
 
 
 def shown_scores() -> ShownRecords[ScoreLeaf]:
-    """Return a memory for scores, by the index of the contributor, from 0."""
+    """Return an empty collection of scores, by the index of the contributor, from 0."""
     return ShownRecords(score_leaf_hash)
 
 
 def shown_rewards() -> ShownRecords[RewardLeaf]:
-    """Return a memory for rewards, by the number of the member, from 1."""
+    """Return an empty collection of rewards, by the number of the member, from 1."""
     return ShownRecords(reward_leaf_hash)
 
 
-# --- what answers hold, in the order of the contract's parameters --------------------------------
+# --- decoded answers, in the order of the contract's parameters ----------------------------------
 
 
 def contributor_of(words: Sequence[Any]) -> tuple[ShownContributor, Proof]:
-    """Return what ``answer_contributor`` shows."""
+    """Return the contributor and proof in the arguments of ``answer_contributor``."""
     _, leaf_words, proof, digest, signature = words
     round_id, index, account, update_root, examples, weight, stake, signed = leaf_words
     leaf = ContributorLeaf(
@@ -130,12 +129,12 @@ def contributor_of(words: Sequence[Any]) -> tuple[ShownContributor, Proof]:
 
 
 def score_of(words: Sequence[Any]) -> tuple[ScoreLeaf, Proof]:
-    """Return what ``answer_score`` shows."""
+    """Return the score and proof in the arguments of ``answer_score``."""
     _, _, _, (round_id, account, score), proof = words
     return ScoreLeaf(RoundId(round_id), Address(to_checksum_address(account)), score), proof
 
 
 def reward_of(words: Sequence[Any], member: str) -> tuple[RewardLeaf, Proof]:
-    """Return what ``answer_reward`` shows of a member."""
+    """Return a member's reward and its proof in the arguments of ``answer_reward``."""
     _, cumulative, proof = words
     return RewardLeaf(Address(to_checksum_address(member)), Wei(cumulative)), proof

@@ -1,4 +1,4 @@
-"""What a watcher may do next about one of its cases, as plain values.
+"""The possible next steps of a watcher in one of its cases, as plain values.
 
 Not handled: deciding (``cases``) and sending (``sending``).
 """
@@ -9,12 +9,12 @@ from typing import Literal
 from coordinator.protocol.disputes.cases import Evidence
 
 Key = tuple[int, int, int, int]
-"""Round, kind, index and chunk of a question: what makes two of them the same."""
+"""Round, kind, index and chunk of a question: equal keys mean the same question."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do before ``until`` (chain time), unless the coordinator answers."""
+    """Wait until ``until`` (chain time, seconds), unless the coordinator answers before."""
 
     until: int
 
@@ -28,7 +28,7 @@ class DemandEntry:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Call ``timeout`` (convicts) or ``close`` (gives deposits to whoever was right)."""
+    """Call ``timeout``, which convicts, or ``close``, which gives the deposits to the winner."""
 
     function: Literal["timeout", "close"]
 

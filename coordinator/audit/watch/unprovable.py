@@ -1,7 +1,7 @@
-"""What a watcher sees that no contract can judge: reported, and nobody is convicted over it.
+"""Faults that no contract can judge: a watcher reports them and convicts nobody over them.
 
 Not handled: aggregates under a rule that the referee does not know, server momentum, and scores
-other than by examples, which need the rounds before, or the evaluation set; ``fedproof verify``
+other than by examples, which need earlier rounds or the evaluation set; ``fedproof verify``
 re-executes them.
 """
 
@@ -25,13 +25,13 @@ def unprovable_parts(rule: Rule) -> Iterator[str]:
         (rule.server_momentum_q16, "aggregates under server momentum"),
         (rule.scoring_hash != EXAMPLES_SCORING, "scores by another rule than examples"),
     ]
-    for applies, what in limits:
+    for applies, part in limits:
         if applies:
-            yield f"{what} cannot be proven on chain; fedproof verify re-executes them"
+            yield f"{part} cannot be proven on chain; fedproof verify re-executes them"
 
 
 def norms_above_bound(round_: DisputedRound) -> Iterator[str]:
-    """Yield a line for each update that the rule's norm bound should have kept out."""
+    """Yield a line for each update above the rule's norm bound, which should have been refused."""
     if round_.rule is None or not round_.rule.norm_bound_q or round_.entries is None:
         return
     bound = round_.rule.norm_bound_q

@@ -1,9 +1,9 @@
-"""Follows a federation: replays every sealed round and, where it is wrong, convicts.
+"""Follows a federation: replays every sealed round, and convicts the coordinator of a wrong one.
 
-One :meth:`Watcher.step` looks at everything once and does what can be done now. All it needs it
-reads from chain and store, so it can be killed at any instant and started again; and several
-watchers may work at once, for the contract convicts a round only once. Not handled: waiting
-between two looks, and keys.
+One :meth:`Watcher.step` examines everything once and acts where it can. All of its state is read
+from chain and store, so it can be killed at any time and started again (ADR 80); several watchers
+may work at once, since the contract convicts a round only once. Not handled: waiting between two
+steps, and keys.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from contracts.binding.referee import CaseRecord, CaseState, Referee
 from contracts.binding.rpc import next_time
 from coordinator.audit.watch import sending as planned_calls
 from coordinator.audit.watch.cases import CaseBook, next_step
-from coordinator.audit.watch.findings import Notice, Tell, Verb
+from coordinator.audit.watch.findings import Notice, NoticeHandler, Verb
 from coordinator.audit.watch.published import PublishedData
 from coordinator.audit.watch.questions import DEFAULT_CHUNKS, DEFAULT_RECORDS, QuestionPlan
 from coordinator.audit.watch.rounds import RetryingReader, RoundReader
@@ -41,15 +41,15 @@ class WatchOptions:
     Attributes
     ----------
     lag_rounds
-        Look at a round only when so many newer ones stand on it.
+        Examine a round only when so many newer ones build on it.
     interactive
-        Ask for a column even where one transaction would prove the aggregate wrong.
+        Ask for a column even if one transaction would prove the aggregate wrong.
     chunks, records
-        How many chunks of one withheld vector, and records of one withheld document, to demand at
-        most. When all of them were shown the round is judged as if they had been in the store.
+        The most chunks of one withheld vector, and records of one withheld document, to demand.
+        When all of them were published the round is judged as if the store had had them.
     store_patience_s
-        How long a store may not answer before that counts as withholding, in chain time; ``None``
-        for a quarter of the challenge window, which is also the most.
+        Seconds of chain time that a store may not answer before that counts as withholding;
+        ``None`` for a quarter of the challenge window, which is also the maximum.
     """
 
     lag_rounds: int = 0
@@ -69,9 +69,9 @@ class Watcher:
     store
         Where the rounds' artifacts are published.
     account
-        Signs and pays; ``None`` only reports.
-    tell
-        Hears what is found, what it would cost and earn, and what is done, in this order.
+        Signs and pays; with ``None`` the watcher only reports.
+    on_notice
+        Receives each fault, then the price of a transaction, then its outcome.
     """
 
     def __init__(
@@ -80,19 +80,19 @@ class Watcher:
         referee: Referee,
         store: ArtifactStore,
         account: LocalAccount | None,
-        tell: Tell,
+        on_notice: NoticeHandler,
         options: WatchOptions | None = None,
     ) -> None:
         self._federation, self._referee = federation, referee
-        self._tell, self._options = tell, options or WatchOptions()
+        self._on_notice, self._options = on_notice, options or WatchOptions()
         self._published = PublishedData(federation, referee)
         self._rounds = RoundReader(federation, store, self._published)
         patience_s = self._options.store_patience_s
-        self._reader = RetryingReader(federation, self._rounds, patience_s, tell)
-        self._sender = Sender(federation, referee, account, tell)
+        self._reader = RetryingReader(federation, self._rounds, patience_s, on_notice)
+        self._sender = Sender(federation, referee, account, on_notice)
         self._plan = QuestionPlan(self._published, self._options.chunks, self._options.records)
         self._book = CaseBook(referee, self._sender.address)
-        self._told: set[tuple[RoundId, RoundStatus]] = set()
+        self._reported: set[tuple[RoundId, RoundStatus]] = set()
         self._refused: set[int] = set()
         self._rules: set[bytes] = set()
         self.standing: dict[RoundId, list[Fault]] = {}
@@ -100,14 +100,14 @@ class Watcher:
 
     @property
     def unread(self) -> dict[RoundId, StoreError]:
-        """Live rounds that could not be read at the last look, and why the store did not answer."""
+        """Live rounds that could not be read at the last step, each with the store's error."""
         return self._reader.unread
 
     def step(self) -> bool:
-        """Look at every round and case once; return whether anything was sent.
+        """Examine every round and case once; return whether anything was sent.
 
-        A store that does not answer is told, and asked again at the next step; so is a node that
-        refuses a transaction.
+        A store that does not answer, or a node that refuses a transaction, is reported and tried
+        again at the next step.
 
         Raises
         ------
@@ -127,11 +127,11 @@ class Watcher:
         return sent
 
     def look_at_all(self) -> None:
-        """Look at the newest rounds from now on, however few stand on them."""
+        """Examine the newest rounds too from now on, however few build on them."""
         self._options = replace(self._options, lag_rounds=0)
 
     def next_deadline(self) -> int | None:
-        """Return when the first question this watcher waits for is due, in chain time."""
+        """Return the chain time at which the first of this watcher's open questions is due."""
         self._book.refresh()
         cases = [case for case in self._book.open() if case.case_id not in self._refused]
         return min((case.due for case in cases), default=None)
@@ -140,37 +140,37 @@ class Watcher:
         """Challenge a round over given faults, as :meth:`step` does over those it finds."""
         return self._act(self._federation.round(round_id), self._rounds.read(round_id), faults)
 
-    # --- looking -----------------------------------------------------------------------------
+    # --- examining ---------------------------------------------------------------------------
 
     def _to_examine(self) -> Iterator[ChainRound]:
         """Yield the live rounds that are not final, lowest first."""
         head = self._federation.head()
-        found = []
+        live_rounds = []
         cursor = head.head_round
         while cursor != head.final_round and cursor:
-            found.append(self._federation.round(cursor))
-            cursor = found[-1].parent
-        live = {state.round_id for state in found}
+            live_rounds.append(self._federation.round(cursor))
+            cursor = live_rounds[-1].parent
+        live = {state.round_id for state in live_rounds}
         self.standing = {k: faults for k, faults in self.standing.items() if k in live}
         self._reader.keep_only(live)
-        for state in reversed(found):
+        for state in reversed(live_rounds):
             if state.height <= head.height - self._options.lag_rounds:
                 yield state
 
     def _examine(self, state: ChainRound) -> bool:
         key = (state.round_id, state.status)
-        is_settled = key in self._told and state.round_id not in self.unread
+        is_settled = key in self._reported and state.round_id not in self.unread
         if is_settled and (self._sender.account is None or not self.standing.get(state.round_id)):
             return False
         if not self._federation.status(state.round_id).is_disputable:
-            return False  # voided by what was just proven below it
+            return False  # voided by a conviction of an earlier round a moment ago
         round_ = self._reader.read(state)
         if round_ is None:
             return False
         faults = find_faults(round_)
-        # What was withheld may have been shown since, and something else be wrong with it.
-        if key not in self._told or faults != self.standing.get(state.round_id):
-            self._told.add(key)
+        # A withheld artifact may have been published since, and have another fault.
+        if key not in self._reported or faults != self.standing.get(state.round_id):
+            self._reported.add(key)
             self._admit_limits(round_)
             self._report(state, round_, faults)
             for text in norms_above_bound(round_):
@@ -181,7 +181,7 @@ class Watcher:
         return self._act(state, round_, faults)
 
     def _admit_limits(self, round_: DisputedRound) -> None:
-        """Say, once for each rule, what of it no contract can judge and this watcher does not."""
+        """Report, once per rule, the parts of it that no contract and so no watcher judges."""
         rule, rule_hash = round_.rule, round_.committed.rule_hash
         if rule is None or rule_hash in self._rules:
             return
@@ -198,7 +198,7 @@ class Watcher:
             self._say("examined", state.round_id, text)
         for fault in faults:
             facts = {"fault": fault.kind.value, "place": fault.place}
-            self._tell(Notice("found", int(state.round_id), str(fault), facts=facts))
+            self._on_notice(Notice("found", int(state.round_id), str(fault), facts=facts))
 
     # --- acting ------------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class Watcher:
                 if isinstance(move, Evidence) and not self._refusal(move):
                     return self._convict(state.round_id, move, str(fault))
         if any(case.round_id == state.round_id for case in self._book.open()):
-            return False  # what was asked is waited for
+            return False  # a question of this round still waits for its answer
         asked = self._book.asked()
         questions = self._plan.next(round_, options, asked, can_wait=self._can_wait(state))
         if questions:
@@ -221,7 +221,7 @@ class Watcher:
         return False
 
     def _can_wait(self, state: ChainRound) -> bool:
-        """Whether questions can still be asked after two answers given at the last moment."""
+        """Whether there is time for more questions after two answers at the last moment."""
         if not state.settled_at:
             return True
         settings = self._referee.settings
@@ -229,7 +229,7 @@ class Watcher:
         return next_time(self._federation.rpc) + 2 * settings.answer_s < last
 
     def _is_over(self, state: ChainRound) -> bool:
-        """Whether the window has passed: then the round stands, whatever is wrong with it."""
+        """Whether the challenge window has passed: then the round is final even if it is wrong."""
         end = state.finalizable_at
         over = end is not None and next_time(self._federation.rpc) >= end
         if over:
@@ -237,9 +237,9 @@ class Watcher:
         return over
 
     def _give_up(self, round_id: RoundId, text: str) -> None:
-        """Say once of a round that nothing more will be done."""
-        if (round_id, RoundStatus.FINAL) not in self._told:
-            self._told.add((round_id, RoundStatus.FINAL))
+        """Report once per round that nothing more will be done."""
+        if (round_id, RoundStatus.FINAL) not in self._reported:
+            self._reported.add((round_id, RoundStatus.FINAL))
             self._say("gave up", round_id, text)
 
     def _convict(self, round_id: RoundId, evidence: Evidence, why: str) -> bool:
@@ -249,7 +249,7 @@ class Watcher:
         return self._sender.send(planned_calls.asking(round_id, questions, self._deposit_wei))
 
     def _pursue(self, case: CaseRecord) -> bool:
-        """Do the next thing about an open case."""
+        """Take the next step in an open case."""
         match self._next_step(case):
             case Wait():
                 return False
@@ -285,4 +285,4 @@ class Watcher:
         return self._referee.refusal(evidence, self._sender.address)
 
     def _say(self, verb: Verb, round_id: RoundId, text: str) -> None:
-        self._tell(Notice(verb, int(round_id), text))
+        self._on_notice(Notice(verb, int(round_id), text))
