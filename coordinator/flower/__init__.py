@@ -1,4 +1,4 @@
-"""Everything of the coordinator that touches Flower (``docs/flower.md``).
+"""All parts of the coordinator that use Flower (``docs/flower.md``).
 
 Flower reads its switches for telemetry and update checks once, when it is first imported, so this
 package sets them before any of its modules imports ``flwr``. ``clients`` and ``simulations`` import

@@ -1,6 +1,6 @@
-"""The ServerApp's end of the driver: a ``RoundDriver`` whose rounds are run by the service.
+"""The ServerApp's side of the driver: a ``RoundDriver`` whose rounds are run by the service.
 
-Imports neither chain nor key nor torch: what runs in a process that Flower starts stays thin.
+Imports neither chain nor keys nor torch: it runs in a process that Flower starts (ADR 90).
 """
 
 from collections.abc import Sequence
@@ -24,26 +24,26 @@ from coordinator.protocol.types import (
 )
 
 _LIMITS: Final = FrameLimits(max_header_bytes=64 << 20, max_attachment_bytes=1 << 33)
-"""Of one answer: the service is ours, so this only keeps a garbled length from being believed."""
+"""For one answer. The service is trusted; the limits only guard against a garbled length."""
 _CONNECT_S: Final = 10.0
 
 
 class DriverClient:
-    """A :class:`~coordinator.ports.RoundDriver` at the other end of a Unix socket.
+    """A :class:`~coordinator.ports.RoundDriver` that calls the service over a Unix socket.
 
     Parameters
     ----------
     socket
-        The service's.
+        Path of the service's socket.
     token
-        Of this run: makes this the one ServerApp that may drive.
+        The run's token: admits this ServerApp as the only one that may drive rounds.
     run_id
         Flower's number of the run, for the service's log.
 
     Raises
     ------
     ChannelClosedError
-        If the service is not there.
+        If the service does not listen.
     PhaseError
         If this run is not the current one.
     """
@@ -57,14 +57,14 @@ class DriverClient:
             raise
         self._dimension = int(self.hello["dimension"])
 
-    # --- when there is a round ---------------------------------------------------------------
+    # --- scheduling --------------------------------------------------------------------------
 
     def beat(self, nodes: Sequence[int]) -> JsonObject:
-        """Say which nodes are connected; return the fields of a ``desk.Beat``."""
+        """Report the connected nodes; return the fields of a ``driver_server.Beat``."""
         return self._call("beat", {"nodes": list(nodes)}).args
 
     def greet(self, signed: Signed[Presence]) -> None:
-        """Hand on a node's presence statement; raises ``ContributorError`` if it does not hold."""
+        """Pass on a node's presence statement; raises ``ContributorError`` if it is not valid."""
         self._call("greet", {"signed": wire.presence_json(signed)})
 
     # --- the round -----------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class DriverClient:
         self._call("submit", args, [wire.vector_bytes(vector)])
 
     def refuse(self, sender: str, error: Exception) -> None:
-        """Record a reply that could not even be read as a submission."""
+        """Record a reply that could not be read as a submission."""
         code = error.code if isinstance(error, ContributorError) else "unreadable"
         self._call("refuse", {"sender": sender, "code": code, "message": str(error)})
 
@@ -109,7 +109,7 @@ class DriverClient:
         return wire.outcome_from(reply.args, self._vector(reply))
 
     def close(self) -> None:
-        """End the connection: the service takes it for the end of this run."""
+        """Close the connection: to the service that is the end of this run."""
         self._channel.close()
 
     def __enter__(self) -> "DriverClient":

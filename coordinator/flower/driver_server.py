@@ -1,11 +1,11 @@
-"""The service's end of the driver: what the ServerApp may ask for, over the Unix socket.
+"""The service's side of the driver: the calls that a ServerApp may make over the Unix socket.
 
-One ServerApp at a time. A run gets a token when it is started; attaching with it takes the lease,
-and every later call must show the lease. A ServerApp of an earlier run, still alive somewhere, has
-neither: it can no longer open, feed or close a round.
+Only one ServerApp at a time may drive rounds. A run gets a token when it is started; attaching with
+the token takes the lease, and every later call needs the lease. A ServerApp of an earlier run that
+is still alive has neither: it can no longer open a round, submit to it or close it (ADR 90).
 
-What goes wrong here goes back as a typed error, and leaves nothing half done that the next
-``open_round`` does not put right from ledger and store.
+An error goes back to the ServerApp as a typed error. A round that it leaves unfinished is restored
+from ledger and store by the next ``open_round``.
 """
 
 import hmac
@@ -27,26 +27,26 @@ from coordinator.protocol.errors import ContributorError, FedproofError, PhaseEr
 from coordinator.protocol.types import JsonObject, Presence, Signed
 
 _HEADER_BYTES: Final = 4 << 20
-"""Of one call: metrics, or the commitments document of a large round."""
+"""For one call: metrics, or the commitments document of a large round."""
 _log = logging.getLogger("fedproof.coordinator")
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What the loop in the ServerApp is told each time it asks.
+    """The answer to each heartbeat of the ServerApp's loop.
 
     Attributes
     ----------
     complete
-        All rounds that were asked for are done: the loop may end.
+        Whether all configured rounds are done: the loop may end.
     cohort
-        Nodes to ask in the next round; empty while too few contributors are there.
+        Nodes to ask in the next round; empty while too few contributors are online.
     strangers
-        Connected nodes that have not said yet whom they speak for.
+        Connected nodes that have not proven yet which account they belong to.
     seconds_left
-        Until the open round must be closed, by the chain's clock; 0 where none is open.
+        Seconds of chain time until the open round must be closed; 0 if none is open.
     missing
-        How many contributors the open round lacks; it would be void with fewer.
+        How many more contributors the open round needs; with fewer it is void.
     """
 
     complete: bool
@@ -57,13 +57,13 @@ class Beat:
 
 
 class Scheduler(Protocol):
-    """What decides when there is a round, besides the driver itself."""
+    """Decides when the driver opens and closes a round."""
 
     def beat(self, nodes: Sequence[int]) -> Beat:
-        """Say what to do now, with these nodes connected."""
+        """Return what to do now, given the connected nodes."""
 
     def greet(self, signed: Signed[Presence]) -> None:
-        """Take a node's presence statement; raises ``ContributorError`` if it does not hold."""
+        """Take a node's presence statement; raises ``ContributorError`` if it is not valid."""
 
     def wait_until_sealable(self) -> None:
         """Return once the contract lets the open round be sealed."""
@@ -71,7 +71,7 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who may drive now: ``run_id`` is Flower's, ``number`` counts the attached ServerApps."""
+    """The right to drive rounds: ``run_id`` is Flower's, ``number`` counts ServerApps so far."""
 
     number: int
     run_id: int
@@ -83,16 +83,16 @@ class DriverServer:
 
     Parameters
     ----------
-    driver, conductor
-        Not thread-safe: called under ``lock`` only (but for waiting).
+    driver, scheduler
+        Not thread-safe: called under ``lock`` only (except ``wait_until_sealable``).
     dimension
-        *d*; nothing longer is received.
+        *d*; longer vectors are not received.
     hello
-        Told to a ServerApp that attaches: what it needs to know once.
+        Settings sent once to a ServerApp that attaches.
     on_detach
-        Called when the ServerApp that holds the lease has gone.
+        Called when the ServerApp that holds the lease has disconnected.
     report_problem
-        Told why rounds do not go on, and with an empty text when they do.
+        Called with ``"rounds"`` and the reason why rounds fail, empty once they succeed.
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class DriverServer:
         self._last_call = time.monotonic()
         self._in_call = 0
 
-    # --- the engine's side -----------------------------------------------------------------
+    # --- called by the engine --------------------------------------------------------------
 
     def new_token(self) -> str:
-        """Return the token of the run that is about to start; all earlier ones are void."""
+        """Return a token for the run about to start; all earlier ones become invalid."""
         with self._lock:
             self._token = secrets.token_hex(16)
             self._lease = None
@@ -125,7 +125,7 @@ class DriverServer:
 
     @property
     def lease(self) -> Lease | None:
-        """Who drives now."""
+        """The lease of the ServerApp that drives now, ``None`` without one."""
         return self._lease
 
     @property
@@ -135,16 +135,16 @@ class DriverServer:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no call is being answered: a long one is no silence."""
+        """Whether no call is being answered: during a long call the ServerApp is not silent."""
         return self._in_call == 0
 
     @property
     def limits(self) -> FrameLimits:
-        """What one call may bring."""
+        """The size limits of one call."""
         return FrameLimits(_HEADER_BYTES, 4 * self._dimension + 4_096)
 
     def handlers(self) -> dict[str, Handler]:
-        """Return the calls by name."""
+        """Return the handler of each call, by its name."""
         leased: dict[str, Callable[[Request], Reply]] = {
             "beat": self._beat,
             "greet": self._greet,
@@ -161,7 +161,7 @@ class DriverServer:
         return handlers
 
     def disconnected(self, peer: Peer) -> None:
-        """Give up the lease of a ServerApp whose connection has ended."""
+        """Revoke the lease of a ServerApp whose connection has ended."""
         with self._lock:
             lease = self._lease
             if lease is None or lease.peer != peer:
@@ -170,7 +170,7 @@ class DriverServer:
         _log.warning("the ServerApp has gone", extra=fields(run=lease.run_id))
         self._on_detach(lease)
 
-    # --- the ServerApp's side --------------------------------------------------------------
+    # --- called by the ServerApp -----------------------------------------------------------
 
     def _attach(self, request: Request) -> Reply:
         token, run_id = request.args.get("token"), request.args.get("run")
@@ -181,7 +181,7 @@ class DriverServer:
             self._count += 1
             run = run_id if isinstance(run_id, int) else 0
             self._lease = Lease(self._count, run, request.peer)
-            self._token = ""  # once
+            self._token = ""  # valid once, so that no older ServerApp can attach again (ADR 90)
             self._last_call = time.monotonic()
         _log.info("a ServerApp has attached", extra=fields(run=run, process=request.peer.pid))
         return Reply({**self._hello, "lease": self._count, "dimension": self._dimension})
@@ -191,29 +191,30 @@ class DriverServer:
         self._in_call += 1
         try:
             if request.call == "close_round":
-                self._scheduler.wait_until_sealable()  # not under the lock: disputes go on
+                # Without the lock, so that disputes are answered meanwhile.
+                self._scheduler.wait_until_sealable()
             with self._lock:
                 self._require_lease(request)
                 reply = handler(request)
         except ContributorError:
             raise
         except FedproofError as error:
-            self._tell(f"{request.call}: {error}")
+            self._set_problem(f"{request.call}: {error}")
             raise
         else:
             if request.call in ("open_round", "close_round"):
-                self._tell("")
+                self._set_problem("")
             return reply
         finally:
             self._in_call -= 1
             self._last_call = time.monotonic()
 
-    def _tell(self, complaint: str) -> None:
-        """Say what keeps rounds from going on: to the log when it is news, to the board always."""
-        if complaint and complaint != self._problem:
-            _log.error("%s", complaint)
-        self._problem = complaint
-        self._report_problem("rounds", complaint)
+    def _set_problem(self, problem: str) -> None:
+        """Report why rounds fail, empty if they do not; a new problem is logged too."""
+        if problem and problem != self._problem:
+            _log.error("%s", problem)
+        self._problem = problem
+        self._report_problem("rounds", problem)
 
     def _require_lease(self, request: Request) -> None:
         lease = self._lease
@@ -238,8 +239,8 @@ class DriverServer:
         return Reply()
 
     def _open_round(self, _request: Request) -> Reply:
-        told = self._driver.open_round()
-        return Reply(wire.announcement_json(told), [wire.vector_bytes(told.model)])
+        announcement = self._driver.open_round()
+        return Reply(wire.announcement_json(announcement), [wire.vector_bytes(announcement.model)])
 
     def _commit(self, request: Request) -> Reply:
         self._driver.commit(wire.commitment_from(request.args.get("signed")))
@@ -271,7 +272,7 @@ class DriverServer:
         return Reply(wire.outcome_json(outcome), [wire.vector_bytes(outcome.model)])
 
 
-def _node_ids(told: Any) -> list[int]:
-    if not isinstance(told, list) or any(type(n) is not int for n in told):
+def _node_ids(values: Any) -> list[int]:
+    if not isinstance(values, list) or any(type(n) is not int for n in values):
         raise PhaseError("nodes: expected a list of integers")
-    return told
+    return values

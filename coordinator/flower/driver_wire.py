@@ -1,7 +1,7 @@
-"""What a ``RoundDriver`` takes and gives, as JSON with attached vectors and back.
+"""Arguments and results of a ``RoundDriver`` as JSON with attached vectors, and back.
 
-Both ends are ours, on one machine; but the ServerApp's end handles what strangers sent, so what
-comes from there is checked field by field. Vectors travel as raw little-endian int32.
+Both processes are ours, on one machine; but the ServerApp handles untrusted replies, so what it
+sends is checked field by field. Vectors are raw little-endian int32.
 """
 
 import sys
@@ -27,7 +27,7 @@ from coordinator.protocol.types import (
     UpdateMessage,
 )
 
-assert sys.byteorder == "little", "vectors travel as they lie in memory"
+assert sys.byteorder == "little", "vectors are sent in the machine's own byte order"
 
 
 # --- vectors -----------------------------------------------------------------------------------
@@ -44,49 +44,49 @@ def vector_from(attachments: Sequence[memoryview], dimension: int) -> Int32Vecto
     Raises
     ------
     MalformedUpdateError
-        ``wrong-size`` if it is not exactly that long.
+        ``wrong-size`` unless there is exactly one attachment of that length.
     """
-    found = [view.nbytes for view in attachments]
-    if found != [4 * dimension]:
+    sizes = [view.nbytes for view in attachments]
+    if sizes != [4 * dimension]:
         raise MalformedUpdateError(
-            f"update: attached {found} bytes, expected [{4 * dimension}]",
+            f"update: attached {sizes} bytes, expected [{4 * dimension}]",
             code="wrong-size",
-            found=str(found),
+            found=str(sizes),
             expected=str([4 * dimension]),
         )
     return np.frombuffer(attachments[0], np.int32)
 
 
-# --- announcements and outcomes: the service's word, taken as it is --------------------------
+# --- announcements and outcomes: from the service, which is trusted --------------------------
 
 
-def announcement_json(told: RoundAnnouncement) -> JsonObject:
+def announcement_json(announcement: RoundAnnouncement) -> JsonObject:
     """Return all of an announcement but its model."""
     return {
-        "round": told.round_id,
-        "model_root": told.model_root.hex(),
-        "manifest": told.manifest.to_json().decode("ascii"),
-        "chain_id": told.domain.chain_id,
-        "contract": told.domain.verifying_contract,
-        "rule_hash": told.rule_hash.hex(),
-        "deadline": told.deadline,
-        "sealed": told.sealed,
-        "commitments": told.commitments,
+        "round": announcement.round_id,
+        "model_root": announcement.model_root.hex(),
+        "manifest": announcement.manifest.to_json().decode("ascii"),
+        "chain_id": announcement.domain.chain_id,
+        "contract": announcement.domain.verifying_contract,
+        "rule_hash": announcement.rule_hash.hex(),
+        "deadline": announcement.deadline,
+        "sealed": announcement.sealed,
+        "commitments": announcement.commitments,
     }
 
 
-def announcement_from(told: Mapping[str, Any], model: Int32Vector) -> RoundAnnouncement:
+def announcement_from(document: Mapping[str, Any], model: Int32Vector) -> RoundAnnouncement:
     """Return the announcement that :func:`announcement_json` described."""
     return RoundAnnouncement(
-        round_id=RoundId(told["round"]),
+        round_id=RoundId(document["round"]),
         model=model,
-        model_root=bytes.fromhex(told["model_root"]),
-        manifest=Manifest.from_json(told["manifest"].encode("ascii")),
-        domain=SigningDomain(told["chain_id"], Address(told["contract"])),
-        rule_hash=bytes.fromhex(told["rule_hash"]),
-        deadline=told["deadline"],
-        sealed=told["sealed"],
-        commitments=told["commitments"],
+        model_root=bytes.fromhex(document["model_root"]),
+        manifest=Manifest.from_json(document["manifest"].encode("ascii")),
+        domain=SigningDomain(document["chain_id"], Address(document["contract"])),
+        rule_hash=bytes.fromhex(document["rule_hash"]),
+        deadline=document["deadline"],
+        sealed=document["sealed"],
+        commitments=document["commitments"],
     )
 
 
@@ -99,25 +99,25 @@ def outcome_json(outcome: RoundOutcome) -> JsonObject:
         "model_root": outcome.model_root.hex(),
         "accepted": list(outcome.accepted),
         "refusals": [asdict(refusal) for refusal in outcome.refusals],
-        "metrics": {str(who): dict(values) for who, values in outcome.metrics.items()},
+        "metrics": {str(address): dict(values) for address, values in outcome.metrics.items()},
     }
 
 
-def outcome_from(told: Mapping[str, Any], model: Int32Vector) -> RoundOutcome:
+def outcome_from(document: Mapping[str, Any], model: Int32Vector) -> RoundOutcome:
     """Return the outcome that :func:`outcome_json` described."""
     return RoundOutcome(
-        round_id=RoundId(told["round"]),
-        status=told["status"],
-        reason=told["reason"],
+        round_id=RoundId(document["round"]),
+        status=document["status"],
+        reason=document["reason"],
         model=model,
-        model_root=bytes.fromhex(told["model_root"]),
-        accepted=[Address(who) for who in told["accepted"]],
-        refusals=[Refusal(**refusal) for refusal in told["refusals"]],
-        metrics={Address(who): values for who, values in told["metrics"].items()},
+        model_root=bytes.fromhex(document["model_root"]),
+        accepted=[Address(address) for address in document["accepted"]],
+        refusals=[Refusal(**refusal) for refusal in document["refusals"]],
+        metrics={Address(address): values for address, values in document["metrics"].items()},
     )
 
 
-# --- what contributors say: anybody's words --------------------------------------------------
+# --- contributors' statements: untrusted ----------------------------------------------------
 
 
 def signed_json(signed: Signed[UpdateMessage]) -> JsonObject:
@@ -134,15 +134,15 @@ def signed_json(signed: Signed[UpdateMessage]) -> JsonObject:
     }
 
 
-def signed_from(told: object) -> Signed[UpdateMessage]:
-    """Return the statement; its meaning is the round service's to check.
+def signed_from(value: object) -> Signed[UpdateMessage]:
+    """Return the statement; the round service checks its contents.
 
     Raises
     ------
     MalformedUpdateError
         ``malformed-statement`` if a field is missing or of another type.
     """
-    fields = _object(told)
+    fields = _object(value)
     message = UpdateMessage(
         round_id=RoundId(_int(fields, "round")),
         base_model=_bytes(fields, "base_model"),
@@ -163,9 +163,9 @@ def commitment_json(signed: Signed[Commitment]) -> JsonObject:
     }
 
 
-def commitment_from(told: object) -> Signed[Commitment]:
+def commitment_from(value: object) -> Signed[Commitment]:
     """Return the commitment; raises as :func:`signed_from`."""
-    fields = _object(told)
+    fields = _object(value)
     statement = Commitment(RoundId(_int(fields, "round")), _bytes(fields, "commitment"))
     return Signed(Address(_text(fields, "signer")), statement, _bytes(fields, "signature"))
 
@@ -180,22 +180,22 @@ def presence_json(signed: Signed[Presence]) -> JsonObject:
     }
 
 
-def presence_from(told: object) -> Signed[Presence]:
+def presence_from(value: object) -> Signed[Presence]:
     """Return the presence; raises as :func:`signed_from`."""
-    fields = _object(told)
+    fields = _object(value)
     statement = Presence(_int(fields, "node"), _int(fields, "expiry"))
     return Signed(Address(_text(fields, "signer")), statement, _bytes(fields, "signature"))
 
 
-def metrics_from(told: object) -> JsonObject:
+def metrics_from(value: object) -> JsonObject:
     """Return reported metrics; raises as :func:`signed_from`."""
-    return dict(_object(told))
+    return dict(_object(value))
 
 
-def _object(told: object) -> Mapping[str, Any]:
-    if not isinstance(told, dict):
-        raise _malformed("statement", type(told).__name__, "an object")
-    return told
+def _object(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise _malformed("statement", type(value).__name__, "an object")
+    return value
 
 
 def _int(fields: Mapping[str, Any], name: str) -> int:
@@ -220,9 +220,9 @@ def _bytes(fields: Mapping[str, Any], name: str) -> bytes:
         raise _malformed(name, repr(text)[:40], "hexadecimal digits") from error
 
 
-def _malformed(what: str, found: str, expected: str) -> MalformedUpdateError:
+def _malformed(part: str, found: str, expected: str) -> MalformedUpdateError:
     return MalformedUpdateError(
-        f"update: {what} is {found}, expected {expected}",
+        f"update: {part} is {found}, expected {expected}",
         code="malformed-statement",
         found=found,
         expected=expected,

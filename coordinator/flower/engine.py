@@ -1,8 +1,8 @@
-"""Flower under the service: always a run going, with a ServerApp that is attached and talks.
+"""Keeps a Flower run going under the service, with an attached ServerApp that responds.
 
-A Flower run ends with its ServerApp, and a ServerApp dies with many things. So the engine looks
-every moment; where something is wrong it stops what is left of the old run and starts the next,
-which goes on with the round that the ledger says.
+A Flower run ends with its ServerApp, which may end for many reasons. So the engine checks the run
+several times a second; if something is wrong it stops the rest of the old run and starts the next,
+which continues with the round that the ledger says.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ from coordinator.protocol.errors import FedproofError
 
 _TICK_S: Final = 0.25
 ATTACH_S: Final = 180.0
-"""A ServerApp that has not attached so long after its run was started never will."""
+"""Seconds after the start of its run within which a ServerApp must attach."""
 SILENCE_S: Final = 90.0
-"""One that says nothing for so long, outside a call, is stuck."""
+"""Seconds without a call, outside of one, after which an attached ServerApp counts as stuck."""
 _STEADY_S: Final = 20.0
 _PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 _DEAF_CALLS: Final = 3
-"""A SuperLink that leaves so many calls unanswered is stuck."""
+"""Unanswered calls in a row after which the SuperLink counts as stuck."""
 _log = logging.getLogger("fedproof.coordinator")
 
 ReportProblem = Callable[[str, str], None]
@@ -43,25 +43,25 @@ class Engine:
     processes
         SuperLink and executor.
     driver_server
-        Knows the ServerApp that drives.
-    wanted
-        Whether there are rounds to run.
+        Holds the lease of the ServerApp that drives.
+    has_rounds
+        Returns whether there are rounds to run.
     report_problem
-        Told what is wrong, and with an empty text when it no longer is.
+        Called with ``"flower"`` and the problem, empty once it is solved.
     connect
-        Returns the SuperLink's control interface.
+        Opens the SuperLink's control interface.
     """
 
     def __init__(
         self,
         processes: FlowerProcesses,
         driver_server: DriverServer,
-        wanted: Callable[[], bool],
+        has_rounds: Callable[[], bool],
         report_problem: ReportProblem,
         connect: Callable[[FlowerProcesses], SuperLinkControl] | None = None,
     ) -> None:
         self._processes, self._driver_server = processes, driver_server
-        self._wanted, self._report_problem = wanted, report_problem
+        self._has_rounds, self._report_problem = has_rounds, report_problem
         make = connect or control_of
         self._control = ControlSlot(lambda: make(processes))
         self._nodes = NodeRegistry(processes.settings.registry)
@@ -74,12 +74,12 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="fedproof-engine", daemon=True)
 
     def start(self) -> None:
-        """Start the processes and begin to look after them."""
+        """Start the processes, and the thread that checks on them."""
         self._processes.start()
         self._thread.start()
 
     def stop(self, within_s: float) -> None:
-        """Stop looking; ending the children is the service's."""
+        """Stop the thread; the service ends the child processes."""
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -87,7 +87,7 @@ class Engine:
         self._control.let_go()
 
     def server_app_left(self) -> None:
-        """Look at once: the ServerApp has gone."""
+        """Check at once, because the ServerApp has disconnected."""
         self._wake.set()
 
     def sync_nodes(self) -> None:
@@ -98,9 +98,10 @@ class Engine:
                 self._nodes.sync(control)
 
     def renew(self) -> None:
-        """Use the certificates that are in the files now; the next run follows in seconds.
+        """Restart with the certificates that are in the files now; the next run follows in seconds.
 
-        From any thread: a call that is under way ends as it can, and its connection with it.
+        May be called from any thread. A control call under way may fail; its connection is closed
+        after it.
         """
         self._control.let_go()
         for name in (SUPERLINK, EXECUTOR):
@@ -108,10 +109,10 @@ class Engine:
 
     @property
     def run_id(self) -> int | None:
-        """Flower's number of the run going on."""
+        """Flower's number of the current run, ``None`` without one."""
         return self._run_id
 
-    # --- one look after another --------------------------------------------------------------
+    # --- checking ----------------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -121,7 +122,7 @@ class Engine:
                 self.look()
 
     def look(self) -> None:
-        """Look once, and do what there is to do; raises nothing."""
+        """Check once, and repair what is wrong; raises nothing."""
         try:
             self._look()
             self._unanswered = 0
@@ -152,16 +153,16 @@ class Engine:
             self.sync_nodes()
             self._clean = True
         if self._run_id is not None and (fault := self._fault()):
-            level = logging.WARNING if self._wanted() else logging.INFO
+            level = logging.WARNING if self._has_rounds() else logging.INFO
             _log.log(level, "the run is over", extra=fields(run=self._run_id, reason=fault))
             self._forget_run(control)
-        if self._run_id is None and time.monotonic() >= self._next_start and self._wanted():
+        if self._run_id is None and time.monotonic() >= self._next_start and self._has_rounds():
             self._start_run(control)
         elif self._attached or self._run_id is None:
             self._report_problem("flower", "")
 
     def _fault(self) -> str:
-        """Return what is wrong with the run, empty if nothing is."""
+        """Return what is wrong with the run, empty if nothing."""
         lease = self._driver_server.lease
         age_s = time.monotonic() - self._run_started
         if lease is not None:
@@ -185,12 +186,12 @@ class Engine:
 
     def _forget_run(self, control: SuperLinkControl) -> None:
         run_id, self._run_id = self._run_id, None
-        self._driver_server.new_token()  # whatever is left of it can do nothing from here on
+        self._driver_server.new_token()  # the old run's ServerApp can no longer attach
         self._attached = False
         self._next_start = time.monotonic() + _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
         self._failures += 1
         if run_id is not None:
-            with contextlib.suppress(SuperLinkError):  # it has ended by itself
+            with contextlib.suppress(SuperLinkError):  # it may have ended by itself
                 control.stop_run(run_id)
 
     def _start_run(self, control: SuperLinkControl) -> None:
@@ -201,7 +202,7 @@ class Engine:
         _log.info("a Flower run has started", extra=fields(run=self._run_id))
 
     def _stop_runs(self, control: SuperLinkControl) -> None:
-        """End what an earlier life of the service left unfinished in the database."""
+        """Stop the runs that an earlier service process left unfinished in the database."""
         for run_id in control.unfinished_runs():
             control.stop_run(run_id)
             _log.info("stopped a run of an earlier life", extra=fields(run=run_id))

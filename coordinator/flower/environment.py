@@ -12,5 +12,5 @@ for _name, _value in FLOWER_ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
 if (_telemetry := sys.modules.get("flwr.supercore.telemetry")) is not None:
-    # Flower reads the variable once, at import: it was imported before us
+    # Flower reads the variable once, at import, and was imported before this module.
     vars(_telemetry)["FLWR_TELEMETRY_ENABLED"] = os.environ["FLWR_TELEMETRY_ENABLED"]

@@ -1,10 +1,9 @@
-"""Fetches replies from a SuperLink one object at a time, waiting for none and trusting none.
+"""Fetches replies from a SuperLink one object at a time, without waiting for or trusting a node.
 
-A node announces a reply first and uploads its objects then; Flower's own ``pull_messages`` waits
-for them, node after node, and whatever a stranger's bytes do to its parser ends the run. Here a
-reply that is not complete yet is looked at again later, one that cannot be read becomes an error
-reply of its own, and no more than one is put together at once. Of a reply that nobody waits for
-any more, nothing is kept.
+A node first announces a reply and then uploads its objects. Flower's own ``pull_messages`` waits
+for them, node after node, and any error of its parser on a node's bytes ends the run. Here an
+incomplete reply is read again later, a malformed one becomes an error reply, and only one is
+assembled at a time. Nothing is kept of a reply that is no longer waited for (ADR 93).
 """
 
 import logging
@@ -27,34 +26,34 @@ from coordinator.flower.internals import (
 from coordinator.protocol.wire import CLIENT_REFUSAL_PREFIX
 
 NOT_UPLOADED: Final = "not-uploaded"
-"""Code of a reply that was announced, and whose content the SuperLink has not, and will not get."""
+"""Code of a reply that was announced but whose content will never be uploaded."""
 _State = Literal["waiting", "lost", "too-large", "whole"]
 _log = logging.getLogger(__name__)
 
 
 class Fetcher(Protocol):
-    """Gets replies; several may use one, each for messages of its own."""
+    """Fetches replies; may be shared by callers that each ask for other messages."""
 
     def fetch(self, message_ids: Sequence[str], most_bytes: int | None = None) -> Iterator[Message]:
-        """Yield the replies to these messages that are complete now; wait for none.
+        """Yield the replies to these messages that are complete now, without waiting.
 
-        One of more than ``most_bytes`` is an error reply; a grid whose replies come whole may
-        let it pass.
+        A reply of more than ``most_bytes`` becomes an error reply, except on a grid that delivers
+        whole replies.
         """
 
     def forget(self, message_ids: Sequence[str]) -> None:
-        """Keep nothing of the replies to these messages; from now on they may be dropped only."""
+        """Discard what was fetched of the replies to these messages; only ``drop`` may follow."""
 
     def drop(self, message_ids: Sequence[str]) -> dict[str, bool]:
-        """Take forgotten replies that are complete now off the grid, and throw them away.
+        """Remove forgotten replies that are complete now from the grid, and discard them.
 
-        Returns to which messages they were, and whether each was more than an error.
+        Returns, by the id of the message each replied to, whether it was more than an error.
         """
 
 
 @dataclass
 class _Announced:
-    """A reply whose objects are being fetched; ``contents`` is ``None`` if nothing is kept."""
+    """A reply whose objects are being fetched; ``contents`` is ``None`` once it is forgotten."""
 
     message_id: str
     has_content: bool
@@ -64,28 +63,29 @@ class _Announced:
 
 
 class WholeReplies:
-    """Asks any grid for whole replies: for grids that are not Flower's over HTTP."""
+    """Fetches whole replies, from any grid that is not Flower's over HTTP."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
 
     def fetch(self, message_ids: Sequence[str], most_bytes: int | None = None) -> Iterator[Message]:
-        """Yield what the grid gives, of whatever size."""
+        """Yield the grid's replies, of any size."""
         yield from self._grid.pull_messages(message_ids)
 
     def forget(self, message_ids: Sequence[str]) -> None:
         """Do nothing: nothing is kept."""
 
     def drop(self, message_ids: Sequence[str]) -> dict[str, bool]:
-        """Fetch what the grid gives, and throw it away."""
-        found = self._grid.pull_messages(message_ids)
-        return {reply.metadata.reply_to_message_id: reply.has_content() for reply in found}
+        """Fetch the grid's replies, and discard them."""
+        replies = self._grid.pull_messages(message_ids)
+        return {reply.metadata.reply_to_message_id: reply.has_content() for reply in replies}
 
 
 class ObjectwiseReplies:
-    """Fetches from a SuperLink, object by object.
+    """Fetches replies from a SuperLink, object by object.
 
-    Uses the grid's own connection below its public calls (ADR 0142).
+    Uses the grid's connection below its public calls (ADR 142): ``pull_messages`` waits up to two
+    hours for a node that uploads nothing (ADR 93).
     """
 
     def __init__(self, connection: GridConnection) -> None:
@@ -93,7 +93,7 @@ class ObjectwiseReplies:
         self._announced: dict[str, _Announced] = {}
 
     def fetch(self, message_ids: Sequence[str], most_bytes: int | None = None) -> Iterator[Message]:
-        """Yield the replies that are complete now, each put together when it is asked for."""
+        """Yield the replies that are complete now, each assembled when the caller takes it."""
         for message_id in self._known(message_ids):
             reply = self._try(message_id, most_bytes)
             if reply is not None:
@@ -101,15 +101,16 @@ class ObjectwiseReplies:
                 yield reply
 
     def forget(self, message_ids: Sequence[str]) -> None:
-        """Keep nothing of these replies."""
+        """Discard what was fetched of these replies."""
         for message_id in message_ids:
             if message_id in self._announced:
                 self._announced[message_id].contents = None
 
     def drop(self, message_ids: Sequence[str]) -> dict[str, bool]:
-        """Confirm those that are uploaded, or never will be.
+        """Confirm the replies that are uploaded, or never will be.
 
-        Not before: a node whose upload is cut short may wait for its end for ever.
+        Confirmed no earlier: a node whose upload is interrupted may wait for its end for ever
+        (ADR 93).
         """
         dropped = {}
         for message_id in self._known(message_ids):
@@ -122,10 +123,10 @@ class ObjectwiseReplies:
         return dropped
 
     def _known(self, message_ids: Sequence[str]) -> list[str]:
-        """Return those of the messages to which replies are announced."""
-        wanted = [m for m in message_ids if m not in self._announced]
-        if wanted:
-            self._ask(wanted)
+        """Return the messages to which replies have been announced."""
+        unknown = [m for m in message_ids if m not in self._announced]
+        if unknown:
+            self._ask(unknown)
         return [m for m in message_ids if m in self._announced]
 
     def _ask(self, message_ids: Sequence[str]) -> None:
@@ -135,7 +136,7 @@ class ObjectwiseReplies:
             )
 
     def _try(self, reply_to: str, most_bytes: int | None) -> Message | None:
-        """Return the reply if all of it is there, or an error reply if it never will be."""
+        """Return the reply if it is complete, an error reply if it never will be, else ``None``."""
         announced = self._announced[reply_to]
         state = self._gather(announced, most_bytes)
         contents = announced.contents or {}
@@ -150,7 +151,7 @@ class ObjectwiseReplies:
         try:
             message = assembled(announced.message_id, contents)
             answered = message.metadata.reply_to_message_id
-        except Exception as error:  # whatever a stranger's bytes do to Flower's parser
+        except Exception as error:  # any error of Flower's parser on a node's bytes
             _log.warning("a reply cannot be read: %s: %s", type(error).__name__, error)
             return self._error(reply_to, "unreadable", type(error).__name__)
         if answered != reply_to:
@@ -159,7 +160,7 @@ class ObjectwiseReplies:
         return message
 
     def _gather(self, announced: _Announced, most_bytes: int | None = None) -> _State:
-        """Fetch what is there and not fetched yet."""
+        """Fetch the uploaded objects that were not fetched yet."""
         while announced.missing:
             object_id = announced.missing[0]
             answer = self._connection.pull(object_id)
@@ -181,15 +182,15 @@ class ObjectwiseReplies:
 
 
 def fetcher_for(grid: Grid) -> Fetcher:
-    """Return what fetches a grid's replies best."""
+    """Return the best fetcher for a grid's replies."""
     connection = connection_of(grid)
     return WholeReplies(grid) if connection is None else ObjectwiseReplies(connection)
 
 
 def reconnections_of(grid: Grid) -> Callable[[], int]:
-    """Return what tells how often the connection to a grid's SuperLink was lost and is back.
+    """Return a counter of the times that the connection to a grid's SuperLink was re-established.
 
-    Flower's client tries again by itself and says so to nobody.
+    Flower's client reconnects by itself without reporting it.
     """
     count = 0
 

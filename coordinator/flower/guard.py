@@ -1,28 +1,28 @@
-"""What stands before Flower's SuperLink: who may call what, and how much it may send.
+"""A guard in front of Flower's SuperLink: limits who may call it, and how much they may send.
 
-A SuperLink serves three interfaces on its one port. Nodes need the fleet's; the other two start
-programs on the coordinator's host and must be out of everybody's reach. And it reads whatever it
-is sent into memory before it looks who sent it. So, outermost:
+A SuperLink serves three interfaces on one port. Nodes need the fleet interface; the other two start
+programs on the coordinator's host and must not be reachable from elsewhere. A SuperLink also reads
+a whole request into memory before it checks the sender. So the guard is the outermost ASGI
+application (ADR 92):
 
-* fleet: node authentication is checked first where nodes are registered, by the headers alone;
-  then the body is read, up to a limit that follows from the model's size, and in a limited time;
+* fleet: if nodes are registered, their authentication is checked first, by the headers alone; then
+  the body is read, up to a limit that follows from the model's size, within a limited time;
 * runtime (executor and ServerApp): from this host only; Flower checks their tokens;
 * control (starting runs, registering nodes): from this host, with the service's secret;
-* anything else: there is no such thing.
+* anything else: not found.
 
-What a node pushes is its own reply to an instruction, one each (``allowance``), and bounded: a
-number of objects, bytes in each. Flower checks who calls, not whose message it is that the call
-carries: without this a node could give others instructions in the SuperLink's name, as many as it
-likes.
+A node may push only its own replies, one per instruction (:class:`Allowances`), each with a limited
+number of objects and bytes. Flower checks who calls but not whose message the call carries: without
+the guard a node could give others instructions in the SuperLink's name.
 
-A call that Flower fails at is to be tried again (503): its database is locked for too long when
-many nodes push at once, and for status 500 a SuperNode gives up a reply for good. So few pushes
-reach it at once. Not handled: TLS (uvicorn), and what a reply means (the round service).
+A SuperLink keeps what is pushed until its run ends, and each refused push leaves a row in its
+database as well. So the guard counts: each instruction that a node receives allows one reply. The
+same reply may be repeated a few times, as happens when an answer was lost.
 
-A SuperLink keeps what is pushed until its run ends, and looks only whether a reply answers an
-instruction that has none yet; each push that it does not keep leaves a row in its database. So the
-guard counts: an instruction that is handed out allows one reply. The same reply may come again a
-few times, as it does when an answer was lost on the way.
+A request that Flower fails at is answered with 503, so that it is tried again: Flower's database
+locks up when many nodes push at once, and after status 500 a SuperNode drops its reply for good.
+For the same reason few pushes reach Flower at once. Not handled: TLS (uvicorn), and the contents of
+a reply (the round service).
 """
 
 import asyncio
@@ -50,12 +50,12 @@ from coordinator.flower.internals import (
 from coordinator.http.listener import RepeatFilter
 
 QUIET_S: Final = 30.0
-"""How long the same is not said again of the same peer."""
+"""Seconds within which the same refusal of the same peer is logged only once."""
 _log = logging.getLogger(__name__)
 
 
 class RefusalLog:
-    """Logs refusals, each reason of a peer once in a while.
+    """Logs refusals, each reason of a peer at most once in :data:`QUIET_S` seconds.
 
     Parameters
     ----------
@@ -66,17 +66,17 @@ class RefusalLog:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._repeat_filter = RepeatFilter(monotonic, QUIET_S)
 
-    def say(self, peer: str, key: bytes, path: str, reason: str) -> None:
+    def refused(self, peer: str, key: bytes, path: str, reason: str) -> None:
         """Log that a call was refused.
 
         Parameters
         ----------
         peer
-            The address it came from.
+            The caller's address.
         key
-            The node's public key as it was sent, empty if none was: its digest names the node.
+            The node's public key as sent, empty if none was; the log names the node by its digest.
         path, reason
-            What was called, and why that was refused.
+            The path that was called, and why it was refused.
         """
         if not self._repeat_filter.is_news(peer, reason):
             return
@@ -84,51 +84,52 @@ class RefusalLog:
         _log.warning("refused %s of %s (%s): %s", path.rsplit("/", 1)[-1], peer, node, reason)
 
 
-AT_FIRST: Final = 8
-"""Replies to instructions of the SuperLink's earlier life: nobody remembers how many those were."""
-MOST: Final = 64
-REPEATS: Final = 16
-NODES: Final = 4_096
+INITIAL_REPLIES: Final = 8
+"""Replies a node may send at first, to instructions of an earlier SuperLink process."""
+MAX_REPLIES: Final = 64
+MAX_REPEATS: Final = 16
+MAX_NODES: Final = 4_096
 
 
 @dataclass(slots=True)
-class _Node:
-    left: int = AT_FIRST
+class _Allowance:
+    left: int = INITIAL_REPLIES
     sent: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
 
 
 class Allowances:
-    """Counts instructions and replies of nodes; remembers the last :data:`NODES` nodes."""
+    """Counts instructions and replies of nodes, of the last :data:`MAX_NODES` nodes that called."""
 
     def __init__(self) -> None:
-        self._nodes: OrderedDict[bytes, _Node] = OrderedDict()
+        self._nodes: OrderedDict[bytes, _Allowance] = OrderedDict()
 
     def give(self, node: bytes, instructions: int) -> None:
-        """Allow a node as many replies more, up to :data:`MOST`."""
-        found = self._node(node)
-        found.left = min(MOST, found.left + instructions)
+        """Allow a node one more reply per instruction, up to :data:`MAX_REPLIES`."""
+        allowance = self._node(node)
+        allowance.left = min(MAX_REPLIES, allowance.left + instructions)
 
     def take(self, node: bytes, reply: bytes) -> bool:
-        """Return whether a node may send a reply, known by its digest; then it has one less."""
-        found = self._node(node)
-        times = found.sent.get(reply)
+        """Count a reply, given by its digest, and return whether the node may send it."""
+        # Counted, because every push leaves a row in Flower's database, kept or not (ADR 92).
+        allowance = self._node(node)
+        times = allowance.sent.get(reply)
         if times is not None:
-            found.sent[reply] = times + 1
-            return times < REPEATS
-        if not found.left:
+            allowance.sent[reply] = times + 1
+            return times < MAX_REPEATS
+        if not allowance.left:
             return False
-        found.left -= 1
-        found.sent[reply] = 1
-        if len(found.sent) > MOST:
-            found.sent.popitem(last=False)
+        allowance.left -= 1
+        allowance.sent[reply] = 1
+        if len(allowance.sent) > MAX_REPLIES:
+            allowance.sent.popitem(last=False)
         return True
 
-    def _node(self, node: bytes) -> _Node:
-        found = self._nodes.setdefault(node, _Node())
+    def _node(self, node: bytes) -> _Allowance:
+        allowance = self._nodes.setdefault(node, _Allowance())
         self._nodes.move_to_end(node)
-        if len(self._nodes) > NODES:
+        if len(self._nodes) > MAX_NODES:
             self._nodes.popitem(last=False)
-        return found
+        return allowance
 
 
 Scope = MutableMapping[str, Any]
@@ -139,7 +140,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
-    """Return the body, ``None`` if it is longer than ``limit``, of which nothing is kept."""
+    """Return the body, ``None`` if it is longer than ``limit`` bytes; then nothing is kept."""
     announced = dict(scope["headers"]).get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > limit:
         return None
@@ -158,22 +159,22 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
-    """Return a ``receive`` that hands on a body that was read, then what comes after it."""
-    told = False
+    """Return a ``receive`` that first gives a body that was already read, then what follows it."""
+    is_sent = False
 
     async def replaying() -> Message:
-        nonlocal told, body
-        if told:
+        nonlocal is_sent, body
+        if is_sent:
             return await receive()
-        told, whole = True, body
-        body = b""  # the application's to keep from here on
+        is_sent, whole = True, body
+        body = b""  # so that only the application holds it from here on
         return {"type": "http.request", "body": whole, "more_body": False}
 
     return replaying
 
 
 async def answer(send: Send, status: int, detail: str) -> None:
-    """Answer with a line, and end the connection: a body may not have been read."""
+    """Answer with one line of text, and close the connection: its body may be unread."""
     text = json.dumps({"detail": detail}).encode()
     headers = [
         (b"content-type", b"application/json"),
@@ -191,14 +192,14 @@ _NODE_KEY: Final = NODE_KEY_HEADER.encode()
 
 @dataclass(frozen=True, slots=True)
 class GuardFile:
-    """What the service tells the guard."""
+    """The guard's settings, which the service writes."""
 
     vector_bytes: int
     control_secret: str
     registered_only: bool
 
     def write(self, path: Path) -> None:
-        """Write it for the SuperLink, private."""
+        """Write the file for the SuperLink, readable by its owner only."""
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         path.write_text(json.dumps(asdict(self)))
@@ -206,24 +207,24 @@ class GuardFile:
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
-    """What one node may send.
+    """Limits on what nodes may send.
 
     Attributes
     ----------
     object_bytes
-        In one object of a reply: a chunk of its one array, or a record of metrics.
+        Bytes in one object of a reply: a chunk of its one array, or a record of metrics.
     objects
-        In one reply.
+        Objects in one reply.
     call_bytes
-        In any other call.
+        Bytes in any other call.
     calls_at_once
-        Of one node; more wait. Flower's nodes push up to eight objects at once.
+        Concurrent calls of one node; more wait. Flower's nodes push up to eight objects at once.
     waiting
-        Calls of one node that may wait; more are sent away to try again.
+        Waiting calls of one node; more are answered with 503, to try again.
     body_s
-        Seconds in which a body must have arrived.
+        Seconds within which a body must arrive.
     pushes_at_once
-        Of all nodes, that Flower handles; more wait, with their bodies.
+        Concurrent pushes of all nodes together; more wait, with their bodies in memory.
     """
 
     object_bytes: int
@@ -236,7 +237,7 @@ class GuardLimits:
 
     @classmethod
     def of_model(cls, vector_bytes: int) -> "GuardLimits":
-        """Return limits that let through an update of so many bytes, and little more."""
+        """Return limits that admit an update of ``vector_bytes`` bytes, and little more."""
         chunks = -(-vector_bytes // ARRAY_CHUNK_BYTES)
         objects = chunks + 16
         return cls(
@@ -248,16 +249,16 @@ class GuardLimits:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What a ``push-messages`` body holds.
+    """The parsed body of a ``push-messages`` call.
 
     Attributes
     ----------
     objects
-        How many it announces.
+        How many objects it announces.
     digest
-        Of the reply, the same whenever it is sent again.
+        A digest of the reply, the same whenever it is sent again.
     fault
-        Why it is not one reply of the node that calls; empty if it is.
+        Why it is not a reply of the calling node; empty if it is.
     """
 
     objects: int
@@ -267,12 +268,12 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class FleetWire:
-    """What the guard has to know of the bodies of calls.
+    """Parsers of the bodies that the guard must read.
 
     Attributes
     ----------
     push
-        Reads a ``push-messages`` body; ``None`` for what is no such body, which Flower refuses.
+        Parses a ``push-messages`` body; returns ``None`` if it is malformed: Flower refuses it.
     instructions
         Counts the instructions in an answer to ``pull-messages``.
     """
@@ -287,14 +288,14 @@ class Guard:
     Parameters
     ----------
     control_secret
-        What the service proves itself with.
+        Authenticates the service on the control interface.
     own_hosts
-        Addresses of this host besides loopback, as a peer's address shows them.
+        Addresses of this host besides loopback, as they appear as a peer's address.
     registered_key
-        Returns from a request's headers (lower-case names), without its body, the key of the
-        registered node it comes from, or nothing; ``None`` where any node may take part.
+        Returns, from a request's headers (lower-case names) alone, the key of the registered node
+        that sent it, ``None`` if it is not registered; or ``None`` if any node may take part.
     wire
-        Reads bodies.
+        Parses bodies.
     """
 
     def __init__(
@@ -318,19 +319,21 @@ class Guard:
         self._refusal_log = RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
         elif scope["path"].startswith(FLEET_PATH):
-            await self._fleet(scope, receive, _to_be_tried_again(send))
+            await self._fleet(scope, receive, _with_retriable_failures(send))
         elif self._may_manage(scope):
-            await self._app(scope, receive, _to_be_tried_again(send))
+            await self._app(scope, receive, _with_retriable_failures(send))
         else:
             await answer(send, 404, "there is nothing here")
 
     def _may_manage(self, scope: Scope) -> bool:
+        # Flower authenticates nobody on its control interface, and whoever reaches it can run code
+        # on this host (ADR 92).
         peer = scope.get("client")
         if peer is None or peer[0] not in self._local:
             return False
@@ -340,29 +343,29 @@ class Guard:
         return bool(scope["path"].startswith(RUNTIME_PATH))
 
     async def _fleet(self, scope: Scope, receive: Receive, send: Send) -> None:
-        who = await self._caller(scope)
-        if who is None:
+        node = await self._caller(scope)
+        if node is None:
             await self._decline(scope, send, 401, "this node is not registered with the federation")
             return
-        turns = self._turns[who]
+        turns = self._turns[node]
         if turns.waiting >= self._limits.waiting:
             await self._decline(scope, send, 503, "too many calls of this node at once")
             return
         try:
             async with turns:
-                await self._forward(who, scope, receive, send)
+                await self._forward(node, scope, receive, send)
         finally:
             if turns.is_idle:
-                self._turns.pop(who, None)
+                self._turns.pop(node, None)
 
     async def _caller(self, scope: Scope) -> bytes | None:
-        """Return whose call it is: a registered node's key, where there are such."""
+        """Return the calling node's identity, ``None`` if it is not registered but must be."""
         headers = dict(scope["headers"])
         if self._registered_key is not None:
             return await self._registered_key(headers)
         return headers.get(_NODE_KEY) or str((scope.get("client") or ("",))[0]).encode()
 
-    async def _forward(self, who: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _forward(self, node: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         limits = self._limits
         limit = limits.object_bytes if scope["path"] == PUSH_OBJECT_PATH else limits.call_bytes
         try:
@@ -375,19 +378,21 @@ class Guard:
         if body is None:
             await self._decline(scope, send, 413, f"more than {limit} bytes")
             return
-        if scope["path"] == PUSH_MESSAGES_PATH and (no := self._objection(who, body)):
-            await self._decline(scope, send, *no)
+        if scope["path"] == PUSH_MESSAGES_PATH and (objection := self._objection(node, body)):
+            await self._decline(scope, send, *objection)
             return
         if scope["path"] == PULL_MESSAGES_PATH:
-            send = self._counting(who, send)
+            send = self._counting(node, send)
         if scope["path"] not in (PUSH_OBJECT_PATH, PUSH_MESSAGES_PATH):
             await self._app(scope, replay(body, receive), send)
             return
-        async with self._pushes:  # answers are short: nobody holds a place by not reading one
+        async with self._pushes:  # answers are short, so a slow reader does not block others
             await self._app(scope, replay(body, receive), send)
 
-    def _objection(self, who: bytes, body: bytes) -> tuple[int, str] | None:
-        """Return status and reason to decline a push."""
+    def _objection(self, node: bytes, body: bytes) -> tuple[int, str] | None:
+        """Return status and reason to refuse a push, ``None`` if it is allowed."""
+        # Flower checks who calls, not whose message it carries: a node could instruct others
+        # (ADR 92).
         push = self._wire.push(body)
         if push is None:
             return None
@@ -395,12 +400,12 @@ class Guard:
             return 403, push.fault
         if push.objects > self._limits.objects:
             return 413, f"a reply of {push.objects} objects, at most {self._limits.objects}"
-        if not self._allowances.take(who, push.digest):
+        if not self._allowances.take(node, push.digest):
             return 429, "more replies than this node was given instructions"
         return None
 
-    def _counting(self, who: bytes, send: Send) -> Send:
-        """Return a ``send`` that counts the instructions it hands to a node."""
+    def _counting(self, node: bytes, send: Send) -> Send:
+        """Return a ``send`` that counts the instructions it delivers to a node."""
         parts: list[bytes] = []
         status = 0
 
@@ -411,8 +416,8 @@ class Guard:
             else:
                 parts.append(message.get("body", b""))
                 if status == 200 and not message.get("more_body", False):
-                    # before the node has them: its replies may come at once
-                    self._allowances.give(who, self._wire.instructions(b"".join(parts)))
+                    # Before the node receives them, since its replies may come at once.
+                    self._allowances.give(node, self._wire.instructions(b"".join(parts)))
             await send(message)
 
         return counting
@@ -420,22 +425,23 @@ class Guard:
     async def _decline(self, scope: Scope, send: Send, status: int, reason: str) -> None:
         peer = str((scope.get("client") or ("nowhere",))[0])
         key = dict(scope["headers"]).get(_NODE_KEY, b"")
-        self._refusal_log.say(peer, key, scope["path"], reason)
+        self._refusal_log.refused(peer, key, scope["path"], reason)
         await answer(send, status, reason)
 
 
-def _to_be_tried_again(send: Send) -> Send:
-    """Return a ``send`` that says 503 for 500."""
+def _with_retriable_failures(send: Send) -> Send:
+    """Return a ``send`` that replaces status 500 by 503."""
+    # A SuperNode drops its reply for good at 500, and tries again at 503 (ADR 92).
 
-    async def patient(message: Message) -> None:
+    async def send_retriable(message: Message) -> None:
         failed = message["type"] == "http.response.start" and message["status"] == 500
         await send({**message, "status": 503} if failed else message)
 
-    return patient
+    return send_retriable
 
 
 class _Turns:
-    """Lets so many in at once, and counts who waits."""
+    """A semaphore that counts the calls that wait for it."""
 
     def __init__(self, at_once: int) -> None:
         self._semaphore = asyncio.Semaphore(at_once)

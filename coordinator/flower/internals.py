@@ -1,18 +1,18 @@
-"""Every part of Flower that is not its public interface, in one place (ADR 0142).
+"""Every use of Flower's private parts, in one place (ADR 142).
 
-``flwr.app``, ``flwr.clientapp`` and ``flwr.serverapp`` are public: any module may import them. What
-else is needed of Flower stands here, as functions that say what is done with it; no other module
-imports it, and ``tests/unit/flower/test_internals.py`` names the part that a later Flower moved.
-One part cannot stand here, for it must come before anything of ``flwr`` is imported: the switch for
-telemetry, in ``coordinator.flower.environment``.
+``flwr.app``, ``flwr.clientapp`` and ``flwr.serverapp`` are public: any module may import them. All
+other parts of Flower are wrapped in the functions below and imported by no other module;
+``tests/unit/flower/test_internals.py`` names the part that a later Flower moved. The one exception
+is the switch for telemetry in ``coordinator.flower.environment``, which must be set before anything
+of ``flwr`` is imported.
 
-What takes long to import (the SuperLink, the builder of apps) is imported in the function that
-needs it: a ClientApp's process is started for each message.
+Modules that are slow to import (the SuperLink, the builder of apps) are imported in the function
+that needs them, because a ClientApp's process is started for each message.
 
 Raises
 ------
 ConfigError
-    When it is imported, if the installed Flower is none that this was tested with.
+    At import, if the installed Flower is not a version that this was tested with.
 """
 
 import hashlib
@@ -68,21 +68,21 @@ __all__ = [
 ]
 
 TESTED_VERSIONS: Final = ("1.42.0",)
-"""Others are refused, without a way round: what moved below could lose a reply in silence."""
+"""All others are refused, because a changed internal could silently lose a reply."""
 
 
-def check_version(found: str) -> None:
-    """Check that this Flower is one that the parts below were tested with.
+def check_version(installed: str) -> None:
+    """Check that the functions below were tested with this version of Flower.
 
     Raises
     ------
     ConfigError
-        Naming the version found and those expected.
+        Names the installed version and the expected ones.
     """
-    if found not in TESTED_VERSIONS:
+    if installed not in TESTED_VERSIONS:
         raise ConfigError(
-            f"flwr {found} is installed, expected {' or '.join(TESTED_VERSIONS)}: its internals "
-            "are used and were tested with no other version (docs/flower.md)"
+            f"flwr {installed} is installed, expected {' or '.join(TESTED_VERSIONS)}: its "
+            "internals are used and were tested with no other version (docs/flower.md)"
         )
 
 
@@ -93,17 +93,17 @@ check_version(metadata.version("flwr"))
 
 
 def set_message_id(message: Message, message_id: str) -> None:
-    """Give a message its number, as Flower's own grid does with one that it sends or receives."""
+    """Set a message's id, as Flower's own grid does when it sends or receives one."""
     vars(message.metadata)["_message_id"] = message_id
 
 
 def set_replied_message(reply: Message, message_id: str) -> None:
-    """Have a reply say that it answers this message."""
+    """Set the id of the message that a reply answers."""
     vars(reply.metadata)["_reply_to_message_id"] = message_id
 
 
 def received_message(content: RecordDict, metadata: Metadata) -> Message:
-    """Return a message as one is received; that constructor is not declared."""
+    """Return a message with given metadata, by a constructor that Flower does not declare."""
     make: Any = Message
     return cast(Message, make(content, metadata=metadata))
 
@@ -120,7 +120,7 @@ def records_from_bytes(data: bytes) -> RecordDict:
     Raises
     ------
     ValueError
-        If they are malformed.
+        If the bytes are malformed.
     """
     try:
         proto = recorddict_pb2.RecordDict.FromString(data)
@@ -140,7 +140,7 @@ def message_from_bytes(data: bytes) -> Message:
 
 
 def error_reply(run_id: int, replied_message_id: str, reason: str) -> Message:
-    """Return a reply in place of one that cannot be had, with ``MESSAGE_UNAVAILABLE``."""
+    """Return an error reply (``MESSAGE_UNAVAILABLE``) in place of one that cannot be obtained."""
     about = Metadata(
         run_id=run_id,
         message_id="",
@@ -156,7 +156,7 @@ def error_reply(run_id: int, replied_message_id: str, reason: str) -> Message:
 
 
 def identify_process(run_id: int) -> None:
-    """Give ``Message()`` the identity of a SuperLink's task, unless this process has one."""
+    """Set the identity that ``Message()`` uses to a SuperLink task's, unless it is set."""
     for name, value in (("_run_id", run_id), ("_node_id", SUPERLINK_NODE_ID), ("_task_id", 0)):
         if getattr(TaskIdentity, name) is None:
             setattr(TaskIdentity, name[1:], value)
@@ -167,7 +167,7 @@ def identify_process(run_id: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AnnouncedReply:
-    """A reply of which the SuperLink knows the objects, uploaded or not."""
+    """A reply whose list of objects the SuperLink knows, uploaded or not."""
 
     replied_message_id: str
     message_id: str
@@ -176,21 +176,21 @@ class AnnouncedReply:
 
 
 class GridConnection:
-    """The calls below a grid's public ones, which offer no way to go on without waiting."""
+    """The calls below a grid's public ones, which cannot be used without waiting."""
 
     def __init__(self, grid: Any) -> None:
         self._grid = grid
 
     @property
     def run_id(self) -> int:
-        """The grid's run."""
+        """The id of the grid's run."""
         return int(self._grid.run.run_id)
 
     def announced(self, message_ids: Sequence[str]) -> Iterator[AnnouncedReply]:
-        """Yield the replies that are announced to these messages; each is told once."""
+        """Yield the newly announced replies to these messages; each is reported once."""
         request = runtime_pb2.PullAppMessagesRequest(message_ids=message_ids)
-        found = self._client.PullMessages(request)
-        for proto, tree in zip(found.messages_list, found.message_object_trees, strict=True):
+        response = self._client.PullMessages(request)
+        for proto, tree in zip(response.messages_list, response.message_object_trees, strict=True):
             objects = list(dict.fromkeys(node.object_id for node in iterate_object_tree(tree)))
             about = proto.metadata
             has_content = not proto.HasField("error")
@@ -213,7 +213,7 @@ class GridConnection:
         )
 
     def on_reconnect(self, call: Callable[[], None]) -> None:
-        """Have ``call`` called whenever a call has succeeded that had to be tried again."""
+        """Register a callback for every request that succeeds after a retry."""
         invoker = self._grid._retry_invoker
         before = invoker.on_success
 
@@ -231,19 +231,19 @@ class GridConnection:
 
 
 def connection_of(grid: Grid) -> GridConnection | None:
-    """Return the connection of a grid to a SuperLink over HTTP, ``None`` of any other grid."""
+    """Return a grid's connection to a SuperLink over HTTP, ``None`` for any other grid."""
     from flwr.superlink.grid import HttpGrid
 
     return GridConnection(grid) if isinstance(grid, HttpGrid) else None
 
 
 def assembled(message_id: str, contents: Mapping[str, bytes]) -> Message:
-    """Put a message together from its objects.
+    """Assemble a message from its objects, by their ids.
 
     Raises
     ------
     Exception
-        Of any kind: whatever a stranger's bytes do to Flower's parser.
+        Of any kind: the bytes are untrusted, and Flower's parser declares no errors.
     """
     return cast(Message, inflate_object_from_contents(message_id, dict(contents)))
 
@@ -261,13 +261,13 @@ def signature_holds(public_key: bytes, signed: bytes, signature: bytes) -> bool:
     Raises
     ------
     ValueError, TypeError, AttributeError, UnsupportedAlgorithm
-        If the key is none.
+        If ``public_key`` is not a key.
     """
     return verify_signature(bytes_to_public_key(public_key), signed, signature)
 
 
 def flower_time_s() -> float:
-    """Return the time as Flower takes it, in seconds since 1970."""
+    """Return Flower's current time, in seconds since 1970."""
     return now().timestamp()
 
 
@@ -280,7 +280,7 @@ PUSH_OBJECT_PATH: Final = "/v1/fleet/push-object"
 PUSH_MESSAGES_PATH: Final = "/v1/fleet/push-messages"
 PULL_MESSAGES_PATH: Final = "/v1/fleet/pull-messages"
 ARRAY_CHUNK_BYTES: Final = 5 << 20
-"""What Flower cuts arrays into (``FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE``)."""
+"""Size of the chunks of an array in Flower (``FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE``)."""
 
 
 def object_count(trees: Any) -> int:
@@ -296,7 +296,7 @@ class ControlCalls(Protocol):
     """The calls of the SuperLink's control interface, each with its protobuf message."""
 
     def ListNodes(self, request: Any) -> Any:  # noqa: N802
-        """Return the nodes; the others are called by their names."""
+        """Return the nodes; the other calls are made by name."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -323,7 +323,7 @@ def control_client(
     address
         ``host:port``.
     root_certificates
-        PEM of the authority its certificate is under; ``None`` for plain HTTP.
+        PEM of the authority that signed its certificate; ``None`` for plain HTTP.
     """
     from flwr.supercore.control import ControlHttpClient
     from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
@@ -366,7 +366,7 @@ def start_run_request(app: Path, config: Mapping[str, str | int | float | bool])
 
 
 class Server(Protocol):
-    """What Flower's command uses of the module ``uvicorn``."""
+    """The part of the module ``uvicorn`` that Flower's command uses."""
 
     def run(self, app: Any, host: str, port: int, **options: Any) -> None:
         """Serve an application."""
@@ -378,9 +378,9 @@ def run_superlink(server: Server, *, clock_tolerance_s: int, busy_ms: int) -> No
     Parameters
     ----------
     server
-        Serves Flower's application, in the place of uvicorn.
+        Serves Flower's application instead of uvicorn.
     clock_tolerance_s
-        How far a node's clock may be off, either way.
+        Seconds that a node's clock may be off, either way.
     busy_ms
         As in :func:`wait_for_database`.
     """
@@ -388,14 +388,14 @@ def run_superlink(server: Server, *, clock_tolerance_s: int, busy_ms: int) -> No
     for name in ("TIMESTAMP_TOLERANCE", "SYSTEM_TIME_TOLERANCE"):
         vars(node_auth)[name] = clock_tolerance_s
     wait_for_database(busy_ms)
-    # the package's attribute of this name is a function: it hides the module
+    # The package's attribute of this name is a function, which hides the module.
     command = import_module("flwr.superlink.cli.flower_superlink")
     vars(command)["uvicorn"] = server
     command.flower_superlink()
 
 
 def wait_for_database(busy_ms: int) -> None:
-    """Have each connection to Flower's database wait so long for a lock."""
+    """Make each connection to Flower's database wait up to ``busy_ms`` ms for a lock."""
     mixin = import_module("flwr.supercore.sql_mixin")
     pragmas = {**dict(mixin.SQLITE_PRAGMAS), "busy_timeout": str(busy_ms)}
     vars(mixin)["SQLITE_PRAGMAS"] = tuple(pragmas.items())
@@ -412,21 +412,21 @@ def is_registered(app: Any, public_key: bytes) -> bool:
 SUPERNODE_STARTS: Final = "Starting Flower SuperNode"
 SUPERNODE_REFUSED: Final = "Failed to initialize the connection to the SuperLink."
 SUPERNODE_ADMITTED: Final = re.compile(r"SuperNode ID: (\d+)")
-"""What a SuperNode writes to its log."""
+"""Lines in a SuperNode's log."""
 CLIENT_APP_PROGRAM: Final = "flwr-clientapp"
-"""What a SuperNode starts for each message."""
+"""The program that a SuperNode starts for each message."""
 
 
 @contextmanager
 def fleet_client(
     address: str, key: EllipticCurvePrivateKey, trusted: ssl.SSLContext, timeout_s: float
 ) -> Iterator[Callable[[int], None]]:
-    """Connect to a SuperLink with a node's key; yield what ends the session of a node.
+    """Connect to a SuperLink with a node's key; yield a function that ends a node's session.
 
     Raises
     ------
     httpx.HTTPError, OSError, RuntimeError, ValueError
-        If the SuperLink does not answer, or refuses (there or in what is yielded).
+        If the SuperLink does not answer or refuses, here or in the yielded function.
     """
     from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
     from flwr.supercore.protobuf.client import ProtobufClientInterceptor

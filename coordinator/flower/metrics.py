@@ -1,4 +1,4 @@
-"""Averages contributors' own metrics; they are for people to read and decide nothing."""
+"""Averages contributors' own metrics, which are informative only and decide nothing."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ from flwr.app import MetricRecord, RecordDict
 
 
 def weighted_means(examples_cap: int) -> Callable[[list[RecordDict], str], MetricRecord]:
-    """Return an averager with the signature of Flower's ``*_metrics_aggr_fn``.
+    """Return a function with the signature of Flower's ``*_metrics_aggr_fn``.
 
-    Each scalar metric is averaged over the replies that have it, by examples up to
+    Each scalar metric is averaged over the replies that have it, weighted by their examples up to
     ``examples_cap``; lists are left out. Sums run in the order given: the service gives
-    contributors in order of address, so the result does not depend on who answered first.
+    contributors in order of address, so the order of replies does not change the result.
     """
 
     def average(records: list[RecordDict], weighted_by: str) -> MetricRecord:

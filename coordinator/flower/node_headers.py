@@ -20,14 +20,14 @@ _MAX_HEADER: Final = 2_048
 
 
 def is_signed(headers: Mapping[bytes, bytes], tolerance_s: float) -> bytes | None:
-    """Return the public key that signed a request's time, ``None`` if none did, or not lately.
+    """Return the public key that signed a request's time, ``None`` if that is invalid or too old.
 
     Parameters
     ----------
     headers
-        Of the request, lower-case names.
+        The request's, with lower-case names.
     tolerance_s
-        How far the time may be from now, either way.
+        Seconds that the signed time may be off, either way.
     """
     values = [
         headers.get(name.encode(), b"")

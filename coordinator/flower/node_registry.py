@@ -1,4 +1,4 @@
-"""Keeps the SuperLink's list of nodes as the registry file has it: who is not in it is shut out."""
+"""Keeps the SuperLink's list of nodes equal to the registry file; other nodes are refused."""
 
 import contextlib
 import logging
@@ -21,7 +21,7 @@ _log = logging.getLogger("fedproof.coordinator")
 
 
 class NodeDirectory(Protocol):
-    """What is needed of ``SuperLinkControl``."""
+    """The part of ``SuperLinkControl`` that the registry uses."""
 
     def nodes(self) -> dict[bytes, int]:
         """Return the registered nodes: number by public key (PEM)."""
@@ -30,7 +30,7 @@ class NodeDirectory(Protocol):
         """Register a node by its public key (PEM); return its number."""
 
     def unregister_node(self, node_id: int) -> None:
-        """Take a node out."""
+        """Remove a node."""
 
 
 class NodeRegistry:
@@ -54,8 +54,8 @@ class NodeRegistry:
         Raises
         ------
         ConfigError
-            If the file is missing or malformed. Nobody is shut out by a mistake in it: what was
-            read last stays in force.
+            If the file is missing or malformed. The nodes read last stay admitted then, so that a
+            mistake in the file shuts nobody out.
         """
         stamp = self._stamp()
         if stamp != self._seen:
@@ -64,29 +64,29 @@ class NodeRegistry:
         return self._keys
 
     def sync(self, directory: NodeDirectory) -> None:
-        """Register who is new in the file, and take out who is no longer in it.
+        """Register the nodes that are new in the file, and remove those no longer in it.
 
         Raises
         ------
         ConfigError
             As :meth:`keys`.
         SuperLinkError
-            If the SuperLink does not answer; the rest is done the next time. If it refuses one
-            node, after all the others: nobody is kept out by somebody else's key.
+            If the SuperLink does not answer; the next call does the rest. If it refuses one node:
+            raised after all the others were handled.
         """
-        with self._lock:  # two at once would both register who is missing
+        with self._lock:  # two threads would both register the missing nodes
             self._sync(directory)
 
     def _sync(self, directory: NodeDirectory) -> None:
-        wanted, found = self.keys(), directory.nodes()
+        admitted, registered = self.keys(), directory.nodes()
         refused: list[FedproofError] = []
-        for key, node_id in found.items():
-            if key not in wanted:
+        for key, node_id in registered.items():
+            if key not in admitted:
                 with _going_on(refused):
                     directory.unregister_node(node_id)
                     _log.info("a node was taken out", extra=fields(node=node_id))
-        for key, name in wanted.items():
-            if key not in found:
+        for key, name in admitted.items():
+            if key not in registered:
                 with _going_on(refused):
                     node_id = directory.register_node(key, name)
                     _log.info("a node was admitted", extra=fields(node=node_id, participant=name))
@@ -95,15 +95,15 @@ class NodeRegistry:
 
     def _stamp(self) -> tuple[int, int, int]:
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError as error:
             raise ConfigError(f"{self._path}: {error.strerror or error}") from error
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @contextlib.contextmanager
 def _going_on(refused: list[FedproofError]) -> Iterator[None]:
-    """Keep a refusal for later; where the SuperLink does not answer, the others can wait too."""
+    """Collect a refusal for later; an error without an answer is raised at once."""
     try:
         yield
     except FedproofError as error:
@@ -113,7 +113,7 @@ def _going_on(refused: list[FedproofError]) -> Iterator[None]:
 
 
 def keys_of(registry: Registry, source: str) -> dict[bytes, str]:
-    """Return the keys of a registry as Flower has them (PEM), with their participants' names.
+    """Return a registry's keys in Flower's format (PEM), with their participants' names.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Which Flower node speaks for which account: told by the node, signed by the account.
+"""Which Flower node belongs to which account, by statements that the account signed.
 
-A node number means nothing by itself: Flower's key and the account's are different keys. So a node
-is asked once whom it speaks for, and counts from then on until its statement expires.
+Flower's node key and the account's key are different, so a node number alone names no account. Each
+node is asked once for a signed statement, and counts as its account until the statement expires.
 """
 
 import contextlib
@@ -25,7 +25,11 @@ _log = logging.getLogger("fedproof.coordinator")
 
 @dataclass(frozen=True, slots=True)
 class Attendance:
-    """Who is there: ``present`` maps nodes to bonded accounts, ``strangers`` are to be asked."""
+    """The connected nodes.
+
+    ``present`` maps nodes to bonded accounts, ``strangers`` have not been asked for a statement
+    yet, ``unbonded`` are accounts whose bond is too small.
+    """
 
     present: dict[int, Address]
     strangers: Sequence[int]
@@ -33,21 +37,21 @@ class Attendance:
 
 
 class PresenceRegister:
-    """Keeps what nodes have said of themselves.
+    """Keeps the nodes' presence statements.
 
     Parameters
     ----------
     domain
-        Of the federation; statements for another are refused.
+        The federation's signing domain; statements for another are refused.
     min_stake_wei
-        An account with a smaller bond is there, but does not count.
+        An account with a smaller bond does not count as present.
     bond_of
-        Asks the chain.
+        Reads an account's bond from the chain, in wei.
     now
         Chain time in seconds.
     file
-        Keeps what was said over a restart: nodes keep their numbers, and their word holds. ``None``
-        keeps it in memory only.
+        Keeps statements over a restart, since nodes keep their numbers. ``None`` keeps them in
+        memory only.
     """
 
     def __init__(
@@ -61,62 +65,62 @@ class PresenceRegister:
         self._domain, self._min_stake_wei = domain, min_stake_wei
         self._bond_of, self._now = bond_of, now
         self._file = file
-        self._said: dict[int, Signed[Presence]] = {}
+        self._statements: dict[int, Signed[Presence]] = {}
         self._bonds: dict[Address, tuple[float, Wei]] = {}
-        for signed in self._remembered():
-            with contextlib.suppress(FedproofError):  # it holds no longer
-                self._hear(signed)
+        for signed in self._read_file():
+            with contextlib.suppress(FedproofError):  # it has expired
+                self._accept(signed)
 
     def greet(self, signed: Signed[Presence]) -> Address:
-        """Take a node's statement; return the account.
+        """Accept a node's statement; return the account.
 
-        An account that speaks through a second node is heard through that one from then on.
+        If an account has a statement for a second node, the second replaces the first.
 
         Raises
         ------
         ContributorError
             Any code of ``statements.check_presence``.
         """
-        account = self._hear(signed)
-        self._remember()
+        account = self._accept(signed)
+        self._write_file()
         return account
 
-    def _hear(self, signed: Signed[Presence]) -> Address:
+    def _accept(self, signed: Signed[Presence]) -> Address:
         node_id = signed.statement.node_id
         account = check_presence(signed, domain=self._domain, node_id=node_id, now=self._now())
-        self._said = {n: s for n, s in self._said.items() if s.signer != account}
-        self._said[node_id] = signed
+        self._statements = {n: s for n, s in self._statements.items() if s.signer != account}
+        self._statements[node_id] = signed
         self._bonds.pop(account, None)
         return account
 
-    def _remembered(self) -> Sequence[Signed[Presence]]:
-        """Return what the file holds; a damaged one is nothing to rely on."""
+    def _read_file(self) -> Sequence[Signed[Presence]]:
+        """Return the statements in the file, none if it is damaged."""
         if self._file is None or not self._file.exists():
             return ()
         try:
-            told = parse_json(self._file.read_bytes(), str(self._file))
-            return [presence_from(one) for one in told]
+            document = parse_json(self._file.read_bytes(), str(self._file))
+            return [presence_from(entry) for entry in document]
         except (OSError, TypeError, FedproofError) as error:
             _log.warning("nodes will be asked again whom they speak for: %s", error)
             return ()
 
-    def _remember(self) -> None:
+    def _write_file(self) -> None:
         if self._file is None:
             return
-        said = [presence_json(signed) for _, signed in sorted(self._said.items())]
+        entries = [presence_json(signed) for _, signed in sorted(self._statements.items())]
         try:
-            write_durably(self._file, [canonical_json(said)], mode=None)
+            write_durably(self._file, [canonical_json(entries)], mode=None)
         except StoreError as error:
             _log.warning("%s", error)
 
     def attendance(self, nodes: Iterable[int]) -> Attendance:
-        """Sort the connected nodes; the others are forgotten only when their word expires."""
+        """Classify the connected nodes; statements of other nodes are kept until they expire."""
         now = self._now()
-        self._said = {n: s for n, s in self._said.items() if s.statement.expiry > now}
+        self._statements = {n: s for n, s in self._statements.items() if s.statement.expiry > now}
         present: dict[int, Address] = {}
         strangers, unbonded = [], []
         for node in sorted(nodes):
-            signed = self._said.get(node)
+            signed = self._statements.get(node)
             if signed is None:
                 strangers.append(node)
             elif self._bond(signed.signer) >= self._min_stake_wei:
@@ -126,7 +130,7 @@ class PresenceRegister:
         return Attendance(present, strangers, unbonded)
 
     def _bond(self, account: Address) -> Wei:
-        """Return a bond that is at most a few seconds old: this is asked at every beat."""
+        """Return a bond in wei, at most a few seconds old, as this is called at every heartbeat."""
         known = self._bonds.get(account)
         if known is not None and time.monotonic() - known[0] < _BOND_AGE_S:
             return known[1]

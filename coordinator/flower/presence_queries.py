@@ -1,7 +1,7 @@
-"""Whom a node speaks for: asked of every node that connects, answered with a signed statement.
+"""Asks every node that connects for a signed statement of the account it belongs to.
 
-A node that never answers well is asked again every minute for as long as it is connected, so an
-answer is bounded far below a model, and nothing is kept of one that is given up.
+A node without a valid answer is asked again every minute while it is connected, so answers are
+limited to far less than a model's size, and an abandoned answer leaves nothing in memory.
 """
 
 import logging
@@ -16,29 +16,29 @@ from flwr.serverapp import Grid
 from coordinator.flower.driver_client import DriverClient
 from coordinator.flower.fetching import Fetcher
 from coordinator.flower.records import read_presence
-from coordinator.flower.replies import Addressed, check_reply
+from coordinator.flower.replies import Recipients, check_reply
 from coordinator.protocol import wire
 from coordinator.protocol.errors import ContributorError
 
 AGAIN_S: Final = 60.0
 PATIENCE_S: Final = 300.0
-"""How long an answer counts: a node that trains, or a machine that is busy, takes its time."""
+"""Seconds to wait for an answer: a node may be training, or its machine busy."""
 ANSWER_BYTES: Final = 64 << 10
 """An answer has an account, a time and a signature: a few hundred bytes."""
 _log = logging.getLogger(__name__)
 
 
 class PresenceQueries:
-    """Asks nodes whom they speak for, without waiting for any of them.
+    """Asks nodes for presence statements, without waiting for any of them.
 
     Parameters
     ----------
     driver
-        Judges the answers.
+        Checks the answers.
     fetcher
-        Gets them.
+        Fetches them.
     give_up
-        Told which answers are no longer waited for, by the message's number; the node of each.
+        Called with the messages whose answers are no longer waited for: node by message id.
     """
 
     def __init__(
@@ -76,17 +76,17 @@ class PresenceQueries:
                 self._until[message_id] = now + PATIENCE_S
 
     def take(self) -> None:
-        """Hand on what has come."""
+        """Pass on the answers that have arrived."""
         if not self._asked:
             return
-        addressed = Addressed.of(self._asked.values(), MessageType.QUERY)
+        recipients = Recipients.of(self._asked.values(), MessageType.QUERY)
         for reply in self._fetcher.fetch(list(self._asked), ANSWER_BYTES):
-            asked = self._asked.pop(reply.metadata.reply_to_message_id, None)
-            if asked is None:
+            query = self._asked.pop(reply.metadata.reply_to_message_id, None)
+            if query is None:
                 continue
-            node = asked.metadata.dst_node_id
+            node = query.metadata.dst_node_id
             try:
-                content = check_reply(reply, addressed)
+                content = check_reply(reply, recipients)
                 self._driver.greet(read_presence(content, node))
                 self._again.pop(node, None)
             except ContributorError as error:

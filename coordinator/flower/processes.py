@@ -1,7 +1,7 @@
-"""Flower's own processes at the coordinator: how they are started, and whether they are there.
+"""Starts Flower's processes at the coordinator, and checks that they are up.
 
-Two children: the SuperLink behind our guard, and the executor that starts a ServerApp for each
-run. They get neither key nor password, and nothing of the service's environment they do not need.
+Two child processes: the SuperLink behind our guard, and the executor that starts a ServerApp for
+each run. They get no key, no password, and only the environment variables that they need (ADR 90).
 """
 
 import logging
@@ -23,12 +23,12 @@ from coordinator.protocol.errors import StoreError
 from coordinator.protocol.wire import FLOWER_ENVIRONMENT
 
 SOCKET_VARIABLE: Final = "FEDPROOF_SOCKET"
-"""Tells the ServerApp where the service listens."""
+"""Environment variable with the path of the service's socket, for the ServerApp."""
 SUPERLINK: Final = "superlink"
 EXECUTOR: Final = "superexec"
 POLL_S: Final = "0.5"
-"""How often the executor asks for work: for as long a run's start waits. Ten times a second kept
-the SuperLink busy for four seconds of every idle minute."""
+"""Seconds between the executor's requests for work, which also delay a run's start. Ten requests a
+second kept the SuperLink busy for four seconds of every idle minute."""
 _APP: Final = """[project]
 name = "fedproof-federation"
 version = "1.0.0"
@@ -49,7 +49,7 @@ token = ""
 _INHERITED: Final = frozenset({"LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
 _INHERITED_PREFIXES: Final = ("LC_", "NUMBA_", "PYTHON")
 _DATABASE_LIVES: Final = 6
-"""A SuperLink that ends so often without ever listening has a database it cannot open."""
+"""Starts without ever listening after which the SuperLink's database counts as unusable."""
 _log = logging.getLogger("fedproof.coordinator")
 
 
@@ -71,12 +71,12 @@ class EngineSettings:
 
     @property
     def files(self) -> list[Path]:
-        """What belongs to its TLS; empty without."""
+        """The files of its TLS configuration; empty without TLS."""
         return [f for f in (self.certificate, self.key, self.ca) if f is not None]
 
     @property
     def certificates(self) -> list[Path]:
-        """Those of its files that end some day; empty without TLS."""
+        """The certificates among these files, which expire; empty without TLS."""
         return [f for f in (self.certificate, self.ca) if f is not None]
 
     @property
@@ -86,24 +86,24 @@ class EngineSettings:
 
     @property
     def local_address(self) -> str:
-        """``host:port`` at which this host's own processes reach it."""
+        """``host:port`` at which processes on this host reach it."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return _address(host, self.port)
 
 
 class FlowerProcesses:
-    """SuperLink and executor, kept by the service's children.
+    """SuperLink and executor, run as child processes of the service.
 
     Parameters
     ----------
     folder
         ``state/flower``: the database, Flower's home, our app.
     logs
-        Where they write.
+        The folder of their log files.
     mark
-        In their environment, to be found by after a crash.
+        Set in their environment, to find them after a crash.
     socket_path
-        Where the ServerApp reports.
+        The service's socket, to which the ServerApp connects.
     """
 
     def __init__(
@@ -124,12 +124,12 @@ class FlowerProcesses:
         self._given_up = 0
 
     def start(self) -> None:
-        """Write what they read, and have them started.
+        """Write the files that the processes read, and start them.
 
         Raises
         ------
         StoreError
-            If the disk refuses.
+            If the files cannot be written.
         """
         try:
             self._write()
@@ -139,12 +139,12 @@ class FlowerProcesses:
             self._children.add(spec)
 
     def restart(self, name: str, why: str) -> None:
-        """Kill one of them; it is started again at once."""
+        """Kill one of the processes; it is started again at once."""
         _log.warning("restarting a child", extra=fields(child=name, reason=why))
         self._children.restart(name)
 
     def is_up(self) -> bool:
-        """Whether the SuperLink listens; asked of the network once in each of its lives."""
+        """Whether the SuperLink listens; tested over the network once per process."""
         child = self._children.find(SUPERLINK)
         if child is None or child.state != "running":
             return False
@@ -160,9 +160,9 @@ class FlowerProcesses:
         return True
 
     def _doubt_database(self, starts: int) -> None:
-        """Put the database aside if no SuperLink comes up with it: it holds nothing of value.
+        """Rename the database if no SuperLink starts with it: its contents can be rebuilt.
 
-        Nodes are registered again from the registry, and rounds go on from the ledger.
+        Nodes are registered again from the registry, and rounds continue from the ledger.
         """
         if starts - self._given_up < _DATABASE_LIVES:
             return

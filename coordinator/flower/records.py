@@ -1,12 +1,9 @@
-"""Flower records to core types and back, at the coordinator (``docs/flower.md``).
+"""Converts Flower records to protocol types and back, at the coordinator (``docs/flower.md``).
 
-Every reply is hostile until read: types, names, sizes and shapes are compared with what the
-round announced before anything is decoded, and decoding allocates nothing. What is wrong with a
-reply is a ``ContributorError`` with a stable code. Signature, bond and commitment are the round
-service's to check.
-
-Signed statements are compared by names, types and lengths before anything is decoded; what a
-statement says, and whether its signature is good, is for the protocol.
+Replies are untrusted: types, names, sizes and shapes are compared with the round's announcement
+before anything is decoded, and decoding allocates nothing. A wrong reply is a ``ContributorError``
+with a stable code. Not handled: checking what a statement says, its signature, bond and commitment
+(the round service).
 """
 
 from collections.abc import Mapping
@@ -44,8 +41,8 @@ def read_statement(content: RecordDict) -> Signed[UpdateMessage]:
     MalformedUpdateError
         ``wrong-records`` or ``malformed-statement``.
     """
-    fields, what = _fields(content, wire.STATEMENT_RECORD, wire.STATEMENT_FIELDS)
-    return _signed_update(fields, what)
+    fields, place = _fields(content, wire.STATEMENT_RECORD, wire.STATEMENT_FIELDS)
+    return _signed_update(fields, place)
 
 
 def read_commitment(content: RecordDict) -> Signed[Commitment]:
@@ -59,40 +56,40 @@ def read_commitment(content: RecordDict) -> Signed[Commitment]:
     if set(content) != {wire.COMMITMENT}:
         expected = f"only {wire.COMMITMENT!r}: the round is sealed"
         raise wire.malformed("wrong-records", "reply", f"records {sorted(content)[:4]}", expected)
-    fields, what = _fields(content, wire.COMMITMENT, wire.COMMITMENT_FIELDS)
+    fields, place = _fields(content, wire.COMMITMENT, wire.COMMITMENT_FIELDS)
     statement = Commitment(
-        _round(fields, what), _hex(fields["commitment"], 32, f"{what}['commitment']")
+        _round(fields, place), _hex(fields["commitment"], 32, f"{place}['commitment']")
     )
-    signature = _hex(fields["signature"], 65, f"{what}['signature']")
-    return Signed(_address(fields["contributor"], f"{what}['contributor']"), statement, signature)
+    signature = _hex(fields["signature"], 65, f"{place}['signature']")
+    return Signed(_address(fields["contributor"], f"{place}['contributor']"), statement, signature)
 
 
 def read_salt(content: RecordDict) -> bytes:
-    """Return what opens the commitment of a revealed update, 32 bytes.
+    """Return the salt that opens the commitment of a revealed update, 32 bytes.
 
     Raises
     ------
     MalformedUpdateError
         ``wrong-records`` or ``malformed-statement``.
     """
-    fields, what = _fields(content, wire.REVEAL, wire.REVEAL_FIELDS)
-    return _hex(fields["salt"], 32, f"{what}['salt']")
+    fields, place = _fields(content, wire.REVEAL, wire.REVEAL_FIELDS)
+    return _hex(fields["salt"], 32, f"{place}['salt']")
 
 
 def read_presence(content: RecordDict, node_id: int) -> Signed[Presence]:
-    """Return the answer to a hello; what it is worth is for ``core.statements`` to say.
+    """Return the answer to a presence query; ``protocol.signatures.statements`` checks it.
 
     Raises
     ------
     MalformedUpdateError
         ``wrong-records`` or ``malformed-statement``.
     """
-    fields, what = _fields(content, wire.HELLO, wire.HELLO_FIELDS)
-    signature = _hex(fields["signature"], 65, f"{what}['signature']")
+    fields, place = _fields(content, wire.HELLO, wire.HELLO_FIELDS)
+    signature = _hex(fields["signature"], 65, f"{place}['signature']")
     if fields["expiry"] < 0:
         found = str(fields["expiry"])
-        raise wire.malformed("malformed-statement", f"{what}['expiry']", found, "0 or more")
-    account = _address(fields["account"], f"{what}['account']")
+        raise wire.malformed("malformed-statement", f"{place}['expiry']", found, "0 or more")
+    account = _address(fields["account"], f"{place}['account']")
     return Signed(account, Presence(node_id, fields["expiry"]), signature)
 
 
@@ -100,62 +97,65 @@ def _fields(
     content: RecordDict, name: str, expected: Mapping[str, type]
 ) -> tuple[dict[str, Any], str]:
     """Return a config record's values, types and version checked, and its name for messages."""
-    record, what = content.get(name), f"reply {name!r}"
+    record, place = content.get(name), f"reply {name!r}"
     if not isinstance(record, ConfigRecord):
         found = "no such config record" if record is None else type(record).__name__
-        raise wire.malformed("wrong-records", what, found, "a config record")
+        raise wire.malformed("wrong-records", place, found, "a config record")
     if set(record) != set(expected):
         raise wire.malformed(
-            "malformed-statement", what, f"keys {sorted(record)[:10]}", f"keys {sorted(expected)}"
+            "malformed-statement", place, f"keys {sorted(record)[:10]}", f"keys {sorted(expected)}"
         )
     for key, kind in expected.items():
         if type(record[key]) is not kind:
             raise wire.malformed(
-                "malformed-statement", f"{what}[{key!r}]", type(record[key]).__name__, kind.__name__
+                "malformed-statement",
+                f"{place}[{key!r}]",
+                type(record[key]).__name__,
+                kind.__name__,
             )
     if record["version"] != wire.WIRE_VERSION:
         raise wire.malformed(
-            "malformed-statement", what, f"version {record['version']!r}", str(wire.WIRE_VERSION)
+            "malformed-statement", place, f"version {record['version']!r}", str(wire.WIRE_VERSION)
         )
-    return dict(record), what
+    return dict(record), place
 
 
-def _signed_update(fields: Mapping[str, Any], what: str) -> Signed[UpdateMessage]:
-    address = _address(fields["contributor"], f"{what}['contributor']")
+def _signed_update(fields: Mapping[str, Any], place: str) -> Signed[UpdateMessage]:
+    address = _address(fields["contributor"], f"{place}['contributor']")
     message = UpdateMessage(
-        round_id=_round(fields, what),
-        base_model=_hex(fields["base-model"], 32, f"{what}['base-model']"),
-        update=_hex(fields["update"], 32, f"{what}['update']"),
+        round_id=_round(fields, place),
+        base_model=_hex(fields["base-model"], 32, f"{place}['base-model']"),
+        update=_hex(fields["update"], 32, f"{place}['update']"),
         examples=fields["examples"],
-        metrics_hash=_hex(fields["metrics-hash"], 32, f"{what}['metrics-hash']"),
+        metrics_hash=_hex(fields["metrics-hash"], 32, f"{place}['metrics-hash']"),
     )
-    signature = _hex(fields["signature"], 65, f"{what}['signature']")
+    signature = _hex(fields["signature"], 65, f"{place}['signature']")
     return Signed(address, message, signature)
 
 
-def _address(text: str, what: str) -> Address:
-    address = checksum_address(_hex(text[2:], 20, what))
+def _address(text: str, place: str) -> Address:
+    address = checksum_address(_hex(text[2:], 20, place))
     if text != address:
-        raise wire.malformed("malformed-statement", what, repr(text), address)
+        raise wire.malformed("malformed-statement", place, repr(text), address)
     return address
 
 
-def _round(fields: Mapping[str, Any], what: str) -> RoundId:
+def _round(fields: Mapping[str, Any], place: str) -> RoundId:
     if not 0 <= fields["round"] < 2**64:
         raise wire.malformed(
-            "malformed-statement", f"{what}['round']", str(fields["round"]), "a 64-bit number"
+            "malformed-statement", f"{place}['round']", str(fields["round"]), "a 64-bit number"
         )
     return RoundId(fields["round"])
 
 
-def _hex(text: str, size: int, what: str) -> bytes:
+def _hex(text: str, size: int, place: str) -> bytes:
     expected = f"{2 * size} hexadecimal digits"
     if len(text) != 2 * size:
-        raise wire.malformed("malformed-statement", what, f"{len(text)} characters", expected)
+        raise wire.malformed("malformed-statement", place, f"{len(text)} characters", expected)
     try:
         return bytes.fromhex(text)
     except ValueError as error:
-        raise wire.malformed("malformed-statement", what, repr(text)[:60], expected) from error
+        raise wire.malformed("malformed-statement", place, repr(text)[:60], expected) from error
 
 
 _MAX_RECORDS = 16
@@ -163,10 +163,10 @@ _MAX_RECORDS = 16
 
 @dataclass(frozen=True)
 class ModelLayout:
-    """What a model's records look like beside its committed vector.
+    """The names, order and buffers of a model's tensors, which its committed vector lacks.
 
     ``order`` lists tensors and buffers as the application gave them; buffers are integer
-    tensors, which are not averaged and stay as they were at the start.
+    tensors, which are not averaged and keep their initial values.
     """
 
     order: tuple[str, ...]
@@ -199,11 +199,11 @@ class ModelLayout:
 
     def require_manifest(self, agreed: Manifest) -> None:
         """Raise ``ConfigError`` if the tensors are not those the federation agreed on."""
-        found = self.manifest(scale_bits=agreed.scale_bits, chunk_values=agreed.chunk_values)
-        if found != agreed:
+        manifest = self.manifest(scale_bits=agreed.scale_bits, chunk_values=agreed.chunk_values)
+        if manifest != agreed:
             raise ConfigError(
-                f"initial_arrays: {len(found.tensors)} tensors with {found.dimension} "
-                f"parameters, manifest {found.digest().hex()[:16]}; the federation agreed on "
+                f"initial_arrays: {len(manifest.tensors)} tensors with {manifest.dimension} "
+                f"parameters, manifest {manifest.digest().hex()[:16]}; the federation agreed on "
                 f"{len(agreed.tensors)} with {agreed.dimension}, {agreed.digest().hex()[:16]}"
             )
 
@@ -219,11 +219,13 @@ class ModelLayout:
 
 def vector_array(vector: Int32Vector) -> Array:
     """Return an int32 vector of shape ``(d,)`` as a Flower array."""
+    # Integers on the wire: float32 cannot represent every int32, and the receiver computes the
+    # root again (ADR 60).
     return Array("int32", vector.shape, "numpy.ndarray", wire.encode_npy(vector))
 
 
 def model_arrays(vector: Int32Vector, manifest: Manifest, layout: ModelLayout) -> ArrayRecord:
-    """Return a committed model as the named tensors an application knows."""
+    """Return a committed model, shape ``(d,)``, as the application's named tensors."""
     arrays = dict(layout.buffers)
     for name, values in dequantise(vector, manifest).items():
         arrays[name] = Array(
@@ -249,7 +251,7 @@ def instruction_records(
     Raises
     ------
     ConfigError
-        If it does.
+        If ``config`` uses such a key.
     """
     if taken := [key for key in config if key.startswith(wire.INSTRUCTION_PREFIX)]:
         raise ConfigError(f"config: keys {taken} start with 'fedproof.', which is reserved")
@@ -274,7 +276,7 @@ def instruction_records(
 
 @dataclass(frozen=True)
 class Submission:
-    """A reply read as a signed update; whether to believe it is the service's to decide."""
+    """A reply parsed as a signed update; the round service decides whether it is valid."""
 
     signed: Signed[UpdateMessage]
     vector: Int32Vector
@@ -319,7 +321,7 @@ def read_submission(content: RecordDict, dimension: int) -> Submission:
 
 
 def read_metrics(content: RecordDict) -> JsonObject:
-    """Return a reply's metrics as plain values, with a sound example count.
+    """Return a reply's metrics as plain values, among them a valid example count.
 
     Raises
     ------
@@ -354,11 +356,11 @@ def _read_vector(content: RecordDict, dimension: int) -> Int32Vector:
             f"arrays {sorted(record)[:4]}",
             f"only {wire.UPDATE_ARRAY!r}",
         )
-    array, what = record[wire.UPDATE_ARRAY], f"reply {wire.UPDATE_ARRAY!r}"
+    array, place = record[wire.UPDATE_ARRAY], f"reply {wire.UPDATE_ARRAY!r}"
     if array.dtype != "int32":
-        raise wire.malformed("wrong-dtype", what, str(array.dtype)[:40], "int32")
+        raise wire.malformed("wrong-dtype", place, str(array.dtype)[:40], "int32")
     if tuple(array.shape) != (dimension,):
-        raise wire.malformed("wrong-shape", what, str(array.shape)[:80], f"({dimension},)")
+        raise wire.malformed("wrong-shape", place, str(array.shape)[:80], f"({dimension},)")
     if array.stype != "numpy.ndarray":
-        raise wire.malformed("malformed-array", what, str(array.stype)[:40], "numpy.ndarray")
-    return wire.decode_vector(array.data, dimension, what)
+        raise wire.malformed("malformed-array", place, str(array.stype)[:40], "numpy.ndarray")
+    return wire.decode_vector(array.data, dimension, place)

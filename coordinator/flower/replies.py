@@ -1,8 +1,7 @@
-"""Sorts the replies of one round: who answered, with what, and what is wrong with it.
+"""Checks the replies of one round: which node each is from, and whether it is an error.
 
-Flower's error replies come from the SuperLink, whatever node they are about, so a reply is
-attributed by the message it answers. Nothing a reply holds can raise out of here except our own
-``ContributorError``.
+Flower's error replies come from the SuperLink for every node, so a reply is attributed by the
+message it answers. No content of a reply raises anything but our own ``ContributorError``.
 """
 
 import re
@@ -21,20 +20,20 @@ _MAX_REASON = 300
 
 
 @dataclass(frozen=True)
-class Addressed:
-    """Which node each message of a round went to."""
+class Recipients:
+    """The recipients of a round's messages: node by message id."""
 
     nodes: dict[str, int]
     message_type: str
 
     @classmethod
-    def of(cls, messages: Iterable[Message], message_type: str) -> "Addressed":
-        """Read the messages after they were sent: only then do they have ids."""
+    def of(cls, messages: Iterable[Message], message_type: str) -> "Recipients":
+        """Return the recipients of messages that were sent: they have no id before."""
         nodes = {m.metadata.message_id: m.metadata.dst_node_id for m in messages}
         return cls(nodes, message_type)
 
     def sender(self, reply: Message) -> str:
-        """Return a label for whoever this reply is from."""
+        """Return the label of the node that sent a reply."""
         node_id = self.nodes.get(reply.metadata.reply_to_message_id)
         return f"node {reply.metadata.src_node_id if node_id is None else node_id}"
 
@@ -43,27 +42,27 @@ class Addressed:
         return [f"node {n}" for n in sorted(n for m, n in self.nodes.items() if m not in answered)]
 
 
-def check_reply(reply: Message, addressed: Addressed) -> RecordDict:
-    """Return a reply's content if it answers one of the round's messages at all.
+def check_reply(reply: Message, recipients: Recipients) -> RecordDict:
+    """Return a reply's content if it answers one of the round's messages.
 
     Raises
     ------
     ContributorError
         ``unsolicited-reply``, ``wrong-sender``, ``wrong-message-type``, ``empty-reply``, the
-        code a client declined with, ``worker-crashed``, ``client-timeout`` or ``client-error``.
+        client's own code, ``worker-crashed``, ``client-timeout`` or ``client-error``.
     """
     metadata = reply.metadata
-    node_id = addressed.nodes.get(metadata.reply_to_message_id)
+    node_id = recipients.nodes.get(metadata.reply_to_message_id)
     if node_id is None:
         raise refusal("unsolicited-reply", "it answers no message of this round")
     if reply.has_error():
         raise _client_error(reply.error.reason or f"code {reply.error.code}, no reason given")
     if metadata.src_node_id != node_id:
         raise refusal("wrong-sender", f"node {metadata.src_node_id} answers for node {node_id}")
-    if metadata.message_type != addressed.message_type:
+    if metadata.message_type != recipients.message_type:
         raise refusal(
             "wrong-message-type",
-            f"found {metadata.message_type!r}, expected {addressed.message_type!r}",
+            f"found {metadata.message_type!r}, expected {recipients.message_type!r}",
         )
     if not reply.has_content() or not reply.content:
         raise refusal("empty-reply", "it has no records")
@@ -76,10 +75,10 @@ def refusal(code: str, detail: str) -> ContributorError:
 
 
 def _client_error(reason: str) -> ContributorError:
-    """Turn the reason of an error reply, which is the sender's own text, into a refusal."""
+    """Turn the reason of an error reply, a text by its sender, into a refusal."""
     text = "".join(c if c.isprintable() else " " for c in reason)
-    found = _CLIENT_REASON.match(text) or _ENGINE_REASON.match(text)
-    code = found[1] if found else "client-error"
-    detail = text[found.end() if found else 0 :][:_MAX_REASON].strip()
-    # a client's own message may say what the refusal says again: that it is a reply, and the code
+    match = _CLIENT_REASON.match(text) or _ENGINE_REASON.match(text)
+    code = match[1] if match else "client-error"
+    detail = text[match.end() if match else 0 :][:_MAX_REASON].strip()
+    # The client's message may begin with the prefix and the code, which the refusal repeats.
     return refusal(code, detail.removeprefix("reply: ").replace(f"{code}: ", "", 1))

@@ -1,8 +1,8 @@
-"""The loop that the ServerApp runs: who is there, open, train, collect, close, and again.
+"""The ServerApp's loop: find the connected nodes, open a round, train, collect, close, repeat.
 
-It decides nothing: the service says at every beat what to do, and takes every reply. What goes
-wrong on the way (a full disk, a node of the chain that is away) ends an attempt, never the loop:
-the service opens the same round again, or the next.
+The loop decides nothing: at every heartbeat the service says what to do, and it takes every reply.
+An error (a full disk, an unavailable chain node) ends an attempt, never the loop: the service opens
+the same round again, or the next.
 """
 
 import logging
@@ -34,19 +34,19 @@ from coordinator.protocol.types import JsonObject, RoundId
 _EAGER_S: Final = 0.2
 _LONGEST_REST_S: Final = 10.0
 _PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""Between attempts that come to nothing: voiding a round costs gas each time."""
+"""Pauses between failed attempts, each of which costs gas for voiding a round."""
 _COMMITTING: Final = 0.7
-"""Share of a sealed round's time in which commitments are waited for: training is in it."""
+"""Share of a sealed round's time for commitments; it includes training."""
 _NO_EVALUATION: Final = NodeSampling("evaluate", 0.0, 0, 0, 0.0, 0)
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
-    """What the service tells the loop once.
+    """The loop's settings, sent once by the service.
 
-    ``presence_s`` is how often nodes are looked for while waiting, ``pause_s`` lies between two
-    rounds, ``examples_cap`` bounds a contributor's weight in averaged metrics.
+    ``presence_s`` are the seconds between two heartbeats while waiting, ``pause_s`` those between
+    two rounds; ``examples_cap`` limits a contributor's weight in averaged metrics.
     """
 
     manifest: Manifest
@@ -56,7 +56,7 @@ class LoopSettings:
 
     @classmethod
     def from_hello(cls, hello: JsonObject) -> "LoopSettings":
-        """Read what :meth:`as_hello` made."""
+        """Return the settings that :meth:`as_hello` encoded."""
         manifest = Manifest.from_json(str(hello["manifest"]).encode("ascii"))
         return cls(
             manifest,
@@ -66,7 +66,7 @@ class LoopSettings:
         )
 
     def as_hello(self) -> JsonObject:
-        """Return it as JSON."""
+        """Return the settings as JSON."""
         return {
             "manifest": self.manifest.to_json().decode("ascii"),
             "presence_s": self.presence_s,
@@ -81,9 +81,9 @@ class RoundLoop:
     Parameters
     ----------
     driver
-        The service.
+        The connection to the service.
     grid
-        Flower's; each of its nodes may answer anything, or nothing.
+        Flower's; its nodes are untrusted, and may not answer.
     """
 
     def __init__(self, driver: DriverClient, grid: Grid) -> None:
@@ -111,7 +111,7 @@ class RoundLoop:
         Raises
         ------
         ChannelError
-            If the service has gone.
+            If the service has ended.
         PhaseError
             If another ServerApp drives now.
         """
@@ -129,7 +129,7 @@ class RoundLoop:
                 time.sleep(self._rest_s())
 
     def _attempt(self) -> None:
-        """Run one round; after one that came to nothing, the next waits longer and longer."""
+        """Run one round; after failed rounds the next one waits longer each time."""
         try:
             if self._round() == "sealed":
                 self._failures = 0
@@ -144,7 +144,7 @@ class RoundLoop:
         self._not_before = time.monotonic() + pause_s
 
     def _rest_s(self) -> float:
-        """Return how long to rest before the next beat: the service hears of us all the time."""
+        """Return the seconds until the next heartbeat, short enough to keep the lease."""
         if self._presence_queries.waiting:
             return _EAGER_S
         pause_s = self._not_before - time.monotonic()
@@ -181,55 +181,56 @@ class RoundLoop:
         return self._cohort
 
     def _nodes(self) -> list[int]:
-        """Return the connected nodes, and note since when each of them is."""
-        found = {node.node_id: node.last_activated_at for node in self._inner.get_nodes()}
+        """Return the connected nodes, and note when each of them connected."""
+        activated = {node.node_id: node.last_activated_at for node in self._inner.get_nodes()}
         away = {n: since for n, since in self._activated.items() if n in self._cohort}
-        self._activated = away | found
-        return sorted(found)
+        self._activated = away | activated
+        return sorted(activated)
 
     def _life_of(self, node: int) -> tuple[int, str]:
         return self._reconnections(), self._activated.get(node, "")
 
     def _seconds_left(self) -> float:
         beat = self._driver.beat(self._nodes())
-        self._presence_queries.ask(beat["strangers"])  # who comes now takes part in the next round
+        # A node that connects now takes part in the next round.
+        self._presence_queries.ask(beat["strangers"])
         self._presence_queries.take()
         self._missing = int(beat["missing"])
         return float(beat["seconds_left"])
 
 
 class ServicePhases(RoundPhases):
-    """Phases whose model's layout is the federation's manifest: no application gives names."""
+    """Round phases whose model layout is the federation's manifest, not an application's."""
 
     def __init__(self, service: DriverClient, settings: PhaseSettings, manifest: Manifest) -> None:
         super().__init__(service, settings)
         self._layout = layout_of(manifest)
 
     def play(self, grid: Grid, seconds_left: Callable[[], float]) -> RoundOutcome:
-        """Open a round, collect, and close it; return how it ended.
+        """Open a round, collect the replies, and close it; return its outcome.
 
-        In a sealed round the commitments may take most of the time: what is left is for uploads of
-        what is trained already.
+        In a sealed round most of the time is for the commitments: what remains is for uploading
+        updates that are already trained.
         """
         messages = list(self.configure_train(0, ArrayRecord(), ConfigRecord(), grid))
         announced = self._require_announcement()
         if announced.sealed:
-            asked = [] if announced.commitments is not None else messages
+            queries = [] if announced.commitments is not None else messages
             patience_s = _COMMITTING * seconds_left()
-            messages = self.configure_reveal(grid.send_and_receive(asked, timeout=patience_s))
+            messages = self.configure_reveal(grid.send_and_receive(queries, timeout=patience_s))
         self.aggregate_train(0, grid.send_and_receive(messages))
         return self._require_outcome()
 
     def summary(self) -> None:
-        """Say what this is."""
-        _log.info("rounds are the service's; the cohort is who is there")
+        """Log how rounds are run."""
+        _log.info("the service runs the rounds; the cohort is every contributor online")
 
     def _current_arrays(self) -> ArrayRecord:
-        return ArrayRecord()  # nobody evaluates: no need to turn the model into tensors
+        return ArrayRecord()  # there is no evaluation, so the model is not converted to tensors
 
 
 def layout_of(manifest: Manifest) -> ModelLayout:
-    """Return the layout of a model that has nothing but the manifest's tensors."""
+    """Return the layout of a model that has the manifest's tensors only."""
     floats = {
         spec.name: np.broadcast_to(np.zeros((), spec.dtype), spec.shape)
         for spec in manifest.tensors

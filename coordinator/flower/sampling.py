@@ -1,4 +1,4 @@
-"""Which nodes take part in a phase of a round: the same seed, round and nodes, the same cohort."""
+"""Samples the nodes of a round's phase: the same seed, round and nodes give the same cohort."""
 
 import logging
 import random
@@ -25,10 +25,10 @@ class NodeSampling:
     Attributes
     ----------
     fraction, minimum
-        Of the connected nodes; at least the minimum, at most all.
+        Share of the connected nodes to sample; at least ``minimum`` nodes, at most all.
     min_available, wait_s
-        How many nodes to wait for, and how long; then the phase goes on with those there are,
-        and the rule decides whether they are enough.
+        How many nodes to wait for, and how many seconds; then the phase goes on with the connected
+        ones, and the rule decides whether they are enough.
     """
 
     phase: str
@@ -53,13 +53,13 @@ class NodeSampling:
         return sorted(chance.sample(nodes, size))
 
     def _wait_for_nodes(self, grid: Grid) -> list[int]:
-        wanted = max(self.minimum, self.min_available)
+        needed = max(self.minimum, self.min_available)
         end = time.monotonic() + self.wait_s
-        while len(nodes := sorted(grid.get_node_ids())) < wanted:
+        while len(nodes := sorted(grid.get_node_ids())) < needed:
             left = end - time.monotonic()
             if left <= 0:
                 _log.warning(
-                    "%s: %d of %d nodes are connected; going on", self.phase, len(nodes), wanted
+                    "%s: %d of %d nodes are connected; going on", self.phase, len(nodes), needed
                 )
                 break
             time.sleep(min(_POLL_NODES_S, left))

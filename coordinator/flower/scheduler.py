@@ -25,13 +25,13 @@ class Pace:
     Attributes
     ----------
     min_online
-        Bonded contributors that must be there.
+        Bonded contributors that must be online to open a round.
     rounds
-        Sealed rounds after which there are no more; 0 for no end.
+        How many rounds to seal; 0 for no end.
     seal_margin_s
-        Before a round's deadline it is closed, to be sealed in time.
+        Seconds before its deadline at which a round is closed, to be sealed in time.
     min_open_s
-        The contract's: a round is not sealed before it has been open so long.
+        Seconds for which the contract requires a round to be open before it is sealed.
     """
 
     min_online: int
@@ -41,28 +41,27 @@ class Pace:
 
 
 class HasState(Protocol):
-    """A round service, of which only the state is asked."""
+    """The part of a round service that the scheduler reads."""
 
     @property
     def state(self) -> RoundState:
-        """Where the round is."""
+        """The state of the current round."""
 
 
 class RoundScheduler:
-    """A :class:`~coordinator.flower.driver_server.Scheduler` over the ledger and what nodes have
-    said.
+    """A :class:`~coordinator.flower.driver_server.Scheduler` that reads ledger and presence.
 
     Parameters
     ----------
     service
-        Its round's phase decides whether time is running.
+        The phase of its round decides whether a deadline is running.
     stopping
-        Says that the service is on its way out: no more waiting then.
+        Returns whether the service is shutting down; waiting ends then.
 
     Attributes
     ----------
     is_waiting
-        Whether at the last beat too few contributors were there to open a round.
+        Whether at the last heartbeat too few contributors were online to open a round.
     """
 
     def __init__(
@@ -81,33 +80,33 @@ class RoundScheduler:
 
     @property
     def attendance(self) -> Attendance:
-        """Who was there at the last beat."""
+        """The nodes connected at the last heartbeat."""
         return self._attendance
 
     @property
     def height(self) -> int:
-        """How many rounds the live chain of rounds has."""
+        """The number of rounds in the live chain of rounds."""
         return self._ledger.round(self._ledger.head().last_sealed).height
 
     @property
     def is_complete(self) -> bool:
-        """Whether all rounds that were asked for are sealed."""
+        """Whether all configured rounds are sealed."""
         return bool(self._pace.rounds) and self._pace.rounds <= self.height
 
     def wants_rounds(self, block: int) -> bool:
-        """Return whether there are rounds to run; worked out once for each newest block."""
+        """Return whether there are rounds to run; computed once per newest block."""
         if block != self._wanted_at:
             self._wanted, self._wanted_at = not self.is_complete, block
         return self._wanted
 
     def beat(self, nodes: Sequence[int]) -> Beat:
-        """Say what to do now, with these nodes connected."""
-        before, found = self._attendance, self._presence_register.attendance(nodes)
-        self._attendance = found
-        if set(found.present.values()) != set(before.present.values()):
+        """Return what to do now, given the connected nodes."""
+        before, attendance = self._attendance, self._presence_register.attendance(nodes)
+        self._attendance = attendance
+        if set(attendance.present.values()) != set(before.present.values()):
             _log.info(
                 "contributors online",
-                extra=fields(online=len(found.present), needed=self._pace.min_online),
+                extra=fields(online=len(attendance.present), needed=self._pace.min_online),
             )
         self.is_waiting = False
         state = self._service.state
@@ -115,15 +114,17 @@ class RoundScheduler:
             left = float(state.deadline - self._ledger.now() - self._pace.seal_margin_s)
             came = state.commitments if state.phase is Phase.GATHERING else state.accepted
             missing = max(0, state.quorum - len(came))
-            return Beat(False, sorted(found.present), found.strangers, max(0.0, left), missing)
+            return Beat(
+                False, sorted(attendance.present), attendance.strangers, max(0.0, left), missing
+            )
         if self.is_complete:
             return Beat(complete=True)
-        enough = len(found.present) >= self._pace.min_online
+        enough = len(attendance.present) >= self._pace.min_online
         self.is_waiting = not enough
-        return Beat(False, sorted(found.present) if enough else (), found.strangers)
+        return Beat(False, sorted(attendance.present) if enough else (), attendance.strangers)
 
     def greet(self, signed: Signed[Presence]) -> None:
-        """Take a node's presence statement; raises ``ContributorError`` if it does not hold."""
+        """Take a node's presence statement; raises ``ContributorError`` if it is not valid."""
         account = self._presence_register.greet(signed)
         node = signed.statement.node_id
         _log.info("a node speaks for an account", extra=fields(node=node, account=account))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 
 from coordinator.flower.records import read_commitment
-from coordinator.flower.replies import Addressed, check_reply, refusal
+from coordinator.flower.replies import Recipients, check_reply, refusal
 from coordinator.ports import RoundAnnouncement, RoundDriver
 from coordinator.protocol import wire
 from coordinator.protocol.canonical import canonical_json
@@ -15,7 +15,7 @@ from coordinator.protocol.errors import ContributorError
 from coordinator.protocol.types import JsonObject
 
 NOT_COMMITTED = "not-committed"
-"""What a client declines a reveal with that committed to nothing: it may be asked all the same."""
+"""Code of a client that has nothing to reveal; nodes that committed to nothing may be asked too."""
 
 _log = logging.getLogger(__name__)
 
@@ -23,33 +23,33 @@ _log = logging.getLogger(__name__)
 def gather_commitments(
     service: RoundDriver, sent: Sequence[Message], replies: Iterable[Message]
 ) -> list[int]:
-    """Offer every commitment to the service as it comes; return the nodes that made one."""
-    addressed: Addressed | None = None
+    """Offer every commitment to the service as it arrives; return the nodes that made one."""
+    recipients: Recipients | None = None
     answered: set[str] = set()
     nodes = []
     for reply in replies:
-        # a grid that streams sends the messages when its first reply is asked for
-        addressed = addressed or Addressed.of(sent, MessageType.TRAIN)
+        # A streaming grid sends the messages only when its first reply is requested.
+        recipients = recipients or Recipients.of(sent, MessageType.TRAIN)
         answered.add(reply.metadata.reply_to_message_id)
-        if _offer(service, reply, addressed):
-            nodes.append(addressed.nodes[reply.metadata.reply_to_message_id])
-    addressed = addressed or Addressed.of(sent, MessageType.TRAIN)
-    for sender in addressed.unanswered(answered):
+        if _offer(service, reply, recipients):
+            nodes.append(recipients.nodes[reply.metadata.reply_to_message_id])
+    recipients = recipients or Recipients.of(sent, MessageType.TRAIN)
+    for sender in recipients.unanswered(answered):
         service.refuse(sender, refusal("no-reply", "no commitment came before the timeout"))
     return sorted(set(nodes))
 
 
-def _offer(service: RoundDriver, reply: Message, addressed: Addressed) -> bool:
-    sender = addressed.sender(reply)
+def _offer(service: RoundDriver, reply: Message, recipients: Recipients) -> bool:
+    sender = recipients.sender(reply)
     try:
-        signed = read_commitment(check_reply(reply, addressed))
+        signed = read_commitment(check_reply(reply, recipients))
     except ContributorError as error:
         _log.info("refused the commitment of %s: %s", sender, error)
         service.refuse(sender, error)
         return False
     try:
         service.commit(signed)
-    except ContributorError as error:  # the service has it on record
+    except ContributorError as error:  # the service has recorded it
         _log.info("refused the commitment of %s: %s", sender, error)
         return False
     return True

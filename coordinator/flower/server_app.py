@@ -1,8 +1,8 @@
-"""The ServerApp of a federation, ``coordinator.flower.server_app:app``: thin, keyless, replaceable.
+"""A federation's ServerApp, ``coordinator.flower.server_app:app``; it holds no keys (ADR 90).
 
-Flower's executor starts it for each run, in a process that may die at any time; the service then
-starts the next. It finds the service by the socket in its environment, and proves with the run's
-token that it is the current one.
+Flower's executor starts it for each run, in a process that may end at any time; the service then
+starts the next. It finds the service by the socket named in its environment, and proves by the
+run's token that it belongs to the current run.
 """
 
 import os

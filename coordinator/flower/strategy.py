@@ -1,9 +1,9 @@
-"""The Flower ``Strategy`` that drives Fedproof rounds: swap it in, keep the ``ServerApp``.
+"""The Flower ``Strategy`` that drives Fedproof rounds, for use in any ``ServerApp``.
 
-It announces the open round, takes replies one by one as they come, and leaves screening, exact
-aggregation, commitment and payment to the round service. A reply can be refused; it cannot end a
-round, move the model or stop the run. Not handled: where the ledger lives, and which rule
-aggregates (``coordinator.service``).
+It announces the open round, takes replies one by one as they arrive, and leaves screening, exact
+aggregation, commitment and payment to the round service. A wrong reply is refused; it cannot end a
+round, change the model or stop the run. Not handled: the ledger, and the aggregation rule
+(``coordinator.service``).
 """
 
 import logging
@@ -32,7 +32,7 @@ from coordinator.flower.records import (
     read_submission,
     vector_array,
 )
-from coordinator.flower.replies import Addressed, check_reply, refusal
+from coordinator.flower.replies import Recipients, check_reply, refusal
 from coordinator.flower.sampling import NodeSampling, Sampler
 from coordinator.flower.sealed import NOT_COMMITTED, gather_commitments, reveal_queries
 from coordinator.ports import RoundAnnouncement, RoundDriver, RoundOutcome
@@ -60,11 +60,11 @@ class PhaseSettings:
 
 
 class RoundPhases(Strategy):
-    """Configures and aggregates, with the round service behind it.
+    """The phases of a round as a Flower strategy, carried out by the round service.
 
-    A sealed round has one phase more: the messages of :meth:`configure_train` are answered with
-    commitments, and :meth:`configure_reveal` asks for the updates, once those are on chain.
-    ``outcome`` is how the last round ended.
+    A sealed round has one more phase: the messages of :meth:`configure_train` are answered with
+    commitments, and :meth:`configure_reveal` asks for the updates once those are on chain.
+    ``outcome`` is the last round's.
     """
 
     def __init__(self, service: RoundDriver, settings: PhaseSettings) -> None:
@@ -80,9 +80,9 @@ class RoundPhases(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Open the round and announce it to the cohort; ``arrays`` give names only.
+        """Open the round and announce it to the cohort; only the names of ``arrays`` are used.
 
-        The integers that are sent are the ledger's, not a copy that went through floats.
+        The model sent is the ledger's integer vector, not a copy converted through floats.
         """
         if self._layout is None:
             self._layout = ModelLayout.of(arrays)
@@ -96,17 +96,17 @@ class RoundPhases(Strategy):
         return self._sent
 
     def configure_reveal(self, replies: Iterable[Message]) -> list[Message]:
-        """Take the commitments of a sealed round, fix them on chain, and ask to reveal.
+        """Put the commitments of a sealed round on chain, and ask for the updates.
 
         Parameters
         ----------
         replies
-            To the messages of :meth:`configure_train`. Not asked for in a round whose commitments
-            were on chain before a crash: then every node of the cohort is asked to reveal.
+            To the messages of :meth:`configure_train`. Not read in a round whose commitments were
+            on chain before a crash: then every node of the cohort is asked to reveal.
 
         Returns
         -------
-        The queries; none if too few committed, and the round is void.
+        The queries; none if too few committed and the round is void.
         """
         announcement = self._require_announcement()
         commitments = announcement.commitments
@@ -125,33 +125,35 @@ class RoundPhases(Strategy):
         server_round: int,
         replies: Iterable[Message],
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Offer every reply to the service as it comes, then close the round."""
+        """Offer every reply to the service as it arrives, then close the round."""
         announcement = self._require_announcement()
         kind = MessageType.QUERY if announcement.sealed else MessageType.TRAIN
-        addressed: Addressed | None = None
+        recipients: Recipients | None = None
         answered: set[str] = set()
         for reply in replies:
-            # a grid that streams sends the messages when its first reply is asked for
-            addressed = addressed or Addressed.of(self._sent, kind)
+            # A streaming grid sends the messages only when its first reply is requested.
+            recipients = recipients or Recipients.of(self._sent, kind)
             answered.add(reply.metadata.reply_to_message_id)
-            self._offer(reply, addressed, announcement)
-        addressed = addressed or Addressed.of(self._sent, kind)
-        for sender in addressed.unanswered(answered):
+            self._offer(reply, recipients, announcement)
+        recipients = recipients or Recipients.of(self._sent, kind)
+        for sender in recipients.unanswered(answered):
             self.service.refuse(sender, refusal("no-reply", "nothing came before the timeout"))
         outcome = self.outcome = self.service.close_round()
         if outcome.status == "void":
             _log.warning("round %d is void: %s", outcome.round_id, outcome.reason)
             return None, None
         arrays = self._current_arrays()
-        metrics = [outcome.metrics[who] for who in outcome.accepted]
+        metrics = [outcome.metrics[address] for address in outcome.accepted]
         return arrays, self.settings.train_metrics_aggr_fn(
             _as_records(metrics), self.settings.weighted_by_key
         )
 
-    def _offer(self, reply: Message, addressed: Addressed, announcement: RoundAnnouncement) -> None:
-        sender = addressed.sender(reply)
+    def _offer(
+        self, reply: Message, recipients: Recipients, announcement: RoundAnnouncement
+    ) -> None:
+        sender = recipients.sender(reply)
         try:
-            content = check_reply(reply, addressed)
+            content = check_reply(reply, recipients)
             submission = read_submission(content, announcement.manifest.dimension)
             salt = read_salt(content) if announcement.sealed else None
         except ContributorError as error:
@@ -161,7 +163,7 @@ class RoundPhases(Strategy):
             return
         try:
             self.service.submit(submission.signed, submission.vector, submission.metrics, salt)
-        except ContributorError as error:  # the service has it on record
+        except ContributorError as error:  # the service has recorded it
             _log.info("round %d: refused %s: %s", announcement.round_id, sender, error)
 
     # --- evaluation ----------------------------------------------------------------------------
@@ -191,14 +193,14 @@ class RoundPhases(Strategy):
         server_round: int,
         replies: Iterable[Message],
     ) -> MetricRecord | None:
-        """Average the metrics of the replies that can be read; they decide nothing."""
+        """Average the metrics of all well-formed replies; they are informative only."""
         accepted: dict[str, JsonObject] = {}
-        addressed: Addressed | None = None
+        recipients: Recipients | None = None
         for reply in replies:
-            addressed = addressed or Addressed.of(self._sent, MessageType.EVALUATE)
-            sender = addressed.sender(reply)
+            recipients = recipients or Recipients.of(self._sent, MessageType.EVALUATE)
+            sender = recipients.sender(reply)
             try:
-                accepted.setdefault(sender, read_metrics(check_reply(reply, addressed)))
+                accepted.setdefault(sender, read_metrics(check_reply(reply, recipients)))
             except ContributorError as error:
                 _log.info("evaluation: ignored %s: %s", sender, error)
         if not accepted:
@@ -255,7 +257,7 @@ EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
 
 @dataclass(frozen=True)
 class RoundReport:
-    """One round as the strategy saw it, for progress bars and logs."""
+    """One round's outcome and averaged metrics, for progress bars and logs."""
 
     server_round: int
     outcome: RoundOutcome
@@ -265,7 +267,7 @@ class RoundReport:
 
 
 class FedproofStrategy(RoundPhases):
-    """Federated training whose every round is signed, committed and paid.
+    """Federated training in rounds that are signed, committed on chain and paid.
 
     Parameters
     ----------
@@ -274,23 +276,23 @@ class FedproofStrategy(RoundPhases):
     fraction_train, fraction_evaluate, min_train_nodes, min_evaluate_nodes, min_available_nodes
         As in Flower's ``FedAvg``.
     seed
-        Of the cohort: the same seed, round and nodes give the same cohort.
+        Seed of the sampling: the same seed, round and nodes give the same cohort.
     sampler
         Picks a round's cohort instead, from the connected nodes in ascending order.
     completed_rounds
         How many rounds of this run the ledger already holds: training goes on with the next.
     wait_for_nodes_s
-        How long to wait for ``min_available_nodes``; then the round goes on with those there
-        are, and the rule decides whether they are enough.
+        Seconds to wait for ``min_available_nodes``; then the round goes on with the connected
+        ones, and the rule decides whether they are enough.
     examples_cap
         A contributor counts for at most this many examples in averaged *metrics*. (The rule has
         its own cap for the model.)
     train_metrics_aggr_fn, evaluate_metrics_aggr_fn
-        As in ``FedAvg``; called with replies that were accepted.
+        As in ``FedAvg``; called with accepted replies only.
     round_config
-        Adds to a round's train config what is only known once the round is open.
+        Returns entries for a round's train config that are known only once the round is open.
     on_round
-        Told of every round when it is over.
+        Called with the report of every finished round.
     """
 
     def __init__(
@@ -366,9 +368,9 @@ class FedproofStrategy(RoundPhases):
         Parameters
         ----------
         initial_arrays
-            The model the federation agreed on; of a resumed run only names and shapes are used.
+            The model the federation agreed on; in a resumed run only names and shapes are used.
         timeout
-            Seconds to wait for the replies of a phase; a sealed round collects in two.
+            Seconds to wait for the replies of a phase; a sealed round has two such phases.
 
         Raises
         ------
@@ -407,8 +409,8 @@ class FedproofStrategy(RoundPhases):
         if server_round == 1:
             self._require_layout().require_model(announced.model_root, announced.manifest)
         if announced.sealed:
-            asked = [] if announced.commitments is not None else messages
-            messages = self.configure_reveal(_replies(grid, asked, timeout))
+            queries = [] if announced.commitments is not None else messages
+            messages = self.configure_reveal(_replies(grid, queries, timeout))
         replies = _replies(grid, messages, timeout)
         arrays, train_metrics = self.aggregate_train(server_round, replies)
         result.arrays = self._current_arrays() if arrays is None else arrays

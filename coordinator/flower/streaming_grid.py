@@ -1,17 +1,16 @@
-"""Flower's grid, read as a stream: replies as they come, until they are all there or time is up.
+"""Flower's grid as a stream of replies as they arrive, until all are there or time is up.
 
 Flower's own ``send_and_receive`` returns when the last node has answered, sleeps three seconds at
-a time, and holds every reply at once. Here replies are handed on one by one, and the chain's clock
-says when the waiting is over. A reply that comes too late is taken off the SuperLink all the same,
-so that it does not lie there for ever, and thrown away. Who could not answer for a reason that
-passes (a daemon, a SuperNode or the SuperLink that is being started again) is asked again while the
-round has too few.
+a time, and holds every reply at once (ADR 93). Here replies are passed on one by one, and the
+chain's clock decides when waiting ends. A late reply is removed from the SuperLink too and
+discarded. A node that failed for a temporary reason (its daemon, its SuperNode or the SuperLink is
+restarting) is asked again while the round has too few replies.
 
-A SuperLink that is killed takes what is on its way with it, for it notes a message as delivered
-before it hands it over: an instruction that no node ever sees, or a reply that is gone when it is
-asked for. So does a SuperNode that is started again. Whoever had not answered by then is asked
-again too, and so is a node whose message the SuperLink did not take. Whoever is asked twice answers
-the same twice.
+A SuperLink that is killed loses the messages in transit, since it marks a message as delivered
+before it sends it: an instruction that no node receives, or a reply that is missing when it is
+fetched. A restarted SuperNode loses messages too. So every node that has not answered by then is
+asked again, as is a node whose message the SuperLink did not take. A node that is asked twice gives
+the same answer twice.
 """
 
 import logging
@@ -41,7 +40,7 @@ _PASSING_CODES: Final = frozenset(
         ErrorCode.REPLY_MESSAGE_UNAVAILABLE,
     }
 )
-"""Of what the SuperLink says itself; a reason with a prefix of ours is judged by its own code."""
+"""The SuperLink's own codes; a reason with our prefix is judged by its own code instead."""
 _PASSING_REASONS: Final = tuple(
     f"{wire.CLIENT_REFUSAL_PREFIX}{code}: "
     for code in (wire.AWAY, wire.CHAIN_UNAVAILABLE, NOT_UPLOADED)
@@ -55,17 +54,17 @@ class StreamingGrid(Grid):
     Parameters
     ----------
     inner
-        Flower's.
+        Flower's grid.
     seconds_left
-        How much longer to wait for replies; asked about once a second.
+        Returns the seconds to wait for more replies; called about once a second.
     fetcher
-        Gets what has come.
+        Fetches the replies that have arrived.
     enough
-        Whether the round has as many as it needs: who failed is not asked again then. As of the
-        last call of ``seconds_left``.
+        Returns whether the round has enough replies, as of the last call of ``seconds_left``:
+        then failed nodes are not asked again.
     life_of
-        Something that changes when the way to a node is a new one: the SuperLink was away, or the
-        node's SuperNode was started again.
+        Returns a value that changes when a node's connection is a new one: the SuperLink was
+        unavailable, or the node's SuperNode was restarted.
     """
 
     def __init__(
@@ -86,81 +85,81 @@ class StreamingGrid(Grid):
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterator[Message]:
-        """Send messages, and yield the replies as they come.
+        """Send messages, and yield the replies as they arrive.
 
-        They are sent when the first reply is asked for. Ends when all have answered, when
-        ``timeout`` seconds have passed, or when ``seconds_left`` says so. An error that passes is
-        yielded only when the node will not be asked again.
+        The messages are sent when the first reply is requested. Ends when all nodes have answered,
+        after ``timeout`` seconds, or when ``seconds_left`` says so. A temporary error is yielded
+        only once the node will not be asked again.
         """
-        asking, first = _Asking(), list(messages)
-        self._send(asking, first)
+        outstanding, first = _Outstanding(), list(messages)
+        self._send(outstanding, first)
         end = time.monotonic() + timeout if timeout is not None else float("inf")
-        asked = 0.0
+        asked_at = 0.0
         try:
-            while asking.waiting or asking.failed:
-                found = False
-                for reply in self._fetcher.fetch(list(asking.waiting)):
-                    found = True
-                    if self._is_answer(asking, reply):
+            while outstanding.waiting or outstanding.failed:
+                any_arrived = False
+                for reply in self._fetcher.fetch(list(outstanding.waiting)):
+                    any_arrived = True
+                    if self._is_answer(outstanding, reply):
                         yield reply
                 now = time.monotonic()
-                if now - asked >= 1.0 or not asking.waiting:
-                    asked, end = now, min(end, now + self._seconds_left())
-                if now >= end or (not asking.waiting and self._enough()):
+                if now - asked_at >= 1.0 or not outstanding.waiting:
+                    asked_at, end = now, min(end, now + self._seconds_left())
+                if now >= end or (not outstanding.waiting and self._enough()):
                     break
-                if not found:
-                    self._repeat_what_may_be_lost(asking)
-                    self._ask_again(asking)
+                if not any_arrived:
+                    self._repeat_what_may_be_lost(outstanding)
+                    self._ask_again(outstanding)
                     self.drop_late()
                     time.sleep(_POLL_S)
-            yield from filter(None, asking.failed.values())
+            yield from filter(None, outstanding.failed.values())
         finally:
-            self.give_up(asking.nodes())
+            self.give_up(outstanding.nodes())
 
-    def _is_answer(self, asking: "_Asking", reply: Message) -> bool:
-        """Take a reply; return whether it is to be handed on.
+    def _is_answer(self, outstanding: "_Outstanding", reply: Message) -> bool:
+        """Take a reply; return whether it is to be yielded.
 
-        The second to the same node is not: both may have been there when it was asked for them.
+        A node's second reply is not: both may have arrived before they were fetched.
         """
         if self._late.pop(reply.metadata.reply_to_message_id, None) is not None:
             return False
-        is_answer, others = asking.take(reply)
+        is_answer, others = outstanding.take(reply)
         self.give_up(others)
         return is_answer
 
-    def _ask_again(self, asking: "_Asking") -> None:
-        """Send to those that failed and are connected again, if the round needs them."""
-        if not asking.failed or self._enough() or time.monotonic() < asking.again_at:
+    def _ask_again(self, outstanding: "_Outstanding") -> None:
+        """Send again to nodes that failed and are connected, if the round needs them."""
+        if not outstanding.failed or self._enough() or time.monotonic() < outstanding.again_at:
             return
-        asking.again_at = time.monotonic() + _AGAIN_EVERY_S
-        self._repeat(asking, set(self._inner.get_node_ids()) & asking.failed.keys())
+        outstanding.again_at = time.monotonic() + _AGAIN_EVERY_S
+        self._repeat(outstanding, set(self._inner.get_node_ids()) & outstanding.failed.keys())
 
-    def _repeat_what_may_be_lost(self, asking: "_Asking") -> None:
-        """Send once more to all who have not answered and are in another life by now.
+    def _repeat_what_may_be_lost(self, outstanding: "_Outstanding") -> None:
+        """Send again to nodes without an answer whose connection is a new one by now.
 
-        The reply to either message will do.
+        The reply to either message is accepted.
         """
-        waiting = set(asking.nodes().values())
-        self._repeat(asking, {n for n in waiting if asking.lives[n] != self._life_of(n)})
+        waiting = set(outstanding.nodes().values())
+        self._repeat(outstanding, {n for n in waiting if outstanding.lives[n] != self._life_of(n)})
 
-    def _repeat(self, asking: "_Asking", nodes: Set[int]) -> None:
-        messages = asking.again(nodes)
-        self._send(asking, messages)
+    def _repeat(self, outstanding: "_Outstanding", nodes: Set[int]) -> None:
+        messages = outstanding.again(nodes)
+        self._send(outstanding, messages)
         for message in messages:
             _log.info("asked again", extra=fields(node=message.metadata.dst_node_id))
 
-    def _send(self, asking: "_Asking", messages: Sequence[Message]) -> None:
+    def _send(self, outstanding: "_Outstanding", messages: Sequence[Message]) -> None:
         nodes = [message.metadata.dst_node_id for message in messages]
-        asking.lives |= {node: self._life_of(node) for node in nodes}
-        asking.sent(messages, self._push(messages))
+        outstanding.lives |= {node: self._life_of(node) for node in nodes}
+        outstanding.sent(messages, self._push(messages))
 
     def give_up(self, messages: Mapping[str, int]) -> None:
-        """Wait for these messages' replies no more; ``messages`` gives the node of each."""
+        """Stop waiting for replies to these messages; ``messages`` maps message id to node."""
         self._fetcher.forget(list(messages))
         self._late.update(messages)
 
     def drop_late(self) -> None:
-        """Take replies off the grid that are not waited for; now and then, not each time."""
+        """Remove replies from the grid that are no longer waited for, every few seconds."""
         if not self._late or time.monotonic() < self._late_at:
             return
         self._late_at = time.monotonic() + _LATE_EVERY_S
@@ -169,19 +168,19 @@ class StreamingGrid(Grid):
         for number in some:
             node = self._late.pop(number)
             if number not in dropped:
-                self._late[number] = node  # behind those that were not asked about now
+                self._late[number] = node  # at the end, behind those not tried this time
             elif dropped[number]:
                 _log.info("a reply came too late", extra=fields(node=node))
 
     def _push(self, messages: Sequence[Message]) -> Sequence[str]:
-        """Send messages; return their numbers, empty where the grid did not take one."""
+        """Send messages; return their ids, empty for one that the grid did not take."""
         numbers = list(self._inner.push_messages(messages)) if messages else []
         numbers += [""] * (len(messages) - len(numbers))
         if refused := numbers.count(""):
             _log.warning("the SuperLink did not take %d of %d messages", refused, len(messages))
         return numbers
 
-    # --- the rest is Flower's ------------------------------------------------------------------
+    # --- passed on to Flower's grid ------------------------------------------------------------
 
     def set_run(self, run: Run) -> None:
         """Set the run."""
@@ -220,11 +219,11 @@ class StreamingGrid(Grid):
         return self._inner.pull_messages(message_ids)
 
 
-class _Asking:
-    """Who was asked and has not answered (``waiting``), or failed for the time being.
+class _Outstanding:
+    """The nodes that were asked and have not answered (``waiting``), or failed temporarily.
 
-    ``failed`` gives the error of each such node, ``None`` where it was never reached; ``lives`` in
-    which life a node was asked last.
+    ``failed`` maps each failed node to its error, ``None`` if no message reached it; ``lives``
+    maps a node to the value of ``life_of`` when it was asked last.
     """
 
     def __init__(self) -> None:
@@ -235,7 +234,7 @@ class _Asking:
         self._messages: dict[int, Message] = {}
 
     def sent(self, messages: Iterable[Message], numbers: Sequence[str]) -> None:
-        """Note what was sent."""
+        """Note messages that were sent, with their ids."""
         for number, message in zip(numbers, messages, strict=True):
             node = message.metadata.dst_node_id
             self._messages.setdefault(node, message)
@@ -245,9 +244,9 @@ class _Asking:
                 self.failed[node] = None
 
     def again(self, nodes: Set[int]) -> list[Message]:
-        """Return messages for these nodes, which have not failed any more.
+        """Return new messages for these nodes, which no longer count as failed.
 
-        What they are asked is the same; Flower wants a message of its own for it.
+        The content is the same; Flower requires a new message for it.
         """
         messages = []
         for node in sorted(nodes):
@@ -258,15 +257,14 @@ class _Asking:
         return messages
 
     def take(self, reply: Message) -> tuple[bool, dict[str, int]]:
-        """Take a reply; return whether it is an answer, and what need not be waited for any more.
+        """Take a reply; return whether it is an answer, and the messages made obsolete by it.
 
-        It is none if it is a failure that passes, or if the same was asked twice and the other
-        message may still be answered. Whatever message it answers, it then says that it answers the
-        first to that node.
+        A temporary failure is not an answer. The reply is changed to answer the first message to
+        that node, whichever message it was sent for.
         """
         answered = self.waiting.pop(reply.metadata.reply_to_message_id, None)
         if answered is None:
-            return True, {}  # to be refused by whoever reads it
+            return True, {}  # an unsolicited reply, which the reader refuses
         node = answered.metadata.dst_node_id
         others = {number: n for number, n in self.nodes().items() if n == node}
         set_replied_message(reply, self._messages[node].metadata.message_id)
@@ -279,12 +277,12 @@ class _Asking:
         return True, others
 
     def nodes(self) -> dict[str, int]:
-        """Return the nodes that are waited for, by the number of the message."""
+        """Return the nodes that are waited for, by message id."""
         return {number: message.metadata.dst_node_id for number, message in self.waiting.items()}
 
 
 def passes(reply: Message) -> bool:
-    """Return whether a reply is an error whose cause goes away by itself."""
+    """Return whether a reply is a temporary error."""
     if not reply.has_error():
         return False
     reason = reply.error.reason or ""

@@ -1,8 +1,8 @@
-"""Flower's SuperLink with our guard before it: ``python -m coordinator.flower.superlink FILE ...``.
+"""Runs Flower's SuperLink behind our guard: ``python -m coordinator.flower.superlink FILE ...``.
 
-``FILE`` holds the guard's settings as JSON; what follows are ``flower-superlink``'s own arguments.
-Flower's application is untouched: it is wrapped where it is handed to the HTTP server. That is the
-one of the coordinator's HTTP port, so that nobody can hold its connections for nothing.
+``FILE`` holds the guard's settings as JSON; the other arguments are ``flower-superlink``'s own.
+Flower's application is not changed: the guard wraps it where it is passed to the HTTP server. That
+server is the one of the coordinator's HTTP port, with its limits on idle connections.
 """
 
 import hashlib
@@ -46,31 +46,31 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIApplication
 
 CLOCK_TOLERANCE_S: Final = 7_200
-"""How far a node's clock may be off. What Flower's nodes sign is a time and nothing else, inside
-TLS, so a longer window opens nothing; with Flower's five minutes a clock an hour off locks out."""
+"""Seconds that a node's clock may be off. Flower's nodes sign only the time, inside TLS, so a long
+window is no risk; with Flower's own five minutes a clock that is an hour off locks a node out."""
 BUSY_MS: Final = 30_000
-"""How long a call waits for Flower's database; with Flower's five seconds, uploads of 32 nodes at
-once failed on two cores."""
+"""Milliseconds to wait for Flower's database; with Flower's own five seconds, uploads of 32 nodes
+at once failed on two cores."""
 _NODE_KEY: Final = NODE_KEY_HEADER.encode()
 _STOP_S: Final = 3
 LIMITS: Final = HttpLimits(
-    connections_per_client=128,  # some SuperNodes behind one address, a dozen connections each
+    connections_per_client=128,  # several SuperNodes behind one address, a dozen connections each
     connections=2_000,
     header_s=30.0,
-    write_s=600.0,  # an object of 5 MiB is one answer: also over a line of 100 kbit/s
+    write_s=600.0,  # enough for an object of 5 MiB, one answer, at 100 kbit/s
     keep_alive_s=120,
 )
 
 
 def main() -> None:
-    """Run the SuperLink until it is told to stop."""
+    """Run the SuperLink until a signal stops it."""
     settings = GuardFile(**json.loads(Path(sys.argv[1]).read_text()))
     sys.argv = ["flower-superlink", *sys.argv[2:]]
     run_superlink(_Server(settings), clock_tolerance_s=CLOCK_TOLERANCE_S, busy_ms=BUSY_MS)
 
 
 class _Server:
-    """Stands in for the module ``uvicorn`` in Flower's command."""
+    """Replaces the module ``uvicorn`` in Flower's command, to wrap its application (ADR 92)."""
 
     def __init__(self, settings: GuardFile) -> None:
         self._settings = settings
@@ -89,15 +89,15 @@ class _Server:
 
 
 def fair_listener(host: str, port: int, limits: HttpLimits) -> FairListener:
-    """Return a socket of which each address but this host's own has a share.
+    """Return a listening socket that limits the connections of each address but this host's.
 
-    It is bound and does not listen: that is left to the server, so that whoever can connect knows
-    that the SuperLink has started.
+    It is bound but does not listen yet: the server does that, so that a successful connection
+    means that the SuperLink has started.
 
     Raises
     ------
     ConfigError
-        If the port is taken, or the address is none of this machine's.
+        If the port is taken, or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -111,15 +111,15 @@ def fair_listener(host: str, port: int, limits: HttpLimits) -> FairListener:
 
 
 def server_of(app: App, limits: HttpLimits, **options: Any) -> uvicorn.Server:
-    """Return a server that waits for nobody longer than the limits say.
+    """Return a server that closes slow connections after the times in the limits.
 
-    It has no limit of its own for all connections together, which would be one for our own
-    ServerApp too: the listener bounds those of others.
+    It does not limit the total of connections, which would limit our own ServerApp too: the
+    listener limits those of other hosts.
     """
     config = uvicorn.Config(
         cast("ASGIApplication", app),
         **options,
-        loop="asyncio",  # the listener is in Python
+        loop="asyncio",  # the listener is a Python socket
         http=guarded_protocol(limits),
         ws="none",
         access_log=False,
@@ -135,12 +135,12 @@ def server_of(app: App, limits: HttpLimits, **options: Any) -> uvicorn.Server:
 
 
 def own_hosts(host: str) -> frozenset[str]:
-    """Return the addresses under which this host's own processes come, besides loopback."""
+    """Return the addresses that this host's own processes connect from, besides loopback."""
     return frozenset() if ipaddress.ip_address(host).is_unspecified else frozenset({host})
 
 
 def guarded(app: Any, settings: GuardFile, host: str) -> Guard:
-    """Return Flower's FastAPI application behind the guard."""
+    """Return Flower's FastAPI application wrapped in the guard."""
     served: App = app
     return Guard(
         served,
@@ -153,7 +153,7 @@ def guarded(app: Any, settings: GuardFile, host: str) -> Guard:
 
 
 def read_push(body: bytes) -> Push | None:
-    """Read a ``push-messages`` body; ``None`` for what is no such body, which Flower refuses."""
+    """Parse a ``push-messages`` body; ``None`` if it is malformed, which Flower refuses."""
     request = fleet_pb2.PushMessagesRequest()
     try:
         request.ParseFromString(body)

@@ -1,7 +1,8 @@
-"""The service's hand on Flower's SuperLink: runs are started and stopped, nodes registered.
+"""Controls Flower's SuperLink: starts and stops runs, registers nodes.
 
 The same calls that ``flwr run`` and ``flwr supernode register`` make, without a process for each
-and with the secret that our guard asks for. Not handled: when to call (``engine``, ``nodes``).
+and with the secret that our guard requires. Not handled: deciding when (``engine``,
+``node_registry``).
 """
 
 import contextlib
@@ -23,9 +24,9 @@ _MAX_RUNS: Final = 100
 
 
 class SuperLinkError(FedproofError):
-    """The SuperLink did not answer, or refused: it is asked again, never given up on.
+    """The SuperLink did not answer, or refused; the call is tried again later.
 
-    ``answered`` says which: one that refuses is alive, with a full disk for example.
+    ``answered`` is true if it refused: then it is alive, with a full disk for example.
     """
 
     exit_code = 70
@@ -43,9 +44,9 @@ class SuperLinkControl:
     address
         ``host:port``.
     root_certificates
-        PEM of the authority its certificate is under; ``None`` for plain HTTP.
+        PEM of the authority that signed its certificate; ``None`` for plain HTTP.
     secret
-        As in the guard's settings.
+        The ``control_secret`` of the guard's settings.
     """
 
     def __init__(self, address: str, root_certificates: bytes | None, secret: str) -> None:
@@ -58,7 +59,7 @@ class SuperLinkControl:
         Raises
         ------
         SuperLinkError
-            If the SuperLink does not take it.
+            If the SuperLink does not answer, or refuses.
         """
         answer = self._call("StartRun", start_run_request(app, config))
         if not answer.HasField("run_id"):
@@ -80,7 +81,7 @@ class SuperLinkControl:
     def nodes(self) -> dict[bytes, int]:
         """Return the registered nodes: number by public key (PEM).
 
-        Flower lists those that were taken out as well, for good: they are left out here.
+        Flower lists removed nodes for ever; they are left out here.
         """
         answer = self._call("ListNodes", control_pb2.ListNodesRequest())
         return {
@@ -95,7 +96,7 @@ class SuperLinkControl:
         return int(self._call("RegisterNode", request).node_id)
 
     def unregister_node(self, node_id: int) -> None:
-        """Take a node out; it is refused from then on."""
+        """Remove a node; it is refused from then on."""
         self._call("UnregisterNode", control_pb2.UnregisterNodeRequest(node_id=node_id))
 
     def close(self) -> None:
@@ -118,49 +119,49 @@ class SuperLinkControl:
 
 
 class ControlSlot:
-    """Lends one connection to several threads; it is closed when nobody is in a call with it.
+    """One connection shared by several threads; it is closed once no thread uses it.
 
     Parameters
     ----------
     connect
-        Makes a connection, at the first call and at the first after :meth:`let_go`.
+        Opens a connection, at the first use and at the first use after :meth:`let_go`.
     """
 
     def __init__(self, connect: Callable[[], SuperLinkControl]) -> None:
         self._connect = connect
         self._lock = threading.Lock()
-        self._lent: _Lent | None = None
+        self._shared: _SharedConnection | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether there is a connection."""
-        return self._lent is not None
+        return self._shared is not None
 
     @contextlib.contextmanager
     def use(self) -> Iterator[SuperLinkControl]:
-        """Lend it, for as long as it is needed."""
+        """Yield the connection, and keep it open until the caller is done."""
         with self._lock:
-            lent = self._lent = self._lent or _Lent(self._connect())
-            lent.users += 1
+            shared = self._shared = self._shared or _SharedConnection(self._connect())
+            shared.users += 1
         try:
-            yield lent.control
+            yield shared.control
         finally:
             with self._lock:
-                lent.users -= 1
-                over = not lent.users and lent is not self._lent
+                shared.users -= 1
+                over = not shared.users and shared is not self._shared
             if over:
-                lent.control.close()
+                shared.control.close()
 
     def let_go(self) -> None:
-        """Close it, or have it closed by whoever is in a call with it last."""
+        """Close the connection now, or once its last user is done."""
         with self._lock:
-            lent, self._lent = self._lent, None
-            over = lent is not None and not lent.users
-        if lent is not None and over:
-            lent.control.close()
+            shared, self._shared = self._shared, None
+            over = shared is not None and not shared.users
+        if shared is not None and over:
+            shared.control.close()
 
 
 @dataclass
-class _Lent:
+class _SharedConnection:
     control: SuperLinkControl
     users: int = 0

@@ -27,7 +27,7 @@ from live_federation import FULL, PATIENCE_S, Federation, live
 from live_founding import set_lines
 from participant_bench import Daemon
 
-from coordinator.flower.guard import AT_FIRST, REPEATS
+from coordinator.flower.guard import INITIAL_REPLIES, MAX_REPEATS
 from coordinator.founding.certificates import KeyAndCertificate, make_server
 from coordinator.protocol.types import RoundId
 
@@ -260,8 +260,8 @@ def test_well_formed_messages_without_end(federation: Federation, mallory: Hosti
         again = Counter(mallory.push(first) for _ in range(FORGERIES))
         print(f"{TIMES - 1} other replies: {dict(others)}; one again: {dict(again)}")
         assert set(others) == {200, 429}
-        assert others[200] <= AT_FIRST + len(pulled)
-        assert again == Counter({200: REPEATS - 1, 429: FORGERIES - REPEATS + 1})
+        assert others[200] <= INITIAL_REPLIES + len(pulled)
+        assert again == Counter({200: MAX_REPEATS - 1, 429: FORGERIES - MAX_REPEATS + 1})
         nodes = {int(n) for n in re.findall(r"node=(\d+) account=", federation.coordinator.said())}
         victims = sorted(nodes - {node})
         assert len(victims) == len(federation.daemons)

@@ -21,7 +21,7 @@ from coordinator.flower import presence_queries as presence_queries
 from coordinator.flower.fetching import ObjectwiseReplies
 from coordinator.flower.internals import GridConnection, identify_process
 from coordinator.flower.presence_queries import AGAIN_S, PATIENCE_S, PresenceQueries
-from coordinator.flower.replies import Addressed, check_reply
+from coordinator.flower.replies import Recipients, check_reply
 from coordinator.flower.streaming_grid import StreamingGrid
 from coordinator.protocol.errors import ContributorError
 
@@ -81,9 +81,9 @@ class SuperLink:
 
 
 def code_of(reply: Message, number: str) -> str:
-    addressed = Addressed({number: 5}, "train")
+    recipients = Recipients({number: 5}, "train")
     with pytest.raises(ContributorError) as refused:
-        check_reply(reply, addressed)
+        check_reply(reply, recipients)
     return refused.value.code
 
 

@@ -196,8 +196,8 @@ def test_a_node_may_reply_as_often_as_it_was_given_instructions():
         async def push(reply: int, **headers: str) -> int:
             return (await client.post(PUSH, [b"%c" % (65 + reply)], headers=NODE | headers))[0]
 
-        first = [await push(n) for n in range(allowance.AT_FIRST)]
-        assert first == [200] * allowance.AT_FIRST
+        first = [await push(n) for n in range(allowance.INITIAL_REPLIES)]
+        assert first == [200] * allowance.INITIAL_REPLIES
         status, body = await client.post(PUSH, [b"z"], headers=NODE)
         assert (status, b"more replies than" in body) == (429, True)
         # another way to write its key makes it no other node

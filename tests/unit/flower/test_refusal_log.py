@@ -20,10 +20,10 @@ def test_each_reason_of_a_peer_once_in_a_while(caplog: pytest.LogCaptureFixture)
     refusal_log = RefusalLog(clock)
     with caplog.at_level(logging.WARNING):
         for _ in range(1_000):
-            refusal_log.say("10.0.0.9", b"", "/v1/fleet/pull-messages", "not registered")
-        refusal_log.say("10.0.0.9", b"key", "/v1/fleet/push-object", "more than 9 bytes")
+            refusal_log.refused("10.0.0.9", b"", "/v1/fleet/pull-messages", "not registered")
+        refusal_log.refused("10.0.0.9", b"key", "/v1/fleet/push-object", "more than 9 bytes")
         clock.now = QUIET_S
-        refusal_log.say("10.0.0.9", b"", "/v1/fleet/pull-messages", "not registered")
+        refusal_log.refused("10.0.0.9", b"", "/v1/fleet/pull-messages", "not registered")
     assert [record.message for record in caplog.records] == [
         "refused pull-messages of 10.0.0.9 (no key): not registered",
         "refused push-object of 10.0.0.9 (key 2c70e12b7a0646f9): more than 9 bytes",
@@ -35,5 +35,5 @@ def test_a_peer_that_changes_its_address_fills_no_disk(caplog: pytest.LogCapture
     refusal_log = RefusalLog(Clock())
     with caplog.at_level(logging.WARNING):
         for number in range(10_000):
-            refusal_log.say(f"2001:db8::{number:x}", b"", "/v1/fleet/x", "not registered")
+            refusal_log.refused(f"2001:db8::{number:x}", b"", "/v1/fleet/x", "not registered")
     assert len(caplog.records) == 256

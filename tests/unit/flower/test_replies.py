@@ -8,7 +8,7 @@ import coordinator.flower.environment  # noqa: F401
 from flwr.app import Error, Message, RecordDict
 from participant_bench import message
 
-from coordinator.flower.replies import Addressed, check_reply
+from coordinator.flower.replies import Recipients, check_reply
 from coordinator.protocol.errors import ContributorError
 
 MALFORMED = "reply: wrong-records: found arrays [], expected one array record"
@@ -34,7 +34,7 @@ MALFORMED = "reply: wrong-records: found arrays [], expected one array record"
 )
 def test_a_refusal_says_its_code_once(reason: str, code: str, text: str) -> None:
     asked = message(RecordDict(), "train")
-    addressed = Addressed.of([asked], "train")
+    recipients = Recipients.of([asked], "train")
     with pytest.raises(ContributorError) as refused:
-        check_reply(Message(Error(2, reason), reply_to=asked), addressed)
+        check_reply(Message(Error(2, reason), reply_to=asked), recipients)
     assert (refused.value.code, str(refused.value)) == (code, text)
