@@ -62,5 +62,5 @@ def trained_tensor(name: str, array: Array, specs: dict[str, TensorSpec]) -> NDA
             expected=f"{len(specs)} tensors",
         )
     return wire.decode_npy(
-        array.data, dtype=spec.dtype, shape=spec.shape, what=f"reply: tensor {name!r}"
+        array.data, dtype=spec.dtype, shape=spec.shape, place=f"reply: tensor {name!r}"
     )

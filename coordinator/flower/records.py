@@ -186,7 +186,7 @@ class ModelLayout:
         for name, array in initial.items():
             try:
                 named[name] = wire.decode_npy(
-                    array.data, dtype=array.dtype, shape=tuple(array.shape), what=name
+                    array.data, dtype=array.dtype, shape=tuple(array.shape), place=name
                 )
             except (MalformedUpdateError, TypeError) as error:
                 raise ConfigError(f"initial_arrays: {name!r} cannot be read: {error}") from error

@@ -1,6 +1,6 @@
 """The Solidity ABI words of static values: 32 bytes each, big-endian.
 
-Not handled: dynamic types, decoding. Nothing here knows what is committed (``commitment``).
+Not handled: dynamic types, decoding, and what the words stand for (``commitments.digests``).
 """
 
 from coordinator.protocol.errors import VerificationError
@@ -29,7 +29,7 @@ def bytes32_word(value: bytes, name: str) -> bytes:
     Raises
     ------
     VerificationError
-        If it is not 32 bytes.
+        If the value is not 32 bytes.
     """
     if len(value) != WORD_BYTES:
         raise VerificationError(f"{name} has {len(value)} bytes, expected {WORD_BYTES}")
@@ -42,7 +42,7 @@ def address_word(address: str, name: str) -> bytes:
     Raises
     ------
     VerificationError
-        If it is not ``0x`` and 40 hexadecimal digits. Capitals are not checked here.
+        If it is not ``0x`` and 40 hexadecimal digits. The EIP-55 checksum is not checked.
     """
     try:
         raw = address_bytes(address)

@@ -1,4 +1,4 @@
-"""Amounts of wei as people read them. Not handled: amounts that people write (``settings``)."""
+"""Formats amounts of wei for people. Not handled: parsing amounts (``settings``)."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ GWEI: Final = 10**9
 
 
 def ether(wei: int) -> str:
-    """Return an amount for tables: four digits, in ether, gwei or wei, whichever reads best.
+    """Return an amount for tables: four digits, in the largest fitting of ether, gwei and wei.
 
     Examples
     --------

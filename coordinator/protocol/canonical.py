@@ -1,9 +1,9 @@
-"""Canonical JSON: the one byte string a plain value has.
+"""Canonical JSON: exactly one byte string for each plain value.
 
 Sorted keys, no spaces, ASCII (other characters as ``\\uXXXX``), integers in decimal, floats as the
-shortest digits that round-trip (Python's ``repr``), so ``1`` and ``1.0`` differ. NaN and infinities
-have no JSON and are refused. Not handled: dates, bytes, NumPy values; turn them into plain values
-first.
+shortest digits that round-trip (Python's ``repr``), so ``1`` and ``1.0`` differ. This is not RFC
+8785, which writes 1.0 as 1 and loses integers above 2**53 (ADR 30). NaN and infinities have no JSON
+and are refused. Not handled: dates, bytes, NumPy values; convert them to plain values first.
 """
 
 import json
@@ -46,16 +46,15 @@ def canonical_json(obj: Any) -> bytes:
 
 
 def parse_json(data: bytes, place: str) -> Any:
-    """Parse JSON that somebody else wrote; ``place`` names it in errors.
+    """Parse untrusted JSON; ``place`` names it in errors.
 
-    Nesting is counted before anything is parsed: the standard parser recurses, py-evm's
-    dependencies raise the recursion limit to 100,000, and together they let a few kilobytes of
-    ``[`` end the process.
+    Nesting is counted before parsing: the standard parser recurses, py-evm's dependencies raise the
+    recursion limit to 100,000, and so a few kilobytes of ``[`` would crash the process (ADR 30).
 
     Raises
     ------
     VerificationError
-        If it is not UTF-8 JSON, or nested deeper than 32.
+        If the data is not UTF-8 JSON, or nested deeper than 32.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""How the core compiles its loops: on first use, lock released, cached on disk."""
+"""Compiles the protocol's loops: on first use, without the interpreter lock, cached on disk."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,8 +15,8 @@ def compiled(function: _Function) -> _Function:
     """Compile ``function`` with numba, without fast-math: every result is exact IEEE or integer.
 
     The machine code is kept in ``NUMBA_CACHE_DIR``, beside the source, or in the user's cache
-    folder. Where none of them can be written, every process compiles for itself: slower to start,
-    the same bits.
+    folder. If none of them can be written, every process compiles for itself: slower to start,
+    with the same results to the bit.
     """
     options = {"nogil": True, "error_model": "numpy", "boundscheck": False, "fastmath": False}
     try:
@@ -29,8 +29,8 @@ def compiled(function: _Function) -> _Function:
 def inlined(function: _Function) -> _Function:
     """Mark a function as part of every kernel that calls it.
 
-    It is never compiled alone: with nested kernels LLVM would do the inner one's work again at
-    every level, and a fresh machine waits for that.
+    It is never compiled alone: with nested kernels LLVM repeats the inner kernel's work at every
+    level, which delays the first run on a machine (ADR 32).
     """
     part: _Function = _njit(inline="always", nogil=True)(function)
     return part

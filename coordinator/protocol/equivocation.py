@@ -1,11 +1,11 @@
-"""The error that carries its own evidence: two statements of one contributor for one round."""
+"""The error for two different updates that one contributor signed for one round, with both."""
 
 from coordinator.protocol.errors import ContributorError
 from coordinator.protocol.types import Signed, UpdateMessage
 
 
 class EquivocationError(ContributorError):
-    """A second, different update was signed for the same round by the same contributor.
+    """A contributor signed a second, different update for the same round.
 
     ``evidence`` is both signed statements, the earlier first: enough for anyone to slash the bond.
     """

@@ -1,8 +1,8 @@
-"""The exception tree, split by whose fault it is.
+"""The exception tree, split by who is at fault.
 
-Every error carries the exit code the command line ends with, so that the mapping from
-failure to exit status has one home (``docs/exit-codes.md``). Messages name the thing, the
-place, what was found and what was expected.
+Every error class has the exit code that the command line ends with, so that the mapping from
+error to exit status is in one place (``docs/exit-codes.md``). Messages name the object, the
+place, the value found and the value expected.
 """
 
 from typing import ClassVar
@@ -21,9 +21,9 @@ class ConfigError(FedproofError):
 
 
 class UnknownRuleError(ConfigError):
-    """A committed rule or score is none that this process has loaded: it cannot be re-executed.
+    """A committed rule or score is unknown to this process, which cannot re-execute it.
 
-    Says nothing about whether the rule is a good one (ADR 0132).
+    That does not mean that the rule is wrong (ADR 132).
     """
 
 
@@ -34,7 +34,7 @@ class PhaseError(FedproofError):
 
 
 class ContributorError(FedproofError):
-    """Somebody else's input broke a rule: drops one update, never ends a round.
+    """A contributor's input broke a rule: one update is refused, the round goes on.
 
     Attributes
     ----------
@@ -42,9 +42,9 @@ class ContributorError(FedproofError):
         Short kebab-case name of the rule, e.g. ``"out-of-range"``; stable, kept in the round's
         record.
     contributor
-        Address it is attributed to, or ``None`` before the sender is known.
+        The contributor's address, or ``None`` before the sender is proven.
     round_id
-        Round it was meant for, or ``None``.
+        The round that the input was for, or ``None``.
     found, expected
         Printable values for the record.
     """
@@ -96,7 +96,7 @@ class LedgerError(FedproofError):
 
 
 class TransactionRevertedError(LedgerError):
-    """A contract call reverted; ``reason`` is the contract's own word for it."""
+    """A contract call reverted; ``reason`` is the contract's reason."""
 
     def __init__(self, message: str, *, reason: str = "") -> None:
         super().__init__(message)

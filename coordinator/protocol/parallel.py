@@ -1,9 +1,9 @@
-"""Split columns among threads.
+"""Splits columns among threads.
 
-No rule's column depends on another column, so the result cannot depend on how they are split;
-the kernels release the interpreter's lock. Threads are started for one call and joined before it
-returns: nothing survives that a fork, a signal or another thread could trip over, which is what
-numba's own parallel layers do not promise (docs/adr/0041).
+No rule's column depends on another column, so the result does not depend on the split; the kernels
+release the interpreter's lock. Threads are started for one call and joined before it returns, so
+that a fork or a call from another thread is safe: numba's own threading layers abort in both cases
+(ADR 41).
 """
 
 import os
@@ -21,7 +21,7 @@ _SPANS_PER_THREAD = 4
 
 
 def available_threads() -> int:
-    """Return how many cores this process may run on."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -33,7 +33,7 @@ def over_spans(
     Parameters
     ----------
     cost
-        Values touched for each column (rows, usually): decides whether threads pay.
+        Values read per column, usually the number of rows; decides whether to use threads.
     threads
         At most this many; all cores this process may use when ``None``.
 

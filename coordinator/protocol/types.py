@@ -1,6 +1,6 @@
-"""Frozen records and the names for plain values that cross module boundaries.
+"""Frozen records, and named types for plain values, that several modules use.
 
-Nothing here checks a value: checks live at the boundaries (``screening``, ``config``).
+Not handled: checking values, which the boundaries do (``round.screening``, ``settings``).
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Address = NewType("Address", str)
 
 Int32Vector = NDArray[np.int32]
 Updates = Sequence[Int32Vector] | NDArray[np.int32]
-"""``n`` vectors of shape ``(d,)`` wherever they lie, or one array of shape ``(n, d)``."""
+"""``n`` separate vectors of shape ``(d,)``, or one array of shape ``(n, d)``."""
 
 JsonObject = dict[str, Any]
 
@@ -37,7 +37,7 @@ def address_bytes(address: str) -> bytes:
 class UpdateMessage:
     """The EIP-712 ``Update`` struct a contributor signs (PROTOCOL §3).
 
-    ``examples`` is what the contributor says of itself, uncapped; digests are 32 bytes.
+    ``examples`` is the contributor's own count, uncapped; digests are 32 bytes.
     """
 
     round_id: RoundId
@@ -49,7 +49,7 @@ class UpdateMessage:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """The EIP-712 ``Presence`` struct: this Flower node speaks for the account that signs.
+    """The EIP-712 ``Presence`` struct: this Flower node belongs to the signing account.
 
     ``node_id`` is Flower's, a ``uint64``; ``expiry`` is chain time in seconds, exclusive.
     """
@@ -60,7 +60,7 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Commitment:
-    """The EIP-712 ``Commitment`` struct: what a contributor fixes before uploads begin.
+    """The EIP-712 ``Commitment`` struct, which a contributor signs before uploads begin.
 
     ``commitment`` is the 32 bytes of ``signatures.eip712.sealed_commitment``.
     """
@@ -71,9 +71,9 @@ class Commitment:
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """The EIP-712 ``Read`` struct: an account asks for one blob that only members may read.
+    """The EIP-712 ``Read`` struct: an account requests one blob that only members may read.
 
-    ``blob`` is the 32 bytes that name it; ``expiry`` is in seconds, exclusive.
+    ``blob`` is its name, 32 bytes; ``expiry`` is in seconds, exclusive.
     """
 
     blob: bytes
@@ -85,7 +85,7 @@ Statement = TypeVar("Statement", UpdateMessage, Presence, Commitment, ReadReques
 
 @dataclass(frozen=True, slots=True)
 class Signed(Generic[Statement]):
-    """A statement and who says so; 65-byte signature ``r | s | v``."""
+    """A statement, its signer, and the 65-byte signature ``r | s | v``."""
 
     signer: Address
     statement: Statement
@@ -134,7 +134,7 @@ class ScoreLeaf:
 
 @dataclass(frozen=True, slots=True)
 class RewardLeaf:
-    """All an account has ever earned, as committed in the rewards tree."""
+    """The cumulative rewards of an account, as committed in the rewards tree."""
 
     contributor: Address
     cumulative_wei: Wei
@@ -166,10 +166,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class DefinedRule(Rule):
-    """A rule whose ``kind`` is the SHA-256 of its definition (ADR 0131).
+    """A rule whose ``kind`` is the SHA-256 of its definition (ADR 131).
 
     ``definition`` is canonical JSON of the rule's name, number and options; it is published with
-    the rule's document and is no part of the ABI tuple, which commits to it by ``kind``.
+    the rule's document and is not part of the ABI tuple, which commits to it by ``kind``.
     """
 
     definition: str
@@ -177,7 +177,7 @@ class DefinedRule(Rule):
 
 @dataclass(frozen=True, slots=True)
 class ContributorEntry:
-    """A contributors-tree leaf with what its signature hash stands for.
+    """A leaf of the contributors tree with the signature and metrics behind its signature hash.
 
     In a sealed round ``salt`` (32 bytes) opens the contributor's commitment; else it is ``None``.
     """
@@ -190,7 +190,7 @@ class ContributorEntry:
 
 @dataclass(frozen=True, slots=True)
 class RoundInput:
-    """Everything a sealed round's scores may depend on; entries and updates in leaf order.
+    """All the data that a round's scores may depend on; entries and updates in leaf order.
 
     ``velocity`` is the server momentum *before* the round.
     """
@@ -205,7 +205,7 @@ class RoundInput:
 
 @dataclass(frozen=True, slots=True)
 class PreviousRound:
-    """The public updates of the round below, in leaf order, and the model they started from."""
+    """The published updates of the parent round, in leaf order, and that round's base model."""
 
     updates: Sequence[tuple[Address, Int32Vector]]
     base_model: Int32Vector
@@ -213,10 +213,10 @@ class PreviousRound:
 
 @dataclass(frozen=True, slots=True)
 class UpdateLimits:
-    """What the federation takes of one update at most, whatever the manifest says.
+    """The federation's limits on one update, whatever the manifest says.
 
-    ``max_bytes`` bounds the declared size; an update counts at least ``min_examples`` and at most
-    ``max_examples``; its sender has at least ``min_stake_wei`` bonded.
+    ``max_bytes`` limits the declared size; an update has at least ``min_examples`` and at most
+    ``max_examples``; its sender's bond is at least ``min_stake_wei``.
     """
 
     max_bytes: int = 1 << 32
@@ -227,7 +227,7 @@ class UpdateLimits:
 
 @dataclass(frozen=True, slots=True)
 class ScoredRound:
-    """A round's scores by address, everyone's rewards by joining, and what the round pays."""
+    """A round's scores by address, all rewards in order of joining, and the total it pays."""
 
     scores: list[ScoreLeaf]
     rewards: list[RewardLeaf]

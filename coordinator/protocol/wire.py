@@ -1,8 +1,8 @@
-"""Names and bytes that both ends of a federation's transport agree on (``docs/flower.md``).
+"""Names and encodings that clients and coordinator share (``docs/flower.md``).
 
-Plain constants and one array codec, so that client and coordinator share them without either
-importing the other, and without Flower. Digests and signatures travel as lower-case hex.
-Not handled here: the records (``clients.mod.verifiable_updates``, ``coordinator.flower.records``).
+Plain constants and one array codec, so that neither side imports the other, or Flower. Digests and
+signatures are sent as lower-case hex. Not handled: the records (``clients.mod.verifiable_updates``,
+``coordinator.flower.records``).
 """
 
 import io
@@ -43,7 +43,7 @@ HELLO_FIELDS: Final[Mapping[str, type]] = {
     "expiry": int,
     "signature": str,
 }
-"""The node id that is signed is that of the message's destination, so it is not repeated."""
+"""The signed node id is that of the message's recipient, so it is not repeated."""
 REVEAL: Final = "fedproof.reveal"
 COMMITMENTS: Final = "fedproof.commitments"
 """In a query for a reveal: canonical JSON of the round's commitments document."""
@@ -81,9 +81,9 @@ MAX_METRICS: Final = 64
 """Largest number of metrics, and of values in one list metric."""
 
 CLIENT_REFUSAL_PREFIX: Final = "fedproof/"
-"""A client that declines answers with an error whose reason is ``fedproof/CODE: detail``."""
+"""A client that declines replies with an error whose reason is ``fedproof/CODE: detail``."""
 AWAY: Final = "daemon-away"
-"""Code of a refusal in a daemon's name, while it is not there."""
+"""Code of a refusal on behalf of a participant's daemon that does not run."""
 CHAIN_UNAVAILABLE: Final = "chain-unavailable"
 """Code of a refusal by a client whose chain node does not answer."""
 
@@ -113,18 +113,18 @@ def encode_npy(values: NDArray[Any]) -> bytes:
 
 
 def decode_npy(
-    data: bytes, *, dtype: str, shape: tuple[int, ...], what: str = "array"
+    data: bytes, *, dtype: str, shape: tuple[int, ...], place: str = "array"
 ) -> NDArray[Any]:
     """Return the array in ``.npy`` bytes as a read-only view; nothing is allocated for it.
 
     Parameters
     ----------
     data
-        What was received. Not trusted: sizes it declares are compared, never acted on.
+        The received bytes, untrusted: the sizes they declare are compared, never used to allocate.
     dtype, shape
-        What it must hold, e.g. ``"int32"`` and ``(d,)``.
-    what
-        Name used in messages.
+        The expected ones, e.g. ``"int32"`` and ``(d,)``.
+    place
+        Name of the array in messages.
 
     Raises
     ------
@@ -134,22 +134,22 @@ def decode_npy(
     expected = np.dtype(dtype).newbyteorder("<")
     limit = math.prod(shape) * expected.itemsize + _HEADER_LIMIT
     if len(data) > limit:
-        raise malformed("wrong-size", what, f"{len(data)} bytes", f"at most {limit} bytes")
-    found_shape, fortran_order, found_dtype, offset = _read_header(data, what)
+        raise malformed("wrong-size", place, f"{len(data)} bytes", f"at most {limit} bytes")
+    found_shape, fortran_order, found_dtype, offset = _read_header(data, place)
     if found_dtype != expected.str:
-        raise malformed("wrong-dtype", what, found_dtype, expected.str)
+        raise malformed("wrong-dtype", place, found_dtype, expected.str)
     if found_shape != shape:
-        raise malformed("wrong-shape", what, str(found_shape), str(shape))
+        raise malformed("wrong-shape", place, str(found_shape), str(shape))
     size = math.prod(shape) * expected.itemsize
     if len(data) - offset != size:
-        raise malformed("wrong-size", what, f"{len(data) - offset} bytes", f"{size} bytes")
+        raise malformed("wrong-size", place, f"{len(data) - offset} bytes", f"{size} bytes")
     flat: NDArray[Any] = np.frombuffer(data, dtype=expected, offset=offset)
     return flat.reshape(shape, order="F") if fortran_order else flat.reshape(shape)
 
 
-def decode_vector(data: bytes, dimension: int, what: str) -> Int32Vector:
+def decode_vector(data: bytes, dimension: int, place: str) -> Int32Vector:
     """Return the int32 vector of shape ``(dimension,)`` in ``.npy`` bytes, as a view."""
-    return decode_npy(data, dtype="int32", shape=(dimension,), what=what)
+    return decode_npy(data, dtype="int32", shape=(dimension,), place=place)
 
 
 def plain_metrics(record: Mapping[str, Any]) -> JsonObject:
@@ -158,7 +158,7 @@ def plain_metrics(record: Mapping[str, Any]) -> JsonObject:
     Raises
     ------
     MalformedUpdateError
-        ``bad-metrics`` for too many, or for a value of another kind or not finite.
+        ``bad-metrics`` for too many, or for a value that is not a finite number or a list of them.
     """
     if len(record) > MAX_METRICS:
         raise malformed("bad-metrics", "metrics", f"{len(record)}", f"at most {MAX_METRICS}")
@@ -179,12 +179,12 @@ def _plain_metric(name: str, value: Any) -> Any:
 
 
 def check_examples(metrics: JsonObject) -> int:
-    """Return how many examples a contributor says it trained on.
+    """Return the number of examples that a contributor reports.
 
     Raises
     ------
     MalformedUpdateError
-        ``missing-examples``, or ``bad-examples`` if it is no integer from 1 to 2^63 - 1.
+        ``missing-examples``, or ``bad-examples`` if it is not an integer from 1 to 2^63 - 1.
     """
     if EXAMPLES_METRIC not in metrics:
         found = ", ".join(sorted(metrics)) or "no metrics"
@@ -198,25 +198,26 @@ def check_examples(metrics: JsonObject) -> int:
     return examples
 
 
-def _read_header(data: bytes, what: str) -> tuple[tuple[int, ...], bool, str, int]:
-    """Return shape, column-major, dtype and where the values start.
+def _read_header(data: bytes, place: str) -> tuple[tuple[int, ...], bool, str, int]:
+    """Return shape, column-major, dtype and the offset of the values.
 
-    NumPy's own reader evaluates the text, and fails in many ways on a hostile one.
+    Matched against a pattern: NumPy's own reader evaluates the header, and raises other errors than
+    ``ValueError`` on a hostile one, which would end a run (ADR 61).
     """
     if data[:8] != _MAGIC or len(data) < 10:
-        raise malformed("malformed-array", what, repr(data[:8]), "a .npy file, version 1.0")
+        raise malformed("malformed-array", place, repr(data[:8]), "a .npy file, version 1.0")
     offset = 10 + int.from_bytes(data[8:10], "little")
-    found = _HEADER.fullmatch(data[10 : min(offset, _HEADER_LIMIT)])
-    if found is None or len(data) < offset:
-        raise malformed("malformed-array", what, repr(data[10:50]), "the header of an array")
-    shape = tuple(int(side) for side in found[3].replace(b",", b" ").split())
-    return shape, found[2] == b"True", found[1].decode("ascii"), offset
+    match = _HEADER.fullmatch(data[10 : min(offset, _HEADER_LIMIT)])
+    if match is None or len(data) < offset:
+        raise malformed("malformed-array", place, repr(data[10:50]), "the header of an array")
+    shape = tuple(int(side) for side in match[3].replace(b",", b" ").split())
+    return shape, match[2] == b"True", match[1].decode("ascii"), offset
 
 
-def malformed(code: str, what: str, found: str, expected: str) -> MalformedUpdateError:
-    """Return the error for ``what`` being ``found`` instead of ``expected``."""
+def malformed(code: str, place: str, found: str, expected: str) -> MalformedUpdateError:
+    """Return the error for ``place`` holding ``found`` instead of ``expected``."""
     return MalformedUpdateError(
-        f"{what}: {code}: found {found}, expected {expected}",
+        f"{place}: {code}: found {found}, expected {expected}",
         code=code,
         found=found,
         expected=expected,

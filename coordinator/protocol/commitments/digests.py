@@ -1,8 +1,7 @@
-"""What a round commits to on chain: leaves, trees and digests of PROTOCOL §3 and §4.
+"""The leaves, trees and digests that a round commits to on chain (PROTOCOL §3 and §4).
 
-A leaf is ``keccak256(keccak256(abi.encode(...)))``: hashed twice, so that no inner node can be
-passed off as a leaf. Not handled: the parameter tree (``parameter_tree``) and the contracts' own
-storage.
+A leaf is ``keccak256(keccak256(abi.encode(...)))``: hashed twice, so that no inner node can pass
+for a leaf. Not handled: the parameter tree (``parameter_tree``) and the contracts' own storage.
 """
 
 import hashlib
@@ -121,8 +120,8 @@ def contributors_tree(leaves: Sequence[ContributorLeaf]) -> StandardTree:
     Raises
     ------
     VerificationError
-        If there is none, the leaves are not in order of address without repeats, their indices are
-        not 0 to n - 1, or they are of several rounds.
+        If there is no leaf, the leaves are not in order of address without repeats, their indices
+        are not 0 to n - 1, or they are of several rounds.
     """
     if not leaves:
         raise VerificationError("contributors tree: no leaves, expected at least one")
@@ -137,12 +136,12 @@ def contributors_tree(leaves: Sequence[ContributorLeaf]) -> StandardTree:
 
 
 def commitments_tree(leaves: Sequence[CommitmentLeaf]) -> StandardTree:
-    """Return the tree over what contributors commit to before a sealed round's uploads begin.
+    """Return the tree over the commitments made before a sealed round's uploads begin.
 
     Raises
     ------
     VerificationError
-        If there is none, the leaves are not in order of address without repeats, or they are of
+        If there is no leaf, the leaves are not in order of address without repeats, or they are of
         several rounds.
     """
     if not leaves:
@@ -153,12 +152,12 @@ def commitments_tree(leaves: Sequence[CommitmentLeaf]) -> StandardTree:
 
 
 def scores_tree(leaves: Sequence[ScoreLeaf]) -> StandardTree:
-    """Return the tree over a round's scores, one leaf a contributor.
+    """Return the tree over a round's scores, one leaf per contributor.
 
     Raises
     ------
     VerificationError
-        If there is none, the leaves are not in order of address without repeats, or they are of
+        If there is no leaf, the leaves are not in order of address without repeats, or they are of
         several rounds.
     """
     if not leaves:
@@ -169,15 +168,15 @@ def scores_tree(leaves: Sequence[ScoreLeaf]) -> StandardTree:
 
 
 def rewards_tree(leaves: Sequence[RewardLeaf]) -> StandardTree:
-    """Return the tree over what every member has earned; without members its root is zero.
+    """Return the tree over the members' cumulative rewards; without members its root is zero.
 
-    The leaves are in order of joining: the contract knows a member's place in that order, and so
-    the depth that its leaf must have.
+    The leaves are in order of joining, not of address: the contract knows a member's place in that
+    order, and so the depth that its leaf must have, which makes a hidden leaf provable (ADR 77).
 
     Raises
     ------
     VerificationError
-        If a member is there twice.
+        If a member appears twice.
     """
     _check_once([leaf.contributor for leaf in leaves])
     return StandardTree([reward_leaf_hash(leaf) for leaf in leaves])
@@ -186,9 +185,9 @@ def rewards_tree(leaves: Sequence[RewardLeaf]) -> StandardTree:
 def signature_hash(metrics_digest: bytes, signature: bytes) -> bytes:
     """Return ``keccak256(metrics hash | signature)`` as committed in a contributor's leaf.
 
-    With the metrics hash in it, the leaf fixes everything that was signed: a contract given the
-    leaf, the metrics hash and the signature can tell a valid signature from an invalid one, and
-    nobody can make a valid one look invalid.
+    The metrics hash is included so that the leaf fixes everything that was signed: given the leaf,
+    the metrics hash and the signature, a contract can check the signature, and nobody can make a
+    valid one look invalid (ADR 35).
 
     Raises
     ------
@@ -201,7 +200,9 @@ def signature_hash(metrics_digest: bytes, signature: bytes) -> bytes:
 
 
 def rule_hash(rule: Rule) -> bytes:
-    """Return ``keccak256(abi.encode(tuple))`` of the rule, its fields in their order.
+    """Return ``keccak256(abi.encode(tuple))`` of the rule's fields, in their order.
+
+    A static ABI tuple and not JSON, because the referee must read the rule (ADR 36).
 
     Raises
     ------
@@ -243,7 +244,7 @@ def metrics_hash(metrics: Mapping[str, Any]) -> bytes:
 
 
 def signed_update(entry: ContributorEntry, base_model: bytes) -> Signed[UpdateMessage]:
-    """Return what a contributor signed, given the model the round started from."""
+    """Return the statement that a contributor signed, given the root of the round's base model."""
     message = UpdateMessage(
         round_id=entry.leaf.round_id,
         base_model=base_model,
@@ -266,9 +267,9 @@ def _check_once(members: Sequence[Address]) -> None:
 def _check_order(tree: str, addresses: Iterable[Address]) -> None:
     for earlier, later in pairwise(addresses):
         if address_word(earlier, "contributor") >= address_word(later, "contributor"):
-            found = "appears twice" if earlier == later else f"comes after {earlier}"
+            problem = "appears twice" if earlier == later else f"comes after {earlier}"
             raise VerificationError(
-                f"{tree} tree: {later} {found}, expected each address once, in ascending order"
+                f"{tree} tree: {later} {problem}, expected each address once, in ascending order"
             )
 
 

@@ -1,9 +1,9 @@
 """JSON documents of the artifact store and the digests that name them.
 
-Every document is canonical JSON. What it is named by depends on its kind:
+Every document is canonical JSON. Its kind decides the digest that names it:
 
 ================  ===========================================================================
-``contributors``  root of the contributors tree its leaves give
+``contributors``  root of the contributors tree over its leaves
 ``commitments``   root of the commitments tree (rounds of sealed federations)
 ``scores``        root of the scores tree
 ``rewards``       root of the rewards tree
@@ -11,9 +11,9 @@ Every document is canonical JSON. What it is named by depends on its kind:
 ``json``          SHA-256 of its canonical bytes (manifest, scoring, configuration)
 ================  ===========================================================================
 
-A name says what was committed, not that it is right: leaves out of order or repeated have a name
-too, so that whoever audits a fraud can read it. Amounts in wei are decimal strings, since many JSON
-readers keep only 53 bits of a number.
+The name of a document does not mean that it is right: leaves out of order or repeated have a name
+too, so that an auditor can read a fraud (ADR 82). Amounts in wei are decimal strings, since many
+JSON readers keep only 53 bits of a number.
 """
 
 import dataclasses
@@ -71,7 +71,7 @@ def _contributor_row(entry: ContributorEntry) -> JsonObject:
 
 
 def contributor_entries(document: JsonObject) -> list[ContributorEntry]:
-    """Read a contributors document back; the inverse of :func:`contributors_document`."""
+    """Return the contributors in a document; the inverse of :func:`contributors_document`."""
     round_id = RoundId(document["round"])
     entries = []
     for row in document["contributors"]:
@@ -93,48 +93,51 @@ def contributor_entries(document: JsonObject) -> list[ContributorEntry]:
 
 
 def commitments_document(round_id: RoundId, commitments: Mapping[Address, bytes]) -> JsonObject:
-    """Return the document of what a sealed round's contributors commit to, in order of address."""
-    rows = [[who, commitments[who].hex()] for who in sorted(commitments, key=address_bytes)]
+    """Return the document of a sealed round's commitments, in order of address."""
+    rows = [
+        [contributor, commitments[contributor].hex()]
+        for contributor in sorted(commitments, key=address_bytes)
+    ]
     return {"round": round_id, "commitments": rows}
 
 
 def commitment_leaves(document: JsonObject) -> list[CommitmentLeaf]:
-    """Read a commitments document back."""
+    """Return the leaves in a commitments document."""
     round_id = RoundId(document["round"])
     return [
-        CommitmentLeaf(round_id, Address(who), bytes.fromhex(commitment))
-        for who, commitment in document["commitments"]
+        CommitmentLeaf(round_id, Address(contributor), bytes.fromhex(commitment))
+        for contributor, commitment in document["commitments"]
     ]
 
 
 def read_commitments(
     document: JsonObject, round_id: RoundId, root: bytes
 ) -> Mapping[Address, bytes]:
-    """Return what a commitments document says each contributor committed to.
+    """Return the commitments in a document, by contributor, 32 bytes each.
 
     Parameters
     ----------
     root
-        The commitments' root on chain, 32 bytes; zero where there is none.
+        The commitments' root on chain, 32 bytes; zero if there is none.
 
     Raises
     ------
     VerificationError
-        If it is another round's, its contributors are not in order of address once each, or it is
-        not the document of this root.
+        If the document is another round's or another root's, or its contributors are not in order
+        of address, once each.
     """
     try:
         leaves = commitment_leaves(document)
-        found = commitments_tree(leaves).root
+        computed = commitments_tree(leaves).root
     except (KeyError, TypeError, ValueError) as error:
         raise VerificationError(f"commitments of round {round_id}: malformed: {error}") from error
     if leaves[0].round_id != round_id:
         raise VerificationError(
             f"commitments: of round {leaves[0].round_id}, expected round {round_id}"
         )
-    if not any(root) or found != root:
+    if not any(root) or computed != root:
         raise VerificationError(
-            f"commitments of round {round_id}: root {found.hex()}, the chain holds {root.hex()}"
+            f"commitments of round {round_id}: root {computed.hex()}, the chain holds {root.hex()}"
         )
     return {leaf.contributor: leaf.commitment for leaf in leaves}
 
@@ -148,9 +151,12 @@ def scores_document(leaves: Sequence[ScoreLeaf]) -> JsonObject:
 
 
 def score_leaves(document: JsonObject) -> list[ScoreLeaf]:
-    """Read a scores document back."""
+    """Return the leaves in a scores document."""
     round_id = RoundId(document["round"])
-    return [ScoreLeaf(round_id, Address(who), score) for who, score in document["scores"]]
+    return [
+        ScoreLeaf(round_id, Address(contributor), score)
+        for contributor, score in document["scores"]
+    ]
 
 
 def rewards_document(leaves: Sequence[RewardLeaf]) -> JsonObject:
@@ -159,8 +165,8 @@ def rewards_document(leaves: Sequence[RewardLeaf]) -> JsonObject:
 
 
 def reward_leaves(document: JsonObject) -> list[RewardLeaf]:
-    """Read a rewards document back."""
-    return [RewardLeaf(Address(who), Wei(int(wei))) for who, wei in document["rewards"]]
+    """Return the leaves in a rewards document."""
+    return [RewardLeaf(Address(member), Wei(int(wei))) for member, wei in document["rewards"]]
 
 
 _DIGEST_FIELDS = ("manifest_hash", "scoring_hash")
@@ -169,7 +175,7 @@ _DIGEST_FIELDS = ("manifest_hash", "scoring_hash")
 def rule_document(rule: Rule) -> JsonObject:
     """Return the document of an aggregation rule.
 
-    A kind that is the digest of a definition is in hexadecimal, with the definition beside it.
+    A kind that is the digest of a definition is written in hexadecimal, with the definition.
     """
     fields = dataclasses.asdict(rule)
     document = {k: v.hex() if k in _DIGEST_FIELDS else v for k, v in fields.items()}
@@ -180,12 +186,12 @@ def rule_document(rule: Rule) -> JsonObject:
 
 
 def rule_from(document: JsonObject) -> Rule:
-    """Read a rule document back.
+    """Return the rule in a document.
 
     Raises
     ------
     VerificationError
-        If the kind is not the digest of the definition beside it.
+        If the kind is not the digest of the document's definition.
     """
     fields: dict[str, Any] = {
         k: bytes.fromhex(v) if k in _DIGEST_FIELDS else v for k, v in document.items()
@@ -221,31 +227,34 @@ _NAMES: Mapping[str, Callable[[JsonObject], bytes]] = {
 
 def name_of(kind: str, document: JsonObject) -> bytes:
     """Return the digest that names a document of this kind."""
+    # Of the leaves as they are, even out of order or repeated: a fraud must be readable (ADR 82).
     return _NAMES[kind](document)
 
 
 def encode(document: JsonObject) -> bytes:
-    """Return a document's only valid bytes."""
+    """Return a document's canonical bytes, the only valid ones."""
     return canonical_json(document)
 
 
 def decode(kind: str, name: bytes, data: bytes, place: str) -> JsonObject:
-    """Parse a document and check its spelling and its name.
+    """Parse a document, and check that its bytes are canonical and hash to its name.
 
     Raises
     ------
     BlobCorruptError
-        Naming ``place`` and what does not hold.
+        If they are not; names ``place``.
     """
     try:
         document: Any = parse_json(data, place)
         if not isinstance(document, dict) or canonical_json(document) != data:
             raise BlobCorruptError(f"{place}: not canonical JSON; a byte was changed")
-        found = name_of(kind, document)
+        computed = name_of(kind, document)
     except (ValueError, KeyError, TypeError, AttributeError, FedproofError) as error:
         if isinstance(error, BlobCorruptError):
             raise
         raise BlobCorruptError(f"{place}: not a {kind} document: {error}") from error
-    if found != name:
-        raise BlobCorruptError(f"{place}: content hashes to {found.hex()}, expected {name.hex()}")
+    if computed != name:
+        raise BlobCorruptError(
+            f"{place}: content hashes to {computed.hex()}, expected {name.hex()}"
+        )
     return document

@@ -40,7 +40,7 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
 
 
 def tree_levels(hashes: Sequence[bytes]) -> list[list[bytes]]:
-    """Return every level of the tree over at least one leaf hash, leaves first, root last."""
+    """Return every level of the tree over one or more leaf hashes, leaves first, root last."""
     levels = [list(hashes)]
     while len(levels[-1]) > 1:
         below = levels[-1]
@@ -83,7 +83,7 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
 
 
 def root_from_proof(leaf: bytes, index: int, size: int, siblings: Sequence[bytes]) -> bytes:
-    """Return the root that leaf data and its siblings lead to.
+    """Return the root computed from leaf data and its siblings.
 
     Raises
     ------
@@ -115,21 +115,21 @@ def verify_inclusion(
 ) -> None:
     """Check that ``leaf`` is leaf ``index`` of the tree of ``size`` leaves with this root.
 
-    ``index`` and ``size`` must come from where the root comes from, not from the prover.
+    ``index`` and ``size`` must come from the same source as the root, not from the prover.
 
     Raises
     ------
     VerificationError
-        If it is not.
+        If the proof does not lead to the root.
 
     Examples
     --------
     >>> leaves = [b"a", b"b", b"c"]
     >>> verify_inclusion(merkle_root(leaves), b"c", 2, 3, inclusion_proof(leaves, 2))
     """
-    found = root_from_proof(leaf, index, size, siblings)
-    if found != root:
+    computed = root_from_proof(leaf, index, size, siblings)
+    if computed != root:
         raise VerificationError(
-            f"inclusion proof of leaf {index} of {size} leads to {found.hex()}, "
+            f"inclusion proof of leaf {index} of {size} leads to {computed.hex()}, "
             f"expected {root.hex()}"
         )

@@ -1,8 +1,8 @@
 """The commitment to one ``int32`` vector: a Merkle tree over chunks of parameters (PROTOCOL §3).
 
 A chunk is ``chunk_values`` values in big-endian order, the last one padded with zeros; the tree is
-RFC 6962's; ``root = SHA256(0x02 | manifest_digest | tree_root | uint64 d)``. Not handled: where
-vectors are kept, and what they mean (``fixedpoint``).
+RFC 6962's; ``root = SHA256(0x02 | manifest_digest | tree_root | uint64 d)``. Not handled: storing
+vectors, and what they mean (``numbers.fixed_point``).
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _NODE_WORDS = 2 * DIGEST_BYTES // 4
 
 @dataclass(frozen=True, slots=True)
 class TreeLayout:
-    """What a parameter root binds besides the values; all a verifier needs of the manifest."""
+    """What a parameter root commits to besides the values: a verifier's part of the manifest."""
 
     manifest_digest: bytes
     chunk_values: int
@@ -83,7 +83,7 @@ def parameter_root(
 class ParameterTree:
     """All digests of one vector's tree: its root, and an inclusion proof for every chunk.
 
-    Keeps a reference to the vector (which must not change) and 64 bytes a chunk.
+    Keeps a reference to the vector, which must not change, and 64 bytes per chunk.
 
     Raises
     ------
@@ -108,7 +108,7 @@ class ParameterTree:
 
     @property
     def root(self) -> bytes:
-        """The commitment: binds the values, the manifest and the dimension."""
+        """The commitment to the values, the manifest and the dimension, 32 bytes."""
         return _bind(_digest(self._levels[-1], 0), self.layout)
 
     def proof(self, index: int) -> ChunkProof:
@@ -143,9 +143,9 @@ def verify_chunk(root: bytes, layout: Manifest | TreeLayout, proof: ChunkProof) 
     root
         The commitment, 32 bytes.
     layout
-        From where the root comes from, never from the prover.
+        From the same source as the root, never from the prover.
     proof
-        What the prover claims.
+        The prover's claim, untrusted.
 
     Returns
     -------
@@ -163,9 +163,9 @@ def verify_chunk(root: bytes, layout: Manifest | TreeLayout, proof: ChunkProof) 
             f"{place} has {len(proof.chunk)} bytes, expected {4 * layout.chunk_values}"
         )
     tree_root = root_from_proof(proof.chunk, proof.index, layout.chunk_count, proof.siblings)
-    found = _bind(tree_root, layout)
-    if found != root:
-        raise VerificationError(f"{place} leads to {found.hex()}, expected {root.hex()}")
+    computed = _bind(tree_root, layout)
+    if computed != root:
+        raise VerificationError(f"{place} leads to {computed.hex()}, expected {root.hex()}")
     used = layout.dimension - proof.index * layout.chunk_values
     values = np.frombuffer(proof.chunk, ">i4").astype(np.int32)
     if values[max(used, 0) :].any():
@@ -174,6 +174,7 @@ def verify_chunk(root: bytes, layout: Manifest | TreeLayout, proof: ChunkProof) 
 
 
 def _bind(tree_root: bytes, layout: TreeLayout) -> bytes:
+    # With the dimension: an inclusion proof alone does not fix the number of leaves (ADR 31).
     size = layout.dimension.to_bytes(8, "big")
     return hashlib.sha256(_ROOT_PREFIX + layout.manifest_digest + tree_root + size).digest()
 

@@ -1,12 +1,12 @@
-"""SHA-256 of many equally long messages at once, sixteen side by side in vector registers.
+"""SHA-256 of many messages of equal length at once, sixteen in parallel in vector registers.
 
-Every message is one prefix byte followed by a row of 32-bit values in big-endian order. That is
-the shape of both the leaves and the nodes of the parameter tree, and it needs no bytes at all: a
-message word is made from two neighbouring *values* by shifts, so the machine's byte order never
-shows. One call per tree level instead of one per node is what makes it fast (docs/adr/0031).
+Every message is one prefix byte followed by a row of 32-bit values in big-endian order, as both the
+leaves and the nodes of the parameter tree are. No byte string is built: a message word is made from
+two neighbouring *values* by shifts, independent of the machine's byte order. It is fast because it
+takes one call per tree level instead of one per node (ADR 32).
 
-Not handled here: any check of addresses and lengths; only ``parameter_tree``, which has checked
-them, calls this module.
+Not handled: any check of addresses and lengths; only ``parameter_tree``, which has checked them,
+calls this module.
 
 References
 ----------
@@ -30,17 +30,17 @@ from coordinator.protocol.compiled import compiled, inlined
 
 
 def _primes(count: int) -> list[int]:
-    found: list[int] = []
+    primes: list[int] = []
     candidate = 2
-    while len(found) < count:
-        if all(candidate % prime for prime in found):
-            found.append(candidate)
+    while len(primes) < count:
+        if all(candidate % prime for prime in primes):
+            primes.append(candidate)
         candidate += 1
-    return found
+    return primes
 
 
 def _root_bits(number: int, power: int) -> int:
-    """Return the first 32 bits of the fraction of ``number ** (1 / power)``."""
+    """Return the first 32 bits of the fractional part of ``number ** (1 / power)``."""
     target = number << (32 * power)
     low, high = 0, 1 << 40
     while high - low > 1:
@@ -60,7 +60,7 @@ _CONSTANTS = np.array(
 
 _ROW_BYTES = 4 * LANES
 _STATE, _VARIABLES, _WORDS, _CARRY, _PADDED = (_ROW_BYTES * row for row in (0, 8, 16, 32, 33))
-"""Where things lie in a thread's scratch memory: 8, 8, 16 and 1 rows, then padded messages."""
+"""Offsets in a thread's scratch memory: of 8, 8, 16 and 1 rows, then of padded messages."""
 
 
 @inlined
@@ -114,6 +114,8 @@ def _hash_group(scratch: int, constants: int, rows: int, row_words: int, prefix:
         _compress(scratch, constants)
 
 
+# One kernel with inlined parts: with nested kernels LLVM repeated the work at every level, and
+# compiling took 18 s (ADR 32).
 @compiled
 def _hash_rows(
     scratch: int,

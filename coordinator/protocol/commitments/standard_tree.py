@@ -2,7 +2,7 @@
 
 One array of ``2 n - 1`` digests: the root at 0, the children of ``i`` at ``2 i + 1`` and
 ``2 i + 2``, leaf ``i`` at ``2 n - 2 - i``; a pair is sorted before it is hashed, so a proof is the
-siblings alone. Not handled: what a leaf commits to (``commitment``).
+siblings alone. Not handled: what a leaf commits to (``digests``).
 
 References
 ----------
@@ -23,6 +23,8 @@ _MAX_PROOF = 64
 
 def hash_pair(left: bytes, right: bytes) -> bytes:
     """Return Keccak-256 of two digests, the smaller first."""
+    # Sorted pairs, so that OpenZeppelin's tools make and check the proofs; they prove membership,
+    # not position (ADR 31).
     return keccak256(left + right if left < right else right + left)
 
 
@@ -80,7 +82,9 @@ class StandardTree:
 
 
 def depth_of(index: int, size: int) -> int:
-    """Return how many siblings leaf ``index`` of ``size`` has.
+    """Return the number of siblings in the proof of leaf ``index`` of ``size``.
+
+    If each member's leaf has the depth of its place, the tree has room for no other leaf (ADR 77).
 
     Examples
     --------
@@ -91,7 +95,7 @@ def depth_of(index: int, size: int) -> int:
 
 
 def root_from_proof(leaf: bytes, proof: Sequence[bytes]) -> bytes:
-    """Return the root that a leaf hash and its siblings lead to.
+    """Return the root computed from a leaf hash and its siblings.
 
     Raises
     ------
@@ -111,13 +115,13 @@ def root_from_proof(leaf: bytes, proof: Sequence[bytes]) -> bytes:
 def verify(root: bytes, leaf: bytes, proof: Sequence[bytes]) -> None:
     """Check that a leaf hash is in the tree with this root.
 
-    Sorted pairs do not prove a position: leaves that need one carry their index.
+    Sorted pairs do not prove a position: leaves that need one contain their index.
 
     Raises
     ------
     VerificationError
-        If it is not, or the root is that of the empty tree.
+        If the proof does not lead to the root, or the root is the empty tree's.
     """
-    found = root_from_proof(leaf, proof)
-    if root == EMPTY_ROOT or found != root:
-        raise VerificationError(f"proof leads to {found.hex()}, expected {root.hex()}")
+    computed = root_from_proof(leaf, proof)
+    if root == EMPTY_ROOT or computed != root:
+        raise VerificationError(f"proof leads to {computed.hex()}, expected {root.hex()}")

@@ -1,9 +1,9 @@
-"""Disputes, without a chain: what is wrong with a round, and how it is proven.
+"""Disputes without a chain: finds the faults of a round, and builds their proofs.
 
-``find_faults`` names what is wrong, ``moves_against`` builds what proves it; ``answer_to`` is what
-an honest coordinator replies; ``next_move`` finds the one wrong step of a false column. The
-contracts that judge are in ``contracts/src/referee``; ``contracts.binding.referee`` sends all this
-to them.
+``find_faults`` lists the faults, ``moves_against`` builds proofs and questions about one;
+``answer_to`` gives an honest coordinator's answer; ``next_move`` finds the wrong step of a false
+column. The judging contracts are in ``contracts/src/referee``; ``contracts.binding.referee`` sends
+the moves to them.
 """
 
 from coordinator.protocol.disputes.answers import answer_to, column_of

@@ -1,7 +1,7 @@
-"""What an honest coordinator answers: columns, their entries, and the data it committed to.
+"""Computes an honest coordinator's answers: columns, their entries, and the committed data.
 
-Answers follow from the round alone, so anyone who has the data can compute them; only a column's
-root must come from the coordinator. Not handled: noticing that a case was opened.
+Answers follow from the round alone, so anyone with the data can compute them; only a column's root
+must come from the coordinator. Not handled: noticing that a case was opened.
 """
 
 from coordinator.protocol.disputes import moves
@@ -27,7 +27,7 @@ def column_of(round_: DisputedRound, kind: CaseKind, parameter: int = 0) -> Colu
     Raises
     ------
     ValueError
-        If the kind is none of a column, or a part of the round is not known.
+        If the kind is not a column's, or a part of the round is not known.
     """
     committed = round_.committed
     if kind is CaseKind.AGGREGATE:

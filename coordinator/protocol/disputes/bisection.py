@@ -1,9 +1,9 @@
-"""Finding the one step of a false column that does not follow, entry by entry.
+"""Finds a wrong step of a false column by bisection, entry by entry.
 
-A coordinator that answered with a root is asked for single entries: first the last one. If that is
-right, the column contradicts the committed result; otherwise somewhere between the first entry,
-which must be zero, and the last there is a right entry followed by a wrong one, and halving finds
-it with about ``log2(n)`` demands. Not handled: sending the demands (a watcher does).
+A coordinator that answered with a root is asked for single entries, the last one first. If that is
+right, the column contradicts the committed result. Otherwise there is a right entry followed by a
+wrong one between the first entry, which must be zero, and the last; bisection finds it with about
+``log2(n)`` demands. Not handled: sending the demands (a watcher does).
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ Outcome = Literal["demand", "first", "step", "last"]
 
 @dataclass(frozen=True, slots=True)
 class NextMove:
-    """What to do next: demand entry ``index``, or prove what is wrong.
+    """The next move in a case: demand entry ``index``, or prove a fault.
 
     ``"first"``: entry 0 is not zero. ``"step"``: entry ``index + 1`` does not follow from entry
-    ``index``. ``"last"``: the column is right as far as it shows, so the result is not.
+    ``index``. ``"last"``: the last entry is right, so the committed result is wrong.
     """
 
     outcome: Outcome
@@ -34,12 +34,12 @@ def next_move(expected: Column, answered_root: bytes, known: Mapping[int, Entry]
     Parameters
     ----------
     expected
-        The right column *under the order statistics that were answered* (``aggregate_column`` with
+        The right column *for the order statistics in the answer* (``aggregate_column`` with
         ``claimed``), computed from the published updates.
     answered_root
         Root of the coordinator's column.
     known
-        Its entries published so far, by index.
+        The entries of that column published so far, by index.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def next_move(expected: Column, answered_root: bytes, known: Mapping[int, Entry]
     if wrong - right > 1:
         return NextMove("demand", (right + wrong) // 2)
     if right not in known:
-        # Only the first entry was taken on trust.
+        # All other entries are right, and only the first was assumed.
         return NextMove("demand", 0)
     if right == 0 and known[0] != ZERO:
         return NextMove("first", 0)

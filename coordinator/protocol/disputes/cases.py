@@ -1,8 +1,8 @@
-"""What passes between watcher, referee and coordinator: questions, answers, proofs.
+"""The messages of a dispute between watcher, referee and coordinator: questions, answers, proofs.
 
 Plain values, in the order of the contract's parameters: ``contracts.binding.referee`` encodes them
-by the function's name. Not handled: finding out what to ask (``faults``), building it (``moves``),
-and answering (``answers``).
+by the function's name. Not handled: choosing a question (``faults``), building it (``moves``), and
+answering (``answers``).
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from typing import Any
 from coordinator.protocol.types import ContributorLeaf, RoundId, Rule, ScoreLeaf
 
 Entry = tuple[int, int, int, int, int]
-"""One running entry: five words, signed, -2^255 to 2^255 - 1."""
+"""One entry of a column: five signed words, -2^255 to 2^255 - 1."""
 
 Proof = tuple[bytes, ...]
 
 
 class CaseKind(IntEnum):
-    """What a case asks of the coordinator; the numbers are the contract's."""
+    """The kind of question in a case; the numbers are the contract's."""
 
     AGGREGATE = 1
     TOTALS = 2
@@ -33,13 +33,13 @@ class CaseKind(IntEnum):
 
     @property
     def is_column(self) -> bool:
-        """Whether the answer is the root of a column, not data."""
+        """Whether the answer is a column's root, and not committed data."""
         return self <= CaseKind.PAYMENTS
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A call of one of the examiners' functions; ``tail`` follows the arguments, unframed."""
+    """A call of an examiner's function; ``tail`` is raw data appended to the arguments."""
 
     function: str
     arguments: tuple[Any, ...]
@@ -48,7 +48,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A call of the referee that opens a case; costs a deposit."""
+    """A call of the referee that opens a case; it costs a deposit."""
 
     function: str
     arguments: tuple[Any, ...]
@@ -82,10 +82,10 @@ class ProvenEntry:
 
 @dataclass(frozen=True, slots=True)
 class OpenCase:
-    """What the coordinator is asked.
+    """A question that waits for the coordinator's answer.
 
-    ``index`` and ``chunk`` as in the question; ``entry`` is the index of a demanded entry of a
-    column that has been answered, ``None`` where the column or the data itself is asked for.
+    ``index`` and ``chunk`` are the question's; ``entry`` is the index of a demanded entry of a
+    column that has been answered, ``None`` if the question is about the column or data itself.
     """
 
     case_id: int

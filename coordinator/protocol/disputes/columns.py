@@ -1,8 +1,8 @@
-"""Columns: the running entries that show, contributor by contributor, how a result came about.
+"""Columns: running entries that show how a result follows, contributor by contributor (ADR 72).
 
 A column has an entry before the first contributor (all zero) and one after each: five signed words.
-Its root is that of the RFC 6962 tree over the ``n + 1`` encoded entries, so one wrong step can be
-shown with two inclusion proofs whatever *n* is. What the five words mean depends on the column:
+Its root is that of the RFC 6962 tree over the ``n + 1`` encoded entries, so two inclusion proofs
+show one wrong step for any *n*. The meaning of the five words depends on the column:
 
 ==============  =======================================================================
 weighted mean   ``(sum of weight * value, 0, 0, 0, 0)``
@@ -11,7 +11,7 @@ totals          ``(sum of weights, of capped examples, of stakes, 0, 0)``
 payments        ``(sum of scores, of shares of the budget, 0, 0, 0)``
 ==============  =======================================================================
 
-Everything is modulo 2^256, as in the contract. Not handled: who asks for columns (``questions``).
+All arithmetic is modulo 2^256, as in the contract. Not handled: asking for columns (``moves``).
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,8 @@ _HALF = 1 << 255
 
 
 def wrapped(value: int) -> int:
-    """Return a value as the contract's ``int256`` holds it."""
+    """Return a value modulo 2**256 as a signed word, like the contract's ``int256``."""
+    # A claimed word must not prevent its own proof by making the contract revert (ADR 72).
     return (value + _HALF) % _MODULUS - _HALF
 
 
@@ -42,7 +43,11 @@ def encode_entry(entry: Entry) -> bytes:
 
 @dataclass(frozen=True)
 class Column:
-    """A column and its tree. ``lo`` and ``hi`` are 0 where there are no order statistics."""
+    """A column and its tree. ``lo`` and ``hi`` are 0 if the rule has no order statistics.
+
+    The tree is RFC 6962's, not one of sorted pairs: a path must prove the contributor at which an
+    entry stands (ADR 72).
+    """
 
     entries: tuple[Entry, ...]
     lo: int = 0
@@ -54,7 +59,7 @@ class Column:
 
     @property
     def root(self) -> bytes:
-        """What the coordinator answers a challenge with, 32 bytes."""
+        """The column's root, 32 bytes: the answer to a challenge."""
         return self._levels[-1][0]
 
     @property
@@ -79,12 +84,12 @@ class Column:
 
 
 def columns_of(rule: Rule) -> WeightedColumns | RankedColumns:
-    """Return how a rule's columns are counted.
+    """Return the definition of a rule's columns.
 
     Raises
     ------
     AggregationError
-        If the rule has no columns: it must not be read as one that has (ADR 0132).
+        If the rule has no columns; it must not be read as a rule that has (ADR 132).
     """
     found = provability(rule)
     if found is None:
@@ -95,7 +100,7 @@ def columns_of(rule: Rule) -> WeightedColumns | RankedColumns:
 
 
 def followed(rule: Rule, lo: int, hi: int, entry: Entry, value: int, weight: int) -> Entry:
-    """Return the entry after one more contributor, of the column of one parameter."""
+    """Return the next entry of a parameter's column, after one more contributor."""
     if isinstance(columns_of(rule), WeightedColumns):
         return (wrapped(entry[0] + weight * value), *entry[1:])
     below, at_lo, at_hi, above, between = entry
@@ -109,12 +114,12 @@ def followed(rule: Rule, lo: int, hi: int, entry: Entry, value: int, weight: int
 
 
 def trim_of(rule: Rule, n: int) -> int:
-    """Return how many values a coordinate-wise rule discards at each end.
+    """Return the number of values that a coordinate-wise rule discards at each end.
 
     Raises
     ------
     AggregationError
-        If nothing would be left, or the rule's columns count no values.
+        If no value would be left, or the rule discards none by order.
     """
     columns = columns_of(rule)
     if not isinstance(columns, RankedColumns):
@@ -126,7 +131,7 @@ def trim_of(rule: Rule, n: int) -> int:
 
 
 def order_statistics(rule: Rule, values: Sequence[int]) -> tuple[int, int]:
-    """Return the smallest and the largest value kept; zeros for a weighted mean."""
+    """Return the smallest and the largest kept value; zeros for a weighted mean."""
     if isinstance(columns_of(rule), WeightedColumns):
         return 0, 0
     trim = trim_of(rule, len(values))
@@ -146,10 +151,10 @@ def aggregate_column(
     Parameters
     ----------
     weights, values
-        One each a contributor: its committed weight, and the parameter in its update.
+        One per contributor: its committed weight, and the parameter in its update.
     claimed
-        Order statistics to count by, if not the right ones: a coordinator may claim others, and its
-        column is then checked by its own claim.
+        Order statistics to use instead of the right ones: a coordinator may claim others, and its
+        column is then checked against its own claim.
     """
     lo, hi = order_statistics(rule, values) if claimed is None else claimed
     entries = [ZERO]
@@ -171,7 +176,7 @@ def payments_column(budget_wei: Wei, total_score: int, scores: Sequence[ScoreLea
 
 
 def share_of(budget_wei: Wei, score: int, total_score: int) -> int:
-    """Return ``budget * score // total``, nothing if nobody scored."""
+    """Return ``budget * score // total`` in wei, 0 if the total is 0."""
     return budget_wei * score // total_score if total_score else 0
 
 
@@ -185,19 +190,19 @@ def _summed(rows: Iterable[tuple[int, ...]]) -> Column:
 
 
 def is_ranked(rule: Rule, n: int, entry: Entry) -> bool:
-    """Return whether the last entry's counts make its lo and hi the ends of what is kept."""
+    """Return whether the last entry's counts confirm lo and hi as the outermost kept values."""
     trim = trim_of(rule, n)
     below, at_lo, at_hi, above, _ = entry
     return below <= trim < below + at_lo and above <= trim < above + at_hi
 
 
 def aggregate_of(rule: Rule, n: int, column: Column) -> int:
-    """Return what a column's last entry gives as the aggregate of its parameter.
+    """Return the aggregate of a parameter according to its column's last entry.
 
     Raises
     ------
     VerificationError
-        If the column's order statistics are not those of its counts.
+        If the column's order statistics do not match its counts.
     """
     if isinstance(columns_of(rule), WeightedColumns):
         return (column.last[0] + (1 << 23)) >> 24

@@ -1,6 +1,6 @@
 """Faults of a round's contributors: single leaves, signatures, pairs of leaves, totals.
 
-Mirrors the record examiner's checks one for one, so that what is found here is what it convicts.
+Repeats each check of the record examiner, so that every fault found here can be convicted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,9 +28,9 @@ def contributor_faults(round_: DisputedRound) -> Iterator[Fault]:
     entries = round_.known_entries
     yield from pair_faults(round_)
     for position, entry in enumerate(entries):
-        found = leaf_offence(round_, entry.leaf)
-        if found:
-            yield Fault(FaultKind.LEAF, f"leaf {position}: {found}", position)
+        offence = leaf_offence(round_, entry.leaf)
+        if offence:
+            yield Fault(FaultKind.LEAF, f"leaf {position}: {offence}", position)
         refused = signature_offence(round_, position)
         if refused:
             yield Fault(FaultKind.SIGNATURE, f"leaf {position}: {refused}", position)
@@ -44,7 +44,7 @@ def contributor_faults(round_: DisputedRound) -> Iterator[Fault]:
 
 
 def leaf_offence(round_: DisputedRound, leaf: ContributorLeaf) -> str:
-    """Return what is wrong with a leaf by itself, the empty string if nothing is."""
+    """Return the fault of a single leaf, the empty string if it has none."""
     committed = round_.committed
     bond = round_.bonds.get(leaf.contributor, Wei(0))
     checks = (
@@ -67,7 +67,7 @@ def _is_apportioned(round_: DisputedRound, leaf: ContributorLeaf) -> bool:
 
 
 def _quota(round_: DisputedRound, leaf: ContributorLeaf) -> tuple[int, int] | None:
-    """Return floor and remainder of a leaf's quota by the committed totals."""
+    """Return floor and remainder of a leaf's quota according to the committed totals."""
     share, total = _share(round_.known_rule, leaf), round_.committed.total_examples
     if round_.known_rule.weighting == Weighting.UNIFORM:
         total = round_.committed.n
@@ -97,13 +97,13 @@ def signature_offence(round_: DisputedRound, position: int) -> str:
 
 
 def pair_faults(round_: DisputedRound) -> Iterator[Fault]:
-    """Yield a fault for two neighbours by index that contradict each other, and for two weights."""
+    """Yield a fault for neighbours by index, or for weights, that contradict each other."""
     leaves = [entry.leaf for entry in round_.known_entries]
     by_index = sorted(range(len(leaves)), key=lambda at: leaves[at].index)
     for first, second in pairwise(by_index):
-        found = _pair_offence(leaves[first], leaves[second])
-        if found:
-            yield Fault(FaultKind.PAIR, found, first, second)
+        offence = _pair_offence(leaves[first], leaves[second])
+        if offence:
+            yield Fault(FaultKind.PAIR, offence, first, second)
     seen: dict[str, int] = {}
     for at, leaf in enumerate(leaves):
         earlier = seen.setdefault(leaf.contributor, at)
@@ -125,9 +125,9 @@ def _pair_offence(first: ContributorLeaf, second: ContributorLeaf) -> str:
 
 
 def _jumped(round_: DisputedRound, leaves: Sequence[ContributorLeaf]) -> tuple[int, int] | None:
-    """Return positions of a leaf rounded up and of one that should have been before it.
+    """Return the positions of a leaf rounded up, and of one that should have been instead.
 
-    Of all rounded up the last in line, against of all rounded down the first.
+    Compares the last in line of all leaves rounded up with the first of all rounded down.
     """
     lines: dict[int, list[tuple[tuple[int, bytes], int]]] = {0: [], 1: []}
     for at, leaf in enumerate(leaves):

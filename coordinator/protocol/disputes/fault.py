@@ -1,6 +1,6 @@
-"""The names of faults.
+"""The kinds of fault.
 
-A fault says what is wrong and where; what can be done about it is in ``faults.moves_against``.
+A fault says what is wrong and where; ``faults.moves_against`` says how to prove it.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ EXAMPLES_SCORING = hashlib.sha256(canonical_json({"kind": "examples"})).digest()
 
 
 class FaultKind(Enum):
-    """Kinds of fault, with what ``place`` and ``other`` of a :class:`Fault` count."""
+    """Kinds of fault, each with the meaning of ``place`` and ``other`` of a :class:`Fault`."""
 
     RULE_WITHHELD = "rule withheld"
     RULE_INVALID = "invalid rule"
@@ -34,7 +34,7 @@ class FaultKind(Enum):
     UPDATE_WITHHELD = "update withheld"
     """``place``: index of the contributor, ``other``: chunk."""
     AGGREGATE = "wrong aggregate"
-    """``place``: parameter; ``other``: how many are wrong."""
+    """``place``: parameter; ``other``: number of wrong parameters."""
     SCORE_WITHHELD = "score withheld"
     """``place``: index of the contributor."""
     SCORE = "wrong score"

@@ -1,10 +1,9 @@
-"""What is wrong with a round, named by kind and place; and how to prove each fault on chain.
+"""Finds the faults of a round, by kind and place, and how to prove each on chain.
 
-Goes from what everything rests on towards what follows: rule and leaves, then totals, the
-aggregate, scores and rewards. What depends on a broken part is not judged. Only faults that can be
-proven to the referee are named here: norm bounds, server momentum, rules whose arithmetic the
-referee does not know, other scorings than ``examples`` and the manifest are re-executed by
-``verify``.
+Checks run in order of dependence: rule and leaves, then totals, the aggregate, scores and rewards.
+Parts that depend on a broken part are not judged. Only faults that the referee can judge are
+listed: norm bounds, server momentum, rules whose arithmetic the referee does not know, other scores
+than ``examples`` and the manifest are re-executed by ``verify``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -27,21 +26,21 @@ from coordinator.protocol.types import Int32Vector
 def find_faults(round_: DisputedRound) -> list[Fault]:
     """Return every provable fault of a sealed or settled round, the most basic first.
 
-    Where one vector is missing, the fault names its first chunk: any other may be demanded as well.
+    If a vector is missing, the fault names its first chunk; any other may be demanded as well.
     """
     return list(_faults(round_))
 
 
 def _faults(round_: DisputedRound) -> Iterator[Fault]:
     if round_.rule is None:
-        yield Fault(FaultKind.RULE_WITHHELD, "the rule is not to be had")
+        yield Fault(FaultKind.RULE_WITHHELD, "the rule is not available")
         return
     invalid = rule_offence(round_)
     if invalid:
         yield Fault(FaultKind.RULE_INVALID, invalid)
         return
     if not _has_contributors(round_):
-        yield Fault(FaultKind.CONTRIBUTOR_WITHHELD, "the contributors are not to be had")
+        yield Fault(FaultKind.CONTRIBUTOR_WITHHELD, "the contributors are not available")
         return
     sound = True
     for fault in contributor_faults(round_):
@@ -59,13 +58,13 @@ def _faults(round_: DisputedRound) -> Iterator[Fault]:
 def _has_contributors(round_: DisputedRound) -> bool:
     if round_.entries is None or len(round_.entries) != round_.committed.n:
         return False
-    # With proofs of their own, leaves have been checked against the root one by one.
+    # Leaves with their own proofs have been checked against the root one by one.
     standard = round_.leaf_proofs is None
     return not standard or round_.contributors.root == round_.committed.contributors_root
 
 
 def rule_offence(round_: DisputedRound) -> str:
-    """Return why the rule may not be announced, or not with so few; the empty string if it may."""
+    """Return why the rule is invalid, or invalid for so few contributors; empty if it is valid."""
     try:
         check_as_referee(round_.known_rule, round_.committed.n)
     except (ConfigError, AggregationError) as refused:
@@ -74,23 +73,23 @@ def rule_offence(round_: DisputedRound) -> str:
 
 
 def withheld_vectors(round_: DisputedRound) -> Iterator[Fault]:
-    """Yield a fault for each model and update that could not be got."""
+    """Yield a fault for each model and update that is not available."""
     if round_.base_model is None:
-        yield Fault(FaultKind.BASE_MODEL_WITHHELD, "the base model is not to be had")
+        yield Fault(FaultKind.BASE_MODEL_WITHHELD, "the base model is not available")
     if round_.new_model is None:
-        yield Fault(FaultKind.NEW_MODEL_WITHHELD, "the new model is not to be had")
+        yield Fault(FaultKind.NEW_MODEL_WITHHELD, "the new model is not available")
     updates = round_.updates or [None] * round_.committed.n
     for entry, update in zip(round_.known_entries, updates, strict=True):
         if update is None:
-            detail = f"the update of {entry.leaf.contributor} is not to be had"
+            detail = f"the update of {entry.leaf.contributor} is not available"
             yield Fault(FaultKind.UPDATE_WITHHELD, detail, entry.leaf.index)
 
 
 def aggregate_faults(round_: DisputedRound) -> Iterator[Fault]:
-    """Yield a fault with the first wrong parameter, vectors and weights being sound.
+    """Yield a fault with the first wrong parameter; vectors and weights must be right.
 
-    Not judged under server momentum, whose velocity is not committed, nor under a kind whose
-    arithmetic the contract does not know (ADR 0132).
+    Yields none under server momentum, whose velocity is not committed, nor for a kind of rule whose
+    arithmetic the contract does not know (ADR 132).
     """
     if round_.known_rule.server_momentum_q16 or not is_provable(round_.known_rule):
         return
@@ -103,9 +102,9 @@ def aggregate_faults(round_: DisputedRound) -> Iterator[Fault]:
 
 
 def wrong_parameters(round_: DisputedRound) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Return the indices of parameters of the new model that the rule does not give, ascending.
+    """Return the indices of the new model's wrong parameters, ascending.
 
-    Where the right value leaves the int32 range, no committed value is right.
+    If the right value is outside the int32 range, no committed value is right.
     """
     rule = round_.known_rule
     entries = round_.known_entries
@@ -115,9 +114,9 @@ def wrong_parameters(round_: DisputedRound) -> np.ndarray[tuple[int, ...], np.dt
     # At most 2^32 * 2^31: no int64 overflows.
     step = (np.int64(rule.server_lr_q16) * delta.astype(np.int64) + (1 << 15)) >> 16
     moved = round_.model(CaseKind.BASE_MODEL).astype(np.int64) + step
-    found = round_.model(CaseKind.NEW_MODEL)
+    published = round_.model(CaseKind.NEW_MODEL)
     limits = np.iinfo(np.int32)
-    wrong = (moved != found) | (step < limits.min) | (step > limits.max)
+    wrong = (moved != published) | (step < limits.min) | (step > limits.max)
     return np.flatnonzero(wrong)
 
 
@@ -125,10 +124,10 @@ def wrong_parameters(round_: DisputedRound) -> np.ndarray[tuple[int, ...], np.dt
 
 
 def moves_against(round_: DisputedRound, fault: Fault) -> list[Move]:
-    """Return what can be sent to the referee over a fault, the quickest first.
+    """Return the moves that can be sent to the referee about a fault, the quickest first.
 
-    Evidence convicts in one transaction. A question opens a case: the coordinator convicts itself
-    by not answering, or by an answer that is then refuted (``bisection``).
+    Evidence convicts in one transaction. A question opens a case: the coordinator is convicted if
+    it does not answer, or if its answer is refuted (``bisection``).
     """
     return _MOVES[fault.kind](round_, fault)
 

@@ -1,7 +1,8 @@
-"""Builders of proofs over parameters, columns and their steps, for the referee.
+"""Builds proofs about parameters, columns and their steps, for the referee.
 
-They read the disputed round, which must be known as far as the proof needs it, and do not ask
-whether it would succeed. Proofs of single records are in ``record_moves``.
+Each reads the parts of the disputed round that the proof needs, and raises ``ValueError`` if one is
+not known. Not handled: whether a proof would succeed, and proofs about single records
+(``record_moves``).
 """
 
 from typing import Any
@@ -21,15 +22,15 @@ from coordinator.protocol.disputes.records import DisputedRound, score_and_proof
 from coordinator.protocol.types import ContributorLeaf, Rule, address_bytes
 
 MAX_TRANSACTION_BYTES = 128 * 1024
-"""The least that every node relays."""
+"""Bytes of the largest transaction that every node relays."""
 
 MAX_DIRECT = 512
 DIRECT_CHUNK_VALUES = 256
 CASE_CHUNK_VALUES = 1024
-"""Chunks that fit a direct challenge, and a case."""
+"""Values of the largest chunk that fits a direct challenge, and a case."""
 
 _ENVELOPE_BYTES = 256
-"""Signature, nonce, fees and framing of a transaction, at most."""
+"""Bytes of a transaction's signature, nonce, fees and framing, at most."""
 _DIRECT_HEAD_BYTES = 4 + 32 * 18
 
 
@@ -57,7 +58,7 @@ def parameter_values(round_: DisputedRound, parameter: int) -> list[int]:
 def expected_column(
     round_: DisputedRound, parameter: int, claimed: tuple[int, int] | None = None
 ) -> Column:
-    """Return the right column of one parameter, counted by the claimed order statistics if any."""
+    """Return the right column of one parameter, for the claimed order statistics if any."""
     weights = [entry.leaf.weight for entry in round_.known_entries]
     values = parameter_values(round_, parameter)
     return aggregate_column(round_.known_rule, weights, values, claimed=claimed)
@@ -67,7 +68,7 @@ def expected_column(
 
 
 def direct_size(rule: Rule, n: int) -> int:
-    """Return the bytes of a direct challenge's transaction, at most."""
+    """Return the largest size of a direct challenge's transaction, in bytes."""
     siblings = sum(place is not None for place in path_positions(0, _chunk_count(rule)))
     stride = 32 * siblings + 4 * rule.chunk_values
     padding = 4 * (DIRECT_CHUNK_VALUES - rule.chunk_values)
@@ -75,18 +76,20 @@ def direct_size(rule: Rule, n: int) -> int:
 
 
 def fits_directly(rule: Rule, n: int) -> bool:
-    """Return whether one transaction can hold a challenge over all contributors."""
+    """Return whether a challenge with all contributors fits into one transaction."""
     small = rule.chunk_values <= DIRECT_CHUNK_VALUES and n <= MAX_DIRECT
     return small and direct_size(rule, n) <= MAX_TRANSACTION_BYTES
 
 
 def challenge_chunk(round_: DisputedRound, parameter: int) -> Evidence:
-    """Prove one parameter of the new model wrong, in one transaction.
+    """Return the proof that one parameter of the new model is wrong, in one transaction.
+
+    One parameter and not the whole chunk, because one wrong value is enough (ADR 71).
 
     Raises
     ------
     ValueError
-        If the rule's chunks are too large for it.
+        If the rule's chunks are too large for one transaction.
     """
     rule, entries = round_.known_rule, round_.known_entries
     if rule.chunk_values > DIRECT_CHUNK_VALUES:
@@ -106,7 +109,7 @@ def challenge_chunk(round_: DisputedRound, parameter: int) -> Evidence:
 
 
 def challenge_padding(round_: DisputedRound, proof: ChunkProof) -> Evidence:
-    """Prove that the new model's last chunk has values behind the last parameter."""
+    """Return the proof that the new model's last chunk has values behind the last parameter."""
     words = rule_words(round_.known_rule)
     arguments = (round_.committed.round_id, words, proof.chunk, proof.siblings)
     return Evidence("challenge_padding", arguments)
@@ -135,7 +138,7 @@ def _chunk_count(rule: Rule) -> int:
 
 
 def prove_first(case_id: int, kind: CaseKind, first: ProvenEntry) -> Evidence:
-    """Prove that a column does not start from zero."""
+    """Return the proof that a column does not start from zero."""
     return Evidence("prove_first", (case_id, int(kind), first.entry, first.path))
 
 
@@ -147,7 +150,7 @@ def prove_step(
     before: ProvenEntry,
     after: ProvenEntry,
 ) -> Evidence:
-    """Prove that the entry after a contributor does not follow, in the column of a parameter."""
+    """Return the proof that the entry after a contributor is wrong, in a parameter's column."""
     rule = round_.known_rule
     proof = update_chunk(round_, position, parameter // rule.chunk_values)
     arguments = (
@@ -161,7 +164,7 @@ def prove_step(
 
 
 def prove_last(round_: DisputedRound, case_id: int, parameter: int, last: ProvenEntry) -> Evidence:
-    """Prove that the last entry of a parameter's column does not give the new model."""
+    """Return the proof that a parameter's column does not end in the new model's value."""
     rule = round_.known_rule
     chunk = parameter // rule.chunk_values
     base = model_chunk(round_, CaseKind.BASE_MODEL, chunk)
@@ -176,7 +179,7 @@ def prove_last(round_: DisputedRound, case_id: int, parameter: int, last: Proven
 def prove_totals_step(
     round_: DisputedRound, case_id: int, position: int, before: ProvenEntry, after: ProvenEntry
 ) -> Evidence:
-    """Prove that the entry after a contributor does not follow, in the column of totals."""
+    """Return the proof that the entry after a contributor is wrong, in the column of totals."""
     arguments = (
         *(case_id, rule_words(round_.known_rule), *_leaf_and_proof(round_, position)),
         *(before.entry, before.path, after.entry, after.path),
@@ -185,14 +188,14 @@ def prove_totals_step(
 
 
 def prove_totals_last(case_id: int, last: ProvenEntry) -> Evidence:
-    """Prove that a column of totals does not end in what is committed."""
+    """Return the proof that a column of totals does not end in the committed totals."""
     return Evidence("prove_totals_last", (case_id, last.entry, last.path))
 
 
 def prove_payments_step(
     round_: DisputedRound, case_id: int, position: int, before: ProvenEntry, after: ProvenEntry
 ) -> Evidence:
-    """Prove that the entry after a contributor does not follow, in the column of payments."""
+    """Return the proof that the entry after a contributor is wrong, in the column of payments."""
     arguments = (
         *(case_id, *_leaf_and_proof(round_, position)),
         *score_and_proof(round_, round_.known_entries[position].leaf.contributor),
@@ -202,7 +205,7 @@ def prove_payments_step(
 
 
 def prove_payments_last(case_id: int, last: ProvenEntry) -> Evidence:
-    """Prove that a column of payments does not end in what is committed."""
+    """Return the proof that a column of payments does not end in the committed payments."""
     return Evidence("prove_payments_last", (case_id, last.entry, last.path))
 
 

@@ -1,4 +1,4 @@
-"""Proofs that single records are wrong, and the questions that open a case; see ``moves``."""
+"""Builds proofs that single records are wrong, and questions that open a case; see ``moves``."""
 
 from typing import Any
 
@@ -21,28 +21,28 @@ NOBODY = Address("0x" + "00" * 20)
 
 
 def challenge_column(round_: DisputedRound, parameter: int) -> Question:
-    """Ask for the column of one parameter."""
+    """Return the question for the column of one parameter."""
     words = rule_words(round_.known_rule)
     return Question("challenge_column", (round_.committed.round_id, words, parameter))
 
 
 def challenge_totals(round_: DisputedRound) -> Question:
-    """Ask for the column of weights, examples and stakes."""
+    """Return the question for the column of weights, examples and stakes."""
     return Question("challenge_totals", (round_.committed.round_id,))
 
 
 def challenge_payments(round_: DisputedRound) -> Question:
-    """Ask for the column of scores and shares."""
+    """Return the question for the column of scores and shares."""
     return Question("challenge_payments", (round_.committed.round_id,))
 
 
 def demand_record(round_: DisputedRound, kind: CaseKind, index: int = 0) -> Question:
-    """Ask for the rule, a contributor (index from 0), a score, or a member's rewards (from 1)."""
+    """Return the question for the rule, or for a contributor, score (from 0) or reward (from 1)."""
     return Question("demand_record", (round_.committed.round_id, int(kind), index))
 
 
 def demand_chunk(round_: DisputedRound, kind: CaseKind, chunk: int, index: int = 0) -> Question:
-    """Ask for a chunk of a model, or of the update of the contributor with an index."""
+    """Return the question for a chunk of a model, or of the update of contributor ``index``."""
     words = rule_words(round_.known_rule)
     return Question("demand_chunk", (round_.committed.round_id, words, int(kind), index, chunk))
 
@@ -51,13 +51,13 @@ def demand_chunk(round_: DisputedRound, kind: CaseKind, chunk: int, index: int =
 
 
 def challenge_rule(round_: DisputedRound) -> Evidence:
-    """Prove the rule invalid, or the contributors too few for it."""
+    """Return the proof that the rule is invalid, or the contributors too few for it."""
     arguments = (round_.committed.round_id, rule_words(round_.known_rule))
     return Evidence("challenge_rule", arguments)
 
 
 def challenge_leaf(round_: DisputedRound, position: int) -> Evidence:
-    """Prove a contributor's leaf wrong by itself."""
+    """Return the proof that a contributor's leaf is wrong by itself."""
     leaf = leaf_words(round_.known_entries[position].leaf)
     words = rule_words(round_.known_rule)
     arguments = (round_.committed.round_id, words, leaf, round_.leaf_proof(position))
@@ -65,7 +65,7 @@ def challenge_leaf(round_: DisputedRound, position: int) -> Evidence:
 
 
 def challenge_signature(round_: DisputedRound, position: int) -> Evidence:
-    """Prove a contributor's signature invalid."""
+    """Return the proof that a contributor's signature is invalid."""
     entry = round_.known_entries[position]
     arguments = (
         *(round_.committed.round_id, leaf_words(entry.leaf), round_.leaf_proof(position)),
@@ -75,7 +75,7 @@ def challenge_signature(round_: DisputedRound, position: int) -> Evidence:
 
 
 def challenge_pair(round_: DisputedRound, first: int, second: int) -> Evidence:
-    """Prove that two leaves contradict each other."""
+    """Return the proof that two leaves contradict each other."""
     arguments: tuple[Any, ...] = (round_.committed.round_id, rule_words(round_.known_rule))
     for position in (first, second):
         leaf = leaf_words(round_.known_entries[position].leaf)
@@ -87,7 +87,7 @@ def challenge_pair(round_: DisputedRound, first: int, second: int) -> Evidence:
 
 
 def challenge_score(round_: DisputedRound, position: int, at: int) -> Evidence:
-    """Prove the score ``at`` a position of its tree wrong, of the contributor at ``position``."""
+    """Return the proof that score ``at``, of the contributor at ``position``, is wrong."""
     leaf = round_.known_entries[position].leaf
     arguments = (
         *(round_.committed.round_id, rule_words(round_.known_rule)),
@@ -98,14 +98,14 @@ def challenge_score(round_: DisputedRound, position: int, at: int) -> Evidence:
 
 
 def challenge_score_form(round_: DisputedRound, at: int) -> Evidence:
-    """Prove that the score at a position is of another round or too large."""
+    """Return the proof that the score at a position is of another round or too large."""
     score = score_words(round_.known_scores[at])
     arguments = (round_.committed.round_id, score, round_.scores_tree.proof(at))
     return Evidence("challenge_score_form", arguments)
 
 
 def challenge_score_pair(round_: DisputedRound, first: int, second: int) -> Evidence:
-    """Prove that two scores are one contributor's and differ."""
+    """Return the proof that one contributor has two different scores."""
     arguments: tuple[Any, ...] = (round_.committed.round_id,)
     for at in (first, second):
         arguments += (score_words(round_.known_scores[at]), round_.scores_tree.proof(at))
@@ -113,7 +113,7 @@ def challenge_score_pair(round_: DisputedRound, first: int, second: int) -> Evid
 
 
 def challenge_stray_score(round_: DisputedRound, at: int) -> Evidence:
-    """Prove that the score at a position is of an account that took no part."""
+    """Return the proof that the score at a position is of an account that took no part."""
     score = round_.known_scores[at]
     arguments = (
         *(round_.committed.round_id, score_words(score), round_.scores_tree.proof(at)),
@@ -123,7 +123,7 @@ def challenge_stray_score(round_: DisputedRound, at: int) -> Evidence:
 
 
 def challenge_reward(round_: DisputedRound, at: int) -> Evidence:
-    """Prove that the rewards at a position do not follow from those before the round."""
+    """Return the proof that the reward at a position does not follow from the parent round's."""
     leaf = round_.known_rewards[at]
     took_part = {entry.leaf.contributor for entry in round_.known_entries}
     common = (
@@ -138,7 +138,7 @@ def challenge_reward(round_: DisputedRound, at: int) -> Evidence:
 
 
 def challenge_outsider(round_: DisputedRound, at: int) -> Evidence:
-    """Prove that the rewards at a position are of somebody who was no member."""
+    """Return the proof that the reward at a position is of an account that was no member."""
     leaf = round_.known_rewards[at]
     arguments = (
         *(round_.committed.round_id, leaf.contributor, leaf.cumulative_wei),
@@ -156,11 +156,11 @@ def _previous(round_: DisputedRound, account: Address) -> tuple[Wei, Proof]:
 
 
 def _neighbours(round_: DisputedRound, account: Address) -> tuple[Any, ...]:
-    """Return the leaves around where an account would be, with their proofs."""
+    """Return the two leaves between which an account's would be, with their proofs."""
     entries = round_.known_entries
     here = address_bytes(account)
     behind = sum(address_bytes(entry.leaf.contributor) < here for entry in entries)
-    # Not the last index, so that the contract does not take it for the leaf at the end.
+    # Not the last index, which the contract would treat as the last leaf.
     nothing = (_empty_leaf(round_.committed.n), ())
     before: tuple[Any, ...] = nothing
     after: tuple[Any, ...] = nothing

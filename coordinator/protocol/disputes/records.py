@@ -1,7 +1,7 @@
-"""What a dispute is about: a round as the chain holds it, and what was published of it.
+"""A disputed round: the chain's record of it, and the artifacts that were published.
 
-``None`` stands for what could not be got; a vector that does not hash to its committed root counts
-as not got. Not handled: fetching (a watcher does) and judging (``faults``).
+An artifact that is not available, or does not hash to its committed root, is ``None``. Not handled:
+fetching (a watcher does) and judging (``faults``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,42 +35,42 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ShownTree:
-    """A tree of which leaves were shown one by one, each with its proof: only the root is known."""
+    """A tree known by its root, and by leaves published one by one with their proofs."""
 
     root: bytes
     proofs: Sequence[Proof]
 
     def proof(self, index: int) -> Proof:
-        """Return the siblings of the leaf at a position of the shown ones."""
+        """Return the siblings of a leaf, given its position among the published ones."""
         return self.proofs[index]
 
 
 @dataclass(frozen=True)
 class DisputedRound:
-    """A round with everything there is to judge it by.
+    """A round with all the data for judging it.
 
     Attributes
     ----------
     committed
         The round as the contract stores it, sealed or settled.
     parent
-        The round it stands on; ``None`` for the first.
+        The round it builds on; ``None`` for the first.
     domain, min_stake_wei
-        Of the federation.
+        The federation's signing domain and smallest bond.
     members
         Every member in order of joining; at least the first ``committed.member_count``.
     bonds
-        Bonds when the round opened; an address that is absent had none.
+        Bonds in wei when the round opened; an absent address had none.
     rule, entries, base_model, new_model, scores, rewards, parent_rewards
         As published; leaves in the order of their tree. Vectors of shape ``(d,)``, int32.
     updates
-        One a contributor, in leaf order; ``None`` in place of one that could not be got.
+        One per contributor, in leaf order; ``None`` for one that is not available.
     leaf_proofs
-        Inclusion proofs of the contributors by index, where their tree has not the standard shape.
+        Inclusion proofs of the contributors by index, if their tree lacks the standard shape.
     score_proofs, reward_proofs, parent_reward_proofs
-        The same of scores and rewards, in the order of what is published of them.
+        The same for scores and rewards, in the order of the published records.
     metrics_hashes
-        What contributors signed beside their updates, in leaf order, where only the hash is known.
+        The signed metrics hashes, in leaf order, if the metrics themselves are not known.
     """
 
     committed: ChainRound
@@ -93,7 +93,7 @@ class DisputedRound:
     parent_reward_proofs: Sequence[Proof] | None = None
     metrics_hashes: Sequence[bytes] | None = None
 
-    # Parts that must be there for what is asked ----------------------------------------------
+    # Parts that must be known -----------------------------------------------------------------
 
     @property
     def known_rule(self) -> Rule:
@@ -102,7 +102,7 @@ class DisputedRound:
         Raises
         ------
         ValueError
-            If it is not known; so for the other parts below.
+            If it is not known, as the following properties and methods do.
         """
         return _known(self.rule, "rule")
 
@@ -132,25 +132,25 @@ class DisputedRound:
 
     @property
     def parent_member_count(self) -> int:
-        """Members when the parent opened, 0 where there is no parent."""
+        """Number of members when the parent opened, 0 without a parent."""
         return self.parent.member_count if self.parent else 0
 
     @property
     def parent_rewards_root(self) -> bytes:
-        """Root of the parent's rewards, 32 zero bytes where there is no parent."""
+        """Root of the parent's rewards, 32 zero bytes without a parent."""
         return self.parent.rewards_root if self.parent else NO_ROOT
 
     # Trees ------------------------------------------------------------------------------------
 
     @property
     def layout(self) -> TreeLayout:
-        """How the round's vectors are cut into chunks."""
+        """The layout of the round's vectors in chunks."""
         rule = self.known_rule
         return TreeLayout(rule.manifest_hash, rule.chunk_values, rule.dimension)
 
     @cached_property
     def contributors(self) -> StandardTree:
-        """The tree over the published contributors, in whatever order they come."""
+        """The tree over the published contributors, in the order published."""
         hashes = [contributor_leaf_hash(entry.leaf) for entry in self.known_entries]
         return StandardTree(hashes)
 
@@ -181,7 +181,7 @@ class DisputedRound:
         return {}
 
     def vector_tree(self, root: bytes, vector: Int32Vector) -> ParameterTree:
-        """Return a vector's tree; kept, for it costs a pass over the vector."""
+        """Return a vector's tree; cached, because it takes a pass over the vector."""
         if root not in self._vector_trees:
             self._vector_trees[root] = ParameterTree(vector, self.layout)
         return self._vector_trees[root]
@@ -193,7 +193,7 @@ class DisputedRound:
         return self.contributors.proof(position)
 
     def metrics_hash(self, position: int) -> bytes:
-        """Return what a contributor signed beside its update."""
+        """Return the metrics hash that a contributor signed."""
         if self.metrics_hashes is not None:
             return self.metrics_hashes[position]
         return metrics_hash(self.known_entries[position].metrics)
@@ -221,7 +221,7 @@ def score_and_proof(round_: DisputedRound, contributor: Address) -> tuple[tuple[
     Raises
     ------
     ValueError
-        If it has none.
+        If the contributor has no score.
     """
     at = position_of(round_.known_scores, contributor)
     return score_words(round_.known_scores[at]), round_.scores_tree.proof(at)
@@ -233,25 +233,24 @@ def position_of(leaves: Sequence[Any], contributor: Address) -> int:
     Raises
     ------
     ValueError
-        If it has none.
+        If the account has no leaf.
     """
     return [leaf.contributor for leaf in leaves].index(contributor)
 
 
 def reward_positions(round_: DisputedRound) -> dict[int, int]:
-    """Return where the leaves are that are as deep as they must be, by number of member (from 1).
+    """Return the positions of the leaves of the right depth, by number of member (from 1).
 
     Pairs are sorted before they are hashed, so a proof does not say whether a leaf is left or
-    right; its length says how deep it is. If each member's leaf is as deep as its place in the
-    order of joining says, the tree is full (L. G. Kraft's inequality, 1949): there is no leaf that
-    nobody saw. A member that is missing has none: the coordinator cannot answer when it is asked
-    for it.
+    right; its length is the leaf's depth. If each member's leaf has the depth of its place in the
+    order of joining, the tree is full (Kraft's inequality, 1949) and has no hidden leaf (ADR 77). A
+    member that is absent here has no valid leaf, and the coordinator cannot answer a demand for it.
     """
     count, leaves = round_.committed.member_count, round_.known_rewards
     numbers = {member: number for number, member in enumerate(round_.members[:count], 1)}
-    found: dict[int, int] = {}
+    positions: dict[int, int] = {}
     for at, leaf in enumerate(leaves):
         number = numbers.get(leaf.contributor)
         if number and depth_of(at, len(leaves)) == depth_of(number - 1, count):
-            found.setdefault(number, at)
-    return found
+            positions.setdefault(number, at)
+    return positions

@@ -14,10 +14,10 @@ _MODULUS = 1 << 256
 
 
 def settlement_faults(round_: DisputedRound) -> Iterator[Fault]:
-    """Yield the faults of a settled round's scores and rewards, contributors being sound."""
+    """Yield the faults of a settled round's scores and rewards; contributors must be right."""
     committed = round_.committed
     if round_.scores is None or round_.scores_tree.root != committed.scores_root:
-        yield Fault(FaultKind.SCORE_WITHHELD, "the scores are not to be had")
+        yield Fault(FaultKind.SCORE_WITHHELD, "the scores are not available")
         return
     sound = True
     for fault in score_faults(round_):
@@ -26,13 +26,13 @@ def settlement_faults(round_: DisputedRound) -> Iterator[Fault]:
     if sound:
         yield from payment_faults(round_)
     if round_.rewards is None or round_.rewards_tree.root != committed.rewards_root:
-        yield Fault(FaultKind.REWARD_WITHHELD, "the rewards are not to be had", 1)
+        yield Fault(FaultKind.REWARD_WITHHELD, "the rewards are not available", 1)
     else:
         yield from reward_faults(round_)
 
 
 def score_faults(round_: DisputedRound) -> Iterator[Fault]:
-    """Yield scores that are malformed, given twice or to nobody, wrong, or missing."""
+    """Yield a fault for each score that is malformed, repeated, stray, wrong, or missing."""
     leaves = round_.known_scores
     entries = round_.known_entries
     for at, leaf in enumerate(leaves):
@@ -50,13 +50,13 @@ def score_faults(round_: DisputedRound) -> Iterator[Fault]:
         places.setdefault(leaf.contributor, []).append(at)
     by_examples = round_.known_rule.scoring_hash == EXAMPLES_SCORING
     for position, entry in enumerate(entries):
-        who = entry.leaf.contributor
+        contributor = entry.leaf.contributor
         expected = capped_examples(round_.known_rule, entry.leaf.examples)
-        if who not in places:
-            yield Fault(FaultKind.SCORE_WITHHELD, f"{who} has no score", entry.leaf.index)
-        for at in places.get(who, ()) if by_examples else ():
+        if contributor not in places:
+            yield Fault(FaultKind.SCORE_WITHHELD, f"{contributor} has no score", entry.leaf.index)
+        for at in places.get(contributor, ()) if by_examples else ():
             if leaves[at].score != expected:
-                detail = f"{who} scored {leaves[at].score}, expected {expected}"
+                detail = f"{contributor} scored {leaves[at].score}, expected {expected}"
                 yield Fault(FaultKind.SCORE, detail, position, at)
 
 
@@ -71,19 +71,19 @@ def _doubles(leaves: Sequence[ScoreLeaf]) -> Iterator[tuple[int, int]]:
 
 
 def payment_faults(round_: DisputedRound) -> Iterator[Fault]:
-    """Yield a fault if scores or shares do not sum to what is committed."""
+    """Yield a fault if scores or shares do not sum to the committed totals."""
     committed = round_.committed
     scores = [leaf.score for leaf in round_.known_scores]
     shares = [share_of(committed.budget_wei, s, committed.total_score) for s in scores]
-    found, expected = (sum(scores), sum(shares)), (committed.total_score, committed.paid_wei)
-    if found != expected:
-        detail = f"scores and shares sum to {found}, committed are {expected}"
+    computed, expected = (sum(scores), sum(shares)), (committed.total_score, committed.paid_wei)
+    if computed != expected:
+        detail = f"scores and shares sum to {computed}, committed are {expected}"
         yield Fault(FaultKind.PAYMENTS, detail)
 
 
 @dataclass(frozen=True, slots=True)
 class _ByAccount:
-    """What was earned before and scored in the round: more than one value is a fault of its own."""
+    """Earlier rewards and scores by account; two values for one account are a separate fault."""
 
     took_part: frozenset[Address]
     scores: Mapping[Address, set[int]]
@@ -102,7 +102,7 @@ class _ByAccount:
 
 
 def reward_faults(round_: DisputedRound) -> Iterator[Fault]:
-    """Yield rewards of outsiders, wrong ones, and members without any."""
+    """Yield a fault for each reward of a non-member, wrong reward, and member without a reward."""
     leaves = round_.known_rewards
     index = _ByAccount.of(round_)
     for at, leaf in enumerate(leaves):
@@ -121,9 +121,9 @@ def reward_faults(round_: DisputedRound) -> Iterator[Fault]:
 
 
 def expected_reward(round_: DisputedRound, index: "_ByAccount", account: Address) -> int | None:
-    """Return what a member should have earned by now, ``None`` where that cannot be told.
+    """Return a member's right cumulative reward in wei, ``None`` if that is unknown.
 
-    It cannot without the rewards before, or if its score is missing or not one.
+    It is unknown without the parent's rewards, or if its score is missing or ambiguous.
     """
     earned = 0
     if account in round_.parent_member_set:

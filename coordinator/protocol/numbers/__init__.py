@@ -1,1 +1,1 @@
-"""Numbers: floats to fixed point and back, the manifest that orders them, norms, weights."""
+"""Numbers: fixed point, the manifest that gives the order of tensors, norms, weights."""

@@ -3,7 +3,7 @@
 A parameter ``x`` is stored as the integer nearest to ``x * 2**s`` (ties to even), *s* from the
 manifest. Multiplying by a power of two is exact in float64 and float64 holds every float16 and
 float32, so the result is the same on every machine. Values that do not fit are refused, never
-clamped. Not handled: where the tensors come from, and buffers (``manifest.split_buffers``).
+clamped. Not handled: buffers (``manifest.split_buffers``).
 """
 
 from typing import Any
@@ -26,8 +26,9 @@ INT32_MAX = (1 << 31) - 1
 
 _LOW = float(INT32_MIN)
 _HIGH = float(INT32_MAX)
-# Adding and taking away 1.5 * 2^52 rounds any double below 2^51 to the nearest integer, ties to
-# even: IEEE 754 addition does the rounding, and unlike a call to rint it vectorises everywhere.
+# Adding and subtracting 1.5 * 2^52 rounds any double below 2^51 to the nearest integer: IEEE 754
+# addition rounds ties to even, and unlike a call to rint it vectorises everywhere. All integer
+# arithmetic after this rounds halves up (ADR 33).
 _ROUNDER = 6755399441055744.0
 
 
@@ -61,7 +62,7 @@ def _subtract_kernel(trained: Any, base: Any, out: Any) -> int:
 
 
 def quantise(named_arrays: NamedArrays, manifest: Manifest) -> Int32Vector:
-    """Turn a model's float tensors into its committed vector.
+    """Convert a model's float tensors to its committed vector.
 
     Parameters
     ----------
@@ -90,10 +91,10 @@ def quantise(named_arrays: NamedArrays, manifest: Manifest) -> Int32Vector:
 
 
 def quantise_into(named_arrays: NamedArrays, manifest: Manifest, out: Int32Vector) -> Int32Vector:
-    """Like :func:`quantise`, into a buffer that is used again and again.
+    """Like :func:`quantise`, into a reused buffer: allocation costs more than the arithmetic.
 
     ``out`` has shape ``(d,)``, dtype ``int32``, C-contiguous, and is returned; after an error its
-    contents are undefined. Fresh memory costs more than the arithmetic.
+    contents are undefined.
     """
     check_vector(out, manifest.dimension, "output buffer")
     _check_names(named_arrays, manifest)
@@ -108,7 +109,7 @@ def quantise_into(named_arrays: NamedArrays, manifest: Manifest, out: Int32Vecto
 
 
 def dequantise(vector: Int32Vector, manifest: Manifest) -> dict[str, NDArray[Any]]:
-    """Turn a committed vector back into named tensors.
+    """Convert a committed vector back to named tensors.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ def subtract(
     trained, base
         Shape ``(d,)``, ``int32``; not modified unless one of them is ``out``.
     out
-        Buffer of the same shape to write to, or ``None`` for a fresh one.
+        Buffer of the same shape to write to, or ``None`` for a new one.
 
     Raises
     ------
@@ -172,7 +173,7 @@ def subtract(
     for name, vector in (("trained", trained), ("base", base), ("out", result)):
         check_vector(vector, trained.size, name)
     if _subtract_kernel(trained, base, result):
-        # Where the output replaced an input, int32 wrap-around gives the input back.
+        # If the output replaced an input, int32 wrap-around restores the input.
         before = result + base if result is trained else trained
         wide = before.astype(np.int64) - (trained - result if result is base else base)
         index = int(np.flatnonzero((wide < INT32_MIN) | (wide > INT32_MAX))[0])

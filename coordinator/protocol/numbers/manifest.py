@@ -1,8 +1,8 @@
 """The manifest: which float tensors, in which order, make up the committed ``int32`` vector.
 
-Its canonical JSON is hashed into every parameter root, so two models with the same numbers but
-another layout or scale never share a root. Not handled: the values themselves (``fixedpoint``) and
-non-float buffers, which travel outside the vector (:func:`split_buffers`).
+Its canonical JSON is hashed into every parameter root, so two models with the same values but
+different layout or scale never share a root (ADR 30). Not handled: the values (``fixed_point``) and
+non-float buffers, which are sent outside the vector (:func:`split_buffers`).
 """
 
 import hashlib
@@ -66,7 +66,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """How named float tensors become one ``int32`` vector and back.
+    """The mapping between named float tensors and one ``int32`` vector.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Manifest:
     chunk_values
         Values per leaf of the parameter tree.
     version
-        Of the format; always 1.
+        Version of the format; always 1.
 
     Raises
     ------
@@ -138,13 +138,12 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: bytes) -> "Manifest":
-        """Read a manifest back; only the canonical bytes are accepted.
+        """Return the manifest in JSON; only the canonical bytes are accepted.
 
         Raises
         ------
         VerificationError
-            If the bytes are not the canonical JSON of a valid manifest; the message says what was
-            found and what was expected.
+            If the bytes are not the canonical JSON of a valid manifest.
         """
         fields = _parse_object(data)
         try:
@@ -162,13 +161,13 @@ class Manifest:
     def of(
         cls, named_arrays: NamedArrays, *, scale_bits: int = 20, chunk_values: int = 256
     ) -> "Manifest":
-        """Describe the float tensors of a model, in their order; buffers are left out.
+        """Return the manifest of a model's float tensors, in their order, without buffers.
 
         Raises
         ------
         ConfigError
-            If a tensor is neither float16/32/64 nor a boolean or integer buffer, or if no float
-            tensor is left.
+            If a tensor is neither float16/32/64 nor a boolean or integer buffer, or if there is no
+            float tensor.
         """
         floats, _ = split_buffers(named_arrays)
         specs = tuple(
@@ -181,17 +180,17 @@ class Manifest:
 def split_buffers(
     named_arrays: NamedArrays,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Split a model into its float tensors and its boolean or integer buffers, order kept.
+    """Split a model into its float tensors and its boolean or integer buffers, keeping the order.
 
     Returns
     -------
-    ``(floats, buffers)``: the first go into the committed vector, the second travel beside it and
+    ``(floats, buffers)``: the first form the committed vector, the second are sent beside it and
     are not averaged. The arrays are not copied.
 
     Raises
     ------
     ConfigError
-        If a tensor is of any other kind (complex, long double, object).
+        If a tensor has any other dtype (complex, long double, object).
 
     Examples
     --------
@@ -217,8 +216,8 @@ def split_buffers(
 
 def _check_int(field: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
-        wanted = str(low) if low == high else f"an integer from {low} to {high}"
-        raise ConfigError(f"manifest: {field} is {value!r}, expected {wanted}")
+        expected = str(low) if low == high else f"an integer from {low} to {high}"
+        raise ConfigError(f"manifest: {field} is {value!r}, expected {expected}")
 
 
 def _parse_object(data: bytes) -> dict[str, Any]:

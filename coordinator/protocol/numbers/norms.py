@@ -22,7 +22,7 @@ def _square_parts(vector: Any) -> tuple[np.uint64, np.uint64]:
 def squared_norm(vector: Int32Vector) -> int:
     """Return the exact sum of squares of a vector of shape ``(d,)``, ``d < 2**32``.
 
-    The halves of each square are summed apart, so that no sum overflows 64 bits.
+    The two halves of each square are summed separately, so that no sum overflows 64 bits.
 
     Examples
     --------

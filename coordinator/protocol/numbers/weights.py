@@ -1,7 +1,6 @@
-"""Integer weights: shares become parts of 2^24 that sum to it exactly.
+"""Integer weights: divides 2^24 in proportion to shares, exactly.
 
-Not handled: where shares come from (``rules.capped_examples``) and what is done with the weights
-(``aggregation``).
+Not handled: computing shares and using the weights (``rules``).
 """
 
 import operator
@@ -14,16 +13,16 @@ from coordinator.protocol.types import WEIGHT_TOTAL, Address, address_bytes
 def apportion(shares: Sequence[int], addresses: Sequence[Address]) -> list[int]:
     """Divide 2^24 in proportion to integer shares, by largest remainder.
 
-    Everyone gets the floor of their quota; what is left goes one by one to the largest remainders,
-    of equal ones to the smaller address. So a weight is the floor or the ceiling of its quota, and
-    no order of the input changes who gets what.
+    Each share gets the floor of its quota; the remaining units go one by one to the largest
+    remainders, among equal ones to the smaller address. So a weight is the floor or the ceiling of
+    its quota, and does not depend on the order of the input.
 
     Parameters
     ----------
     shares
         Non-negative integers, of any size.
     addresses
-        Whose share each is; all different.
+        The address of each share; all different.
 
     Returns
     -------
@@ -32,8 +31,8 @@ def apportion(shares: Sequence[int], addresses: Sequence[Address]) -> list[int]:
     Raises
     ------
     AggregationError
-        If there are no shares, all are zero, one is negative or no integer, or the addresses do
-        not match them one to one.
+        If there are no shares, all are zero, one is negative or not an integer, or the addresses
+        do not match them one to one.
 
     Examples
     --------

@@ -1,1 +1,1 @@
-"""One round: its state machine and events, screening of what arrives, results and rewards."""
+"""One round: its state machine and events, the screening of updates, results and rewards."""

@@ -1,7 +1,7 @@
-"""One round as the federation contract stores it; every side of the system reads this record.
+"""One round as the federation contract stores it; all parts of the system use this record.
 
-Not handled here: how the record is read (``contracts.binding``, ``coordinator.ledger``), and the
-coordinator's own state of a round that is going on (``machine``).
+Not handled: reading the record from the chain (``contracts.binding``, ``coordinator.ledger``), and
+the coordinator's own state of a running round (``machine``).
 """
 
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from enum import IntEnum
 from coordinator.protocol.types import RoundId, Wei
 
 NO_ROOT = bytes(32)
-"""What the contract stores in place of a root that is not committed yet."""
+"""The contract's value for a root that is not committed yet."""
 
 
 VOID_REASON_BYTES = 32
-"""How many ASCII characters of a void round's reason the contract keeps."""
+"""Number of ASCII characters of a void round's reason that the contract keeps."""
 
 
 class RoundStatus(IntEnum):
     """The contract's status numbers, in the order in which a round passes through them.
 
-    The contract computes the status, so a round above a voided one is VOID too; an open round
-    past its deadline stays OPEN until somebody records that it expired.
+    The contract computes the status, so a round that builds on a voided one is VOID too; an open
+    round past its deadline stays OPEN until a transaction records that it expired.
     """
 
     NONE = 0
@@ -33,12 +33,12 @@ class RoundStatus(IntEnum):
 
     @property
     def word(self) -> str:
-        """The status as reports, JSON and messages write it, in lower case."""
+        """The status in lower case, as in reports, JSON and messages."""
         return self.name.lower()
 
     @property
     def has_result(self) -> bool:
-        """Whether a round of this status has a committed result that counts."""
+        """Whether a round of this status has a valid committed result."""
         return self in (RoundStatus.SEALED, RoundStatus.SETTLED, RoundStatus.FINAL)
 
     @property
@@ -53,7 +53,7 @@ class RoundStatus(IntEnum):
         Raises
         ------
         ValueError
-            If there is no such status; names the ones there are.
+            If there is no such status; the message lists the known ones.
 
         Examples
         --------
@@ -69,10 +69,11 @@ class RoundStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What seals a round: its contributors and its result; roots 32 bytes, stake in wei.
+    """The arguments that seal a round: its contributors and its result.
 
-    ``n`` contributors; ``total_examples`` after each one's count was capped by the rule. Fields
-    are in the order of the contract's arguments, here and in :class:`Settlement`.
+    Roots are 32 bytes, stakes in wei. ``n`` is the number of contributors; ``total_examples`` sums
+    their counts after the rule's cap. Fields are in the order of the contract's arguments, here and
+    in :class:`Settlement`.
     """
 
     contributors_root: bytes
@@ -84,9 +85,9 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What settles a round: its scores and everyone's cumulative rewards after it.
+    """The arguments that settle a round: its scores and all cumulative rewards after it.
 
-    Roots are 32 bytes; ``paid_wei`` is what this round adds to all rewards together.
+    Roots are 32 bytes; ``paid_wei`` is the sum of this round's rewards.
     """
 
     scores_root: bytes
@@ -97,7 +98,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class ChainRound:
-    """One round as the contract stores it; what has not happened yet is zero.
+    """One round as the contract stores it; fields that are not set yet are zero.
 
     Fields are in the order of the contract's ``record`` view. Roots and hashes are 32 bytes,
     amounts wei, times seconds of chain time.
@@ -105,20 +106,20 @@ class ChainRound:
     Attributes
     ----------
     parent, height
-        The round below (0 for none) and the number of live rounds up to and with this one.
+        The round it builds on (0 for none), and the number of live rounds up to this one.
     member_count
-        Members when the round opened: the first so many in order of joining.
+        Number of members when the round opened: the first ones in order of joining.
     budget_wei, pledged_cum_wei
-        What the round may pay at most; what it and the live rounds below may take together.
+        The most that the round may pay; the same for it and all live rounds below it together.
     commitments_root, commitments_count
-        Zero in a round that takes no commitments, or whose commitments are not closed yet.
+        Zero if the round takes no commitments, or they are not closed yet.
     seal_block
         Number of the block that sealed the round; its hash is the seed of the scores.
     held_until
         The round is not final before this second, because of a dispute.
     finalizable_at
-        ``None`` until the round is settled, then the first second at which it may be made final
-        (once its parent is) and no longer be convicted.
+        ``None`` until the round is settled; then the first second at which it may be made final
+        (once its parent is) and can no longer be convicted.
     """
 
     round_id: RoundId
@@ -151,7 +152,7 @@ class ChainRound:
 
     @property
     def seal(self) -> Seal:
-        """What sealed the round; zeros and zero roots before."""
+        """The seal of the round; zeros and zero roots before it is sealed."""
         return Seal(
             self.contributors_root,
             self.n,
@@ -162,12 +163,12 @@ class ChainRound:
 
     @property
     def settlement(self) -> Settlement:
-        """What settled the round; zeros and zero roots before."""
+        """The settlement of the round; zeros and zero roots before it is settled."""
         return Settlement(self.scores_root, self.total_score, self.rewards_root, self.paid_wei)
 
     @property
     def is_settled(self) -> bool:
-        """Whether scores and rewards are committed, whatever became of the round since."""
+        """Whether scores and rewards were committed, even if the round was voided since."""
         return self.settled_at > 0
 
     def can_be_final(self, now: int) -> bool:

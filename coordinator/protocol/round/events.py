@@ -1,7 +1,7 @@
-"""What can happen to a round (events) and what is then to be done (effects).
+"""The events of a round, and the effects that they lead to.
 
-Plain frozen records; :mod:`coordinator.protocol.round.machine` says which event is legal when, and
-to which effects it leads.
+Plain frozen records; :mod:`coordinator.protocol.round.machine` says which event is legal in which
+phase, and its effects.
 """
 
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from coordinator.protocol.types import Address, Commitment, RoundId, Signed, Upd
 
 @dataclass(frozen=True, slots=True)
 class OpenRequested:
-    """Somebody wants the round to begin."""
+    """The coordinator asks for the round to begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundOpened:
-    """The ledger has opened the round (or had, before a restart).
+    """The ledger has opened the round, now or before a restart.
 
-    ``commitments`` are those that the ledger holds already, of a sealed round that a crash
-    interrupted after its commitments were closed.
+    ``commitments`` are those on the ledger already, if a crash interrupted a sealed round after
+    its commitments were closed.
     """
 
     deadline: int
@@ -46,7 +46,7 @@ class CommitmentsConflicted:
 
 @dataclass(frozen=True, slots=True)
 class CommitmentsClosed:
-    """Every awaited commitment is in, or it is time to go on."""
+    """Every awaited commitment has arrived, or their time is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,14 @@ class UpdatesCommitted:
 
 @dataclass(frozen=True, slots=True)
 class UpdateAccepted:
-    """One update passed every check of the boundary."""
+    """One update passed every check of screening."""
 
     signed: Signed[UpdateMessage]
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateRefused:
-    """One submission did not pass; ``code`` is the screening reason."""
+    """One submission was refused; ``code`` is the reason's code."""
 
     sender: str
     code: str
@@ -80,12 +80,12 @@ class Equivocated:
 
 @dataclass(frozen=True, slots=True)
 class CollectionClosed:
-    """Every awaited reply is in, or the deadline has passed."""
+    """Every awaited reply has arrived, or the deadline has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregated:
-    """The rule has been applied and every blob the seal commits to is durable."""
+    """The rule was applied, and every blob that the seal commits to is durable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class RoundSettled:
 
 @dataclass(frozen=True, slots=True)
 class WindowPassed:
-    """The challenge window has passed unchallenged.
+    """The challenge window has passed without a conviction.
 
     ``window_end`` is the first second of chain time after it.
     """
@@ -136,7 +136,7 @@ class RoundFinalized:
 
 @dataclass(frozen=True, slots=True)
 class RoundVoided:
-    """The ledger has voided the round, or one it stands on."""
+    """The ledger has voided the round, or one that it builds on."""
 
     reason: str
 
@@ -176,7 +176,7 @@ class OpenRound:
 
 @dataclass(frozen=True, slots=True)
 class CommitUpdates:
-    """Put the root of the commitments on the ledger; make the document durable before."""
+    """Make the commitments document durable, then put its root on the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +188,14 @@ class KeepUpdate:
 
 @dataclass(frozen=True, slots=True)
 class DropUpdate:
-    """Forget a contributor's update: it will not be aggregated."""
+    """Discard a contributor's update: it will not be aggregated."""
 
     contributor: Address
 
 
 @dataclass(frozen=True, slots=True)
 class SlashEquivocation:
-    """Bring two signatures of one contributor to the ledger."""
+    """Submit two signed updates of one contributor to the ledger, to slash its bond."""
 
     first: Signed[UpdateMessage]
     second: Signed[UpdateMessage]
@@ -230,7 +230,7 @@ class FinalizeRound:
 
 @dataclass(frozen=True, slots=True)
 class VoidRound:
-    """Give the round up on the ledger."""
+    """Void the round on the ledger."""
 
     reason: str
 

@@ -1,8 +1,8 @@
-"""What happens to rounds, for everybody who shows, counts or logs it: one feed (ADR 137).
+"""One feed of round events, for all that show, count or log them (ADR 137).
 
 Simulation and service publish the same items. A subscriber is called in the publisher's thread,
-in the order of subscription, after the round's state has changed; what it raises ends the call
-that published. Not handled here: keeping items, or sending them to other processes.
+in the order of subscription, after the round's state has changed; its exceptions propagate to the
+publisher. Not handled: keeping items, or sending them to other processes.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from coordinator.protocol.types import RoundId
 
 @dataclass(frozen=True, slots=True)
 class FeedItem:
-    """Something that happened to one round."""
+    """One event of one round."""
 
     round_id: RoundId
     event: Event
@@ -34,7 +34,7 @@ class RoundFeed:
         self._subscribers.append(subscriber)
 
     def publish(self, round_id: RoundId, event: Event) -> None:
-        """Pass on that something happened to a round."""
+        """Pass an event of a round to all subscribers."""
         item = FeedItem(round_id, event)
         for subscriber in self._subscribers:
             subscriber(item)

@@ -1,7 +1,7 @@
-"""Who earns what: a round's budget split by score, cumulative rewards, and slashes; integer wei.
+"""Splits a round's budget by score, accumulates rewards, and computes slashes, in integer wei.
 
-Every division rounds down and the rest has a named destination. Not handled: how scores come about
-(``scoring``) and who may be slashed for what (the contracts).
+Every division rounds down and the remainder has a named destination. Not handled: computing scores
+(``scores``), and deciding who is slashed (the contracts).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from coordinator.protocol.types import (
 )
 
 BPS_TOTAL = 10_000
-"""Basis points of a whole."""
+"""Basis points in a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class RewardSplit:
 
 @dataclass(frozen=True, slots=True)
 class Slash:
-    """What is taken of a bond: ``bounty_wei`` to whoever proved the offence, the rest burned."""
+    """The part taken of a bond: ``bounty_wei`` for the prover of the offence, the rest burned."""
 
     taken_wei: Wei
     bounty_wei: Wei
@@ -45,7 +45,7 @@ def split_budget(budget_wei: Wei, scores: Mapping[Address, int]) -> RewardSplit:
     Parameters
     ----------
     budget_wei
-        What the round may pay, at least 0.
+        The most that the round may pay, at least 0.
     scores
         Non-negative integers. If all are zero (or there are none), nothing is paid.
 
@@ -56,7 +56,7 @@ def split_budget(budget_wei: Wei, scores: Mapping[Address, int]) -> RewardSplit:
     Raises
     ------
     AggregationError
-        If the budget or a score is negative or no integer.
+        If the budget or a score is negative or not an integer.
 
     Examples
     --------
@@ -82,14 +82,14 @@ def split_budget(budget_wei: Wei, scores: Mapping[Address, int]) -> RewardSplit:
 def accumulate(
     previous: Mapping[Address, Wei], members: Sequence[Address], shares: Mapping[Address, Wei]
 ) -> list[RewardLeaf]:
-    """Add a round's shares to all that was earned before.
+    """Add a round's shares to the cumulative rewards of its parent.
 
     Parameters
     ----------
     previous
-        Cumulative wei of the round below; an address that joined since is absent.
+        Cumulative wei after the parent round; an address that joined since is absent.
     members
-        Everyone registered when the round opened, in order of joining.
+        All members when the round opened, in order of joining.
     shares
         This round's shares; an address without one earned nothing.
 
@@ -100,8 +100,8 @@ def accumulate(
     Raises
     ------
     AggregationError
-        If a member is repeated, someone who is owed is not a member, or an
-        amount is negative or no integer.
+        If a member is repeated, an address with an amount is not a member, or an amount is
+        negative or not an integer.
 
     Examples
     --------
@@ -120,7 +120,10 @@ def accumulate(
                     f"rewards: {address} has {amount} wei in {place} but is not among the "
                     f"{len(members)} members"
                 )
-    leaves = [RewardLeaf(who, Wei(previous.get(who, 0) + shares.get(who, 0))) for who in members]
+    leaves = [
+        RewardLeaf(member, Wei(previous.get(member, 0) + shares.get(member, 0)))
+        for member in members
+    ]
     owed = sum(previous.values()) + sum(shares.values())
     if sum(leaf.cumulative_wei for leaf in leaves) != owed:
         raise AggregationError(f"rewards: the leaves do not sum to {owed} wei")
@@ -128,14 +131,14 @@ def accumulate(
 
 
 def slash_amount(bond_wei: Wei, bps: int) -> Slash:
-    """Cut ``bps`` basis points of all an account has at stake, bonded and unbonding together.
+    """Return the slash of ``bps`` basis points of an account's bonded and unbonding stake.
 
-    Half of what is taken, rounded down, is the bounty.
+    Half of the amount taken, rounded down, is the bounty.
 
     Raises
     ------
     AggregationError
-        If the bond is negative or no integer, or ``bps`` is not 0 to 10,000.
+        If the bond is negative or not an integer, or ``bps`` is not 0 to 10,000.
 
     Examples
     --------

@@ -1,13 +1,12 @@
 """The round as a state machine: events in; a new state and a list of effects out.
 
-One machine serves simulation, service and tests. It holds no vectors, no keys and no clock:
-adapters carry out the effects and report what came of them as further events. ``TABLE`` says which
-event is allowed in which phase, what the next phase is and what is then to be done; which fields
-an event changes stands apart, in ``CHANGES`` (ADR 136). Anything that the table does not have
-raises :class:`PhaseError`.
+One machine serves simulation, service and tests. It holds no vectors, no keys and no clock: the
+service carries out the effects and reports their results as further events. ``TABLE`` lists for
+each phase the allowed events, the next phase and the effects; ``CHANGES`` lists the fields that
+each event changes (ADR 136). An event that the table does not list raises :class:`PhaseError`.
 
-Not handled here: how updates are screened (``screening``), aggregated (``rules``) or stored.
-Rounds stack, so several machines may be alive at once, one per round.
+Not handled: screening (``screening``), aggregating (``rules``) and storing updates. Rounds build on
+each other, so several machines may be in use at once, one per round.
 """
 
 from collections.abc import Callable, Mapping
@@ -105,10 +104,10 @@ __all__ = [
 
 
 class Phase(Enum):
-    """Where a round stands.
+    """The phases of a round.
 
-    A round gathers commitments first if it is sealed, then collects updates; the other ``*ING``
-    phases wait for an effect to be carried out.
+    A sealed round first gathers commitments; then every round collects updates. The other ``*ING``
+    phases wait until an effect has been carried out.
     """
 
     IDLE = "idle"
@@ -129,27 +128,26 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RoundState:
-    """All the machine knows of one round.
+    """The machine's state of one round.
 
     Attributes
     ----------
     quorum
-        The larger of ``min_contributors`` and what the rule's fault bound asks for.
+        The larger of ``min_contributors`` and the number that the rule's fault bound requires.
     deadline
         Chain time in seconds at which the round expires.
     accepted
-        What each contributor signed whose update was accepted.
+        The signed statement of each accepted update, by contributor.
     refusals
-        Submissions that were not taken. They are kept here; the effects that decide a round write
-        them into its journal.
+        Refused submissions. The effects that decide a round write them into its journal.
     evidence
         Two different updates that one contributor signed for this round, by contributor.
     void_reason
-        Why the round is void, or is about to be given up; empty otherwise.
+        Why the round is void or is about to be; empty otherwise.
     sealed
         Whether the round takes commitments first.
     commitments, conflicted
-        What updates must open, and who committed to two things at once.
+        The commitments that updates must open, by contributor; contributors that signed two.
     """
 
     round_id: RoundId
@@ -177,7 +175,7 @@ class RoundState:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Something a row asks for besides phase and event; judged after the event's changes."""
+    """A condition of a row besides phase and event, tested after the event's changes."""
 
     text: str
     holds: Callable[[RoundState, Any], bool]
@@ -185,7 +183,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One legal transition. Of rows with one phase and event the first whose condition holds."""
+    """One legal transition. Of rows with the same phase and event the first that holds applies."""
 
     phase: Phase
     event: type[Any]
@@ -229,8 +227,9 @@ TABLE: Final[tuple[Row, ...]] = (
     Row(Phase.SETTLED, WindowPassed, Phase.FINALIZING, (FinalizeRound,)),
     Row(Phase.FINALIZING, RoundFinalized, Phase.FINAL),
     Row(Phase.FINALIZING, WindowExtended, Phase.SETTLED),
-    # The ledger may void a round at any time: its deadline, or a fraud in it or below it. The
-    # coordinator finds out when it next writes to the ledger, so it is in one of these phases.
+    # The ledger may void a round at any time: because of its deadline, or of a fraud in it or in a
+    # round it builds on. The coordinator notices at its next write to the ledger, so in one of
+    # these phases.
     *(
         Row(phase, RoundVoided, Phase.VOID)
         for phase in (
@@ -322,8 +321,8 @@ def _given_up(state: RoundState, event: AggregationFailed | RoundVoided) -> Roun
     return replace(state, void_reason=event.reason)
 
 
-def _shortage(state: RoundState, what: str, count: int) -> str:
-    return "" if count >= state.quorum else f"too few {what}: {count} of {state.quorum}"
+def _shortage(state: RoundState, items: str, count: int) -> str:
+    return "" if count >= state.quorum else f"too few {items}: {count} of {state.quorum}"
 
 
 CHANGES: Final[Mapping[type[Any], Callable[[RoundState, Any], RoundState]]] = {
@@ -338,18 +337,20 @@ CHANGES: Final[Mapping[type[Any], Callable[[RoundState, Any], RoundState]]] = {
     AggregationFailed: _given_up,
     RoundVoided: _given_up,
 }
-"""Events that are not here change nothing but the phase."""
+"""Events that are not listed change only the phase."""
 
 
-# --- effects: what they carry -------------------------------------------------------------------
+# --- effects: their arguments -------------------------------------------------------------------
 
 
 def _slashes(state: RoundState, _event: CollectionClosed) -> tuple[Effect, ...]:
     """Return the pairs of statements in order of address, each in order of update root.
 
-    Replies arrive in any order, but the same set of them must lead to the same blocks.
+    Sorted, because the same set of replies in any order must lead to the same blocks.
     """
-    pairs = (state.evidence[who] for who in sorted(state.evidence, key=address_bytes))
+    pairs = (
+        state.evidence[contributor] for contributor in sorted(state.evidence, key=address_bytes)
+    )
     ordered = (sorted(pair, key=lambda signed: signed.statement.update) for pair in pairs)
     return tuple(SlashEquivocation(first, second) for first, second in ordered)
 

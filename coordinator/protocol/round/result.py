@@ -1,8 +1,7 @@
-"""What a round's accepted updates lead to: leaves, weights, new model, scores.
+"""Computes a round's result from its accepted updates: leaves, weights, new model.
 
-The coordinator calls these functions to make a round and ``verify`` calls the same ones to
-replay it, so that there is one definition of the right answer. Vectors are int32 of shape
-``(d,)``; nothing is modified.
+The coordinator calls these functions to make a round, and ``verify`` to replay it, so that there is
+one definition of the right result. Vectors are int32 of shape ``(d,)``; no argument is modified.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ from coordinator.protocol.types import (
 
 @dataclass(frozen=True, slots=True)
 class AppliedRule:
-    """The model after a round, and the server momentum (``None`` where the rule has none)."""
+    """The model after a round, and the server momentum, ``None`` if the rule has none."""
 
     model: Int32Vector
     velocity: Int32Vector | None
@@ -46,12 +45,12 @@ def build_entries(
 ) -> list[ContributorEntry]:
     """Return the round's contributors in order of address, with their weights.
 
-    ``salts`` are what opened their commitments, in a sealed round.
+    ``salts`` opened their commitments in a sealed round, 32 bytes each.
 
     Raises
     ------
     AggregationError
-        If the example counts give no weights (all zero).
+        If all example counts are zero, so that there are no weights.
     """
     ordered = sorted(accepted, key=address_bytes)
     shares = [_share(accepted[address], rule) for address in ordered]
@@ -81,7 +80,7 @@ def _share(signed: Signed[UpdateMessage], rule: Rule) -> int:
 
 
 def expected_weights(entries: Sequence[ContributorEntry], rule: Rule) -> list[int]:
-    """Return the weights that the entries' example counts give under the rule."""
+    """Return the right weights for the entries' example counts under the rule."""
     uniform = rule.weighting == Weighting.UNIFORM
     shares = [1 if uniform else capped_examples(rule, e.leaf.examples) for e in entries]
     return apportion(shares, [e.leaf.contributor for e in entries])
@@ -105,7 +104,7 @@ def apply_rule(
     weights: Sequence[int],
     velocity: Int32Vector | None,
 ) -> AppliedRule:
-    """Aggregate the updates and step the model, exactly.
+    """Aggregate the updates and apply the result to the model, exactly.
 
     Raises
     ------

@@ -1,15 +1,16 @@
-"""Checks on one incoming update, cheapest first, before anything is kept of it.
+"""Checks on one incoming update, the cheapest first, before any of it is kept (ADR 37).
 
-Two steps, so that nothing is allocated for a stranger: :func:`screen_envelope` reads only what was
-declared and signed; :func:`screen_vector` reads the values. Every refusal is a ``ContributorError``
-with a stable ``code`` (listed in ``docs/protocol.md``). Until the signature has been checked, a
-refusal is attributed to nobody: a message that merely names a contributor proves nothing about it.
+Two steps, so that nothing is allocated for an unknown sender: :func:`screen_envelope` reads only
+the declared sizes and the signed statement; :func:`screen_vector` reads the values. Every refusal
+is a ``ContributorError`` with a stable ``code`` (listed in ``docs/protocol.md``). Until the
+signature has been checked a refusal names no contributor: a message that only mentions one proves
+nothing about it.
 
-In sealed rounds everyone commits to an update before anyone uploads one, so that nobody can copy. A
-contributor first signs ``Commitment(round, commitment)``; the root of all commitments goes on
-chain; only then are updates revealed, each with the salt that opens its commitment. These checks
-are shared by coordinator, contributors and auditors. Not handled: deadlines (the contract's), what
-becomes of a refusal, and the order of events (``round.machine``).
+In a sealed round all contributors commit to their updates before any is uploaded, so that nobody
+can copy one. A contributor first signs ``Commitment(round, commitment)``; the root of all
+commitments is put on chain; then updates are revealed, each with the salt that opens its
+commitment. Coordinator, contributors and auditors share these checks. Not handled: deadlines (the
+contract's), recording refusals, and the order of events (``round.machine``).
 """
 
 from collections.abc import Mapping
@@ -48,9 +49,9 @@ _DIGEST_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class RoundContext:
-    """What an update of the open round is checked against.
+    """The data of the open round that an update is checked against.
 
-    ``stakes`` are the bonds when the round opened; an address that is absent has none.
+    ``stakes`` are the bonds in wei when the round opened; an absent address has none.
     """
 
     round_id: RoundId
@@ -72,7 +73,7 @@ def screen_envelope(
     dtype: str = "int32",
     shape: tuple[int, ...] | None = None,
 ) -> Verdict:
-    """Check everything that can be checked without the values.
+    """Check all of an update but its values.
 
     Parameters
     ----------
@@ -83,12 +84,12 @@ def screen_envelope(
     context
         The open round.
     accepted
-        What has been accepted in this round so far.
+        The updates accepted in this round so far, by contributor.
     metrics
-        What the contributor reports beside the update, checked against the signed hash; ``None``
-        where it is not there yet.
+        The contributor's metrics, checked against the signed hash; ``None`` if they have not
+        arrived yet.
     dtype, shape
-        As announced by the transport; ``None`` where it announces no shape.
+        As announced by the transport; ``None`` if it announces no shape.
 
     Returns
     -------
@@ -101,7 +102,7 @@ def screen_envelope(
         ``wrong-round``, ``not-bonded``, ``conflicting-repeat``, ``wrong-base-model``,
         ``examples-out-of-range``, ``bad-metrics``, ``wrong-metrics``.
     SignatureError
-        Any code of ``signing.verify_statement``.
+        Any code of ``eip712.verify_statement``.
     EquivocationError
         If the contributor signed another update root for this round; carries both statements.
     """
@@ -134,7 +135,7 @@ def screen_vector(
     signed, context
         As in :func:`screen_envelope`.
     threads
-        For the hash; all cores this process may use when ``None``.
+        Threads for the hash; all cores this process may use when ``None``.
 
     Raises
     ------
@@ -158,10 +159,10 @@ def screen_vector(
 def screen_range(
     vector: Int32Vector, base_model: Int32Vector, signed: Signed[UpdateMessage]
 ) -> None:
-    """Check that the contributor's own model, base plus update, fits the fixed-point range.
+    """Check that the contributor's own model, base plus update, fits the int32 range.
 
-    If every contributor's does, so does any mean of them: no aggregate of accepted updates can
-    overflow (but for a server learning rate above one, or momentum).
+    If all of them do, so does any mean of them: no aggregate of accepted updates can overflow,
+    except by a server learning rate above one or by momentum.
 
     Parameters
     ----------
@@ -171,7 +172,7 @@ def screen_range(
     Raises
     ------
     MalformedUpdateError
-        ``out-of-range``; names the first parameter.
+        ``out-of-range``; names the first such parameter.
     """
     index = int(_first_overflow(base_model, vector))
     if index >= 0:
@@ -179,11 +180,11 @@ def screen_range(
         raise _refusal("out-of-range", f"parameter {index} becomes", found, "an int32", signed)
 
 
-def check_bond(who: Address, context: RoundContext) -> None:
-    """Raise ``MalformedUpdateError`` (``not-bonded``) if an account has too little bonded."""
-    bond = context.stakes.get(who, 0)
+def check_bond(contributor: Address, context: RoundContext) -> None:
+    """Raise ``MalformedUpdateError`` (``not-bonded``) if an account's bond is too small."""
+    bond = context.stakes.get(contributor, 0)
     if bond < context.limits.min_stake_wei:
-        place = f"bond of {who} when the round opened"
+        place = f"bond of {contributor} when the round opened"
         raise _refusal("not-bonded", place, f"{bond} wei", f">= {context.limits.min_stake_wei} wei")
 
 
@@ -227,6 +228,8 @@ def _check_form(signed: Signed[UpdateMessage]) -> None:
 
 
 def _check_repeat(earlier: Signed[UpdateMessage], signed: Signed[UpdateMessage]) -> Verdict:
+    # Before the content is checked: two signed update roots are evidence, whatever else is wrong
+    # with them (ADR 37).
     if earlier.statement == signed.statement:
         return "duplicate"
     if earlier.statement.update == signed.statement.update:
@@ -268,12 +271,12 @@ def _refusal(
     expected: object,
     signed: Signed[UpdateMessage] | None = None,
 ) -> MalformedUpdateError:
-    """Make an error; ``signed`` only once the signature has been checked."""
+    """Return a refusal; ``signed`` is given only once the signature has been checked (ADR 37)."""
     found_text = found.hex() if isinstance(found, bytes) else str(found)
     expected_text = expected.hex() if isinstance(expected, bytes) else str(expected)
-    who = f"update of {signed.signer}: " if signed else "update: "
+    subject = f"update of {signed.signer}: " if signed else "update: "
     return MalformedUpdateError(
-        f"{who}{place} {found_text}, expected {expected_text}",
+        f"{subject}{place} {found_text}, expected {expected_text}",
         code=code,
         contributor=signed.signer if signed else None,
         round_id=signed.statement.round_id if signed else None,
@@ -293,7 +296,7 @@ def screen_commitment(
     Parameters
     ----------
     known
-        What each contributor has committed to in this round so far.
+        The commitments of this round so far, by contributor.
 
     Returns
     -------
@@ -303,9 +306,9 @@ def screen_commitment(
     ------
     MalformedUpdateError
         ``malformed-message``, ``wrong-round``, ``not-bonded``, or ``conflicting-commitment`` for a
-        second, different one of the same contributor.
+        second, different commitment of the same contributor.
     SignatureError
-        Any code of ``signing.verify_statement``.
+        Any code of ``eip712.verify_statement``.
     """
     statement = signed.statement
     _check_commitment_form(signed)
@@ -337,58 +340,59 @@ def check_opening(
     Parameters
     ----------
     signed
-        The update's statement, its signature already checked.
+        The update's statement, whose signature was checked before.
     salt
-        32 bytes, or ``None`` if none came with it.
+        32 bytes, or ``None`` if the update came without one.
     commitments
-        The round's, as their root on chain binds them.
+        The round's commitments, by contributor, as committed on chain.
 
     Raises
     ------
     MalformedUpdateError
         ``not-committed`` or ``commitment-mismatch``.
     """
-    who, round_id = signed.signer, signed.statement.round_id
-    committed = commitments.get(who)
+    contributor, round_id = signed.signer, signed.statement.round_id
+    committed = commitments.get(contributor)
     if committed is None:
         raise MalformedUpdateError(
-            f"update of {who}: it committed to nothing in round {round_id}, expected a commitment "
-            "before uploads began",
+            f"update of {contributor}: it committed to nothing in round {round_id}, expected a "
+            "commitment before uploads began",
             code="not-committed",
-            contributor=who,
+            contributor=contributor,
             round_id=round_id,
             expected="a commitment",
         )
-    found = None
+    computed = None
     if salt is not None and len(salt) == _DIGEST_BYTES:
-        found = sealed_commitment(domain, round_id, who, salt, signed.statement.update)
-    if found != committed:
-        shown = found.hex() if found else "no salt of 32 bytes"
+        computed = sealed_commitment(domain, round_id, contributor, salt, signed.statement.update)
+    if computed != committed:
+        shown = computed.hex() if computed else "no salt of 32 bytes"
         raise MalformedUpdateError(
-            f"update of {who}: with its salt it gives commitment {shown}, expected "
+            f"update of {contributor}: with its salt it gives commitment {shown}, expected "
             f"{committed.hex()}",
             code="commitment-mismatch",
-            contributor=who,
+            contributor=contributor,
             round_id=round_id,
             found=shown,
             expected=committed.hex(),
         )
 
 
-def late_commitment(who: str, round_id: RoundId) -> ContributorError:
-    """Return the refusal of a commitment that came when they were already on chain."""
+def late_commitment(contributor: str, round_id: RoundId) -> ContributorError:
+    """Return the refusal of a commitment that arrived after the commitments were closed."""
     return ContributorError(
-        f"commitment of {who}: round {round_id} is past its commitments, expected it before",
+        f"commitment of {contributor}: round {round_id} is past its commitments, "
+        "expected it before",
         code="late-commitment",
         round_id=round_id,
         expected="a commitment before uploads began",
     )
 
 
-def early_update(who: str, round_id: RoundId) -> ContributorError:
-    """Return the refusal of an update that came while commitments were still gathered."""
+def early_update(contributor: str, round_id: RoundId) -> ContributorError:
+    """Return the refusal of an update that arrived before the commitments were closed."""
     return ContributorError(
-        f"update of {who}: round {round_id} still gathers commitments, expected one",
+        f"update of {contributor}: round {round_id} still gathers commitments, expected one",
         code="early-update",
         round_id=round_id,
         expected="a commitment first",
@@ -410,10 +414,10 @@ def _check_commitment_form(signed: Signed[Commitment]) -> None:
 def _commitment_refusal(
     signed: Signed[Commitment], code: str, found: str, expected: str, *, proven: bool = False
 ) -> MalformedUpdateError:
-    """Make an error; ``proven`` once the signature has been checked."""
-    who = f"commitment of {signed.signer}" if proven else "commitment"
+    """Return a refusal; ``proven`` is true once the signature has been checked (ADR 37)."""
+    subject = f"commitment of {signed.signer}" if proven else "commitment"
     return MalformedUpdateError(
-        f"{who}: {found}, expected {expected}",
+        f"{subject}: {found}, expected {expected}",
         code=code,
         contributor=signed.signer if proven else None,
         round_id=int(signed.statement.round_id) if proven else None,

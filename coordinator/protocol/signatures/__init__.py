@@ -1,1 +1,1 @@
-"""Signatures: EIP-712 statements, who made them, and what they are good for."""
+"""Signatures: EIP-712 statements, their signers, and the checks on them."""

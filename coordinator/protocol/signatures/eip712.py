@@ -1,8 +1,8 @@
 """EIP-712 signatures: secp256k1, low-s, valid for one contract on one chain.
 
-Signed are updates, and the smaller statements around them: presence, commitments, read requests.
-Not handled: where keys are kept (``coordinator.local.keyfile``), and what a statement is good for
-(``screening``, ``statements``).
+For updates and for smaller statements: presence, commitments, read requests. Not handled: key files
+(``coordinator.local.keyfile``), and checking the content of statements (``screening``,
+``statements``).
 
 References
 ----------
@@ -61,7 +61,7 @@ def checksum_address(address: bytes) -> Address:
     Raises
     ------
     SignatureError
-        ``bad-address`` if it is not 20 bytes.
+        ``bad-address`` if the address is not 20 bytes.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def checksum_address(address: bytes) -> Address:
 
 
 def address_of_key(private_key: bytes) -> Address:
-    """Return the address that a 32-byte private key signs for.
+    """Return the address of a 32-byte private key.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def domain_separator(domain: SigningDomain) -> bytes:
 def sealed_commitment(
     domain: SigningDomain, round_id: RoundId, sender: Address, salt: bytes, update_root: bytes
 ) -> bytes:
-    """Return what a contributor commits to before uploads begin, in a sealed round.
+    """Return a contributor's commitment to its update in a sealed round, 32 bytes.
 
     ``keccak256(abi.encode(bytes32 domain separator, uint64 round, address sender, bytes32 salt,
     bytes32 update root))``.
@@ -167,14 +167,14 @@ def _struct(statement: UpdateMessage | Presence | Commitment | ReadRequest) -> b
 def sign_statement(
     domain: SigningDomain, statement: Statement, private_key: bytes
 ) -> Signed[Statement]:
-    """Sign an update's message or a smaller statement.
+    """Return the signed statement.
 
-    Deterministic (RFC 6979), low-s, 65 bytes ``r | s | v``.
+    The signature is deterministic (RFC 6979), low-s, 65 bytes ``r | s | v``.
 
     Raises
     ------
     SignatureError
-        ``bad-key`` if the key is not a secp256k1 private key; it is never in the message.
+        ``bad-key`` if the key is not a secp256k1 private key; the message does not contain it.
     VerificationError
         If a field of the statement does not fit its ABI type.
     """
@@ -184,7 +184,7 @@ def sign_statement(
 
 
 def recover_signer(domain: SigningDomain, signed: Signed[Statement]) -> Address:
-    """Return the address whose key made the signature, whoever ``signed`` says it is.
+    """Return the address whose key made the signature; ``signed.signer`` is not read.
 
     Raises
     ------
@@ -221,8 +221,8 @@ def _claimed(signed: Signed[Any]) -> _Claimed:
     if isinstance(statement, UpdateMessage):
         round_id = int(statement.round_id)
         return _Claimed(f"round {round_id}: signature of {signed.signer}", round_id)
-    what = f"{type(statement).__name__.lower()} signature of {signed.signer}"
-    return _Claimed(what, int(statement.round_id) if isinstance(statement, Commitment) else None)
+    place = f"{type(statement).__name__.lower()} signature of {signed.signer}"
+    return _Claimed(place, int(statement.round_id) if isinstance(statement, Commitment) else None)
 
 
 def _check_signer(found: Address, expected: Address, claimed: _Claimed) -> None:

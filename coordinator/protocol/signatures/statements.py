@@ -1,8 +1,8 @@
-"""Checks on the statements around an update: presence and read requests.
+"""Checks on presence statements and read requests.
 
-Pure: the caller says what time it is. Times are the chain's wherever both ends can read it, so
-that a machine whose clock is an hour off still takes part. Commitments are screened beside
-updates (``sealed``).
+Pure functions: the caller passes the time. Times are chain time if both sides can read the chain,
+so that a machine whose clock is an hour off can still take part. Not handled: commitments, which
+are screened with updates (``round.screening``).
 """
 
 from coordinator.protocol.errors import SignatureError
@@ -17,18 +17,18 @@ from coordinator.protocol.types import (
 )
 
 MAX_STATEMENT_S = 7 * 24 * 3600
-"""How far ahead of now a statement may expire: what is stolen does not last for ever."""
+"""Seconds from now within which a statement must expire, so that a stolen one does too."""
 
 
 def check_presence(
     signed: Signed[Presence], *, domain: SigningDomain, node_id: int, now: int
 ) -> Address:
-    """Return the account that a Flower node speaks for.
+    """Return the account that a Flower node belongs to.
 
     Parameters
     ----------
     node_id
-        The node that answered; a statement about another one is worth nothing.
+        The node that answered; a statement about another node is refused.
     now
         Chain time in seconds.
 
@@ -36,7 +36,7 @@ def check_presence(
     ------
     SignatureError
         ``wrong-node``, ``expired``, ``expires-too-late``, or any code of
-        ``signing.verify_statement``.
+        ``eip712.verify_statement``.
     VerificationError
         If a field does not fit its ABI type.
     """
@@ -50,20 +50,20 @@ def check_presence(
 def check_read(
     signed: Signed[ReadRequest], *, domain: SigningDomain, blob: bytes, now: int
 ) -> Address:
-    """Return the account that asks for a blob; whether it may read is the caller's to say.
+    """Return the account that requests a blob; the caller decides whether it may read it.
 
     Parameters
     ----------
     blob
-        Name of the blob that is asked for, 32 bytes.
+        Name of the requested blob, 32 bytes.
     now
-        Time in seconds by the clock that ``expiry`` is in.
+        Time in seconds, by the same clock as ``expiry``.
 
     Raises
     ------
     SignatureError
         ``wrong-blob``, ``expired``, ``expires-too-late``, or any code of
-        ``signing.verify_statement``.
+        ``eip712.verify_statement``.
     VerificationError
         If a field does not fit its ABI type.
     """
@@ -83,9 +83,9 @@ def _check_expiry(signed: Signed[Statement], expiry: int, now: int) -> None:
 
 
 def _refusal(signed: Signed[Statement], code: str, found: str, expected: str) -> SignatureError:
-    what = type(signed.statement).__name__.lower()
+    kind = type(signed.statement).__name__.lower()
     return SignatureError(
-        f"{what} of {signed.signer}: found {found}, expected {expected}",
+        f"{kind} of {signed.signer}: found {found}, expected {expected}",
         code=code,
         found=found,
         expected=expected,

@@ -219,15 +219,15 @@ def test_a_node_may_reply_as_often_as_it_was_given_instructions():
 
 def test_allowances_are_bounded():
     allowances = Allowances()
-    repeated = [allowances.take(b"node", b"same") for _ in range(allowance.REPEATS + 1)]
-    assert repeated == [True] * allowance.REPEATS + [False]
+    repeated = [allowances.take(b"node", b"same") for _ in range(allowance.MAX_REPEATS + 1)]
+    assert repeated == [True] * allowance.MAX_REPEATS + [False]
     allowances.give(b"node", 10**9)
-    taken = [allowances.take(b"node", b"%d" % n) for n in range(allowance.MOST + 1)]
-    assert taken == [True] * allowance.MOST + [False]
-    assert len(allowances._nodes[b"node"].sent) == allowance.MOST
-    for n in range(allowance.NODES):
+    taken = [allowances.take(b"node", b"%d" % n) for n in range(allowance.MAX_REPLIES + 1)]
+    assert taken == [True] * allowance.MAX_REPLIES + [False]
+    assert len(allowances._nodes[b"node"].sent) == allowance.MAX_REPLIES
+    for n in range(allowance.MAX_NODES):
         allowances.give(b"%d" % n, 1)
-    assert len(allowances._nodes) == allowance.NODES
+    assert len(allowances._nodes) == allowance.MAX_NODES
 
 
 def test_one_nodes_calls_take_turns_and_others_do_not_wait():

@@ -20,7 +20,7 @@ def saved(values: np.ndarray, **options) -> bytes:
 
 def code_of(data: bytes, dtype: str = "int32", shape: tuple[int, ...] = (4,)) -> str:
     with pytest.raises(MalformedUpdateError) as caught:
-        wire.decode_npy(data, dtype=dtype, shape=shape, what="update")
+        wire.decode_npy(data, dtype=dtype, shape=shape, place="update")
     assert str(caught.value).startswith("update: ")
     return caught.value.code
 
