@@ -1,7 +1,8 @@
-"""Compile the contracts: ``python -m contracts.compile`` rewrites ``contracts/abi/``.
+"""Compile the contracts: ``python -m contracts.compile`` rewrites what is generated from them.
 
-The committed files hold ABI and bytecode, so that nothing needs Vyper at run time; a test
-compiles again and compares. ``--check`` only compares. Needs the ``dev`` extra.
+That is ``contracts/abi/``, ABI and bytecode, so that nothing needs Vyper at run time, and the
+classes of the events in ``contracts/binding/``. A test compiles again and compares. ``--check``
+only compares. Needs the ``dev`` extra.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.binding.artifacts import ABI_FOLDER, CONTRACTS
+from contracts.event_classes import MODULES, event_comments, render_events
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import JsonObject
 
@@ -95,18 +97,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m contracts.compile", description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     check: bool = parser.parse_args(arguments).check
-    stale = []
+    generated: dict[str, tuple[Path, str]] = {}
     for name in CONTRACTS:
         artifact = compile_contract(source_of(name), SOURCE_FOLDER)
-        text, path = render(artifact), ABI_FOLDER / f"{name}.json"
-        if check and (not path.exists() or path.read_text() != text):
-            stale.append(name)
+        generated[f"contracts/abi/{name}.json"] = ABI_FOLDER / f"{name}.json", render(artifact)
+        for module in (module for module in MODULES if module.contract == name):
+            comments = event_comments(source_of(name).parent)
+            text = render_events(module, artifact, comments)
+            generated[f"contracts/binding/{module.file}"] = module.path, text
+        print(f"{name}: {artifact['runtime_size_bytes']} of {CODE_SIZE_LIMIT} bytes")
+    stale = 0
+    for name, (path, text) in generated.items():
         if not check:
             path.write_text(text)
-        print(f"{name}: {artifact['runtime_size_bytes']} of {CODE_SIZE_LIMIT} bytes")
-    for name in stale:
-        print(f"{name}: contracts/abi/{name}.json is not current, run python -m contracts.compile")
-    return 1 if stale else 0
+        elif not path.exists() or path.read_text() != text:
+            stale = 1
+            print(f"{name} is not current, run python -m contracts.compile")
+    return stale
 
 
 if __name__ == "__main__":

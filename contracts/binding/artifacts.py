@@ -1,7 +1,7 @@
-"""Committed ABI and bytecode, and encoding against them. Vyper is not needed.
+"""Committed ABI and bytecode, and encoding and decoding against them. Vyper is not needed.
 
 Encoding goes through ``eth_abi`` directly rather than web3's contract objects: the same bytes at
-a fraction of the time, which counts with hundreds of transactions a block.
+a fraction of the time, which counts with hundreds of transactions a block (ADR 0016).
 """
 
 import json
@@ -11,11 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from eth_abi.abi import decode, encode
-from eth_utils.address import to_checksum_address
+from eth_abi.abi import encode
+from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
-from contracts.binding.words import UnusualDataError, read_words, word_reader
+from contracts.binding.abi_decoding import decode, decode_call
+from coordinator.protocol.errors import ConfigError
 
 ABI_FOLDER: Final = Path(__file__).parents[1] / "abi"
 CONTRACTS: Final = ("federation", "aggregate_examiner", "record_examiner", "referee")
@@ -29,15 +30,6 @@ def abi_type(entry: Mapping[str, Any]) -> str:
         return kind
     inner = ",".join(abi_type(component) for component in entry["components"])
     return f"({inner}){kind[len('tuple') :]}"
-
-
-def normalise(value: Any, kind: str) -> Any:
-    """Return a decoded value with addresses in EIP-55 form and lists as tuples."""
-    if kind == "address":
-        return to_checksum_address(value)
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +53,41 @@ class FunctionAbi:
         eth_abi.exceptions.DecodingError
             If the data is no result of the function.
         """
-        words = word_reader(self.outputs)
-        if words is not None:
-            try:
-                return tuple(read_words(data, *words))
-            except UnusualDataError:
-                pass  # eth_abi says what is wrong with it
-        values = decode(self.outputs, data)
-        return tuple(normalise(v, t) for v, t in zip(values, self.outputs, strict=True))
+        return decode(self.outputs, data)
+
+    def decode_arguments(self, calldata: bytes) -> tuple[Any, ...]:
+        """Return the arguments of a call that a contract accepted; see :func:`decode_call`.
+
+        Raises
+        ------
+        eth_abi.exceptions.DecodingError
+            If it is no call of the function that a contract can have accepted.
+        """
+        if calldata[:4] != self.selector:
+            raise DecodingError(f"{self.name}: another selector, 0x{calldata[:4].hex()}")
+        return decode_call(self.inputs, calldata)
 
 
 @dataclass(frozen=True, slots=True)
 class EventAbi:
-    """One event: its topic, and for each field name, type and whether it is a topic."""
+    """One event: its topic, and the types of its fields; those that are topics stand first."""
 
     name: str
     topic: bytes
-    fields: tuple[tuple[str, str, bool], ...]
+    indexed: tuple[str, ...]
+    plain: tuple[str, ...]
 
-    def decode_log(self, topics: Sequence[bytes], data: bytes) -> dict[str, Any]:
-        """Return the fields by name, in ABI order."""
-        plain = decode([kind for _, kind, indexed in self.fields if not indexed], data)
-        from_topics, from_data = iter(topics[1:]), iter(plain)
-        values: dict[str, Any] = {}
-        for name, kind, indexed in self.fields:
-            value = decode([kind], next(from_topics))[0] if indexed else next(from_data)
-            values[name] = normalise(value, kind)
-        return values
+    def decode_log(self, topics: Sequence[bytes], data: bytes) -> tuple[Any, ...]:
+        """Return the fields in ABI order.
+
+        Raises
+        ------
+        eth_abi.exceptions.DecodingError
+            If it is no log of the event.
+        """
+        if len(topics) != 1 + len(self.indexed):
+            raise DecodingError(f"{len(topics)} topics, expected {1 + len(self.indexed)}")
+        return decode(self.indexed, b"".join(topics[1:])) + decode(self.plain, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +118,11 @@ def _function(entry: Mapping[str, Any]) -> FunctionAbi:
 
 def _event(entry: Mapping[str, Any]) -> EventAbi:
     kinds = _types(entry["inputs"])
-    fields = tuple(
-        (str(field["name"]), kind, bool(field["indexed"]))
-        for field, kind in zip(entry["inputs"], kinds, strict=True)
-    )
-    return EventAbi(entry["name"], keccak(text=f"{entry['name']}({','.join(kinds)})"), fields)
+    flags = [bool(field["indexed"]) for field in entry["inputs"]]
+    if flags != sorted(flags, reverse=True):
+        raise ConfigError(f"event {entry['name']}: an indexed field stands after one that is not")
+    topic = keccak(text=f"{entry['name']}({','.join(kinds)})")
+    return EventAbi(entry["name"], topic, kinds[: sum(flags)], kinds[sum(flags) :])
 
 
 def artifact_from_json(document: Mapping[str, Any]) -> Artifact:

@@ -1,32 +1,21 @@
-"""The federation's events as frozen records. Replaying them rebuilds the contract's storage.
+"""The federation's events as records. Replaying them rebuilds the contract's storage.
 
-Amounts in wei, times in seconds of chain time; 32-byte digests as ``bytes``.
+Generated from ``contracts/abi/federation.json`` by ``python -m contracts.compile``: change
+the contract, not this file. Amounts in wei, times in seconds of chain time; 32-byte digests as
+``bytes``.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
-from contracts.binding.artifacts import load_artifact
-from contracts.binding.records import Terms
-from coordinator.protocol.errors import LedgerError
+from contracts.binding.records import ContractEvent, Terms
 from coordinator.protocol.types import Address, RoundId, Wei
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogPlace:
-    """Where in the chain a log stands; ``log_index`` counts within the block."""
-
-    block_number: int
-    transaction_hash: bytes
-    log_index: int
-
-
 @dataclass(frozen=True, slots=True)
-class FederationEvent:
-    """Base of all events."""
-
-    place: LogPlace
+class FederationEvent(ContractEvent):
+    """Base of the federation's events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +63,6 @@ class CoordinatorBonded(FederationEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class Slashed(FederationEvent):
-    """``amount`` was cut: ``bounty`` credited to the prover, the rest burned.
-
-    ``bond`` and ``unbonding`` are what is left to the account.
-    """
-
-    account: Address
-    round: RoundId
-    prover: Address
-    offence: bytes
-    amount: Wei
-    bounty: Wei
-    bond: Wei
-    unbonding: Wei
-
-
-@dataclass(frozen=True, slots=True)
 class Collected(FederationEvent):
     """Bounties were paid out."""
 
@@ -130,6 +102,23 @@ class RoundOpened(FederationEvent):
     member_count: int
     budget: Wei
     pledged_cum: Wei
+
+
+@dataclass(frozen=True, slots=True)
+class RoundVoided(FederationEvent):
+    """A round, and all stacked on it, became void.
+
+    ``head_height`` is the head's height after it; ``reason`` is zero-padded ASCII.
+    """
+
+    round: RoundId
+    reason: bytes
+    head_height: int
+
+    @property
+    def reason_text(self) -> str:
+        """The reason without its padding, bytes that are no ASCII escaped."""
+        return self.reason.rstrip(b"\0").decode("ascii", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,30 +166,25 @@ class RoundFinalized(FederationEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class RoundHeld(FederationEvent):
-    """The referee keeps a round from becoming final before ``until``."""
+class Slashed(FederationEvent):
+    """``amount`` was cut: ``bounty`` credited to the prover, the rest burned.
 
-    round: RoundId
-    until: int
-
-
-@dataclass(frozen=True, slots=True)
-class RoundVoided(FederationEvent):
-    """A round, and all stacked on it, became void; ``head_height`` is the head's height after it.
-
-    ``reason`` is zero-padded ASCII, see :attr:`reason_text`.
+    ``bond`` and ``unbonding`` are what is left to the account. ``offence`` is zero-padded ASCII.
     """
 
+    account: Address
     round: RoundId
-    reason: bytes
-    head_height: int
-
-    EXPIRED: ClassVar[bytes] = b"deadline".ljust(32, b"\0")
+    prover: Address
+    offence: bytes
+    amount: Wei
+    bounty: Wei
+    bond: Wei
+    unbonding: Wei
 
     @property
-    def reason_text(self) -> str:
-        """The reason without its padding, unprintable bytes escaped."""
-        return self.reason.rstrip(b"\0").decode("ascii", "backslashreplace")
+    def offence_text(self) -> str:
+        """The offence without its padding, bytes that are no ASCII escaped."""
+        return self.offence.rstrip(b"\0").decode("ascii", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,39 +194,30 @@ class RefereeSet(FederationEvent):
     referee: Address
 
 
+@dataclass(frozen=True, slots=True)
+class RoundHeld(FederationEvent):
+    """The referee keeps a round from becoming final before ``until``."""
+
+    round: RoundId
+    until: int
+
+
 EVENT_TYPES: Final[Mapping[str, type[FederationEvent]]] = {
-    kind.__name__: kind for kind in FederationEvent.__subclasses__()
+    "FederationCreated": FederationCreated,
+    "Joined": Joined,
+    "Left": Left,
+    "Withdrawn": Withdrawn,
+    "CoordinatorBonded": CoordinatorBonded,
+    "Collected": Collected,
+    "PoolFunded": PoolFunded,
+    "Claimed": Claimed,
+    "RoundOpened": RoundOpened,
+    "RoundVoided": RoundVoided,
+    "UpdatesCommitted": UpdatesCommitted,
+    "RoundSealed": RoundSealed,
+    "RoundSettled": RoundSettled,
+    "RoundFinalized": RoundFinalized,
+    "Slashed": Slashed,
+    "RefereeSet": RefereeSet,
+    "RoundHeld": RoundHeld,
 }
-
-
-def decode_event(topics: Sequence[bytes], data: bytes, place: LogPlace) -> FederationEvent:
-    """Decode one log of a federation.
-
-    Raises
-    ------
-    LedgerError
-        If the log is none of the federation's events.
-    """
-    event = load_artifact("federation").events.get(topics[0] if topics else b"")
-    if event is None:
-        raise LedgerError(
-            f"block {place.block_number}, log {place.log_index}: topic"
-            f" {topics[0].hex() if topics else '(none)'} is none of the federation's events"
-        )
-    values = event.decode_log(topics, data)
-    if event.name == "FederationCreated":
-        return FederationCreated(place, Terms.from_abi(values["terms"]))
-    kind = EVENT_TYPES[event.name]
-    ordered = [values[field.name] for field in fields(kind) if field.name != "place"]
-    return kind(place, *ordered)
-
-
-def decode_log(log: Mapping[str, Any]) -> FederationEvent:
-    """Decode one log of a federation, as JSON-RPC gives it; raises as :func:`decode_event`."""
-    place = LogPlace(
-        block_number=int(log["blockNumber"], 16),
-        transaction_hash=bytes.fromhex(log["transactionHash"][2:]),
-        log_index=int(log["logIndex"], 16),
-    )
-    topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
-    return decode_event(topics, bytes.fromhex(log["data"][2:]), place)

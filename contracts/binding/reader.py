@@ -13,7 +13,8 @@ from eth_utils.address import to_checksum_address
 
 from contracts.binding.artifacts import load_artifact
 from contracts.binding.calls import message_tuple
-from contracts.binding.events import FederationEvent, RoundVoided, decode_log
+from contracts.binding.events import FederationEvent, RoundVoided
+from contracts.binding.logs import FEDERATION_EVENTS
 from contracts.binding.records import (
     AccountState,
     BlockInfo,
@@ -56,7 +57,7 @@ class FederationReader:
         answer = self.rpc.call(self.address, abi.encode_call(arguments), block)
         try:
             results = abi.decode_result(answer)
-        except (DecodingError, OverflowError) as error:
+        except DecodingError as error:
             raise self._foreign(f"answers {function} with {len(answer)} bytes") from error
         return results[0] if len(results) == 1 else results
 
@@ -166,8 +167,7 @@ class FederationReader:
 
     def void_reason(self, round_id: RoundId) -> str:
         """Return the reason with which a round was voided itself, empty if it was not."""
-        kinds = load_artifact("federation").events.values()
-        topic = next(kind.topic for kind in kinds if kind.name == RoundVoided.__name__)
+        topic = FEDERATION_EVENTS.topic(RoundVoided)
         reason = ""
         for event in self.events(topics=["0x" + topic.hex(), f"0x{round_id:064x}"]):
             assert isinstance(event, RoundVoided)
@@ -204,4 +204,4 @@ class FederationReader:
                 "topics": list(topics),
             }
             for log in self.rpc.request("eth_getLogs", span):
-                yield decode_log(log)
+                yield FEDERATION_EVENTS.decode_log(log)

@@ -9,8 +9,8 @@ from typing import Any
 from eth_utils.address import to_checksum_address
 
 from contracts.binding.calls import Call
-from contracts.binding.events import FederationEvent, LogPlace, decode_event, decode_log
-from contracts.binding.referee_events import decode_referee_event, decode_referee_log
+from contracts.binding.logs import EVENT_SETS
+from contracts.binding.records import ContractEvent, LogPlace
 from contracts.binding.rpc import reason_text
 from contracts.blocks import TxReceipt
 from coordinator.protocol.errors import TransactionRevertedError
@@ -42,7 +42,7 @@ class Receipt:
     gas_used: int
     gas_price_wei: Wei
     contract_address: Address | None
-    events: tuple[FederationEvent, ...]
+    events: tuple[ContractEvent, ...]
 
     @property
     def fee_wei(self) -> Wei:
@@ -54,7 +54,7 @@ def receipt_of(receipt: dict[str, Any], signed: SignedCall) -> Receipt:
     """Read the receipt that a node gave of a transaction that succeeded."""
     created = receipt.get("contractAddress")
     emitter = (signed.to or created or "").lower()
-    decode = decode_referee_log if signed.call.contract == "referee" else decode_log
+    events = EVENT_SETS[signed.call.contract]
     logs = [log for log in receipt["logs"] if log["address"].lower() == emitter]
     return Receipt(
         transaction_hash=bytes.fromhex(receipt["transactionHash"][2:]),
@@ -63,7 +63,7 @@ def receipt_of(receipt: dict[str, Any], signed: SignedCall) -> Receipt:
         gas_used=int(receipt["gasUsed"], 16),
         gas_price_wei=Wei(int(receipt["effectiveGasPrice"], 16)),
         contract_address=Address(to_checksum_address(created)) if created else None,
-        events=tuple(decode(log) for log in logs),
+        events=tuple(events.decode_log(log) for log in logs),
     )
 
 
@@ -81,7 +81,7 @@ def embedded_receipt(receipt: TxReceipt, signed: SignedCall) -> Receipt:
         reason = reason.removeprefix("execution reverted")
         raise reverted_error(signed, receipt.block_number, reason)
     emitter = signed.to or receipt.contract_address
-    decode = decode_referee_event if signed.call.contract == "referee" else decode_event
+    decode = EVENT_SETS[signed.call.contract].decode
     events = [
         decode(
             log.topics,

@@ -12,6 +12,22 @@ from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import Address, RoundId, Wei
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPlace:
+    """Where in the chain a log stands; ``log_index`` counts within the block."""
+
+    block_number: int
+    transaction_hash: bytes
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContractEvent:
+    """Base of all events of all contracts."""
+
+    place: LogPlace
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a federation agreed before its first round, fixed at deployment.

@@ -11,7 +11,6 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any, Final
 
-from eth_abi.abi import decode
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 from web3 import Web3
@@ -19,8 +18,9 @@ from web3 import Web3
 from contracts.binding import referee_calls
 from contracts.binding.artifacts import load_artifact
 from contracts.binding.calls import Call
+from contracts.binding.logs import REFEREE_EVENTS
 from contracts.binding.referee_calls import EXAMINERS, evidence_data, examiner_function
-from contracts.binding.referee_events import Answered, CaseOpened, RefereeEvent, decode_referee_log
+from contracts.binding.referee_events import Answered, CaseOpened, RefereeEvent
 from contracts.binding.rpc import Rpc, rpc_of
 from contracts.binding.transactions import Receipt, SignedCall, Transactor
 from coordinator.protocol.disputes.cases import (
@@ -99,8 +99,8 @@ def published_entry(answered: Answered) -> tuple[int, ProvenEntry]:
     abi = examiner_function("answer_entry")
     if answered.evidence[:4] != abi.selector:
         raise LedgerError(f"case {answered.id}: the answer is no entry of a column")
-    case_id, _, entry, path = decode(abi.inputs, answered.evidence[4:])
-    return case_id, ProvenEntry(tuple(entry), tuple(path))
+    case_id, _, entry, path = abi.decode_arguments(answered.evidence)
+    return case_id, ProvenEntry(entry, path)
 
 
 class RefereeReader:
@@ -210,7 +210,7 @@ class RefereeReader:
                 "toBlock": hex(min(first + LOG_CHUNK_BLOCKS - 1, last)),
             }
             for log in self.rpc.request("eth_getLogs", span):
-                yield decode_referee_log(log)
+                yield REFEREE_EVENTS.decode_log(log)
 
 
 class Referee(RefereeReader):

@@ -1,29 +1,34 @@
-"""The referee's events as frozen records; see ``contracts.binding.events`` for the federation's."""
+"""The referee's events as records.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Final
+Generated from ``contracts/abi/referee.json`` by ``python -m contracts.compile``: change
+the contract, not this file. Amounts in wei, times in seconds of chain time; 32-byte digests as
+``bytes``.
+"""
 
-from contracts.binding.artifacts import load_artifact
-from contracts.binding.events import FederationEvent, LogPlace
-from coordinator.protocol.disputes.cases import CaseKind
-from coordinator.protocol.errors import LedgerError
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from contracts.binding.records import ContractEvent
 from coordinator.protocol.types import Address, RoundId, Wei
 
 
 @dataclass(frozen=True, slots=True)
-class RefereeEvent(FederationEvent):
+class RefereeEvent(ContractEvent):
     """Base of the referee's events."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseOpened(RefereeEvent):
-    """The coordinator was asked; it must answer before ``due``."""
+    """The coordinator was asked; it must answer before ``due``.
+
+    ``kind`` is a number of ``CaseKind``.
+    """
 
     id: int
     round: RoundId
     challenger: Address
-    kind: CaseKind
+    kind: int
     index: int
     chunk: int
     due: int
@@ -53,7 +58,8 @@ class EntryDemanded(RefereeEvent):
 class Answered(RefereeEvent):
     """What was demanded was published: ``evidence`` is a call of an ``answer_*`` function.
 
-    ``due`` is 0 where that ends the case.
+    ``due`` is 0 where that ends the case. Anyone may answer, so ``evidence`` may be encoded in any
+    way that the examiner's decoder accepts.
     """
 
     id: int
@@ -72,7 +78,10 @@ class CaseClosed(RefereeEvent):
 
 @dataclass(frozen=True, slots=True)
 class Convicted(RefereeEvent):
-    """Fraud was proven; ``id`` is the case, 0 for none. ``offence`` is zero-padded ASCII."""
+    """Fraud was proven; ``id`` is the case, 0 for none.
+
+    ``offence`` is zero-padded ASCII.
+    """
 
     round: RoundId
     id: int
@@ -81,7 +90,7 @@ class Convicted(RefereeEvent):
 
     @property
     def offence_text(self) -> str:
-        """The offence without its padding."""
+        """The offence without its padding, bytes that are no ASCII escaped."""
         return self.offence.rstrip(b"\0").decode("ascii", "backslashreplace")
 
 
@@ -94,38 +103,11 @@ class Collected(RefereeEvent):
 
 
 REFEREE_EVENT_TYPES: Final[Mapping[str, type[RefereeEvent]]] = {
-    kind.__name__: kind for kind in RefereeEvent.__subclasses__()
+    "CaseOpened": CaseOpened,
+    "ColumnAnswered": ColumnAnswered,
+    "EntryDemanded": EntryDemanded,
+    "Answered": Answered,
+    "CaseClosed": CaseClosed,
+    "Convicted": Convicted,
+    "Collected": Collected,
 }
-
-
-def decode_referee_event(topics: Sequence[bytes], data: bytes, place: LogPlace) -> RefereeEvent:
-    """Decode one log of a referee.
-
-    Raises
-    ------
-    LedgerError
-        If the log is none of the referee's events.
-    """
-    event = load_artifact("referee").events.get(topics[0] if topics else b"")
-    if event is None:
-        raise LedgerError(
-            f"block {place.block_number}, log {place.log_index}: topic"
-            f" {topics[0].hex() if topics else '(none)'} is none of the referee's events"
-        )
-    values = event.decode_log(topics, data)
-    if event.name == "CaseOpened":
-        values["kind"] = CaseKind(values["kind"])
-    kind = REFEREE_EVENT_TYPES[event.name]
-    ordered = [values[field.name] for field in fields(kind) if field.name != "place"]
-    return kind(place, *ordered)
-
-
-def decode_referee_log(log: Mapping[str, Any]) -> RefereeEvent:
-    """Decode one log of a referee, as JSON-RPC gives it; raises as above."""
-    where = LogPlace(
-        block_number=int(log["blockNumber"], 16),
-        transaction_hash=bytes.fromhex(log["transactionHash"][2:]),
-        log_index=int(log["logIndex"], 16),
-    )
-    topics = [bytes.fromhex(topic[2:]) for topic in log["topics"]]
-    return decode_referee_event(topics, bytes.fromhex(log["data"][2:]), where)

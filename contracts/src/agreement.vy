@@ -22,6 +22,7 @@ struct Terms:
     coordinator_slash_bps: uint256
 
 
+# The contract was deployed with these terms.
 event FederationCreated:
     terms: Terms
 

@@ -15,6 +15,7 @@ uses: agreement
 uses: stakes
 uses: rounds
 
+# The coordinator named the contract that may convict it.
 event RefereeSet:
     referee: indexed(address)
 

@@ -10,11 +10,13 @@
 from . import merkle
 from . import payments
 
+# Ether was added to the reward pool; ``pool`` is the pool after it.
 event PoolFunded:
     sender: indexed(address)
     amount: uint256
     pool: uint256
 
+# Rewards were paid out, up to ``cumulative`` over all time.
 event Claimed:
     account: indexed(address)
     cumulative: uint256

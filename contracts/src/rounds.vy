@@ -19,6 +19,7 @@ uses: agreement
 uses: stakes
 uses: rewards
 
+# A round opened on ``parent`` (0 for the initial model).
 event RoundOpened:
     round: indexed(uint256)
     model_root: bytes32
@@ -31,11 +32,13 @@ event RoundOpened:
     budget: uint256
     pledged_cum: uint256
 
+# The contributors' commitments of a round in sealed mode were fixed.
 event UpdatesCommitted:
     round: indexed(uint256)
     commitments_root: bytes32
     count: uint256
 
+# A round's contributors and new model were committed.
 event RoundSealed:
     round: indexed(uint256)
     contributors_root: bytes32
@@ -46,6 +49,7 @@ event RoundSealed:
     sealed_at: uint256
     sealed_block: uint256
 
+# A round's scores and the cumulative rewards after it were committed.
 event RoundSettled:
     round: indexed(uint256)
     scores_root: bytes32
@@ -54,15 +58,19 @@ event RoundSettled:
     paid: uint256
     settled_at: uint256
 
+# A round became FINAL and its rewards claimable.
 event RoundFinalized:
     round: indexed(uint256)
     rewards_root: bytes32
     paid: uint256
 
+# The referee keeps a round from becoming final before ``until``.
 event RoundHeld:
     round: indexed(uint256)
     until: uint256
 
+# A round, and all stacked on it, became void.
+# ``head_height`` is the head's height after it; ``reason`` is zero-padded ASCII.
 event RoundVoided:
     round: indexed(uint256)
     reason: bytes32

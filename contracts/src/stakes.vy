@@ -13,27 +13,33 @@ from . import agreement
 
 uses: agreement
 
+# A member bonded ``amount``; ``index`` is its member number from 1.
 event Joined:
     account: indexed(address)
     index: uint256
     amount: uint256
     bond: uint256
 
+# A member, or the coordinator, moved its whole bond to unbonding.
 event Left:
     account: indexed(address)
     amount: uint256
     unbonding: uint256
     matures_at: uint256
 
+# All of an account's unbonded funds were paid out.
 event Withdrawn:
     account: indexed(address)
     amount: uint256
 
+# The coordinator added to its bond.
 event CoordinatorBonded:
     account: indexed(address)
     amount: uint256
     bond: uint256
 
+# ``amount`` was cut: ``bounty`` credited to the prover, the rest burned.
+# ``bond`` and ``unbonding`` are what is left to the account. ``offence`` is zero-padded ASCII.
 event Slashed:
     account: indexed(address)
     round: indexed(uint256)
@@ -44,6 +50,7 @@ event Slashed:
     bond: uint256
     unbonding: uint256
 
+# Bounties were paid out.
 event Collected:
     account: indexed(address)
     amount: uint256

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from contracts import compile as compiler
+from contracts import event_classes
 from contracts.binding.artifacts import ABI_FOLDER, CONTRACTS, abi_type, load_artifact
+from contracts.event_classes import MODULES, event_comments, render_events
 from coordinator.protocol.errors import ConfigError
 
 SOURCES = sorted(compiler.SOURCE_FOLDER.glob("*.vy"))
@@ -22,6 +24,9 @@ def test_committed_artifacts_are_what_the_sources_compile_to(name: str) -> None:
     artifact = compiler.compile_contract(compiler.source_of(name), compiler.SOURCE_FOLDER)
     committed = (ABI_FOLDER / f"{name}.json").read_text()
     assert compiler.render(artifact) == committed, "run python -m contracts.compile"
+    for module in (module for module in MODULES if module.contract == name):
+        text = render_events(module, artifact, event_comments(compiler.source_of(name).parent))
+        assert text == module.path.read_text(), "run python -m contracts.compile"
     assert artifact["compiler"] == {
         "name": "vyper",
         "version": "0.4.3",
@@ -40,15 +45,35 @@ def test_the_check_names_what_is_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(compiler, "ABI_FOLDER", tmp_path)
+    monkeypatch.setattr(event_classes, "BINDING_FOLDER", tmp_path)
     monkeypatch.setattr(compiler, "CONTRACTS", ("referee",))
     artifact = compiler.compile_contract(compiler.source_of("referee"), compiler.SOURCE_FOLDER)
     monkeypatch.setattr(compiler, "compile_contract", lambda *_: artifact)  # once is enough
     assert compiler.main(["--check"]) == 1
-    assert "contracts/abi/referee.json is not current" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "contracts/abi/referee.json is not current" in said
+    assert "contracts/binding/referee_events.py is not current" in said
     assert compiler.main([]) == 0
     assert compiler.main(["--check"]) == 0
-    (tmp_path / "referee.json").write_text("{}")
-    assert compiler.main(["--check"]) == 1
+    for name in ("referee.json", "referee_events.py"):
+        (tmp_path / name).write_text("{}")
+        assert compiler.main(["--check"]) == 1
+        assert compiler.main([]) == 0
+
+
+def artifact_of(**field: object) -> dict[str, object]:
+    inputs = [{"name": "count", "type": "uint8", "indexed": False, **field}]
+    return {"abi": [{"type": "event", "name": "Counted", "inputs": inputs}]}
+
+
+def test_an_event_needs_a_comment_and_types_that_have_a_python_type() -> None:
+    comments = {"Counted": ["Something was counted."]}
+    text = event_classes.render_events(MODULES[0], artifact_of(), comments)
+    assert '"""Something was counted."""\n\n    count: int\n' in text
+    with pytest.raises(ConfigError, match="event Counted has no comment"):
+        event_classes.render_events(MODULES[0], artifact_of(), {})
+    with pytest.raises(ConfigError, match=r"event Counted: field count is uint8\[\], expected one"):
+        event_classes.render_events(MODULES[0], artifact_of(type="uint8[]"), comments)
 
 
 def test_a_contract_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from federation_world import (
 
 from contracts.binding import calls
 from contracts.binding.artifacts import load_artifact
-from contracts.binding.events import EVENT_TYPES, Joined, decode_event
+from contracts.binding.events import EVENT_TYPES, Joined
+from contracts.binding.logs import FEDERATION_EVENTS
 from coordinator.protocol.errors import LedgerError
 
 ALICE, BOB = CONTRIBUTORS[:2]
@@ -87,4 +88,15 @@ def test_a_foreign_log_is_refused(world: World) -> None:
     place = next(world.federation.events()).place
     for topics in ([], [bytes(32)]):
         with pytest.raises(LedgerError, match="none of the federation's events"):
-            decode_event(topics, b"", place)
+            FEDERATION_EVENTS.decode(topics, b"", place)
+
+
+def test_what_is_no_log_is_refused_with_its_place(world: World) -> None:
+    place = next(world.federation.events()).place
+    topic, account = FEDERATION_EVENTS.topic(Joined), bytes(31) + b"\1"
+    where = f"block {place.block_number}, log {place.log_index}: no Joined event"
+    for topics, data in (([topic], bytes(96)), ([topic, account], bytes(95))):
+        with pytest.raises(LedgerError, match=where):
+            FEDERATION_EVENTS.decode(topics, data, place)
+    with pytest.raises(LedgerError, match="expected a mined log"):
+        FEDERATION_EVENTS.decode_log({"blockNumber": None})

@@ -32,6 +32,8 @@ from coordinator.protocol.round.chain_round import VOID_REASON_BYTES, ChainRound
 
 NOBODY = {member.address: 0 for member in CONTRIBUTORS}
 EMPTY = bytes(32)
+EXPIRED = b"deadline".ljust(32, b"\0")
+"""The reason of a round that missed its deadline."""
 
 
 def open_call(world: World, number: int, model: bytes = MODEL, length: int = 100) -> calls.Call:
@@ -383,7 +385,7 @@ def test_at_the_deadline_only_expiry_may_act(world: World, call: calls.Call, rea
     world.forget()
     assert world.reason(COORDINATOR, call, at=deadline) == reason
     event = world.event(STRANGER, expire)
-    assert event == RoundVoided(event.place, 1, RoundVoided.EXPIRED, 0)
+    assert event == RoundVoided(event.place, 1, EXPIRED, 0)
     assert event.reason_text == "deadline"
     assert world.reason(STRANGER, expire) == "round: not open"
 
@@ -400,7 +402,7 @@ def test_opening_expires_an_overdue_round_on_the_way(world: World) -> None:
     assert world.reason(COORDINATOR, opening, at=deadline - 1) == "round: still open"
     assert world.federation.status(1) == RoundStatus.OPEN
     voided, opened = world.send(COORDINATOR, opening, at=deadline).events
-    assert voided == RoundVoided(voided.place, 1, RoundVoided.EXPIRED, 0)
+    assert voided == RoundVoided(voided.place, 1, EXPIRED, 0)
     assert (opened.round, opened.parent, opened.height) == (2, 0, 1)
     assert world.federation.status(1) == RoundStatus.VOID
 

@@ -14,9 +14,8 @@ from eth_utils.address import to_checksum_address
 from pyrevm import EVM, BlockEnv, CfgEnv, Env
 
 from contracts.binding.calls import Call
-from contracts.binding.events import LogPlace, decode_event
-from contracts.binding.records import BlockInfo
-from contracts.binding.referee_events import decode_referee_event
+from contracts.binding.logs import EVENT_SETS
+from contracts.binding.records import BlockInfo, LogPlace
 from contracts.binding.rpc import Rpc, reason_text
 from contracts.binding.transactions import Receipt, SignedCall, Transactor
 from coordinator.protocol.errors import LedgerError, TransactionRevertedError
@@ -241,7 +240,7 @@ class RevmTransactor(Transactor):
         output, logs = self.node.execute(signed.sender, signed.to, signed.call)
         created = None if signed.to else Address(to_checksum_address("0x" + output.hex()))
         emitter = signed.to or created
-        decode = decode_referee_event if signed.call.contract == "referee" else decode_event
+        decode = EVENT_SETS[signed.call.contract].decode
         return Receipt(
             transaction_hash=bytes(32),
             block_number=self.node.head.number,

@@ -18,6 +18,8 @@ from . import facts
 
 initializes: facts
 
+# The coordinator was asked; it must answer before ``due``.
+# ``kind`` is a number of ``CaseKind``.
 event CaseOpened:
     id: indexed(uint256)
     round: indexed(uint256)
@@ -27,6 +29,7 @@ event CaseOpened:
     chunk: uint256
     due: uint256
 
+# The coordinator answered with a column's root; it may be refuted before ``due``.
 event ColumnAnswered:
     id: indexed(uint256)
     root: bytes32
@@ -34,27 +37,35 @@ event ColumnAnswered:
     hi: int256
     due: uint256
 
+# An entry of an answered column was demanded; it must be published before ``due``.
 event EntryDemanded:
     id: indexed(uint256)
     index: uint256
     due: uint256
 
+# What was demanded was published: ``evidence`` is a call of an ``answer_*`` function.
+# ``due`` is 0 where that ends the case. Anyone may answer, so ``evidence`` may be encoded in any
+# way that the examiner's decoder accepts.
 event Answered:
     id: indexed(uint256)
     evidence: Bytes[MAX_EVIDENCE]
     due: uint256
 
+# A case ended and its deposits were credited.
 event CaseClosed:
     id: indexed(uint256)
     paid_to: indexed(address)
     deposit: uint256
 
+# Fraud was proven; ``id`` is the case, 0 for none.
+# ``offence`` is zero-padded ASCII.
 event Convicted:
     round: indexed(uint256)
     id: indexed(uint256)
     prover: indexed(address)
     offence: bytes32
 
+# Deposits were paid out.
 event Collected:
     account: indexed(address)
     amount: uint256

@@ -36,7 +36,7 @@ class CaseBook:
         for event in self._referee.events(self._next_block, head):
             match event:
                 case CaseOpened() if event.challenger == self._challenger:
-                    self._mine[event.id] = (event.round, int(event.kind), event.index, event.chunk)
+                    self._mine[event.id] = (event.round, event.kind, event.index, event.chunk)
                 case EntryDemanded() if event.id in self._mine:
                     self._demanded[event.id] = event.index
                 case Answered() if event.id in self._demanded:

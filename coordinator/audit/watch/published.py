@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from eth_abi.abi import decode
 
 from contracts.binding.reader import FederationReader
 from contracts.binding.referee import RefereeReader
@@ -25,7 +24,6 @@ from coordinator.audit.watch.shown_records import (
     shown_rewards,
     shown_scores,
 )
-from coordinator.protocol.commitments.digests import rule_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.disputes.cases import CaseKind, Question
 from coordinator.protocol.disputes.records import DisputedRound
@@ -63,7 +61,8 @@ class PublishedData:
         states: dict[RoundId, ChainRound] = {}
         for event in self._referee.events(self._next_block, head):
             if isinstance(event, CaseOpened):
-                question = _OpenQuestion(event.round, event.kind, event.index, event.chunk)
+                kind = CaseKind(event.kind)
+                question = _OpenQuestion(event.round, kind, event.index, event.chunk)
                 self._questions[event.id] = question
             elif isinstance(event, Answered):
                 question = self._questions[event.id]
@@ -75,8 +74,8 @@ class PublishedData:
     def _keep(self, question: _OpenQuestion, state: ChainRound, evidence: bytes) -> None:
         match question.kind:
             case CaseKind.RULE:
-                rule = Rule(*_arguments("answer_rule", evidence)[1])
-                self._rules[rule_hash(rule)] = rule
+                # Not hashed again: a word may be above its type, which is for a proof to say.
+                self._rules[state.rule_hash] = Rule(*_arguments("answer_rule", evidence)[1])
             case CaseKind.CONTRIBUTOR:
                 contributor, proof = contributor_of(_arguments("answer_contributor", evidence))
                 self._contributors.keep(state.contributors_root, question.index, contributor, proof)
@@ -154,6 +153,5 @@ class PublishedData:
 
 
 def _arguments(function: str, evidence: bytes) -> tuple[Any, ...]:
-    """Return the arguments of an answer, whose selector the referee has checked."""
-    values: tuple[Any, ...] = decode(examiner_function(function).inputs, evidence[4:])
-    return values
+    """Return the arguments of an answer, which the examiner of its kind of case has accepted."""
+    return examiner_function(function).decode_arguments(evidence)

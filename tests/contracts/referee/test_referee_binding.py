@@ -14,14 +14,14 @@ from web3 import Web3
 from web3.providers.base import JSONBaseProvider
 
 from contracts.binding import referee_calls
-from contracts.binding.events import LogPlace
+from contracts.binding.logs import REFEREE_EVENTS
+from contracts.binding.records import LogPlace
 from contracts.binding.referee import CaseState, Referee, RefereeReader, published_entry
 from contracts.binding.referee_events import (
     REFEREE_EVENT_TYPES,
     Answered,
     CaseOpened,
     Convicted,
-    decode_referee_event,
 )
 from contracts.binding.rpc import rpc_of
 from contracts.node.provider import EmbeddedProvider
@@ -113,7 +113,7 @@ def test_every_event_of_the_referee_has_its_record() -> None:
 def test_foreign_logs_are_named() -> None:
     for topics in ([], [bytes(32)]):
         with pytest.raises(LedgerError, match=r"block 3, log 5: .* none of the referee's events"):
-            decode_referee_event(topics, b"", PLACE)
+            REFEREE_EVENTS.decode(topics, b"", PLACE)
 
 
 def test_only_entries_are_entries(court: DisputeWorld) -> None:
@@ -131,7 +131,7 @@ def test_readers_need_no_key(court: DisputeWorld) -> None:
     reader = RefereeReader(rpc_of(court.w3), court.referee.address)
     (opened,) = reader.events()
     assert isinstance(opened, CaseOpened)
-    assert opened.kind is CaseKind.TOTALS
+    assert opened.kind == CaseKind.TOTALS
     assert reader.unanswered() == 1
     assert list(reader.events(to_block=opened.place.block_number - 1)) == []
 
