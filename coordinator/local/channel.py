@@ -4,7 +4,7 @@ A server maps call names to handlers and gives each connection a thread; a clien
 a time and waits. Errors of the project's own tree arrive as what they are (``failures``).
 
 Who may connect: the socket lies in a folder of mode 0700, and the kernel says which user the other
-end is (``SO_PEERCRED``); another user's connection is closed without a word.
+end is (``SO_PEERCRED``); another user's connection is closed without an answer.
 
 Not handled: encryption and authentication beyond the user. Whoever is this user can read its
 files anyway.
@@ -81,11 +81,11 @@ class ChannelServer:
         left there is replaced; a server that still answers there is not.
     handlers
         By name of call. What a handler raises of the project's errors goes to the caller; anything
-        else is logged here and told as a defect.
+        else is logged here and reported to the caller as a defect.
     limits
         Of one request.
     on_disconnect
-        Told of each connection that ends, in its thread, after its last call.
+        Called for each connection that ends, in its thread, after its last call.
 
     Raises
     ------

@@ -4,9 +4,9 @@
 
     "FPF1" | uint32 header size | uint16 n | n * uint64 size | header | attachment 1 | ... | n
 
-all big endian. Every length is compared with a limit before anything is allocated for it, and an
-attachment is received straight into the memory it is handed out in. Not handled: what the header
-means (``channel``), who may connect (``channel``).
+all big endian; ADR 0141 says why it is no ready-made format. Every length is compared with a limit
+before anything is allocated for it, and an attachment is received straight into the memory that the
+caller gets. Not handled: what the header means (``channel``), who may connect (``channel``).
 """
 
 import socket
