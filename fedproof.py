@@ -186,6 +186,6 @@ def __dir__() -> list[str]:
 
 
 if __name__ == "__main__":
-    from simulations.cli import main
+    from simulations.__main__ import main
 
     main()

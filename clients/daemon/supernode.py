@@ -4,6 +4,7 @@ It gets the coordinator's address, its own node key, and where our socket is; no
 account. It and all it starts die with the daemon.
 """
 
+import logging
 import os
 import random
 import re
@@ -19,6 +20,7 @@ from clients.daemon.node_session import NodeSession, admitted_node, deactivate_n
 from clients.daemon.relay import SOCKET_SETTING
 from coordinator.flower.internals import (
     CLIENT_APP_PROGRAM,
+    SUPERNODE_DROPPED,
     SUPERNODE_REFUSED,
     SUPERNODE_STARTS,
 )
@@ -42,6 +44,8 @@ _LIFE_BYTES: Final = 262_144
 """Of the log, to find in it that a SuperNode was let in: before that it writes a line for each
 attempt to connect."""
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_MOST_TEXT: Final = 300
+_log = logging.getLogger(__name__)
 _LONGEST_PAUSE_S: Final = 10.0
 """A SuperLink that was not told that a SuperNode died refuses the next until the heartbeat lapses
 (60 s): ask again."""
@@ -88,6 +92,7 @@ class SuperNode:
         self._log = state / "logs" / "supernode.log"
         self._fault = ""
         self._starts = 0
+        self._read_bytes = 0
         self._admitted: int | None = None  # the process that the SuperLink has let in
         self._session = _session(settings, folder, state)
 
@@ -145,6 +150,7 @@ class SuperNode:
         status = children.find(NAME)
         if status is None:
             return 0.0
+        self._report_dropped()
         node_id = self._admitted_node(status.pid)
         if self._session is not None:
             self._keep_session(self._session, status.pid, node_id)
@@ -161,6 +167,23 @@ class SuperNode:
         if self._fault:
             raise SuperNodeError(self._fault)
         return status.uptime_s
+
+    def _report_dropped(self) -> None:
+        """Log why the SuperNode dropped a message; it tells neither us nor the coordinator."""
+        try:
+            with self._log.open("rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                start = self._read_bytes if self._read_bytes <= end else 0
+                file.seek(max(start, end - _LIFE_BYTES))
+                lines = file.read().splitlines(keepends=True)
+        except OSError:
+            return
+        partial = len(lines[-1]) if lines and not lines[-1].endswith(b"\n") else 0
+        self._read_bytes = end - partial
+        for line in lines[:-1] if partial else lines:
+            dropped = SUPERNODE_DROPPED.search(_COLOUR.sub("", line.decode(errors="replace")))
+            if dropped is not None:
+                _log.warning("the SuperNode dropped a message: %s", dropped[0][:_MOST_TEXT])
 
     def _admitted_node(self, pid: int | None) -> int | None:
         """Return as which node the SuperLink let this process in, where that is news."""

@@ -250,6 +250,9 @@ class VerifiableUpdates:
             names = sorted(content.array_records)
             raise wire.malformed("wrong-records", "reply", f"arrays {names}", "one array record")
         (record,) = content.array_records.values()
+        if not record:
+            expected = f"the model's {len(instruction.manifest.tensors)}"
+            raise wire.malformed("wrong-records", "reply", "no arrays", expected)
         specs = {spec.name: spec for spec in instruction.manifest.tensors}
         trained = {
             name: trained_tensor(name, array, specs)

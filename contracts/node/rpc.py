@@ -6,6 +6,7 @@ development methods are there only when asked for.
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -92,7 +93,7 @@ class Dispatcher:
         """
         try:
             check_nesting(body)
-            request = json.loads(body)
+            request = json.loads(body, parse_constant=_no_number)
         except ValueError as failed:
             return _encode(_error(None, RpcError(PARSE_ERROR, f"parse error: {failed}")))
         answer = (
@@ -166,7 +167,7 @@ def _checked(request: Any) -> tuple[str, list[Any]]:
         raise RpcError(INVALID_REQUEST, "invalid request: not an object")
     if request.get("jsonrpc") != "2.0":
         raise RpcError(INVALID_REQUEST, 'invalid request: jsonrpc must be "2.0"')
-    if not isinstance(request.get("id"), str | int | float | None):
+    if not _is_id(request.get("id")):
         raise RpcError(INVALID_REQUEST, "invalid request: id must be a string, number or null")
     method = request.get("method")
     if not isinstance(method, str):
@@ -177,6 +178,18 @@ def _checked(request: Any) -> tuple[str, list[Any]]:
     return method, params
 
 
+def _is_id(value: Any) -> bool:
+    """Whether it may be a request's id; a number beyond float64 (``1e400``) cannot be echoed."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, str | int | None)
+
+
+def _no_number(name: str) -> float:
+    """Refuse what JSON does not have and Python's parser takes."""
+    raise ValueError(f"{name} is no JSON")
+
+
 def _too_late(request: Any) -> JsonObject:
     number = request.get("id") if isinstance(request, dict) else None
     reason = f"the batch has used {MAX_BATCH_CPU_S:g} s; ask for this one again"
@@ -184,9 +197,9 @@ def _too_late(request: Any) -> JsonObject:
 
 
 def _error(number: Any, failed: RpcError) -> JsonObject:
-    shown = number if isinstance(number, str | int | float) else None
+    shown = number if _is_id(number) else None
     return {"jsonrpc": "2.0", "id": shown, "error": failed.to_json()}
 
 
 def _encode(answer: Any) -> bytes:
-    return json.dumps(answer, separators=(",", ":")).encode("utf-8")
+    return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode("utf-8")

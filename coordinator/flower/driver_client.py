@@ -67,6 +67,10 @@ class DriverClient:
         """Pass on a node's presence statement; raises ``ContributorError`` if it is not valid."""
         self._call("greet", {"signed": wire.presence_json(signed)})
 
+    def refuse_presence(self, node: int, error: Exception) -> None:
+        """Have the service log that a node's presence statement was refused, and why."""
+        self._call("refuse_presence", {"node": node, "message": str(error)})
+
     # --- the round -----------------------------------------------------------------------------
 
     def open_round(self) -> RoundAnnouncement:

@@ -28,6 +28,8 @@ from coordinator.protocol.types import JsonObject, Presence, Signed
 
 _HEADER_BYTES: Final = 4 << 20
 """For one call: metrics, or the commitments document of a large round."""
+_MOST_TEXT: Final = 300
+"""Characters of a node's text in the log."""
 _log = logging.getLogger("fedproof.coordinator")
 
 
@@ -148,6 +150,7 @@ class DriverServer:
         leased: dict[str, Callable[[Request], Reply]] = {
             "beat": self._beat,
             "greet": self._greet,
+            "refuse_presence": self._refuse_presence,
             "open_round": self._open_round,
             "commit": self._commit,
             "close_commitments": self._close_commitments,
@@ -236,6 +239,16 @@ class DriverServer:
 
     def _greet(self, request: Request) -> Reply:
         self._scheduler.greet(wire.presence_from(request.args.get("signed")))
+        return Reply()
+
+    def _refuse_presence(self, request: Request) -> Reply:
+        """Log it here: what the ServerApp writes is in another log, which operators do not read."""
+        node, message = request.args.get("node"), str(request.args.get("message"))
+        _log.warning(
+            "a node does not say whom it speaks for: %s",
+            message[:_MOST_TEXT],
+            extra=fields(node=node if isinstance(node, int) else 0),
+        )
         return Reply()
 
     def _open_round(self, _request: Request) -> Reply:

@@ -407,12 +407,20 @@ def is_registered(app: Any, public_key: bytes) -> bool:
     return state.get_node_id_by_public_key(public_key) is not None
 
 
+FLOWER_LOGGER: Final = "flwr"
+NODES_LISTED: Final = "ControlServicer.ListNodes"
+"""What a SuperLink writes to its log at each ``ListNodes``."""
+
+
 # --- a SuperNode --------------------------------------------------------------------------------
 
 SUPERNODE_STARTS: Final = "Starting Flower SuperNode"
 SUPERNODE_REFUSED: Final = "Failed to initialize the connection to the SuperLink."
 SUPERNODE_ADMITTED: Final = re.compile(r"SuperNode ID: (\d+)")
 """Lines in a SuperNode's log."""
+SUPERNODE_DROPPED: Final = re.compile(r"Failed to receive message \S+: .*")
+"""A SuperNode's line about a message that did not arrive whole, or differs from its digest. It
+tells neither the participant's daemon nor the coordinator."""
 CLIENT_APP_PROGRAM: Final = "flwr-clientapp"
 """The program that a SuperNode starts for each message."""
 

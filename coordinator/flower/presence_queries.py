@@ -4,7 +4,6 @@ A node without a valid answer is asked again every minute while it is connected,
 limited to far less than a model's size, and an abandoned answer leaves nothing in memory.
 """
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -25,7 +24,6 @@ PATIENCE_S: Final = 300.0
 """Seconds to wait for an answer: a node may be training, or its machine busy."""
 ANSWER_BYTES: Final = 64 << 10
 """An answer has an account, a time and a signature: a few hundred bytes."""
-_log = logging.getLogger(__name__)
 
 
 class PresenceQueries:
@@ -34,7 +32,7 @@ class PresenceQueries:
     Parameters
     ----------
     driver
-        Checks the answers.
+        Checks the answers, and logs those that are refused.
     fetcher
         Fetches them.
     give_up
@@ -90,7 +88,7 @@ class PresenceQueries:
                 self._driver.greet(read_presence(content, node))
                 self._again.pop(node, None)
             except ContributorError as error:
-                _log.warning("node %d: %s", node, error)
+                self._driver.refuse_presence(node, error)
         self._give_up_old()
 
     def _give_up_old(self) -> None:

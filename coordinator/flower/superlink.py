@@ -8,6 +8,7 @@ server is the one of the coordinator's HTTP port, with its limits on idle connec
 import hashlib
 import ipaddress
 import json
+import logging
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,7 +30,9 @@ from coordinator.flower.guard import (
     Push,
 )
 from coordinator.flower.internals import (
+    FLOWER_LOGGER,
     NODE_KEY_HEADER,
+    NODES_LISTED,
     SUPERLINK_NODE_ID,
     fleet_pb2,
     is_registered,
@@ -66,7 +69,13 @@ def main() -> None:
     """Run the SuperLink until a signal stops it."""
     settings = GuardFile(**json.loads(Path(sys.argv[1]).read_text()))
     sys.argv = ["flower-superlink", *sys.argv[2:]]
+    logging.getLogger(FLOWER_LOGGER).addFilter(_is_news)
     run_superlink(_Server(settings), clock_tolerance_s=CLOCK_TOLERANCE_S, busy_ms=BUSY_MS)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line says something: that the service lists the nodes, each second, does not."""
+    return record.getMessage() != NODES_LISTED
 
 
 class _Server:

@@ -132,9 +132,6 @@ def decode_npy(
         ``malformed-array``, ``wrong-dtype``, ``wrong-shape`` or ``wrong-size``.
     """
     expected = np.dtype(dtype).newbyteorder("<")
-    limit = math.prod(shape) * expected.itemsize + _HEADER_LIMIT
-    if len(data) > limit:
-        raise malformed("wrong-size", place, f"{len(data)} bytes", f"at most {limit} bytes")
     found_shape, fortran_order, found_dtype, offset = _read_header(data, place)
     if found_dtype != expected.str:
         raise malformed("wrong-dtype", place, found_dtype, expected.str)

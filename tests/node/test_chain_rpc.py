@@ -661,3 +661,19 @@ class TestDevelopment:
         assert [(bad["index"], bad["code"]) for bad in made["refused"]] == [(1, "malformed")]
         _, message = error(developer, "fedproof_mineBatch", ["0x", 5])
         assert message.startswith("invalid params: transactions[1]: found 5")
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400"])
+def test_an_id_that_json_cannot_carry_is_refused(dispatcher, number):
+    body = f'{{"jsonrpc": "2.0", "id": {number}, "method": "eth_chainId"}}'
+    answer = dispatcher.handle(body.encode())
+    assert b"Infinity" not in answer
+    told = json.loads(answer)
+    assert (told["id"], told["error"]["code"]) == (None, -32600)
+
+
+@pytest.mark.parametrize("number", ["Infinity", "NaN"])
+def test_what_is_no_json_is_a_parse_error(dispatcher, number):
+    body = f'{{"jsonrpc": "2.0", "id": {number}, "method": "eth_chainId"}}'
+    told = json.loads(dispatcher.handle(body.encode()))
+    assert (told["id"], told["error"]["code"]) == (None, -32700)

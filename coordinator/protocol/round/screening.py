@@ -98,7 +98,7 @@ def screen_envelope(
     Raises
     ------
     MalformedUpdateError
-        ``too-large``, ``wrong-size``, ``wrong-dtype``, ``wrong-shape``, ``malformed-message``,
+        ``wrong-dtype``, ``too-large``, ``wrong-shape``, ``wrong-size``, ``malformed-message``,
         ``wrong-round``, ``not-bonded``, ``conflicting-repeat``, ``wrong-base-model``,
         ``examples-out-of-range``, ``bad-metrics``, ``wrong-metrics``.
     SignatureError
@@ -200,13 +200,13 @@ def _first_overflow(base: Any, update: Any) -> int:
 def _check_declared(
     declared_bytes: int, dtype: str, shape: tuple[int, ...] | None, context: RoundContext
 ) -> None:
+    if dtype != "int32":  # before the size: that of another dtype is wrong for this reason
+        raise _refusal("wrong-dtype", "declared dtype", dtype, "int32")
     if declared_bytes > context.limits.max_bytes:
         raise _refusal(
             "too-large", "declared bytes", declared_bytes, f"<= {context.limits.max_bytes}"
         )
     dimension = context.manifest.dimension
-    if dtype != "int32":
-        raise _refusal("wrong-dtype", "declared dtype", dtype, "int32")
     if shape is not None and shape != (dimension,):
         raise _refusal("wrong-shape", "declared shape", shape, (dimension,))
     if declared_bytes != 4 * dimension:

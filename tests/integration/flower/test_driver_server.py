@@ -116,6 +116,18 @@ def test_a_round_over_the_socket_is_the_round_itself(office: Office):
     assert office.scheduler.waited == 1
 
 
+def test_a_refused_presence_is_in_the_services_log(office: Office, caplog):
+    with office.driver(office.session.new_token()) as driver:
+        driver.refuse_presence(
+            9, ContributorError("presence: bad-signature" + "!" * 1_000, code="x")
+        )
+    (record,) = [r for r in caplog.records if "whom it speaks for" in r.getMessage()]
+    assert record.name == "fedproof.coordinator"
+    assert record.levelname == "WARNING"
+    assert "presence: bad-signature!" in record.getMessage()
+    assert len(record.getMessage()) < 400
+
+
 def test_a_void_round_says_why(office: Office):
     with office.driver(office.session.new_token()) as driver:
         driver.open_round()

@@ -212,6 +212,16 @@ def test_one_that_is_forgotten_and_never_uploaded_is_dropped_when_its_upload_exp
     assert replies._announced == {}
 
 
+class Told:
+    """Remembers which presences were refused, as the service logs them."""
+
+    def __init__(self):
+        self.refused = []
+
+    def refuse_presence(self, node, error):
+        self.refused.append((node, str(error)))
+
+
 class Stranger:
     """A registered node that answers every hello with all but the last object of a model."""
 
@@ -237,7 +247,7 @@ def test_a_node_that_never_greets_costs_no_memory_however_often_it_is_asked(monk
         replies.forget(list(messages))
         given_up.update(messages)
 
-    asking = PresenceQueries(None, stranger := Stranger(link), replies, give_up)
+    asking = PresenceQueries(Told(), stranger := Stranger(link), replies, give_up)
     kept = []
     for _ in range(30):
         asking.ask([5])
@@ -253,14 +263,16 @@ def test_a_node_that_never_greets_costs_no_memory_however_often_it_is_asked(monk
     assert (replies._announced, asking.waiting) == ({}, False)
 
 
-def test_a_hello_answered_with_a_model_is_refused(monkeypatch, caplog):
+def test_a_hello_answered_with_a_model_is_refused(monkeypatch):
     link = SuperLink()
     replies = ObjectwiseReplies(GridConnection(link))
     monkeypatch.setattr(presence_queries, "ANSWER_BYTES", 50)
-    asking = PresenceQueries(None, Stranger(link), replies, lambda messages: None)
+    told = Told()
+    asking = PresenceQueries(told, Stranger(link), replies, lambda messages: None)
     asking.ask([5])
     asking.take()
-    assert "node 5: reply: too-large: " in caplog.text
+    [(node, why)] = told.refused
+    assert (node, why.startswith("reply: too-large: ")) == (5, True)
     assert (replies._announced, asking.waiting) == ({}, False)
 
 

@@ -334,6 +334,7 @@ def with_bias(*values):
             "out-of-range",
         ),
         (replying({"layer.bias": GOOD["layer.bias"]}, COUNTED), "missing-tensor"),
+        (replying({}, COUNTED), "wrong-records"),
         (replying({**GOOD, "extra": np.zeros(1, np.float32)}, COUNTED), "extra-tensor"),
         (replying({**GOOD, "layer.bias": np.zeros(3, np.float32)}, COUNTED), "wrong-shape"),
         (replying({**GOOD, "layer.bias": np.zeros(2, np.float64)}, COUNTED), "wrong-dtype"),

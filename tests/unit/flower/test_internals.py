@@ -304,6 +304,13 @@ def _command() -> None:
     assert callable(command.flower_superlink)
 
 
+@seam("what a SuperLink logs when its nodes are listed")
+def _nodes_listed() -> None:
+    handlers = source_of("flwr.superlink.servicer.control.control_handlers")
+    assert f'log(INFO, "{internals.NODES_LISTED}")' in handlers
+    assert module("flwr.common.logger").FLOWER_LOGGER.name == internals.FLOWER_LOGGER
+
+
 @seam("what a SuperNode logs and starts")
 def _supernode() -> None:
     starts = source_of("flwr.supernode.cli.flower_supernode")
@@ -311,6 +318,9 @@ def _supernode() -> None:
     assert internals.SUPERNODE_REFUSED in source_of("flwr.supernode.fleet_http_connection")
     admitted = 'log(INFO, "SuperNode ID: %s", node_id)'
     assert admitted in source_of("flwr.supernode.start_client_internal")
+    assert '"Failed to receive message %s: %s",' in source_of(
+        "flwr.supernode.start_client_internal"
+    )
     found = internals.SUPERNODE_ADMITTED.search("INFO : SuperNode ID: 42")
     assert found is not None
     assert found[1] == "42"

@@ -66,6 +66,8 @@ GOOD = saved(np.arange(4, dtype=np.int32))
         (GOOD.replace(b"{'descr'", b"{((((((("), "malformed-array"),
         (saved(np.zeros(4, np.uint32)), "wrong-dtype"),
         (saved(np.zeros(4, ">i4")), "wrong-dtype"),
+        (saved(np.zeros(5_000, np.float64)), "wrong-dtype"),
+        (saved(np.zeros(5_000, np.int32)), "wrong-shape"),
         (saved(np.array([object()] * 4), allow_pickle=True), "wrong-dtype"),
         (saved(np.zeros(5, np.int32)), "wrong-shape"),
         (saved(np.zeros((2, 2), np.int32)), "wrong-shape"),
@@ -74,6 +76,7 @@ GOOD = saved(np.arange(4, dtype=np.int32))
         (GOOD[:-1], "wrong-size"),
         (GOOD + b"x", "wrong-size"),
         (GOOD + bytes(5000), "wrong-size"),
+        (b"x" * 5_000, "malformed-array"),
     ],
 )
 def test_other_bytes_are_refused(data, code):

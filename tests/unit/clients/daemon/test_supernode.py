@@ -215,6 +215,29 @@ def test_a_later_process_has_to_be_let_in_itself(folder):
         kept.look(children)
 
 
+def test_why_it_dropped_a_message_is_logged_once(folder, caplog):
+    children = FakeChildren()
+    kept = SuperNode(settings(), folder, folder / "s.sock", folder / "state", "m")
+    kept.start(children)
+    log = folder / "state" / "logs" / "supernode.log"
+    log.parent.mkdir()
+    log.write_text(ADMITTED + "ERROR:     Failed to receive message abc: Object ID mis")
+    children.status = status("running")
+    kept.look(children)
+    assert caplog.records == []  # the line goes on
+    with log.open("a") as file:
+        file.write("match\n\x1b[92mINFO\x1b[0m: Receiving\n")
+    kept.look(children)
+    kept.look(children)
+    (said,) = caplog.messages
+    assert said == (
+        "the SuperNode dropped a message: Failed to receive message abc: Object ID mismatch"
+    )
+    log.write_text("ERROR: Failed to receive message d: gone\n")  # begun anew
+    kept.look(children)
+    assert [m[-4:] for m in caplog.messages] == ["atch", "gone"]
+
+
 def test_a_port_that_is_set_is_kept(folder):
     children = FakeChildren()
     kept = SuperNode(settings(port=4711), folder, folder / "s.sock", folder / "state", "m")

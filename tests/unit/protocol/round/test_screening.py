@@ -96,6 +96,7 @@ ABROAD = replace(DOMAIN, chain_id=1)
         (lambda: screen(signed(), declared=2**33), "too-large", False),
         (lambda: screen(signed(), declared=23), "wrong-size", False),
         (lambda: screen(signed(), dtype="float32"), "wrong-dtype", False),
+        (lambda: screen(signed(), dtype="float64", declared=2**33), "wrong-dtype", False),
         (lambda: screen(signed(), shape=(3, 2)), "wrong-shape", False),
         (lambda: screen(signed(round_id=6)), "wrong-round", False),
         (lambda: screen(signed(round_id=8)), "wrong-round", False),
