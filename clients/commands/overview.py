@@ -132,7 +132,9 @@ def _service_line(service: dict[str, Any] | None) -> str:
         return f"does not answer: {service['error']}"
     online = service.get("contributors", {}).get("online", [])
     state = "ready" if service.get("ready") else f"not ready: {service.get('not_ready')}"
-    return f"{service.get('phase')}, {len(online)} contributors online, {state}"
+    behind = service.get("contributors", {}).get("out_of_step", [])
+    late = f" ({len(behind)} one round late: {', '.join(behind)})" if behind else ""
+    return f"{service.get('phase')}, {len(online)} contributors online{late}, {state}"
 
 
 @with_session

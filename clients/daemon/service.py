@@ -65,6 +65,7 @@ class ParticipantDaemon:
         self._kept = KeptState.of(setup)
         self._faults = Faults()
         self._watchdog = Watchdog()
+        self._out_of_step = 0
         self._suspend_detector = SuspendDetector()
         self._stop = threading.Event()
         self._connected: Connected | None = None
@@ -147,6 +148,9 @@ class ParticipantDaemon:
             why = ""
             if (stood_s := self._suspend_detector.take()) and uptime_s > POLL_S:
                 why = f"this machine, or the daemon, stood still for {stood_s:.0f} s"
+            elif problem := self._node.deliveries.problem():
+                self._out_of_step += 1
+                why = f"its replies would come one round late: {problem}"
             elif self._watchdog.is_stuck(open_round, uptime_s, self._node.is_carrying):
                 why = f"round {open_round} is open and nothing comes from it"
             if why:
@@ -176,6 +180,7 @@ class ParticipantDaemon:
 
     def _answer(self, request: Request) -> Reply:
         message = unpack_request(request.args, request.attachments)
+        self._node.deliveries.handed(message.metadata.message_id)
         if message.metadata.message_type.startswith(MessageType.TRAIN):
             self._watchdog.heard()
         run_config = request.args.get("run_config")
@@ -201,6 +206,7 @@ class ParticipantDaemon:
             refused=progress.refused if progress else 0,
             last_round=progress.last_round if progress else None,
             last_refusal=progress.last_refusal if progress else "",
+            out_of_step=self._out_of_step,
             faults=dict(self._faults.now),
             children=child_rows(children.status()),
         )

@@ -15,7 +15,11 @@ State = Literal["connecting", "refusing", "ready", "training", "stopped"]
 
 @dataclass(frozen=True)
 class ParticipantStatus:
-    """A snapshot; ``faults`` says what is wrong now, by duty."""
+    """A snapshot; ``faults`` says what is wrong now, by duty.
+
+    ``out_of_step`` counts how often the SuperNode was started again because it would have passed
+    replies on one round late.
+    """
 
     name: str
     address: str
@@ -28,6 +32,7 @@ class ParticipantStatus:
     refused: int
     last_round: int | None
     last_refusal: str
+    out_of_step: int
     faults: Mapping[str, str]
     children: Sequence[Mapping[str, Any]]
 

@@ -16,6 +16,7 @@ from typing import Final
 
 import psutil
 
+from clients.daemon.deliveries import Deliveries
 from clients.daemon.node_session import NodeSession, admitted_node, deactivate_node
 from clients.daemon.relay import SOCKET_SETTING
 from coordinator.flower.internals import (
@@ -69,6 +70,11 @@ class SuperNode:
     mark
         By which leftovers of an earlier life are known.
 
+    Attributes
+    ----------
+    deliveries
+        Whether it passes on the reply to what it was asked last.
+
     Raises
     ------
     ConfigError
@@ -95,6 +101,7 @@ class SuperNode:
         self._read_bytes = 0
         self._admitted: int | None = None  # the process that the SuperLink has let in
         self._session = _session(settings, folder, state)
+        self.deliveries = Deliveries(self._log)
 
     def start(self, children: Children) -> None:
         """Start it, on its own port or any that is free."""
@@ -103,6 +110,7 @@ class SuperNode:
         home = self._state / "flower"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         port = self._port or free_port()
+        self.deliveries.begin()
         node_config = f"{SOCKET_SETTING}={node_setting(str(self._socket))}"
         children.add(
             ChildSpec(

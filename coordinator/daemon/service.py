@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from typing import Final
 
+from coordinator.daemon.node_order import NodeOrder
 from coordinator.daemon.periodic_tasks import PeriodicTask, PeriodicTasks, check_room
 from coordinator.daemon.plan import ServicePlan
 from coordinator.daemon.renewal import EndWatch, FileWatch
@@ -108,6 +109,12 @@ class CoordinatorService:
             self._mark,
             self._socket,
         )
+        self._node_order = NodeOrder(
+            processes.order_file,
+            lambda: self.scheduler.attendance.present,
+            self.telemetry.count_out_of_step,
+            self.status.set_out_of_step,
+        )
         self.engine = Engine(
             processes, self.driver_server, self.parts.wants_rounds, self.status.set_problem
         )
@@ -194,6 +201,7 @@ class CoordinatorService:
             PeriodicTask("chain", self.parts.task.step, _LOOK_EVERY_S[self.chain.is_embedded]),
             PeriodicTask("status", self._show_presence, 1.0),
             PeriodicTask("registry", self.engine.sync_nodes, _REGISTRY_EVERY_S),
+            PeriodicTask("replies", self._node_order.step, _REGISTRY_EVERY_S),
             PeriodicTask("disk", lambda: check_room(self.plan.state), _FILES_EVERY_S),
             *(
                 PeriodicTask(name, watch.step, _FILES_EVERY_S)

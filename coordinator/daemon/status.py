@@ -114,6 +114,7 @@ class ServiceStatus:
         self._lock = threading.Lock()
         self._phase, self._round_id = "starting", 0
         self._online: tuple[str, ...] = ()
+        self._out_of_step: tuple[str, ...] = ()
         self._hindrances: dict[str, str] = {"service": "starting"}
         self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
 
@@ -135,6 +136,11 @@ class ServiceStatus:
         """Say which bonded contributors are there."""
         with self._lock:
             self._online = tuple(sorted(accounts))
+
+    def set_out_of_step(self, accounts: Iterable[str]) -> None:
+        """Say whose replies come one round late."""
+        with self._lock:
+            self._out_of_step = tuple(sorted(accounts))
 
     def set_problem(self, what: str, why: str) -> None:
         """Say why rounds cannot run; an empty ``why`` takes it back."""
@@ -163,6 +169,7 @@ class ServiceStatus:
                 not_ready=not_ready,
                 children=children,
                 errors=tuple(self._errors),
+                out_of_step=self._out_of_step,
             )
 
 

@@ -23,6 +23,9 @@ A request that Flower fails at is answered with 503, so that it is tried again: 
 locks up when many nodes push at once, and after status 500 a SuperNode drops its reply for good.
 For the same reason few pushes reach Flower at once. Not handled: TLS (uvicorn), and the contents of
 a reply (the round service).
+
+The guard also notices who answers another instruction than the last one it was handed
+(``instruction_order``, ADR 158).
 """
 
 import asyncio
@@ -32,11 +35,12 @@ import json
 import logging
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from coordinator.flower.instruction_order import HandedInstruction, InstructionOrder
 from coordinator.flower.internals import (
     ARRAY_CHUNK_BYTES,
     CONTROL_PATH,
@@ -192,11 +196,15 @@ _NODE_KEY: Final = NODE_KEY_HEADER.encode()
 
 @dataclass(frozen=True, slots=True)
 class GuardFile:
-    """The guard's settings, which the service writes."""
+    """The guard's settings, which the service writes.
+
+    Into ``order_file``, if there is one, the guard writes who is out of step.
+    """
 
     vector_bytes: int
     control_secret: str
     registered_only: bool
+    order_file: str = ""
 
     def write(self, path: Path) -> None:
         """Write the file for the SuperLink, readable by its owner only."""
@@ -259,11 +267,14 @@ class Push:
         A digest of the reply, the same whenever it is sent again.
     fault
         Why it is not a reply of the calling node; empty if it is.
+    answers
+        Number of the instruction that it is a reply to.
     """
 
     objects: int
     digest: bytes
     fault: str = ""
+    answers: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +286,11 @@ class FleetWire:
     push
         Parses a ``push-messages`` body; returns ``None`` if it is malformed: Flower refuses it.
     instructions
-        Counts the instructions in an answer to ``pull-messages``.
+        Returns the instructions in an answer to ``pull-messages``.
     """
 
     push: Callable[[bytes], Push | None]
-    instructions: Callable[[bytes], int]
+    instructions: Callable[[bytes], Sequence[HandedInstruction]]
 
 
 class Guard:
@@ -296,6 +307,8 @@ class Guard:
         that sent it, ``None`` if it is not registered; or ``None`` if any node may take part.
     wire
         Parses bodies.
+    order
+        Compares replies with instructions.
     """
 
     def __init__(
@@ -306,6 +319,7 @@ class Guard:
         own_hosts: frozenset[str],
         registered_key: Callable[[Mapping[bytes, bytes]], Awaitable[bytes | None]] | None,
         wire: FleetWire,
+        order: InstructionOrder | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
@@ -314,6 +328,7 @@ class Guard:
         self._registered_key = registered_key
         self._wire = wire
         self._allowances = Allowances()
+        self._order = order or InstructionOrder()
         self._turns: dict[bytes, _Turns] = defaultdict(lambda: _Turns(limits.calls_at_once))
         self._pushes = asyncio.Semaphore(limits.pushes_at_once)
         self._refusal_log = RefusalLog()
@@ -402,10 +417,11 @@ class Guard:
             return 413, f"a reply of {push.objects} objects, at most {self._limits.objects}"
         if not self._allowances.take(node, push.digest):
             return 429, "more replies than this node was given instructions"
+        self._order.answered(node, push.answers)
         return None
 
     def _counting(self, node: bytes, send: Send) -> Send:
-        """Return a ``send`` that counts the instructions it delivers to a node."""
+        """Return a ``send`` that notes the instructions it delivers to a node."""
         parts: list[bytes] = []
         status = 0
 
@@ -417,7 +433,9 @@ class Guard:
                 parts.append(message.get("body", b""))
                 if status == 200 and not message.get("more_body", False):
                     # Before the node receives them, since its replies may come at once.
-                    self._allowances.give(node, self._wire.instructions(b"".join(parts)))
+                    instructions = self._wire.instructions(b"".join(parts))
+                    self._allowances.give(node, len(instructions))
+                    self._order.handed(node, instructions)
             await send(message)
 
         return counting

@@ -417,7 +417,12 @@ NODES_LISTED: Final = "ControlServicer.ListNodes"
 SUPERNODE_STARTS: Final = "Starting Flower SuperNode"
 SUPERNODE_REFUSED: Final = "Failed to initialize the connection to the SuperLink."
 SUPERNODE_ADMITTED: Final = re.compile(r"SuperNode ID: (\d+)")
-"""Lines in a SuperNode's log."""
+SUPERNODE_RECEIVES: Final = re.compile(r"Receiving: \S+ message \(ID: ([0-9a-f]+)\)")
+SUPERNODE_SENDS: Final = re.compile(r"Sending: \S+ message \(ID: ([0-9a-f]+)\)")
+SUPERNODE_IGNORES: Final = re.compile(
+    r"Run ID \d+ is not in `RUNNING` status\. Ignoring message ([0-9a-f]+)"
+)
+"""Lines in a SuperNode's log; the last is of an instruction, not of a reply."""
 SUPERNODE_DROPPED: Final = re.compile(r"Failed to receive message \S+: .*")
 """A SuperNode's line about a message that did not arrive whole, or differs from its digest. It
 tells neither the participant's daemon nor the coordinator."""

@@ -123,6 +123,11 @@ class FlowerProcesses:
         self._listening = 0
         self._given_up = 0
 
+    @property
+    def order_file(self) -> Path:
+        """Where the guard says which nodes are out of step."""
+        return self._folder / "order.json"
+
     def start(self) -> None:
         """Write the files that the processes read, and start them.
 
@@ -182,7 +187,9 @@ class FlowerProcesses:
         executor_secret.touch(mode=0o600)
         executor_secret.write_bytes(secrets.token_bytes(32))
         settings = self.settings
-        guard = GuardFile(settings.vector_bytes, self.secret, settings.ca is not None)
+        guard = GuardFile(
+            settings.vector_bytes, self.secret, settings.ca is not None, str(self.order_file)
+        )
         guard.write(self._folder / "guard.json")
 
     def _environment(self) -> dict[str, str]:

@@ -29,6 +29,7 @@ from coordinator.flower.guard import (
     GuardLimits,
     Push,
 )
+from coordinator.flower.instruction_order import HandedInstruction, InstructionOrder
 from coordinator.flower.internals import (
     FLOWER_LOGGER,
     NODE_KEY_HEADER,
@@ -157,7 +158,8 @@ def guarded(app: Any, settings: GuardFile, host: str) -> Guard:
         settings.control_secret,
         own_hosts(host),
         _registered(app) if settings.registered_only else None,
-        FleetWire(read_push, count_instructions),
+        FleetWire(read_push, read_instructions),
+        InstructionOrder(Path(settings.order_file) if settings.order_file else None),
     )
 
 
@@ -172,7 +174,9 @@ def read_push(body: bytes) -> Push | None:
     digest = hashlib.sha256()
     for part in (*request.messages_list, *request.message_object_trees):
         digest.update(hashlib.sha256(part.SerializeToString(deterministic=True)).digest())
-    return Push(objects, digest.digest(), _fault(request))
+    fault = _fault(request)
+    answers = "" if fault else request.messages_list[0].metadata.reply_to_message_id
+    return Push(objects, digest.digest(), fault, answers)
 
 
 def _fault(request: fleet_pb2.PushMessagesRequest) -> str:
@@ -191,9 +195,10 @@ def _fault(request: fleet_pb2.PushMessagesRequest) -> str:
     return ""
 
 
-def count_instructions(body: bytes) -> int:
-    """Return how many instructions an answer to ``pull-messages`` holds."""
-    return len(fleet_pb2.PullMessagesResponse.FromString(body).messages_list)
+def read_instructions(body: bytes) -> list[HandedInstruction]:
+    """Return the instructions that an answer to ``pull-messages`` holds."""
+    messages = fleet_pb2.PullMessagesResponse.FromString(body).messages_list
+    return [HandedInstruction(m.metadata.message_id, m.metadata.dst_node_id) for m in messages]
 
 
 def _registered(app: Any) -> Callable[[Mapping[bytes, bytes]], Awaitable[bytes | None]]:

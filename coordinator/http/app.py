@@ -184,6 +184,7 @@ class _Pages:
             "round": snapshot.round_id,
             "contributors": {
                 "online": list(snapshot.online),
+                "out_of_step": list(snapshot.out_of_step),
                 "bonded": len(facts.bonds) if facts else None,
                 "members": facts.head.member_count if facts else None,
             },

@@ -76,6 +76,10 @@ class Telemetry:
         self._refused = self._counter(
             "fedproof_updates_refused_total", "Submissions that were not taken, by reason.", "code"
         )
+        self._out_of_step = self._counter(
+            "fedproof_replies_out_of_step_total",
+            "Replies to an earlier instruction than the node's last.",
+        )
         self._requests = self._counter(
             "fedproof_http_requests_total", "HTTP requests answered.", "route", "status"
         )
@@ -119,6 +123,10 @@ class Telemetry:
     def count_refusal(self, code: str) -> None:
         """Count a submission that was refused."""
         self._refused.labels(code=code).inc()
+
+    def count_out_of_step(self, replies: int) -> None:
+        """Count replies to an earlier instruction than their node's last."""
+        self._out_of_step.inc(replies)
 
     def count_request(self, route: str, status: int, sent_bytes: int) -> None:
         """Count an HTTP request that was answered."""
@@ -214,6 +222,8 @@ def _service(snapshot: ServiceSnapshot, has_chain: bool) -> Iterator[Metric]:
     running = {n: int(s.startswith("running")) for n, s in snapshot.children.items()}
     meaning = "1 for a supervised process that runs."
     yield _gauges("fedproof_child_up", meaning, "child", running)
+    meaning = "Those online whose replies come one round late."
+    yield _gauge("fedproof_contributors_out_of_step", meaning, len(snapshot.out_of_step))
 
 
 def _chain(facts: ChainFacts) -> Iterator[Metric]:

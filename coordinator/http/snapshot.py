@@ -22,6 +22,8 @@ class ServiceSnapshot:
         State of each supervised process, by name.
     errors
         The last errors, newest last.
+    out_of_step
+        Addresses of those online whose last reply was to an earlier instruction than their last.
     """
 
     phase: str
@@ -30,3 +32,4 @@ class ServiceSnapshot:
     not_ready: Sequence[str] = ()
     children: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[str] = ()
+    out_of_step: Sequence[str] = ()

@@ -17,6 +17,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     ActivateNodeResponse,
+    DeactivateNodeRequest,
     PullMessagesRequest,
     PullMessagesResponse,
     PushMessagesRequest,
@@ -90,6 +91,13 @@ class HostileNode:
             raise ConnectionError(f"activate-node: {status}: {body!r}")
         self._node = Node(node_id=ActivateNodeResponse.FromString(body).node_id)
         return self._node.node_id
+
+    def deactivate(self) -> None:
+        """Be offline, as a SuperNode that ends."""
+        request = DeactivateNodeRequest(node_id=self._node.node_id)
+        status, body = self.call("deactivate-node", request)
+        if status != 200:
+            raise ConnectionError(f"deactivate-node: {status}: {body!r}")
 
     def pull(self) -> Message | None:
         """Return an instruction without its content, if there is one."""

@@ -12,6 +12,7 @@ LONGEST_FIRST = (
     "test_hospitals.py",
     "test_service_life.py",
     "test_promises.py",
+    "test_held_calls.py",
     "test_kills.py",
 )
 

@@ -28,11 +28,15 @@ def test_status_says_how_the_service_and_the_chain_are(asker: Asker, bench: Http
     bench.play()
     bench.begin()
     bench.snapshot = ServiceSnapshot(
-        "collecting", 2, ("0xA",), (), {"superlink": "running (pid 3)"}, ("a node left",)
+        *("collecting", 2, ("0xA", "0xB"), (), {"superlink": "running (pid 3)"}),
+        errors=("a node left",),
+        out_of_step=("0xB",),
     )
     said = asker.ask("/status").json
     assert (said["phase"], said["round"], said["ready"]) == ("collecting", 2, True)
-    assert said["contributors"] == {"online": ["0xA"], "bonded": 3, "members": 3}
+    assert said["contributors"] == {
+        "online": ["0xA", "0xB"], "out_of_step": ["0xB"], "bonded": 3, "members": 3
+    }  # fmt: skip
     assert said["errors"] == ["a node left"]
     assert said["children"] == {"superlink": "running (pid 3)"}
     chain = said["chain"]

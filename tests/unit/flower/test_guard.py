@@ -14,6 +14,11 @@ from coordinator.flower.guard import (
     GuardLimits,
     Push,
 )
+from coordinator.flower.instruction_order import (
+    HandedInstruction,
+    InstructionOrder,
+    OrderReport,
+)
 
 SECRET = "s3cret"
 LIMITS = GuardLimits(
@@ -57,13 +62,26 @@ def read_push(body: bytes) -> Push | None:
     """Count a byte as an object; what begins with ``?`` is no reply, with ``!`` somebody else's."""
     if body.startswith(b"?"):
         return None
-    return Push(len(body), body, "not your message" if body.startswith(b"!") else "")
+    fault = "not your message" if body.startswith(b"!") else ""
+    return Push(len(body), body, fault, body.decode())
+
+
+def handed(answer: bytes) -> list[HandedInstruction]:
+    """Take each ``i`` for an instruction, known by the letter after it."""
+    parts = answer.decode().split("i")[1:]
+    return [HandedInstruction(part[:1], 1) for part in parts]
 
 
 class Client:
     """Sends requests to a guard."""
 
-    def __init__(self, *, registered_only: bool = True, limits: GuardLimits = LIMITS) -> None:
+    def __init__(
+        self,
+        *,
+        registered_only: bool = True,
+        limits: GuardLimits = LIMITS,
+        order: InstructionOrder | None = None,
+    ) -> None:
         self.link = SuperLink()
         self.read = 0
         self.guard = Guard(
@@ -72,7 +90,8 @@ class Client:
             SECRET,
             frozenset({"10.0.0.1"}),
             key_of if registered_only else None,
-            FleetWire(read_push, lambda answer: answer.count(b"i")),
+            FleetWire(read_push, handed),
+            order,
         )
 
     async def post(
@@ -213,6 +232,23 @@ def test_a_node_may_reply_as_often_as_it_was_given_instructions():
         client.link.status = 500
         await client.post(PULL, headers=NODE)
         assert await push(50) == 429
+
+    run(case())
+
+
+def test_a_reply_to_an_earlier_instruction_is_noticed_and_goes_through():
+    async def case() -> None:
+        order = InstructionOrder()
+        client = Client(order=order)
+        for name in (b"ia", b"ib"):
+            client.link.answer = name
+            await client.post(PULL, headers=NODE)
+        client.link.answer = b"ok"
+        assert (await client.post(PUSH, [b"a"], headers=NODE))[0] == 200
+        assert order.report == OrderReport({1: 1}, frozenset({1}))
+        assert (await client.post(PUSH, [b"b"], headers=NODE))[0] == 200
+        assert order.report == OrderReport({1: 1}, frozenset())
+        assert client.link.seen[-2:] == [(PUSH, b"a"), (PUSH, b"b")]
 
     run(case())
 

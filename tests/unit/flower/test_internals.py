@@ -317,10 +317,26 @@ def _supernode() -> None:
     assert f'log(INFO, "{internals.SUPERNODE_STARTS}")' in starts
     assert internals.SUPERNODE_REFUSED in source_of("flwr.supernode.fleet_http_connection")
     admitted = 'log(INFO, "SuperNode ID: %s", node_id)'
-    assert admitted in source_of("flwr.supernode.start_client_internal")
-    assert '"Failed to receive message %s: %s",' in source_of(
-        "flwr.supernode.start_client_internal"
-    )
+    loop = source_of("flwr.supernode.start_client_internal")
+    assert admitted in loop
+    for text in (
+        '"Failed to receive message %s: %s",',
+        '"Receiving: %s message (ID: %s)"',
+        '"Sending: %s message (ID: %s)"',
+        '"Run ID %s is not in `RUNNING` status. Ignoring message %s."',
+    ):
+        assert text in loop
+    for line, what in (
+        ("Receiving: train message (ID: 0a1f)", internals.SUPERNODE_RECEIVES),
+        ("Sending: query.hello message (ID: 0a1f)", internals.SUPERNODE_SENDS),
+        (
+            "Run ID 42 is not in `RUNNING` status. Ignoring message 0a1f.",
+            internals.SUPERNODE_IGNORES,
+        ),
+    ):
+        match = what.search(f"INFO :      {line}")
+        assert match is not None
+        assert match[1] == "0a1f"
     found = internals.SUPERNODE_ADMITTED.search("INFO : SuperNode ID: 42")
     assert found is not None
     assert found[1] == "42"

@@ -99,13 +99,16 @@ def test_rpc_methods_fall_into_few_classes() -> None:
 
 def test_without_a_chain_its_metrics_are_absent_and_nothing_is_ready() -> None:
     children = {"superlink": "running (pid 7)", "superexec": "restarting in 2 s"}
-    snapshot = ServiceSnapshot("waiting", 4, ("0xa", "0xb"), (), children)
+    snapshot = ServiceSnapshot("waiting", 4, ("0xa", "0xb"), (), children, out_of_step=("0xb",))
     told = Telemetry()
+    told.count_out_of_step(3)
     told.count_request("blobs", 200, 1234)
     found = samples(metrics_page(snapshot, None, told, 1_800_000_000.0))
     assert found["fedproof_ready"] == 0
     assert found["fedproof_round"] == 4
     assert found["fedproof_contributors_online"] == 2
+    assert found["fedproof_contributors_out_of_step"] == 1
+    assert found["fedproof_replies_out_of_step_total"] == 3
     assert found['fedproof_child_up{child="superlink"}'] == 1
     assert found['fedproof_child_up{child="superexec"}'] == 0
     assert found['fedproof_http_requests_total{route="blobs",status="200"}'] == 1

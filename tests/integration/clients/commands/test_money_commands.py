@@ -352,6 +352,11 @@ class TestLooking:
         assert "round 3 is open; sealed up to 2, final up to 2" in text
         assert "24 ETH (24000000000000000000 wei), at most 3 ETH" in text
         assert "collecting, 2 contributors online, ready" in text
+        session.bench.snapshot = ServiceSnapshot(
+            "collecting", 3, ("0xA", "0xB"), out_of_step=("0xB",)
+        )
+        text = session.text("status", *session.at())
+        assert "collecting, 2 contributors online (1 one round late: 0xB), ready" in text
 
     def test_status_without_the_service(self, session: Office) -> None:
         bare = [*session.options()[:2], "--ca", str(session.tls.ca)]
