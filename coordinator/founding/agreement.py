@@ -16,7 +16,7 @@ from contracts.binding.records import Terms
 from coordinator.ledger.deployment import Deployment, contract_address
 from coordinator.models.architecture import architecture
 from coordinator.ports import ArtifactStore
-from coordinator.protocol.canonical import canonical_json, parse_json
+from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.documents import rule_document
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError
@@ -54,12 +54,8 @@ class Agreed:
 
     def publish(self, store: ArtifactStore) -> None:
         """Put into a store what a verifier needs before the first round."""
-        publish_plan(
-            store, plan_of(self.agreement, self.deployment.terms.min_stake_wei), self.initial_model
-        )
-        for blob in self.artifacts:
-            store.put_bytes(blob)
-        store.sync()
+        plan = plan_of(self.agreement, self.deployment.terms.min_stake_wei)
+        publish_plan(store, plan, self.initial_model, self.artifacts)
 
 
 class Examples(Protocol):
@@ -141,8 +137,7 @@ def agree(
         round_duration_s=founding.round.duration_s,
     )
     deployment = _deployment(founding, agreement, coordinator)
-    artifacts = (canonical_json(scoring.document), *scoring.artifacts)
-    return Agreed(agreement, deployment, model.vector, artifacts)
+    return Agreed(agreement, deployment, model.vector, scoring.documents)
 
 
 def _initial_model(founding: Founding, described: Architecture) -> AgreedModel:

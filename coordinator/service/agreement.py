@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from coordinator.protocol.canonical import canonical_json
 from coordinator.protocol.numbers.fixed_point import quantise
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.rules.rule import RULE_VERSION, validate_rule
@@ -41,6 +42,11 @@ class AgreedScoring:
 
     document: JsonObject
     artifacts: tuple[bytes, ...] = ()
+
+    @property
+    def documents(self) -> tuple[bytes, ...]:
+        """All that must be published for others to score alike."""
+        return (canonical_json(self.document), *self.artifacts)
 
 
 @dataclass(frozen=True, slots=True)

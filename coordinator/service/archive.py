@@ -30,12 +30,21 @@ from coordinator.protocol.types import (
 from coordinator.service.plan import FederationPlan
 
 
-def publish_plan(store: ArtifactStore, plan: FederationPlan, initial_model: Int32Vector) -> bytes:
-    """Store what a verifier needs before the first round; return the initial model's root."""
+def publish_plan(
+    store: ArtifactStore,
+    plan: FederationPlan,
+    initial_model: Int32Vector,
+    documents: Sequence[bytes] = (),
+) -> bytes:
+    """Store what a verifier needs before the first round; return the initial model's root.
+
+    ``documents`` are what the rule names by digest: the scoring document, and what that names.
+    """
     root = parameter_root(initial_model, plan.manifest)
     store.put_vector(initial_model, plan.manifest, root)
     store.put_document("rule", rule_hash(plan.rule), rule_document(plan.rule))
-    store.put_bytes(plan.manifest.to_json())
+    for document in (plan.manifest.to_json(), *documents):
+        store.put_bytes(document)
     store.sync()
     return root
 

@@ -6,6 +6,8 @@ import torch
 
 from coordinator.protocol.types import Int32Vector, JsonObject, Wei
 from coordinator.service.agreement import (
+    AgreedModel,
+    AgreedScoring,
     EvaluationSet,
     agreed_model,
     agreed_rule,
@@ -14,6 +16,7 @@ from coordinator.service.agreement import (
 )
 from coordinator.service.plan import FederationPlan
 from simulations.data.dataset import Dataset, hold_out
+from simulations.experiment.base import SimulatedFederation
 from simulations.experiment.models import architecture, build_model
 from simulations.experiment.schema import Experiment
 from simulations.partitions import Shares, divide
@@ -21,20 +24,56 @@ from simulations.seeds import generator
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """What everybody of a simulated federation knows before the first round.
+class PublishedAgreement:
+    """What a federation publishes before its first round.
 
-    ``dataset`` is without the public evaluation examples that scoring may have taken out;
-    ``artifacts`` are opaque blobs to publish with the plan.
+    ``initial_model`` has shape ``(d,)``, fixed point; ``documents`` are the scoring document and
+    the blobs that it names.
     """
 
     plan: FederationPlan
     initial_model: Int32Vector
-    initial_state: dict[str, torch.Tensor]
     scoring: JsonObject
-    artifacts: tuple[bytes, ...]
+    documents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Agreement(PublishedAgreement):
+    """What everybody of an experiment knows before the first round.
+
+    ``dataset`` is without the public evaluation examples that scoring may have taken out.
+    """
+
+    initial_state: dict[str, torch.Tensor]
     dataset: Dataset
     shares: Shares
+
+
+def agree_on(
+    federation: SimulatedFederation, model: AgreedModel, scoring: AgreedScoring
+) -> PublishedAgreement:
+    """Return rule and plan of a federation that trains ``model``; deterministic.
+
+    Raises
+    ------
+    ConfigError
+        If rule or scoring do not fit each other.
+    """
+    rule = agreed_rule(
+        federation.aggregator,
+        federation.numbers,
+        model.manifest,
+        scoring.document,
+        federation.cohort.min_contributors,
+    )
+    plan = federation_plan(
+        model.manifest,
+        rule,
+        round_duration_s=federation.chain.round_deadline_s,
+        min_stake_wei=Wei(federation.stake.minimum_wei),
+        sealed=federation.cohort.sealed,
+    )
+    return PublishedAgreement(plan, model.vector, scoring.document, scoring.documents)
 
 
 def agree(experiment: Experiment, dataset: Dataset) -> Agreement:
@@ -52,23 +91,16 @@ def agree(experiment: Experiment, dataset: Dataset) -> Agreement:
     )
     state = network.state_dict()
     model = agreed_model({k: v.numpy() for k, v in state.items()}, experiment.numbers)
-    rule = agreed_rule(
-        experiment.aggregator,
-        experiment.numbers,
-        model.manifest,
-        scoring.document,
-        experiment.cohort.min_contributors,
-    )
-    plan = federation_plan(
-        model.manifest,
-        rule,
-        round_duration_s=experiment.chain.round_deadline_s,
-        min_stake_wei=Wei(experiment.stake.minimum_wei),
-        sealed=experiment.cohort.sealed,
-    )
+    agreed = agree_on(experiment, model, scoring)
     shares = divide(experiment.partition, dataset, experiment.seed)
     return Agreement(
-        plan, model.vector, state, scoring.document, scoring.artifacts, dataset, shares
+        agreed.plan,
+        agreed.initial_model,
+        agreed.scoring,
+        agreed.documents,
+        state,
+        dataset,
+        shares,
     )
 
 

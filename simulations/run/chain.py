@@ -28,7 +28,7 @@ from coordinator.protocol.commitments.digests import rewards_tree
 from coordinator.protocol.commitments.documents import reward_leaves
 from coordinator.protocol.round.chain_round import Seal
 from coordinator.protocol.types import Address, RoundId, Wei
-from simulations.experiment.schema import Experiment
+from simulations.experiment.base import SimulatedFederation
 from simulations.run.identities import Identities, genesis_of
 
 TRANSACTIONS_PER_BLOCK = 100
@@ -108,7 +108,10 @@ class SimulatedChain:
 
 
 def open_chain(
-    experiment: Experiment, identities: Identities, path: Path | None, initial_model_root: bytes
+    experiment: SimulatedFederation,
+    identities: Identities,
+    path: Path | None,
+    initial_model_root: bytes,
 ) -> SimulatedChain:
     """Open or start the run's chain with its federation deployed, bonded and funded.
 
@@ -148,7 +151,9 @@ def open_chain(
     return chain
 
 
-def terms_of(experiment: Experiment, identities: Identities, initial_model_root: bytes) -> Terms:
+def terms_of(
+    experiment: SimulatedFederation, identities: Identities, initial_model_root: bytes
+) -> Terms:
     """Return the terms the contract is deployed with; they bind the config's digest."""
     stake, chain = experiment.stake, experiment.chain
     return Terms(
@@ -168,7 +173,7 @@ def terms_of(experiment: Experiment, identities: Identities, initial_model_root:
 
 
 def deployment_of(
-    experiment: Experiment, identities: Identities, initial_model_root: bytes
+    experiment: SimulatedFederation, identities: Identities, initial_model_root: bytes
 ) -> Deployment:
     """Return all that the coordinator deploys, bonds and funds."""
     return Deployment(
@@ -180,15 +185,12 @@ def deployment_of(
     )
 
 
-def _join(chain: SimulatedChain, experiment: Experiment) -> None:
+def _join(chain: SimulatedChain, experiment: SimulatedFederation) -> None:
     """Bond every contributor that means to be bonded and has not joined yet."""
-    unbonded = {
-        client for attack in experiment.behaviours if not attack.bonds for client in attack.clients
-    }
     joining = [
         account
         for client, account in enumerate(chain.identities.contributors)
-        if client not in unbonded
+        if client not in experiment.unbonded
     ]
     joined = chain.federation.head().member_count
     stake = calls.join(Wei(experiment.stake.minimum_wei))

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 from coordinator.ports import Ledger
-from coordinator.protocol.commitments.digests import canonical_json
-from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.round.feed import RoundFeed
 from coordinator.protocol.types import Address
 from coordinator.service.archive import publish_plan
@@ -14,7 +12,7 @@ from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
 from simulations.attacks.coordinator.attacker import Attacker
 from simulations.experiment.schema import Experiment
-from simulations.run.agreement import Agreement
+from simulations.run.agreement import Agreement, PublishedAgreement
 from simulations.run.chain import SimulatedChain
 from simulations.run.dishonest import (
     DishonestService,
@@ -40,14 +38,9 @@ def artifact_store(experiment: Experiment, folder: RunFolder) -> DiskStore:
     return DiskStore(folder.blobs)
 
 
-def publish(store: DiskStore, agreement: Agreement) -> bytes:
+def publish(store: DiskStore, agreement: PublishedAgreement) -> bytes:
     """Store what was agreed before the first round; return the initial model's root."""
-    root = publish_plan(store, agreement.plan, agreement.initial_model)
-    for blob in (canonical_json(agreement.scoring), *agreement.artifacts):
-        store.put_bytes(blob)
-    store.sync()
-    assert root == parameter_root(agreement.initial_model, agreement.plan.manifest)
-    return root
+    return publish_plan(store, agreement.plan, agreement.initial_model, agreement.documents)
 
 
 def attacker_of(experiment: Experiment, people: Identities) -> Attacker:

@@ -11,16 +11,19 @@ from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
 from coordinator.stores.run_folder import RunFolder
 from coordinator.stores.run_layout import LOCK
-from simulations.experiment.schema import Experiment
+from simulations.experiment.base import SimulatedFederation
 from simulations.run.chain import SimulatedChain, open_chain
 from simulations.run.identities import identities_of
 
+RPC = "rpc"
 _CONFIG = "config.json"
-_FORMAT = "fedproof-experiment-"
+_FORMATS = ("fedproof-experiment-", "fedproof-app-")
 
 
 @contextmanager
-def held_folder(folder: RunFolder, experiment: Experiment, *, fresh: bool) -> Iterator[None]:
+def held_folder(
+    folder: RunFolder, experiment: SimulatedFederation, *, fresh: bool
+) -> Iterator[None]:
     """Lock the folder and make sure that it is this experiment's.
 
     Nothing is deleted in a folder that is not recognised as a run's: neither an earlier run
@@ -81,19 +84,19 @@ def _is_run(folder: RunFolder, names: Sequence[str]) -> bool:
 
 
 def _is_experiment(path: Path) -> bool:
-    """Whether a file is a resolved experiment of this version or of another."""
+    """Whether a file is the configuration of a run, of this version or of another."""
     if not path.is_file():
         return False
     try:
         value = parse_json(read_file(path), str(path))
     except VerificationError:
         return False
-    return isinstance(value, dict) and str(value.get("format")).startswith(_FORMAT)
+    return isinstance(value, dict) and str(value.get("format")).startswith(_FORMATS)
 
 
 @contextmanager
 def run_chain(
-    experiment: Experiment, folder: RunFolder, initial_model_root: bytes
+    experiment: SimulatedFederation, folder: RunFolder, initial_model_root: bytes
 ) -> Iterator[SimulatedChain]:
     """Open the run's chain, its federation deployed, and write down where it is."""
     folder.chain.parent.mkdir(exist_ok=True)
@@ -103,14 +106,21 @@ def run_chain(
         yield chain
 
 
-def write_federation(folder: RunFolder, chain: SimulatedChain, *, complete: bool) -> None:
-    """Write where the commitments are; the head is for whoever wants to remember a block hash."""
+def write_federation(
+    folder: RunFolder, chain: SimulatedChain, *, complete: bool, rpc: str = ""
+) -> None:
+    """Write where the commitments are; the head is for whoever wants to remember a block hash.
+
+    ``rpc`` is where participants in other processes reach the chain, while the run goes on.
+    """
     document: dict[str, object] = {
         "chain_id": chain.node.genesis.chain_id,
         "contract": chain.federation.address,
         "referee": chain.referee.address,
         "genesis": json.loads(chain.node.genesis.to_json()),
     }
+    if rpc:
+        document[RPC] = rpc
     if complete:
         head = chain.node.head
         document |= {"head_block": head.number, "head_hash": "0x" + head.hash.hex()}

@@ -15,7 +15,7 @@ from contracts.node.genesis import GenesisConfig
 from coordinator.protocol.amounts import ETHER
 from coordinator.protocol.signatures.eip712 import checksum_address
 from coordinator.protocol.types import Address, Wei, address_bytes
-from simulations.experiment.schema import Experiment
+from simulations.experiment.base import SimulatedFederation
 
 GENESIS_TIME = 1_767_225_600  # 2026-01-01T00:00:00Z
 _FOR_GAS = Wei(100 * ETHER)
@@ -35,13 +35,13 @@ class Identities:
         return [Address(account.address) for account in self.contributors]
 
 
-def identities_of(experiment: Experiment) -> Identities:
+def identities_of(experiment: SimulatedFederation) -> Identities:
     """Derive every account of an experiment."""
     return Identities(
         coordinator=_account(experiment.seed, "coordinator"),
         contributors=[
             _account(experiment.seed, f"contributor {client}")
-            for client in range(experiment.partition.clients)
+            for client in range(experiment.clients)
         ],
         watcher=_account(experiment.seed, "watcher"),
     )
@@ -58,15 +58,15 @@ def private_key(seed: int, name: str) -> bytes:
     return bytes(sha3.keccak_256(text.encode()).digest())
 
 
-def genesis_of(experiment: Experiment, identities: Identities) -> GenesisConfig:
+def genesis_of(experiment: SimulatedFederation, identities: Identities) -> GenesisConfig:
     """Return the genesis in which everyone can pay its bond, the pool, deposits and gas."""
     stake, rewards = experiment.stake, experiment.rewards
     coordinator = stake.coordinator_bond_wei + rewards.pool_wei + _FOR_GAS
     alloc = {Address(identities.coordinator.address): Wei(coordinator)}
     for address in identities.addresses:
         alloc[address] = Wei(stake.minimum_wei + _FOR_GAS)
-    if experiment.watcher.enabled:
+    if experiment.watching.enabled:
         alloc[Address(identities.watcher.address)] = _FOR_GAS
-    if experiment.watcher.address:
-        alloc[checksum_address(address_bytes(experiment.watcher.address))] = _FOR_GAS
+    if experiment.watching.address:
+        alloc[checksum_address(address_bytes(experiment.watching.address))] = _FOR_GAS
     return GenesisConfig(alloc=alloc, chain_id=experiment.chain.chain_id, timestamp=GENESIS_TIME)

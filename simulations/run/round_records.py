@@ -5,7 +5,7 @@ lost gets the very same one after a resume (but for its wall time).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,12 +19,16 @@ from coordinator.protocol.errors import BlobMissingError
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
-from coordinator.protocol.types import Address, ContributorEntry, Int32Vector, JsonObject, RoundId
-from simulations.attacks.contributor import behaviour_name
+from coordinator.protocol.types import (
+    Address,
+    ContributorEntry,
+    Int32Vector,
+    JsonObject,
+    RoundId,
+    Rule,
+)
 from simulations.data.dataset import Dataset
-from simulations.experiment.schema import Experiment
 from simulations.report.records import ContributorRecord, RoundRecord
-from simulations.run.agreement import Agreement
 from simulations.run.chain import SimulatedChain
 
 NODE_PREFIX = "node "
@@ -39,10 +43,30 @@ class Tested:
 
 
 class Tester:
-    """Evaluates committed models on a data set's test part, in floats; decides nothing."""
+    """Evaluates committed models on a data set's test part, in floats; decides nothing.
 
-    def __init__(self, model: nn.Module, manifest: Manifest, dataset: Dataset) -> None:
+    ``every`` so many rounds, and after round ``last``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        manifest: Manifest,
+        dataset: Dataset,
+        store: ArtifactStore,
+        *,
+        every: int,
+        last: int,
+    ) -> None:
         self._model, self._manifest, self._dataset = model, manifest, dataset
+        self._store, self._every, self._last = store, every, last
+
+    def __call__(self, found: ChainRound) -> Tested | None:
+        """Return the figures of the model a round sealed, if it is one to test."""
+        number = int(found.round_id)
+        if number % self._every and number != self._last:
+            return None
+        return self.test(self._store.get_vector(found.new_model_root, self._manifest))
 
     def test(self, vector: Int32Vector) -> Tested:
         """Return the figures of the model with parameters ``vector`` (shape ``(d,)`` int32)."""
@@ -53,23 +77,48 @@ class Tester:
         return Tested(loss, correct / len(self._dataset.test_y))
 
 
+TestModel = Callable[[ChainRound], Tested | None]
+"""Tests the model a round sealed, or does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """What a run's records say of one contributor, besides what the chain does."""
+
+    label: str
+    behaviour: str
+    examples: int
+
+
 class RoundRecorder:
-    """Builds the records of one run."""
+    """Builds the records of one run.
+
+    Parameters
+    ----------
+    rule
+        That all rounds are aggregated by.
+    trainers
+        The contributors, by client.
+    senders
+        The client of whoever a refusal may name: addresses, and Flower's nodes.
+    test
+        Tests a round's model.
+    """
 
     def __init__(
         self,
-        experiment: Experiment,
-        agreement: Agreement,
+        rule: Rule,
+        trainers: Sequence[Trainer],
         chain: SimulatedChain,
         store: ArtifactStore,
         journal: RoundJournal,
-        tester: Tester,
         senders: Mapping[str, int],
+        test: TestModel,
     ) -> None:
-        self._experiment, self._agreement = experiment, agreement
+        self._rule, self._trainers = rule, trainers
         self._chain, self._store, self._journal = chain, store, journal
-        self._tester = tester
         self._senders = senders
+        self._test = test
 
     def round_record(self, round_id: RoundId, seconds: float) -> RoundRecord:
         """Return the record of a decided round."""
@@ -78,9 +127,9 @@ class RoundRecorder:
         refusals = Counter(row["code"] for row in notes["refusals"])
         sealed = found.status.has_result
         entries = self._entries(found) if sealed else []
-        tested = self._tested(found) if sealed else None
+        tested = self._test(found) if sealed else None
         return RoundRecord(
-            **round_figures(found, entries, self._agreement.plan.rule),
+            **round_figures(found, entries, self._rule),
             reason="" if sealed else self._void_reason(found, notes),
             refused=sum(refusals.values()),
             refusals=dict(sorted(refusals.items())),
@@ -129,13 +178,13 @@ class RoundRecorder:
         slashed: Mapping[Address, int],
     ) -> ContributorRecord:
         state = self._chain.federation.account(address)
-        shares = self._agreement.shares
+        trainer = self._trainers[client]
         return ContributorRecord(
             client=client,
-            label=shares.names[client],
+            label=trainer.label,
             address=address,
-            behaviour=behaviour_name(self._experiment.behaviours, client),
-            examples=len(shares.indices[client]),
+            behaviour=trainer.behaviour,
+            examples=trainer.examples,
             stake_wei=int(state.bond_wei),
             slashed_wei=slashed.get(address, 0),
             earned_wei=earned.get(address, 0),
@@ -166,13 +215,6 @@ class RoundRecorder:
         if found.status is not RoundStatus.VOID:
             return ""
         return str(notes["reason"]) or self._chain.ledger.void_reason(found.round_id)
-
-    def _tested(self, found: ChainRound) -> Tested | None:
-        number, every = int(found.round_id), self._experiment.evaluation.every
-        if number % every and number != self._experiment.rounds:
-            return None
-        manifest = self._agreement.plan.manifest
-        return self._tester.test(self._store.get_vector(found.new_model_root, manifest))
 
     def _client_of(self, sender: str) -> int | None:
         """Return whose submission was refused; senders are addresses or Flower's nodes."""

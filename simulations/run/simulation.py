@@ -5,7 +5,6 @@ ends with the very same roots, down to the block hashes: every step asks chain a
 there and does only what is missing.
 """
 
-import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,35 +15,28 @@ from flwr.app import ArrayRecord
 from clients.training.trainer import use_one_thread
 from contracts.node.rpc import Dispatcher
 from contracts.node.server import serve_in_thread
-from coordinator.audit.verify.committed_blobs import committed_blobs
-from coordinator.audit.verify.run_blobs import momentum_files
 from coordinator.audit.watch.findings import Notice
 from coordinator.flower.strategy import FedproofStrategy, RoundReport
-from coordinator.local.files import append
 from coordinator.ports import RoundAnnouncement
 from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.round import machine as machine
-from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.round.feed import FeedItem, RoundFeed
 from coordinator.protocol.types import Address, RoundId, Wei
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
+from simulations.attacks.contributor import behaviour_name
 from simulations.data import load_dataset
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.process import PoolGrid
 from simulations.engines.spec import SimulationSpec
 from simulations.experiment.models import build_model
 from simulations.experiment.schema import Experiment
-from simulations.report.coordinator import COORDINATOR
 from simulations.report.markdown import write_report
 from simulations.report.progress import Listener, Silence
-from simulations.report.records import RoundRecord, contributors_json, metrics_csv
 from simulations.run.agreement import Agreement, agree
-from simulations.run.chain import claim_all, finalize_all
 from simulations.run.client_app import FACTORY
 from simulations.run.cohort import CLIENT, cohort_sampler, node_configs, public_updates
-from simulations.run.convictions import coordinator_record
 from simulations.run.coordinator import (
     RunStores,
     artifact_store,
@@ -53,9 +45,10 @@ from simulations.run.coordinator import (
     round_service,
 )
 from simulations.run.disputes import SimulatedDisputes
-from simulations.run.files import held_folder, run_chain, seconds_on_disk, write_federation
+from simulations.run.files import held_folder, run_chain
 from simulations.run.result import Run, RunOptions, finished
-from simulations.run.round_records import NODE_PREFIX, RoundRecorder, Tester
+from simulations.run.round_records import NODE_PREFIX, RoundRecorder, Tester, Trainer
+from simulations.run.run_records import RunRecords, completed_rounds
 
 __all__ = ["Run", "RunOptions", "run_experiment"]
 
@@ -131,14 +124,14 @@ class Simulation:
         self.disputes = self._disputes(stack)
         self.service.catch_up()
         self.round_recorder = self._round_recorder()
-        self.records = self._rebuilt_records()
+        self.records = RunRecords(
+            folder, self.chain, self.store, self.attempts, self.round_recorder
+        )
 
     @property
     def completed_rounds(self) -> int:
         """How many rounds the ledger has decided."""
-        last = self.chain.ledger.head().last_opened
-        is_open = bool(last) and self.chain.ledger.round(last).status is RoundStatus.OPEN
-        return int(last) - is_open
+        return completed_rounds(self.chain)
 
     @property
     def _pending(self) -> Path:
@@ -197,35 +190,8 @@ class Simulation:
     def conclude(self) -> None:
         """Finalise, pay out, and write the run's records."""
         self.disputes.look_at_all()
-        finalize_all(self.chain)
-        claim_all(self.chain, self.store)
-        seconds = {record.round: record.seconds for record in self.records}
-        self.records = [
-            self.round_recorder.round_record(RoundId(number), seconds.get(number, 0.0))
-            for number in range(1, self.completed_rounds + 1)
-        ]
-        self._write_records()
-        shutil.rmtree(self._pending, ignore_errors=True)  # what was signed and never revealed
-        self._discard_uncommitted()
-        record = coordinator_record(self.chain, self.attempts, len(self.records) + 1)
-        self.folder.write(self.folder.root / COORDINATOR, record)
-        people = self.round_recorder.contributor_records(self.records)
-        self.folder.write(
-            self.folder.root / "contributors.json", contributors_json(people).encode()
-        )
-        write_federation(self.folder, self.chain, complete=True)
+        self.records.conclude()
         self.listener.say("all rounds final, rewards claimed")
-
-    def _discard_uncommitted(self) -> None:
-        """Delete the blobs that nothing on chain leads to: of refused updates, of given-up rounds.
-
-        Nobody can check them, so an audit of the finished run refuses them (ADR 146).
-        """
-        committed = committed_blobs(self.chain.ledger, self.store)
-        if committed.is_complete:
-            momenta = momentum_files(self.folder.root, self.chain.ledger)
-            self.store.keep_only({*committed.rounds, *momenta})
-        self.folder.discard_empty_folders()
 
     def _wait_since_opening(self, seconds: int) -> None:
         """Let chain time reach so many seconds after the opening of the round in progress."""
@@ -248,16 +214,13 @@ class Simulation:
     def _round_over(self, report: RoundReport) -> None:
         self._settle_disputes()
         now = time.monotonic()
-        record = self.round_recorder.round_record(report.outcome.round_id, now - self._clock)
+        record = self.records.append(report.outcome.round_id, now - self._clock)
         self._clock = now
-        self.records.append(record)
-        line = record.as_json() + "\n"
-        append(self.folder.root / "metrics.jsonl", line.encode())
         self.listener.round_ends(record, self.round_recorder.reasons(report.outcome.round_id))
 
     def _tell_missed(self) -> None:
         """Show the rounds that a crash left sealed, and not on the screen."""
-        for round_id in self._untold:
+        for round_id in self.records.untold:
             record = self.round_recorder.round_record(round_id, 0.0)
             self.listener.round_ends(record, self.round_recorder.reasons(round_id))
 
@@ -296,23 +259,20 @@ class Simulation:
         model = build_model(
             experiment.model, dataset.input_shape, dataset.num_classes, experiment.seed
         )
-        tester = Tester(model, self.agreement.plan.manifest, dataset)
+        tester = Tester(
+            model,
+            self.agreement.plan.manifest,
+            dataset,
+            self.store,
+            every=experiment.evaluation.every,
+            last=experiment.rounds,
+        )
+        shares = self.agreement.shares
+        trainers = [
+            Trainer(name, behaviour_name(experiment.behaviours, client), len(indices))
+            for client, (name, indices) in enumerate(zip(shares.names, shares.indices, strict=True))
+        ]
         senders: dict[str, int] = {a: i for i, a in enumerate(self.chain.identities.addresses)}
         senders |= {f"{NODE_PREFIX}{node}": int(c[CLIENT]) for node, c in self.nodes.items()}
-        return RoundRecorder(
-            experiment, self.agreement, self.chain, self.store, self.journal, tester, senders
-        )
-
-    def _rebuilt_records(self) -> list[RoundRecord]:
-        """Return the records of the rounds the ledger has; keep wall times that are on disk."""
-        seconds = seconds_on_disk(self.folder.root / "metrics.jsonl")
-        rounds = [RoundId(number) for number in range(1, self.completed_rounds + 1)]
-        self._untold = [number for number in rounds if number not in seconds]
-        self.records = [self.round_recorder.round_record(n, seconds.get(n, 0.0)) for n in rounds]
-        self._write_records()
-        return self.records
-
-    def _write_records(self) -> None:
-        lines = "".join(record.as_json() + "\n" for record in self.records)
-        self.folder.write(self.folder.root / "metrics.jsonl", lines.encode())
-        self.folder.write(self.folder.root / "metrics.csv", metrics_csv(self.records).encode())
+        rule = self.agreement.plan.rule
+        return RoundRecorder(rule, trainers, self.chain, self.store, self.journal, senders, tester)

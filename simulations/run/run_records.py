@@ -1,0 +1,104 @@
+"""The records in a run's folder: written round by round, completed when the run is over.
+
+Everything is built from what is durable, so whoever goes on with a run that was killed writes the
+same. Not handled: the report (``simulations.report``), and who took part how.
+"""
+
+import shutil
+from collections.abc import Sequence
+
+from coordinator.audit.verify.committed_blobs import committed_blobs
+from coordinator.audit.verify.run_blobs import momentum_files
+from coordinator.local.files import append
+from coordinator.protocol.round.chain_round import RoundStatus
+from coordinator.protocol.types import RoundId
+from coordinator.stores.disk import DiskStore
+from coordinator.stores.run_folder import FileJournal, RunFolder
+from simulations.report.coordinator import COORDINATOR
+from simulations.report.records import RoundRecord, contributors_json, metrics_csv
+from simulations.run.chain import SimulatedChain, claim_all, finalize_all
+from simulations.run.convictions import coordinator_record
+from simulations.run.files import seconds_on_disk, write_federation
+from simulations.run.round_records import RoundRecorder
+
+
+class RunRecords:
+    """The records of the rounds decided so far, in memory and in the folder.
+
+    Attributes
+    ----------
+    rounds
+        One record a decided round, in order.
+    untold
+        The rounds that were decided and had no record in the folder: a crash came between.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        chain: SimulatedChain,
+        store: DiskStore,
+        attempts: FileJournal,
+        recorder: RoundRecorder,
+    ) -> None:
+        self._folder, self._chain, self._store = folder, chain, store
+        self._attempts, self._recorder = attempts, recorder
+        seconds = seconds_on_disk(folder.root / "metrics.jsonl")
+        numbers = range(1, completed_rounds(chain) + 1)
+        self.untold: Sequence[RoundId] = [RoundId(n) for n in numbers if n not in seconds]
+        self.rounds = [recorder.round_record(RoundId(n), seconds.get(n, 0.0)) for n in numbers]
+        self._write_rounds()
+
+    def append(self, round_id: RoundId, seconds: float) -> RoundRecord:
+        """Write the record of a round that was just decided, and return it."""
+        record = self._recorder.round_record(round_id, seconds)
+        self.rounds.append(record)
+        line = record.as_json() + "\n"
+        append(self._folder.root / "metrics.jsonl", line.encode())
+        return record
+
+    def conclude(self) -> None:
+        """Finalise all rounds, have everyone claim, and write what the run's folder ends with.
+
+        The checksums are still to be written.
+        """
+        finalize_all(self._chain)
+        claim_all(self._chain, self._store)
+        seconds = {record.round: record.seconds for record in self.rounds}
+        self.rounds = [
+            self._recorder.round_record(RoundId(number), seconds.get(number, 0.0))
+            for number in range(1, completed_rounds(self._chain) + 1)
+        ]
+        self._write_rounds()
+        root = self._folder.root
+        shutil.rmtree(root / "pending", ignore_errors=True)  # what was signed and never revealed
+        self._discard_uncommitted()
+        record = coordinator_record(self._chain, self._attempts, len(self.rounds) + 1)
+        self._folder.write(root / COORDINATOR, record)
+        people = self._recorder.contributor_records(self.rounds)
+        self._folder.write(root / "contributors.json", contributors_json(people).encode())
+        write_federation(self._folder, self._chain, complete=True)
+
+    def _discard_uncommitted(self) -> None:
+        """Delete the blobs that nothing on chain leads to: of refused updates, of given-up rounds.
+
+        Nobody can check them, so an audit of the finished run refuses them (ADR 146).
+        """
+        committed = committed_blobs(self._chain.ledger, self._store)
+        if committed.is_complete:
+            momenta = momentum_files(self._folder.root, self._chain.ledger)
+            self._store.keep_only({*committed.rounds, *momenta})
+        self._folder.discard_empty_folders()
+
+    def _write_rounds(self) -> None:
+        lines = "".join(record.as_json() + "\n" for record in self.rounds)
+        root = self._folder.root
+        self._folder.write(root / "metrics.jsonl", lines.encode())
+        self._folder.write(root / "metrics.csv", metrics_csv(self.rounds).encode())
+
+
+def completed_rounds(chain: SimulatedChain) -> int:
+    """Return how many rounds the ledger has decided."""
+    last = chain.ledger.head().last_opened
+    is_open = bool(last) and chain.ledger.round(last).status is RoundStatus.OPEN
+    return int(last) - is_open
