@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
     from clients.mod.verifiable_updates import VerifiableUpdates, no_queries
     from coordinator.audit.verify.any_folder import verify
     from coordinator.audit.verify.findings import Fault, Findings, RoundFinding
-    from coordinator.flower.strategy import FedproofStrategy, RoundReport
+    from coordinator.flower.strategy import RoundReport
     from coordinator.protocol.equivocation import EquivocationError
     from coordinator.protocol.errors import (
         AggregationError,
@@ -63,8 +63,10 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
     from simulations.experiment.schema import Experiment
     from simulations.partitions.base import PartitionRule
     from simulations.report.records import ContributorRecord, RoundRecord
+    from simulations.run.local_participant import local_participant
     from simulations.run.result import Run
     from simulations.run.simulate import simulate
+    from simulations.run.strategy import FedproofStrategy
 
 __all__ = [
     "WEIGHT_TOTAL",
@@ -119,6 +121,7 @@ __all__ = [
     "__version__",
     "assemble",
     "load_experiment",
+    "local_participant",
     "no_queries",
     "read_agreement",
     "shipped_experiments",
@@ -138,7 +141,7 @@ _MODULES: Final = {
     "clients.mod.verifiable_updates": ["VerifiableUpdates", "no_queries"],
     "coordinator.audit.verify.any_folder": ["verify"],
     "coordinator.audit.verify.findings": ["Fault", "Findings", "RoundFinding"],
-    "coordinator.flower.strategy": ["FedproofStrategy", "RoundReport"],
+    "coordinator.flower.strategy": ["RoundReport"],
     "coordinator.protocol.equivocation": ["EquivocationError"],
     "coordinator.protocol.errors": [
         name for name in __all__ if name.endswith("Error") and name != "EquivocationError"
@@ -166,8 +169,10 @@ _MODULES: Final = {
     "simulations.experiment.schema": ["Experiment"],
     "simulations.experiment.load": ["load_experiment", "shipped_experiments"],
     "simulations.report.records": ["ContributorRecord", "RoundRecord"],
+    "simulations.run.local_participant": ["local_participant"],
     "simulations.run.result": ["Run"],
     "simulations.run.simulate": ["simulate"],
+    "simulations.run.strategy": ["FedproofStrategy"],
 }
 _MODULE_OF: Final = {name: module for module, names in _MODULES.items() for name in names}
 

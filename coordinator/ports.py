@@ -7,7 +7,7 @@ both. Nothing here does I/O.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound, Seal, Settlement
@@ -206,6 +206,14 @@ class RoundDriver(Protocol):
 
     def close_round(self) -> RoundOutcome:
         """Aggregate, commit and score what was accepted, or void the round."""
+
+
+@runtime_checkable
+class KnowsNextModel(Protocol):
+    """A driver that can tell which model the next round opens on, before it opens it."""
+
+    def next_model(self) -> tuple[Manifest, bytes]:
+        """Return the model's layout, and its root, 32 bytes."""
 
 
 class RoundJournal(Protocol):

@@ -7,7 +7,9 @@ round, change the model or stop the run. Not handled: the ledger, and the aggreg
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from flwr.app import (
@@ -35,11 +37,9 @@ from coordinator.flower.records import (
 from coordinator.flower.replies import Recipients, check_reply, refusal
 from coordinator.flower.sampling import NodeSampling, Sampler
 from coordinator.flower.sealed import NOT_COMMITTED, gather_commitments, reveal_queries
-from coordinator.ports import RoundAnnouncement, RoundDriver, RoundOutcome
+from coordinator.ports import KnowsNextModel, RoundAnnouncement, RoundDriver, RoundOutcome
 from coordinator.protocol.errors import ContributorError, PhaseError
 from coordinator.protocol.types import JsonObject
-
-_log = logging.getLogger(__name__)
 
 MetricsFn = Callable[[list[RecordDict], str], MetricRecord]
 RoundConfigFn = Callable[[RoundAnnouncement], Mapping[str, ConfigRecordValues]]
@@ -64,13 +64,17 @@ class RoundPhases(Strategy):
 
     A sealed round has one more phase: the messages of :meth:`configure_train` are answered with
     commitments, and :meth:`configure_reveal` asks for the updates once those are on chain.
-    ``outcome`` is the last round's.
+    ``outcome`` is the last round's, ``sealed_rounds`` counts the rounds of this run that have a
+    result. ``log`` gets what Flower's own strategies log.
     """
+
+    log = logging.getLogger(__name__)
 
     def __init__(self, service: RoundDriver, settings: PhaseSettings) -> None:
         self.service = service
         self.settings = settings
         self.outcome: RoundOutcome | None = None
+        self.sealed_rounds = 0
         self._announcement: RoundAnnouncement | None = None
         self._layout: ModelLayout | None = None
         self._sent: list[Message] = []
@@ -86,14 +90,24 @@ class RoundPhases(Strategy):
         """
         if self._layout is None:
             self._layout = ModelLayout.of(arrays)
+        self._check_model(server_round, self._layout)
         announcement = self._announcement = self.service.open_round()
         self._layout.require_manifest(announcement.manifest)
         nodes = self.settings.train_sampling.sample(grid, announcement.round_id)
+        self.log.info("configure_train: Sampled %d nodes", len(nodes))
         config["server-round"] = server_round
         if self.settings.round_config is not None:
             config.update(self.settings.round_config(announcement))
         self._sent = self._messages(announcement, config, nodes, MessageType.TRAIN)
         return self._sent
+
+    def _check_model(self, server_round: int, layout: ModelLayout) -> None:
+        """Refuse other arrays than those agreed on, before anything is opened on chain."""
+        if isinstance(self.service, KnowsNextModel):
+            manifest, root = self.service.next_model()
+            layout.require_manifest(manifest)
+            if server_round == 1:
+                layout.require_model(root, manifest)
 
     def configure_reveal(self, replies: Iterable[Message]) -> list[Message]:
         """Put the commitments of a sealed round on chain, and ask for the updates.
@@ -139,9 +153,17 @@ class RoundPhases(Strategy):
         for sender in recipients.unanswered(answered):
             self.service.refuse(sender, refusal("no-reply", "nothing came before the timeout"))
         outcome = self.outcome = self.service.close_round()
+        self.log.info(
+            "aggregate_train: Accepted %d updates and refused %d",
+            len(outcome.accepted),
+            len(outcome.refusals),
+        )
+        for refused in outcome.refusals:
+            self.log.info("\t> Refused %s: %s", refused.sender, refused.message)
         if outcome.status == "void":
-            _log.warning("round %d is void: %s", outcome.round_id, outcome.reason)
+            self.log.warning("round %d is void: %s", outcome.round_id, outcome.reason)
             return None, None
+        self.sealed_rounds += 1
         arrays = self._current_arrays()
         metrics = [outcome.metrics[address] for address in outcome.accepted]
         return arrays, self.settings.train_metrics_aggr_fn(
@@ -157,14 +179,11 @@ class RoundPhases(Strategy):
             submission = read_submission(content, announcement.manifest.dimension)
             salt = read_salt(content) if announcement.sealed else None
         except ContributorError as error:
-            _log.info("round %d: refused %s: %s", announcement.round_id, sender, error)
             if not (announcement.sealed and error.code == NOT_COMMITTED):
                 self.service.refuse(sender, error)
             return
-        try:
+        with suppress(ContributorError):  # recorded; logged when the round closes
             self.service.submit(submission.signed, submission.vector, submission.metrics, salt)
-        except ContributorError as error:  # the service has recorded it
-            _log.info("round %d: refused %s: %s", announcement.round_id, sender, error)
 
     # --- evaluation ----------------------------------------------------------------------------
 
@@ -185,6 +204,7 @@ class RoundPhases(Strategy):
         )
         nodes = self.settings.evaluate_sampling.sample(grid, outcome.round_id)
         config["server-round"] = server_round
+        self.log.info("configure_evaluate: Sampled %d nodes", len(nodes))
         self._sent = self._messages(announcement, config, nodes, MessageType.EVALUATE)
         return self._sent
 
@@ -195,6 +215,7 @@ class RoundPhases(Strategy):
     ) -> MetricRecord | None:
         """Average the metrics of all well-formed replies; they are informative only."""
         accepted: dict[str, JsonObject] = {}
+        refused: dict[str, ContributorError] = {}
         recipients: Recipients | None = None
         for reply in replies:
             recipients = recipients or Recipients.of(self._sent, MessageType.EVALUATE)
@@ -202,7 +223,15 @@ class RoundPhases(Strategy):
             try:
                 accepted.setdefault(sender, read_metrics(check_reply(reply, recipients)))
             except ContributorError as error:
-                _log.info("evaluation: ignored %s: %s", sender, error)
+                refused[sender] = error
+        if self._sent:
+            self.log.info(
+                "aggregate_evaluate: Accepted %d results and refused %d",
+                len(accepted),
+                len(refused),
+            )
+        for sender, refused_for in refused.items():
+            self.log.info("\t> Refused %s: %s", sender, refused_for)
         if not accepted:
             return None
         in_order = [accepted[sender] for sender in sorted(accepted)]
@@ -266,8 +295,8 @@ class RoundReport:
     server_metrics: MetricRecord | None
 
 
-class FedproofStrategy(RoundPhases):
-    """Federated training in rounds that are signed, committed on chain and paid.
+class ServiceStrategy(RoundPhases):
+    """Federated training whose every round is signed, committed and paid.
 
     Parameters
     ----------
@@ -349,9 +378,15 @@ class FedproofStrategy(RoundPhases):
 
     def summary(self) -> None:
         """Log how this strategy is set up."""
-        _log.info("train: %s", self.settings.train_sampling)
-        _log.info("evaluate: %s", self.settings.evaluate_sampling)
-        _log.info("rounds on the ledger: %d", self.completed_rounds)
+        for phase in (self.settings.train_sampling, self.settings.evaluate_sampling):
+            self.log.info(
+                "\t├── %s: fraction %.2f, at least %d nodes of %d available",
+                phase.phase,
+                phase.fraction,
+                phase.minimum,
+                phase.min_available,
+            )
+        self.log.info("\t└── Rounds on the ledger: %d", self.completed_rounds)
 
     def start(
         self,
@@ -377,6 +412,9 @@ class FedproofStrategy(RoundPhases):
         ConfigError
             If ``initial_arrays`` is not the agreed model, or has other tensors.
         """
+        started = time.monotonic()
+        self.log.info("Starting %s strategy:", type(self).__name__)
+        self.log.info("\t├── Number of rounds: %d", num_rounds)
         self.summary()
         self._layout = ModelLayout.of(initial_arrays)
         train_config, evaluate_config = (
@@ -385,13 +423,20 @@ class FedproofStrategy(RoundPhases):
         )
         result = Result(arrays=initial_arrays)
         if evaluate_fn and not self.completed_rounds:
-            _keep(result.evaluate_metrics_serverapp, 0, evaluate_fn(0, initial_arrays))
+            self._keep(result.evaluate_metrics_serverapp, 0, evaluate_fn(0, initial_arrays))
         for server_round in range(self.completed_rounds + 1, num_rounds + 1):
+            self.log.info("")
+            self.log.info("[ROUND %d/%d]", server_round, num_rounds)
             report = self._run_round(
                 grid, server_round, result, timeout, train_config, evaluate_config, evaluate_fn
             )
             if self.on_round is not None:
                 self.on_round(report)
+        self.log.info("")
+        self.log.info("Strategy execution finished in %.2fs", time.monotonic() - started)
+        self.log.info("Final results:")
+        for line in str(result).splitlines():
+            self.log.info("\t%s", line)
         return result
 
     def _run_round(
@@ -406,7 +451,7 @@ class FedproofStrategy(RoundPhases):
     ) -> RoundReport:
         messages = list(self.configure_train(server_round, result.arrays, train_config, grid))
         announced = self._require_announcement()
-        if server_round == 1:
+        if server_round == 1 and not isinstance(self.service, KnowsNextModel):
             self._require_layout().require_model(announced.model_root, announced.manifest)
         if announced.sealed:
             queries = [] if announced.commitments is not None else messages
@@ -414,20 +459,24 @@ class FedproofStrategy(RoundPhases):
         replies = _replies(grid, messages, timeout)
         arrays, train_metrics = self.aggregate_train(server_round, replies)
         result.arrays = self._current_arrays() if arrays is None else arrays
-        _keep(result.train_metrics_clientapp, server_round, train_metrics)
+        self._keep(result.train_metrics_clientapp, server_round, train_metrics)
         messages = list(self.configure_evaluate(server_round, result.arrays, evaluate_config, grid))
         replies = _replies(grid, messages, timeout)
         metrics = self.aggregate_evaluate(server_round, replies)
-        _keep(result.evaluate_metrics_clientapp, server_round, metrics)
+        self._keep(result.evaluate_metrics_clientapp, server_round, metrics)
+        if evaluate_fn:
+            self.log.info("Global evaluation")
         own = evaluate_fn(server_round, result.arrays) if evaluate_fn else None
-        _keep(result.evaluate_metrics_serverapp, server_round, own)
+        self._keep(result.evaluate_metrics_serverapp, server_round, own)
         return RoundReport(server_round, self._require_outcome(), train_metrics, metrics, own)
+
+    def _keep(
+        self, history: dict[int, MetricRecord], server_round: int, record: MetricRecord | None
+    ) -> None:
+        if record is not None:
+            self.log.info("\t└──> MetricRecord: %s", record)
+            history[server_round] = record
 
 
 def _replies(grid: Grid, messages: list[Message], timeout: float) -> Iterable[Message]:
     return grid.send_and_receive(messages, timeout=timeout) if messages else []
-
-
-def _keep(history: dict[int, MetricRecord], server_round: int, record: MetricRecord | None) -> None:
-    if record is not None:
-        history[server_round] = record

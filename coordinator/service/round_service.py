@@ -12,6 +12,9 @@ waiting for replies (the strategy's work).
 """
 
 from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
 
 from coordinator.ports import (
     ArtifactStore,
@@ -29,6 +32,8 @@ from coordinator.protocol.errors import (
     ContributorError,
     PhaseError,
 )
+from coordinator.protocol.numbers.fixed_point import dequantise
+from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round import machine as machine
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.feed import RoundFeed
@@ -117,6 +122,22 @@ class RoundService:
     def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
         """Return what everyone had earned once ``parent`` was settled."""
         return self._archive.earned_before(parent)
+
+    # --- the model -----------------------------------------------------------------------
+
+    def next_model(self) -> tuple[Manifest, bytes]:
+        """Return layout and root, 32 bytes, of the model that the next round opens on."""
+        return self._plan.manifest, self._ledger.head().model_root
+
+    def model(self) -> Int32Vector:
+        """Return the model that training has come to, shape ``(d,)``, fixed point."""
+        return self._archive.model(self._ledger.head().model_root)
+
+    def initial_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the model agreed on before the first round, as named tensors in order."""
+        head = self._ledger.head()
+        root = self._ledger.round(RoundId(1)).model_root if head.last_opened else head.model_root
+        return dequantise(self._store.get_vector(root, self._plan.manifest), self._plan.manifest)
 
     # --- the driver's calls --------------------------------------------------------------
 

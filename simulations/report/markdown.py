@@ -59,7 +59,10 @@ def _lines(
 ) -> Iterator[str]:
     yield f"# {config['name']}"
     yield ""
-    yield f"- data `{config['data']['kind']}`, model `{config['model']['kind']}`, "
+    if "data" in config:
+        yield f"- data `{config['data']['kind']}`, model `{config['model']['kind']}`, "
+    else:
+        yield "- a Flower app of one's own, "
     yield f"  rule `{config['aggregator']['kind']}`, scoring `{config['scoring']['kind']}`, "
     yield f"  seed {config['seed']}"
     yield f"- contract `{federation['contract']}` on chain {federation['chain_id']}, "

@@ -83,11 +83,14 @@ TestModel = Callable[[ChainRound], Tested | None]
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """What a run's records say of one contributor, besides what the chain does."""
+    """What a run's records say of one contributor, besides what the chain does.
+
+    ``examples`` of ``None`` is not known: the records then have what it last signed for.
+    """
 
     label: str
     behaviour: str
-    examples: int
+    examples: int | None
 
 
 class RoundRecorder:
@@ -151,12 +154,14 @@ class RoundRecorder:
     def contributor_records(self, rounds: Sequence[RoundRecord]) -> list[ContributorRecord]:
         """Return what became of every simulated contributor."""
         accepted: Counter[Address] = Counter()
+        examples: dict[Address, int] = {}
         refusals: dict[int, Counter[str]] = {}
         for record in rounds:
             round_id = RoundId(record.round)
             if record.contributors_root:
                 entries = self._entries(self._chain.ledger.round(round_id))
                 accepted.update(entry.leaf.contributor for entry in entries)
+                examples |= {entry.leaf.contributor: entry.leaf.examples for entry in entries}
             status = RoundStatus.from_word(record.status)
             for row in self._notes(round_id, status)["refusals"]:
                 client = self._client_of(str(row["sender"]))
@@ -164,7 +169,7 @@ class RoundRecorder:
                     refusals.setdefault(client, Counter())[str(row["code"])] += 1
         earned, slashed = self._earned(), slashed_wei(self._chain.federation.events())
         return [
-            self._contributor(client, address, accepted, refusals, earned, slashed)
+            self._contributor(client, address, accepted, examples, refusals, earned, slashed)
             for client, address in enumerate(self._chain.identities.addresses)
         ]
 
@@ -173,6 +178,7 @@ class RoundRecorder:
         client: int,
         address: Address,
         accepted: Mapping[Address, int],
+        examples: Mapping[Address, int],
         refusals: Mapping[int, Counter[str]],
         earned: Mapping[Address, int],
         slashed: Mapping[Address, int],
@@ -184,7 +190,7 @@ class RoundRecorder:
             label=trainer.label,
             address=address,
             behaviour=trainer.behaviour,
-            examples=trainer.examples,
+            examples=examples.get(address, 0) if trainer.examples is None else trainer.examples,
             stake_wei=int(state.bond_wei),
             slashed_wei=slashed.get(address, 0),
             earned_wei=earned.get(address, 0),

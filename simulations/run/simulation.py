@@ -16,7 +16,7 @@ from clients.training.trainer import use_one_thread
 from contracts.node.rpc import Dispatcher
 from contracts.node.server import serve_in_thread
 from coordinator.audit.watch.findings import Notice
-from coordinator.flower.strategy import FedproofStrategy, RoundReport
+from coordinator.flower.strategy import RoundReport, ServiceStrategy
 from coordinator.ports import RoundAnnouncement
 from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import TransactionRevertedError
@@ -172,7 +172,7 @@ class Simulation:
             wait=self._wait_since_opening,
         ) as grid:
             self._clock = time.monotonic()
-            strategy = FedproofStrategy(
+            strategy = ServiceStrategy(
                 self.service,
                 fraction_evaluate=0.0,
                 min_train_nodes=1,

@@ -1,6 +1,6 @@
 """Replies that break or capture Flower's own strategies are refused here, one by one.
 
-Every case runs twice: through ``FedproofStrategy``, where the round must be sealed from the
+Every case runs twice: through ``ServiceStrategy``, where the round must be sealed from the
 honest rest and the reply be on record with its reason; and, in Flower's own form, through plain
 ``FedAvg``, to show that the attack is real.
 """
@@ -32,7 +32,7 @@ from flwr.app import (
 from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy import FedAvg
 
-from coordinator.flower.strategy import FedproofStrategy
+from coordinator.flower.strategy import ServiceStrategy
 from coordinator.protocol import wire
 from coordinator.protocol.commitments.digests import metrics_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
@@ -52,7 +52,7 @@ def run_with(hostile, *, rounds=1, **changes):
             return [reply]
         return hostile(reply, message)
 
-    strategy = FedproofStrategy(bench.service, fraction_evaluate=0.0)
+    strategy = ServiceStrategy(bench.service, fraction_evaluate=0.0)
     grid = LocalGrid(local_apps(bench), deliver)
     result = strategy.start(grid, initial_arrays(), num_rounds=rounds)
     return bench, strategy.outcome, result
@@ -375,7 +375,7 @@ def test_hostile_evaluation_replies_decide_nothing():
         ]
 
     bench = make_bench()
-    result = FedproofStrategy(bench.service).start(
+    result = ServiceStrategy(bench.service).start(
         LocalGrid(local_apps(bench), deliver), initial_arrays(), num_rounds=1
     )
     # four honest numbers of one model: parameters sum to 15/4 - 1/2, and 8 times 3/8 is added

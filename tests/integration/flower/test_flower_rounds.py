@@ -20,7 +20,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from clients.mod.chain_view import StaticChainView
 from clients.mod.journal import MemoryJournal
 from clients.mod.verifiable_updates import Participant, VerifiableUpdates
-from coordinator.flower.strategy import FedproofStrategy, RoundReport
+from coordinator.flower.strategy import RoundReport, ServiceStrategy
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.numbers.fixed_point import dequantise, quantise
@@ -32,7 +32,7 @@ SCALE = 1 << 20
 
 def run(bench, grid, **options):
     reports: list[RoundReport] = []
-    strategy = FedproofStrategy(bench.service, on_round=reports.append, **options)
+    strategy = ServiceStrategy(bench.service, on_round=reports.append, **options)
     result = strategy.start(grid, initial_arrays(), num_rounds=2)
     return reports, result
 
@@ -65,7 +65,7 @@ def test_an_app_sees_what_any_strategy_would_send():
     apps = local_apps(bench)
     apps[2] = app_with([apps[2]._mods[0], look])
     config = ConfigRecord({"lr": 0.5})
-    FedproofStrategy(bench.service).start(
+    ServiceStrategy(bench.service).start(
         LocalGrid(apps), initial_arrays(), num_rounds=1, train_config=config
     )
     content = seen[0].content
@@ -96,7 +96,7 @@ def test_integer_buffers_travel_beside_the_vector_and_come_back_as_they_were():
 
     apps = local_apps(bench)
     apps[3] = app_with([apps[3]._mods[0], look])
-    result = FedproofStrategy(bench.service).start(LocalGrid(apps), ordered, num_rounds=1)
+    result = ServiceStrategy(bench.service).start(LocalGrid(apps), ordered, num_rounds=1)
     assert list(seen[0]) == ["layer.weight", "steps", "layer.bias"]
     assert list(result.arrays) == ["layer.weight", "steps", "layer.bias"]
     assert result.arrays["steps"].numpy() == 7
@@ -124,7 +124,7 @@ def test_a_resumed_run_goes_on_with_the_round_the_ledger_does_not_hold():
     undisturbed = make_bench()
     whole, _ = run(undisturbed, LocalGrid(local_apps(undisturbed)))
     bench = make_bench()
-    FedproofStrategy(bench.service).start(
+    ServiceStrategy(bench.service).start(
         LocalGrid(local_apps(bench)), initial_arrays(), num_rounds=1
     )
     reports, _ = run(bench, LocalGrid(local_apps(bench)), completed_rounds=1)
@@ -137,20 +137,20 @@ def test_another_initial_model_than_agreed_is_refused():
     arrays = initial_arrays()
     arrays["layer.bias"] = Array(np.zeros(2, np.float32))
     with pytest.raises(ConfigError, match="the model the federation agreed on"):
-        FedproofStrategy(bench.service).start(LocalGrid(local_apps(bench)), arrays)
+        ServiceStrategy(bench.service).start(LocalGrid(local_apps(bench)), arrays)
 
 
 def test_another_architecture_than_agreed_is_refused():
     bench = make_bench()
     arrays = ArrayRecord({"other": Array(np.zeros(8, np.float32))})
     with pytest.raises(ConfigError, match="1 tensors with 8 parameters"):
-        FedproofStrategy(bench.service).start(LocalGrid(local_apps(bench)), arrays)
+        ServiceStrategy(bench.service).start(LocalGrid(local_apps(bench)), arrays)
 
 
 def test_a_reserved_key_in_the_users_config_is_refused():
     bench = make_bench()
     with pytest.raises(ConfigError, match="reserved"):
-        FedproofStrategy(bench.service).start(
+        ServiceStrategy(bench.service).start(
             LocalGrid(local_apps(bench)),
             initial_arrays(),
             train_config=ConfigRecord({"fedproof.round": 3}),
@@ -162,7 +162,7 @@ def test_the_cohort_depends_on_seed_and_round_only():
     for _ in range(2):
         bench = make_bench(clients=12)
         grid = LocalGrid(local_apps(bench, 12))
-        strategy = FedproofStrategy(
+        strategy = ServiceStrategy(
             bench.service, fraction_train=0.25, fraction_evaluate=0.0, seed=5
         )
         strategy.start(grid, initial_arrays(), num_rounds=3)
@@ -175,7 +175,7 @@ def test_the_cohort_depends_on_seed_and_round_only():
 
 def test_waiting_for_nodes_ends():
     bench = make_bench()
-    strategy = FedproofStrategy(bench.service, min_available_nodes=9, wait_for_nodes_s=0.0)
+    strategy = ServiceStrategy(bench.service, min_available_nodes=9, wait_for_nodes_s=0.0)
     strategy.start(LocalGrid(local_apps(bench)), initial_arrays(), num_rounds=1)
     assert len(strategy.outcome.accepted) == 4
 
@@ -200,7 +200,7 @@ def client_refusals(bench, view=None, participant=None, tamper=None):
             return [answer(changed)]
         return [answer(message)]
 
-    strategy = FedproofStrategy(bench.service, fraction_evaluate=0.0)
+    strategy = ServiceStrategy(bench.service, fraction_evaluate=0.0)
     strategy.start(LocalGrid(apps, deliver), initial_arrays(), num_rounds=1)
     assert strategy.outcome.status == "sealed"
     assert len(strategy.outcome.accepted) == 3
@@ -357,7 +357,7 @@ def test_a_client_refuses_to_sign_a_bad_model_of_its_own(reply, code):
         return call_next(message, context)
 
     apps[2] = app_with([mod, only_training])
-    strategy = FedproofStrategy(bench.service)
+    strategy = ServiceStrategy(bench.service)
     strategy.start(LocalGrid(apps), initial_arrays(), num_rounds=1)
     assert bench.refusals(1) == {"node 2": code}
     assert len(strategy.outcome.accepted) == 3

@@ -22,7 +22,7 @@ from clients.mod.sealing import commitment_reply, salt_of
 from clients.mod.verifiable_updates import Participant, VerifiableUpdates
 from coordinator.flower.records import read_statement
 from coordinator.flower.sealed import reveal_queries
-from coordinator.flower.strategy import FedproofStrategy
+from coordinator.flower.strategy import ServiceStrategy
 from coordinator.protocol import wire
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.commitments.documents import (
@@ -40,7 +40,7 @@ COPIER, VICTIM = 2, 4  # nodes; contributors 0 and 2
 
 def run(bench, grid, rounds=1, **options):
     reports = []
-    strategy = FedproofStrategy(
+    strategy = ServiceStrategy(
         bench.service, on_round=reports.append, fraction_evaluate=0.0, **options
     )
     strategy.start(grid, initial_arrays(), num_rounds=rounds)
@@ -174,7 +174,7 @@ def committed_bench():
     """A round in which everybody has committed and the strategy is about to ask for updates."""
     bench = make_bench(sealed=True)
     grid = LocalGrid(local_apps(bench))
-    strategy = FedproofStrategy(bench.service)
+    strategy = ServiceStrategy(bench.service)
     sent = list(strategy.configure_train(1, initial_arrays(), ConfigRecord(), grid))
     queries = strategy.configure_reveal(grid.send_and_receive(sent, timeout=1))
     return bench, grid, strategy, queries
@@ -212,7 +212,7 @@ def test_a_client_reveals_only_what_the_chain_holds():
 def test_before_the_commitments_are_on_chain_nothing_is_revealed():
     bench = make_bench(sealed=True)
     grid = LocalGrid(local_apps(bench))
-    strategy = FedproofStrategy(bench.service)
+    strategy = ServiceStrategy(bench.service)
     sent = list(strategy.configure_train(1, initial_arrays(), ConfigRecord(), grid))
     list(grid.send_and_receive(sent))
     document = commitments_document(RoundId(1), {signer(0).address: b"\1" * 32})
@@ -249,7 +249,7 @@ def test_the_same_question_gets_the_same_commitment_without_training_again(tmp_p
         return app_with([VerifiableUpdates(participant), count])
 
     grid = LocalGrid({2: app()})
-    strategy = FedproofStrategy(bench.service, wait_for_nodes_s=0)
+    strategy = ServiceStrategy(bench.service, wait_for_nodes_s=0)
     (message,) = strategy.configure_train(1, initial_arrays(), ConfigRecord(), grid)
     (first,) = grid.send_and_receive([message])
     again = Message(message.content, 2, "train", group_id="1")

@@ -99,6 +99,11 @@ def test_how_a_chain_view_is_made() -> None:
     assert squeezed(expected) in squeezed(section("FederationChainView"))
 
 
+def test_how_a_local_strategy_is_made() -> None:
+    expected = "FedproofStrategy.local" + signature_of(fedproof.FedproofStrategy.local)
+    assert squeezed(expected) in squeezed(section("FedproofStrategy"))
+
+
 @pytest.mark.parametrize("name", RECORDS)
 def test_every_field_of_a_record_is_named(name: str) -> None:
     fields = [field.name for field in dataclasses.fields(getattr(fedproof, name))]

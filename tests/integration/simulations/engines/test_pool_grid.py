@@ -13,7 +13,7 @@ import pytest
 from flower_bench import CLIENTS, initial_arrays, make_bench
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
-from coordinator.flower.strategy import FedproofStrategy
+from coordinator.flower.strategy import ServiceStrategy
 from coordinator.protocol.errors import ConfigError, PhaseError, StoreError
 from simulations.engines.process import PoolGrid
 from simulations.engines.segments import PREFIX, SegmentFolder, sweep
@@ -59,7 +59,7 @@ def rounds_of(workers: int, base: Path) -> list[str]:
         segment_base=base,
     ) as grid:
         roots: list[str] = []
-        FedproofStrategy(
+        ServiceStrategy(
             bench.service,
             on_round=lambda report: roots.append(report.outcome.model_root.hex()),
         ).start(grid, initial_arrays(), num_rounds=3)

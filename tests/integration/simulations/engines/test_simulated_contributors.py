@@ -6,7 +6,7 @@ import pytest
 from flwr.app import ArrayRecord
 from memory_ledger import MemoryJournal, MemoryLedger
 
-from coordinator.flower.strategy import FedproofStrategy
+from coordinator.flower.strategy import ServiceStrategy
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address, RoundId, SigningDomain, Wei
 from coordinator.service.archive import publish_plan
@@ -78,7 +78,7 @@ class Simulated:
             chain_view=LedgerChainView(self.ledger),
             segment_base=folder,
         ) as grid:
-            FedproofStrategy(
+            ServiceStrategy(
                 service,
                 fraction_evaluate=0.25,
                 sampler=cohort_sampler(EXPERIMENT, nodes),

@@ -1,0 +1,63 @@
+"""The settings of a federation for a Flower app of one's own: all but data, model and training.
+
+They are the ``config.json`` of its folder, whose digest is bound on chain. Not handled: what the
+app does, which nobody checks but for its updates.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from coordinator.settings.agreement import Digest
+from coordinator.settings.load import validated
+from simulations.experiment.base import SimulatedFederation
+
+Contributors = Annotated[int, Field(ge=1, le=10_000)]
+"""The genesis block gives every contributor its stake, so there is a limit."""
+CONFIG_ARGUMENT = "config"
+
+
+class AppFederation(SimulatedFederation):
+    """``rounds`` is the most that the pool is funded to pay; an app may run fewer."""
+
+    format: Literal["fedproof-app-1"] = "fedproof-app-1"
+    name: str = Field(default="app", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    rounds: int = Field(default=1_000, ge=1, le=1_000_000)
+    contributors: Contributors
+    initial_model_root: Digest
+
+    @property
+    def clients(self) -> int:
+        """How many contributors there are."""
+        return self.contributors
+
+    @property
+    def clients_key(self) -> str:
+        """What a message calls the number of contributors."""
+        return "contributors"
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what sections say against each other, one sentence each."""
+        yield from super().contradictions()
+        if self.cohort.size != self.contributors:
+            yield (
+                f"cohort.size = {self.cohort.size}: expected none; the strategy draws the cohort "
+                "(fraction_train)"
+            )
+        if self.scoring.evaluation_size:
+            yield (
+                f"scoring.kind = {self.scoring.kind!r} scores on an evaluation set of the "
+                "coordinator's, and an app of one's own brings none"
+            )
+
+
+def app_federation(raw: Mapping[str, Any], source: str = CONFIG_ARGUMENT) -> AppFederation:
+    """Return the settings that a mapping holds.
+
+    Raises
+    ------
+    ConfigError
+        Naming ``source``, the key, what was found and what was expected.
+    """
+    return validated(AppFederation, raw, source, ())
