@@ -92,9 +92,9 @@ class Session:
 
     def now(self) -> int:
         """Return the chain time that a transaction sent now would see, or earlier."""
-        pending = self.federation.rpc.request("eth_getBlockByNumber", "pending", False)
+        pending = self.federation.rpc.pending_time()
         # Some nodes show no pending block; the next one is later than the last at any rate.
-        return int(pending["timestamp"], 16) if pending else self.federation.now() + 1
+        return self.federation.now() + 1 if pending is None else pending
 
     def unlock(self) -> LocalAccount:
         """Open the account's key.

@@ -14,12 +14,11 @@ from clients.mod.chain_view import CachedChainView
 from contracts.binding.artifacts import load_artifact
 from contracts.binding.federation import Federation
 from contracts.binding.http_provider import web3_at
-from contracts.binding.reader import FederationReader
+from contracts.binding.reader import FederationReader, ForeignContractError
 from contracts.binding.records import Terms
 from contracts.binding.rpc import Rpc, rpc_of
 from contracts.binding.transactions import Transactor
 from coordinator.protocol.errors import (
-    ChainUnavailableError,
     ConfigError,
     LedgerError,
     TransactionRevertedError,
@@ -87,8 +86,8 @@ def check_federation(rpc: Rpc, agreement: FederationAgreement) -> None:
             f"{agreement.chain_id}"
         )
     address = agreement.domain.verifying_contract
-    code = rpc.request("eth_getCode", address, "latest")
-    if code == "0x":
+    code = rpc.code(address)
+    if not code:
         raise NotDeployedError(f"{rpc.where}: there is no contract at {address} (yet)")
     terms, expected = _terms_and_code(rpc, address)
     if code != expected:
@@ -107,19 +106,20 @@ def check_federation(rpc: Rpc, agreement: FederationAgreement) -> None:
             )
 
 
-def _terms_and_code(rpc: Rpc, address: Address) -> tuple[Terms, str]:
-    """Return a contract's terms, and the code that a federation with these terms has."""
+def _terms_and_code(rpc: Rpc, address: Address) -> tuple[Terms, bytes]:
+    """Return a contract's terms, and the code that a federation with these terms has.
+
+    Only an answer says something of the contract; a refusal does not, whatever it is.
+    """
     reader = FederationReader(rpc, address)
     try:
         terms = reader.terms
         creation = load_artifact("federation").creation_code([terms.to_abi()])
-    except ChainUnavailableError:
-        raise  # it said nothing of the contract: asked again, not given up on
-    except (LedgerError, ValueError) as error:
+    except (ForeignContractError, ValueError) as error:
         raise _no_federation(rpc, address, error) from error
     try:
         # the constructor's result is the code it would put there, with these terms in it
-        return terms, rpc.request("eth_call", {"data": "0x" + creation.hex()}, "latest")
+        return terms, rpc.data("eth_call", {"data": "0x" + creation.hex()}, "latest")
     except TransactionRevertedError as error:
         raise _no_federation(rpc, address, error) from error
 
@@ -160,5 +160,4 @@ class HistoryGuard:
         return self._federation.now()
 
     def _hash_at(self, number: int) -> bytes | None:
-        block = self._federation.rpc.request("eth_getBlockByNumber", hex(number), False)
-        return None if block is None else bytes.fromhex(block["hash"][2:])
+        return self._federation.rpc.block_hash(number)

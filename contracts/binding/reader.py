@@ -13,7 +13,8 @@ from eth_utils.address import to_checksum_address
 
 from contracts.binding.artifacts import load_artifact
 from contracts.binding.calls import message_tuple
-from contracts.binding.events import FederationEvent, RoundVoided
+from contracts.binding.events import FederationCreated, FederationEvent, RoundVoided
+from contracts.binding.log_reader import FIRST_SPAN_BLOCKS, LogReader
 from contracts.binding.logs import FEDERATION_EVENTS
 from contracts.binding.records import (
     AccountState,
@@ -28,7 +29,10 @@ from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import Address, RoundId, SigningDomain, UpdateMessage, Wei
 
 ROSTER_PAGE: Final = 256
-LOG_CHUNK_BLOCKS: Final = 2_000
+
+
+class ForeignContractError(LedgerError):
+    """There is a contract, but it answers as no federation does."""
 
 
 class FederationReader:
@@ -49,7 +53,8 @@ class FederationReader:
                 f"contract {address!r}: expected an address, 0x and 40 hexadecimal digits"
             ) from error
         self._functions = load_artifact("federation").functions
-        if rpc.request("eth_getCode", self.address, "latest") == "0x":
+        self._logs = LogReader(rpc, self.address)
+        if not rpc.code(self.address):
             raise LedgerError(f"{rpc.where}: there is no contract at {self.address}")
 
     def _view(self, function: str, *arguments: Any, block: int | str = "latest") -> Any:
@@ -61,8 +66,8 @@ class FederationReader:
             raise self._foreign(f"answers {function} with {len(answer)} bytes") from error
         return results[0] if len(results) == 1 else results
 
-    def _foreign(self, detail: str) -> LedgerError:
-        return LedgerError(
+    def _foreign(self, detail: str) -> "ForeignContractError":
+        return ForeignContractError(
             f"{self.rpc.where}: the contract at {self.address} is no federation: it {detail}"
         )
 
@@ -99,12 +104,19 @@ class FederationReader:
 
     def status(self, round_id: RoundId) -> RoundStatus:
         """Return a round's status; NONE if it never opened."""
-        return RoundStatus(self._view("status", round_id))
+        value = self._view("status", round_id)
+        try:
+            return RoundStatus(value)
+        except ValueError as error:
+            raise self._foreign(f"gives round {round_id} the status {value}") from error
 
     def round(self, round_id: RoundId) -> ChainRound:
         """Return all the contract stores of a round."""
         values = self._view("record", round_id)
-        return chain_round_from_abi(round_id, values, self.terms.challenge_window_s)
+        try:
+            return chain_round_from_abi(round_id, values, self.terms.challenge_window_s)
+        except ValueError as error:
+            raise self._foreign(f"gives round {round_id} the status {values[0]}") from error
 
     def round_at_height(self, height: int) -> RoundId:
         """Return the live round at a height from 1, or 0 if the chain is not that high."""
@@ -167,9 +179,8 @@ class FederationReader:
 
     def void_reason(self, round_id: RoundId) -> str:
         """Return the reason with which a round was voided itself, empty if it was not."""
-        topic = FEDERATION_EVENTS.topic(RoundVoided)
         reason = ""
-        for event in self.events(topics=["0x" + topic.hex(), f"0x{round_id:064x}"]):
+        for event in self.events(topics=[_topic_of(RoundVoided), f"0x{round_id:064x}"]):
             assert isinstance(event, RoundVoided)
             reason = event.reason_text
         return reason
@@ -187,21 +198,28 @@ class FederationReader:
         from_block: int = 0,
         to_block: int | None = None,
         *,
-        chunk_blocks: int = LOG_CHUNK_BLOCKS,
         topics: Sequence[str] = (),
     ) -> Iterator[FederationEvent]:
         """Yield the federation's events of blocks ``from_block..to_block``, in order.
 
-        ``to_block`` is the head by default. Asks the node for ``chunk_blocks`` blocks at a time,
-        and only for logs with these ``topics``, if there are any.
+        ``to_block`` is the head by default. Begins at the block of deployment, if that is later.
+        Asks the node for many blocks at a time (:mod:`contracts.binding.log_reader`), and only for logs
+        with these ``topics``, if there are any.
         """
         last = self.block().number if to_block is None else to_block
-        for first in range(from_block, last + 1, chunk_blocks):
-            span = {
-                "address": self.address,
-                "fromBlock": hex(first),
-                "toBlock": hex(min(first + chunk_blocks - 1, last)),
-                "topics": list(topics),
-            }
-            for log in self.rpc.request("eth_getLogs", span):
-                yield FEDERATION_EVENTS.decode_log(log)
+        if last - from_block >= FIRST_SPAN_BLOCKS and from_block < self.first_block:
+            from_block = self.first_block
+        for log in self._logs.read(from_block, last, topics):
+            yield FEDERATION_EVENTS.decode_log(log)
+
+    @cached_property
+    def first_block(self) -> int:
+        """Number of a block before which there are no events: that of deployment, if it is known.
+
+        0 where the node cannot tell.
+        """
+        return self._logs.first_block(self.block().number, _topic_of(FederationCreated))
+
+
+def _topic_of(kind: type[FederationEvent]) -> str:
+    return "0x" + FEDERATION_EVENTS.topic(kind).hex()

@@ -3,15 +3,17 @@
 Not handled: signing and sending (``transactions``).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from eth_utils.address import to_checksum_address
 
 from contracts.binding.calls import Call
+from contracts.binding.log_reader import checked_log
 from contracts.binding.logs import EVENT_SETS
 from contracts.binding.records import ContractEvent, LogPlace
-from contracts.binding.rpc import reason_text
+from contracts.binding.rpc import Fields, reason_text
 from contracts.blocks import TxReceipt
 from coordinator.protocol.errors import TransactionRevertedError
 from coordinator.protocol.types import Address, Wei
@@ -50,7 +52,26 @@ class Receipt:
         return Wei(self.gas_used * self.gas_price_wei)
 
 
-def receipt_of(receipt: dict[str, Any], signed: SignedCall) -> Receipt:
+def checked_receipt(receipt: Fields) -> Fields:
+    """Return the receipt of a mined transaction, if all that is read of it has the right form.
+
+    Raises
+    ------
+    UnexpectedAnswerError
+        Naming the field.
+    """
+    for name in ("status", "blockNumber", "gasUsed", "effectiveGasPrice"):
+        receipt.number(name)
+    for name in ("transactionHash", "blockHash"):
+        receipt.digest(name)
+    if not receipt.is_null("contractAddress"):
+        receipt.address("contractAddress")
+    for log in receipt.objects("logs"):
+        checked_log(log)
+    return receipt
+
+
+def receipt_of(receipt: Mapping[str, Any], signed: SignedCall) -> Receipt:
     """Read the receipt that a node gave of a transaction that succeeded."""
     created = receipt.get("contractAddress")
     emitter = (signed.to or created or "").lower()

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
+from eth_abi.exceptions import DecodingError
 from eth_account.signers.local import LocalAccount
 from eth_utils.address import to_checksum_address
 from web3 import Web3
@@ -18,6 +19,7 @@ from web3 import Web3
 from contracts.binding import referee_calls
 from contracts.binding.artifacts import load_artifact
 from contracts.binding.calls import Call
+from contracts.binding.log_reader import LogReader
 from contracts.binding.logs import REFEREE_EVENTS
 from contracts.binding.referee_calls import EXAMINERS, evidence_data, examiner_function
 from contracts.binding.referee_events import Answered, CaseOpened, RefereeEvent
@@ -33,8 +35,6 @@ from coordinator.protocol.disputes.cases import (
 )
 from coordinator.protocol.errors import LedgerError, TransactionRevertedError
 from coordinator.protocol.types import Address, RoundId, Wei
-
-LOG_CHUNK_BLOCKS: Final = 2_000
 
 
 class CaseState(IntEnum):
@@ -116,13 +116,23 @@ class RefereeReader:
         self.rpc = rpc
         self.address = Address(to_checksum_address(address))
         self._functions = load_artifact("referee").functions
-        if rpc.request("eth_getCode", self.address, "latest") == "0x":
+        self._logs = LogReader(rpc, self.address)
+        if not rpc.code(self.address):
             raise LedgerError(f"{rpc.where}: there is no contract at {self.address}")
 
     def _view(self, function: str, *arguments: Any) -> Any:
         abi = self._functions[function]
-        results = abi.decode_result(self.rpc.call(self.address, abi.encode_call(arguments)))
+        answer = self.rpc.call(self.address, abi.encode_call(arguments))
+        try:
+            results = abi.decode_result(answer)
+        except DecodingError as error:
+            raise self._foreign(f"answers {function} with {len(answer)} bytes") from error
         return results[0] if len(results) == 1 else results
+
+    def _foreign(self, detail: str) -> LedgerError:
+        return LedgerError(
+            f"{self.rpc.where}: the contract at {self.address} is no referee: it {detail}"
+        )
 
     @cached_property
     def settings(self) -> Settings:
@@ -155,13 +165,17 @@ class RefereeReader:
         ) = values
         if state == CaseState.NONE:
             return None
+        try:
+            kind, state = CaseKind(kind), CaseState(state)
+        except ValueError as error:
+            raise self._foreign(f"gives case {case_id} kind {kind}, state {state}") from error
         return CaseRecord(
             case_id=case_id,
             round_id=RoundId(round_id),
-            kind=CaseKind(kind),
+            kind=kind,
             index=index,
             chunk=chunk,
-            state=CaseState(state),
+            state=state,
             due=due,
             challenger=Address(to_checksum_address(challenger)),
             deposit_wei=Wei(deposit),
@@ -203,14 +217,8 @@ class RefereeReader:
     def events(self, from_block: int = 0, to_block: int | None = None) -> Iterator[RefereeEvent]:
         """Yield the referee's events of blocks ``from_block..to_block`` (the head), in order."""
         last = self.rpc.block().number if to_block is None else to_block
-        for first in range(from_block, last + 1, LOG_CHUNK_BLOCKS):
-            span = {
-                "address": self.address,
-                "fromBlock": hex(first),
-                "toBlock": hex(min(first + LOG_CHUNK_BLOCKS - 1, last)),
-            }
-            for log in self.rpc.request("eth_getLogs", span):
-                yield REFEREE_EVENTS.decode_log(log)
+        for log in self._logs.read(from_block, last):
+            yield REFEREE_EVENTS.decode_log(log)
 
 
 class Referee(RefereeReader):

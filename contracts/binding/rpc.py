@@ -2,17 +2,24 @@
 
 Speaks through a web3 provider (in process, HTTP, IPC) but below web3's middleware: one dispatch,
 no formatters, and errors seen as the node sent them.
+
+A refusal that passes (the node is busy, counts requests, lags behind, still builds an index) is
+asked again for a while, and then means that the node is not available: nothing follows from it for
+chain, contract or transaction. So does an answer that has not the form it must have (ADR 0151).
+Not handled: a node that lies in the right form.
 """
 
-from collections.abc import Sequence
-from typing import Any, cast
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
 from web3 import Web3
 from web3.exceptions import Web3Exception
 from web3.providers import BaseProvider
 from web3.types import RPCEndpoint
 
-from contracts.binding.http_client import UnreachableError
+from contracts.binding.http_client import AnswerTooLongError, UnreachableError
 from contracts.binding.records import BlockInfo
 from contracts.blocks import BlockProducer, revert_reason
 from coordinator.protocol.errors import ChainUnavailableError, LedgerError, TransactionRevertedError
@@ -24,6 +31,51 @@ def reason_text(data: bytes) -> str:
     return revert_reason(data) or data.hex()
 
 
+PATIENCE_S: Final = 10.0
+"""How long a request is asked again while its refusals pass."""
+_FIRST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 2.0
+_SHOWN: Final = 80
+_PASSING_CODES: Final = frozenset({429, -32005, -32016, -32603, -32002})
+"""Too many requests (an HTTP status, EIP-1474's, another common one); internal error; not ready."""
+_PASSING_WORDS: Final = re.compile(
+    r"header not found|missing trie node|indexing is in progress|block not found|unknown block|"
+    r"state (is )?not available|rate.?limit|too many requests|compute units|request count|"
+    r"per second|capacity|throttl|overloaded|temporar|timed? ?out|try again|busy|not ready|syncing",
+    re.IGNORECASE,
+)
+_LASTING_WORDS: Final = re.compile(
+    r"nonce|insufficient funds|underpriced|already known|known transaction|already imported|"
+    r"intrinsic gas|fee (too low|cap)|does not exist|not supported|unauthori[sz]ed|invalid param",
+    re.IGNORECASE,
+)
+"""Said of what was asked, under whatever code: some nodes put everything under -32603."""
+_TOO_WIDE_WORDS: Final = re.compile(
+    r"\brange\b|results|too many logs|response size|too (large|big|wide)|number of blocks|"
+    r"at most [\d,]+ blocks|more than [\d,]+|query timeout|query exceeds",
+    re.IGNORECASE,
+)
+_RATE_WORDS: Final = re.compile(
+    r"rate.?limit|too many requests|compute units|request count|per second|capacity|throttl",
+    re.IGNORECASE,
+)
+_HEXADECIMAL: Final = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
+_QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]+")
+_PARITY_REVERT: Final = "Reverted "
+
+
+class PassingRefusalError(ChainUnavailableError):
+    """The node refused for a reason that passes, for as long as it was asked again."""
+
+
+class UnexpectedAnswerError(ChainUnavailableError):
+    """The node's answer has not the form that the method's answers have."""
+
+
+class SpanTooWideError(LedgerError):
+    """The node gives no logs of so many blocks, or not so many logs, in one answer."""
+
+
 def _revert_data(error: Any) -> bytes | None:
     """Return the revert data of a JSON-RPC error, ``None`` if it is no revert."""
     if not isinstance(error, dict):
@@ -31,10 +83,36 @@ def _revert_data(error: Any) -> bytes | None:
     data = error.get("data")
     if isinstance(data, dict):
         data = data.get("data")
-    reverted = "revert" in str(error.get("message", "")).lower()
-    if isinstance(data, str) and data.startswith("0x") and (reverted or error.get("code") == 3):
-        return bytes.fromhex(data[2:])
-    return b"" if reverted else None
+    text = data if isinstance(data, str) else ""
+    reverted = "revert" in str(error.get("message", "")).lower() or text.startswith(_PARITY_REVERT)
+    if not reverted and not (error.get("code") == 3 and text.startswith("0x")):
+        return None
+    digits = text.removeprefix(_PARITY_REVERT)
+    return bytes.fromhex(digits[2:]) if _HEXADECIMAL.fullmatch(digits) else b""
+
+
+def _refusal(where: str, method: str, error: Any) -> LedgerError:
+    """Return the error for what a node refused, by whether it passes."""
+    if not isinstance(error, dict):
+        return LedgerError(f"{where}: {method} refused: {str(error)[:_SHOWN]}")
+    code, message = error.get("code"), str(error.get("message", ""))
+    text = f"{where}: {method} refused: {message}" + ("" if code is None else f" ({code})")
+    if (
+        method == "eth_getLogs"
+        and _TOO_WIDE_WORDS.search(message)
+        and not _RATE_WORDS.search(message)
+    ):
+        return SpanTooWideError(text)
+    passing = code in _PASSING_CODES or _PASSING_WORDS.search(message)
+    if passing and not _LASTING_WORDS.search(message):
+        return PassingRefusalError(text)
+    return LedgerError(text)
+
+
+def shown(value: Any) -> str:
+    """Return the beginning of an answer, for messages."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def rpc_of(w3: Web3) -> "Rpc":
@@ -54,42 +132,66 @@ def rpc_of(w3: Web3) -> "Rpc":
 class Rpc:
     """One node. Quantities come back as the node sends them: hexadecimal strings."""
 
+    patience_s: float = PATIENCE_S
+    """How long a request is asked again while its refusals pass; never in this process."""
+
     def __init__(self, provider: BaseProvider) -> None:
         self.provider = provider
 
     def request(self, method: str, *params: Any) -> Any:
-        """Return a method's result.
+        """Return a method's result; a refusal that passes is asked again for ``patience_s``.
 
         Raises
         ------
         ChainUnavailableError
-            If the node does not answer.
+            If the node does not answer, has no time, or answers in no form there is.
         TransactionRevertedError
             If the node ran a call and it reverted.
         LedgerError
             If the node refuses for another reason.
         """
+        patience_s = 0.0 if self.embedded_node is not None else self.patience_s
+        end, pause_s = time.monotonic() + patience_s, _FIRST_PAUSE_S
+        while True:
+            try:
+                return self.request_once(method, *params)
+            except PassingRefusalError:
+                if time.monotonic() + pause_s > end:
+                    raise
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def request_once(self, method: str, *params: Any) -> Any:
+        """Return a method's result, asked for once; raises as :meth:`request`."""
         try:
-            response = self.provider.make_request(RPCEndpoint(method), list(params))
+            response: Any = self.provider.make_request(RPCEndpoint(method), list(params))
         except UnreachableError as failed:
             raise ChainUnavailableError(f"{self.where}: {method}: {failed}") from failed
+        except AnswerTooLongError as failed:
+            kind = SpanTooWideError if method == "eth_getLogs" else ChainUnavailableError
+            raise kind(f"{self.where}: {method}: {failed}") from failed
         except (OSError, ValueError, Web3Exception) as failed:
             raise ChainUnavailableError(
                 f"{self.where}: {method} failed: {type(failed).__name__}: {failed}"
             ) from failed
+        if not isinstance(response, Mapping):
+            raise self.unexpected(method, response, "a JSON-RPC object")
         error = response.get("error")
         if error is None:
             if "result" not in response:
-                raise LedgerError(
-                    f"{self.where}: {method}: the answer has neither result nor error"
-                )
+                raise self.unexpected(method, dict(response), "a result or an error")
             return response["result"]
         data = _revert_data(error)
         if data is not None:
             reason = reason_text(data)
             raise TransactionRevertedError(f"{method} reverted: {reason}", reason=reason)
-        message = error.get("message") if isinstance(error, dict) else error
-        raise LedgerError(f"{self.where}: {method} refused: {message}")
+        raise _refusal(self.where, method, error)
+
+    def unexpected(self, method: str, found: Any, expected: str) -> UnexpectedAnswerError:
+        """Return the error for an answer of another form than the method's."""
+        return UnexpectedAnswerError(
+            f"{self.where}: {method} answered {shown(found)}, expected {expected}"
+        )
 
     @property
     def embedded_node(self) -> BlockProducer | None:
@@ -112,12 +214,27 @@ class Rpc:
             If it reverts.
         """
         tag = block if isinstance(block, str) else hex(block)
-        result = self.request("eth_call", {"to": to, "data": "0x" + data.hex(), **fields}, tag)
-        return bytes.fromhex(result[2:])
+        return self.data("eth_call", {"to": to, "data": "0x" + data.hex(), **fields}, tag)
+
+    def data(self, method: str, *params: Any) -> bytes:
+        """Return a method's result as bytes."""
+        found = self.request(method, *params)
+        if not isinstance(found, str) or not _HEXADECIMAL.fullmatch(found):
+            raise self.unexpected(method, found, "0x and pairs of hexadecimal digits")
+        return bytes.fromhex(found[2:])
+
+    def code(self, address: str) -> bytes:
+        """Return the code of a contract now, no bytes if there is none."""
+        return self.data("eth_getCode", address, "latest")
 
     def quantity(self, method: str, *params: Any) -> int:
         """Return a method's result as a number."""
-        return int(self.request(method, *params), 16)
+        return self._number(method, "the answer", self.request(method, *params))
+
+    def _number(self, method: str, name: str, found: Any) -> int:
+        if not isinstance(found, str) or not _QUANTITY.fullmatch(found):
+            raise self.unexpected(method, found, f"{name} to be 0x and hexadecimal digits")
+        return int(found, 16)
 
     def block(self, tag: int | str = "latest") -> BlockInfo:
         """Return a block by number or tag.
@@ -128,15 +245,96 @@ class Rpc:
             If there is none.
         """
         name = tag if isinstance(tag, str) else hex(tag)
-        found = self.request("eth_getBlockByNumber", name, False)
+        found = self.fields("eth_getBlockByNumber", name, False)
         if found is None:
             raise LedgerError(f"{self.where}: there is no block {name}")
         return BlockInfo(
-            number=int(found["number"], 16),
-            hash=bytes.fromhex(found["hash"][2:]),
-            timestamp=int(found["timestamp"], 16),
-            base_fee_wei=Wei(int(found["baseFeePerGas"], 16)),
+            number=found.number("number"),
+            hash=found.digest("hash"),
+            timestamp=found.number("timestamp"),
+            base_fee_wei=Wei(found.number("baseFeePerGas")),
         )
+
+    def block_hash(self, number: int) -> bytes | None:
+        """Return the 32-byte hash of a block, ``None`` if the chain is not that high."""
+        found = self.fields("eth_getBlockByNumber", hex(number), False)
+        return None if found is None else found.digest("hash")
+
+    def pending_time(self) -> int | None:
+        """Return the time of the block that is being made, ``None`` if the node shows none."""
+        found = self.fields("eth_getBlockByNumber", "pending", False)
+        return None if found is None else found.number("timestamp")
+
+    def fields(self, method: str, *params: Any) -> "Fields | None":
+        """Return a method's result as an object whose fields are checked, ``None`` for null."""
+        found = self.request(method, *params)
+        return None if found is None else Fields(self, method, found)
+
+
+class Fields:
+    """An object that a node answered; each field is checked when it is read.
+
+    Raises
+    ------
+    UnexpectedAnswerError
+        If it is no object.
+    """
+
+    def __init__(self, rpc: Rpc, method: str, found: Any) -> None:
+        self._rpc, self._method = rpc, method
+        if not isinstance(found, Mapping):
+            raise rpc.unexpected(method, found, "an object")
+        self.found: Mapping[str, Any] = found
+
+    def _unexpected(self, name: str, expected: str) -> UnexpectedAnswerError:
+        there = shown(self.found[name]) if name in self.found else "nothing"
+        return UnexpectedAnswerError(
+            f"{self._rpc.where}: {self._method} answered {name} = {there}, expected {expected}"
+        )
+
+    def number(self, name: str) -> int:
+        """Return a quantity."""
+        found = self.found.get(name)
+        if not isinstance(found, str) or not _QUANTITY.fullmatch(found):
+            raise self._unexpected(name, "0x and hexadecimal digits")
+        return int(found, 16)
+
+    def data(self, name: str, size: int | None = None) -> bytes:
+        """Return a field of bytes, ``size`` of them if that is given."""
+        found = self.found.get(name)
+        if not isinstance(found, str) or not _HEXADECIMAL.fullmatch(found):
+            raise self._unexpected(name, "0x and pairs of hexadecimal digits")
+        value = bytes.fromhex(found[2:])
+        if size is not None and len(value) != size:
+            raise self._unexpected(name, f"{size} bytes")
+        return value
+
+    def digest(self, name: str) -> bytes:
+        """Return a field of 32 bytes."""
+        return self.data(name, 32)
+
+    def address(self, name: str) -> str:
+        """Return an address in lower case."""
+        return "0x" + self.data(name, 20).hex()
+
+    def objects(self, name: str) -> list["Fields"]:
+        """Return a list of objects."""
+        found = self.found.get(name)
+        if not isinstance(found, list):
+            raise self._unexpected(name, "a list")
+        return [Fields(self._rpc, self._method, one) for one in found]
+
+    def words(self, name: str) -> list[bytes]:
+        """Return a list of 32 bytes each."""
+        found = self.found.get(name)
+        if not isinstance(found, list):
+            raise self._unexpected(name, "a list")
+        one = {str(index): value for index, value in enumerate(found)}
+        return [Fields(self._rpc, f"{self._method}, {name}", one).digest(key) for key in one]
+
+    def is_null(self, name: str) -> bool:
+        """Return whether a field is null or not there."""
+        return self.found.get(name) is None
 
 
 def hex_bytes(values: Sequence[bytes]) -> list[str]:
@@ -149,7 +347,4 @@ def next_time(rpc: Rpc) -> int:
 
     The head's own time will not do: on an idle chain it stands still while deadlines pass.
     """
-    head = rpc.block().timestamp
-    pending = rpc.request("eth_getBlockByNumber", "pending", False)
-    found = int(pending["timestamp"], 16) if pending else 0
-    return max(head + 1, found)
+    return max(rpc.block().timestamp + 1, rpc.pending_time() or 0)

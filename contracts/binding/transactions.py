@@ -15,11 +15,18 @@ from contracts.binding.calls import Call
 from contracts.binding.receipts import (
     Receipt,
     SignedCall,
+    checked_receipt,
     embedded_receipt,
     receipt_of,
     reverted_error,
 )
-from contracts.binding.rpc import Rpc, hex_bytes
+from contracts.binding.rpc import (
+    Fields,
+    PassingRefusalError,
+    Rpc,
+    UnexpectedAnswerError,
+    hex_bytes,
+)
 from contracts.blocks import BlockProducer, TxReceipt
 from coordinator.protocol.errors import (
     ChainUnavailableError,
@@ -150,8 +157,8 @@ class Transactor:
                 return self._mine(node, batch, timestamp)
             if timestamp is not None:
                 raise LedgerError(f"{self.rpc.where}: block times are not ours to choose")
-            for raw in hex_bytes([signed.raw for signed in batch]):
-                self.rpc.request("eth_sendRawTransaction", raw)
+            for signed in batch:
+                self._hand_over(signed)
             return [self._finished(signed) for signed in batch]
         except TransactionRevertedError:
             raise
@@ -192,12 +199,31 @@ class Transactor:
         """Hand transactions to the node; return those it took, and why it refused the next."""
         for count, signed in enumerate(batch):
             try:
-                self.rpc.request("eth_sendRawTransaction", *hex_bytes([signed.raw]))
+                self._hand_over(signed)
             except ChainUnavailableError:
                 raise
             except LedgerError as refused:
                 return list(batch[:count]), refused
         return list(batch), None
+
+    def _hand_over(self, signed: SignedCall) -> None:
+        """Give a transaction to the node; one that it has already is given."""
+        try:
+            self.rpc.request("eth_sendRawTransaction", *hex_bytes([signed.raw]))
+        except TransactionRevertedError:
+            raise
+        except LedgerError:
+            # A refusal that passed may have come after the node took it: then it says, asked again,
+            # that it knows the transaction or that its nonce is used.
+            if not self._is_known(signed):
+                raise
+
+    def _is_known(self, signed: SignedCall) -> bool:
+        try:
+            found = self.rpc.request_once("eth_getTransactionByHash", "0x" + signed.hash.hex())
+        except LedgerError:
+            return False
+        return found is not None
 
     def _mine(
         self, node: BlockProducer, batch: Sequence[SignedCall], timestamp: int | None
@@ -226,23 +252,28 @@ class Transactor:
 
     def _finished(self, signed: SignedCall) -> Receipt:
         receipt = self._wait(signed)
-        if int(receipt["status"], 16) == 1:
-            return receipt_of(receipt, signed)
-        block = int(receipt["blockNumber"], 16)
-        raise reverted_error(signed, block, self._why(signed, block, int(receipt["gasUsed"], 16)))
+        if receipt.number("status") == 1:
+            return receipt_of(receipt.found, signed)
+        block = receipt.number("blockNumber")
+        raise reverted_error(signed, block, self._why(signed, block, receipt.number("gasUsed")))
 
-    def _wait(self, signed: SignedCall) -> dict[str, Any]:
+    def _wait(self, signed: SignedCall) -> Fields:
+        """Wait for the receipt. A node that has no time for it, or no form, says nothing of it."""
         end = time.monotonic() + self._receipt_timeout_s
         pause = _POLL_FIRST_S
         while True:
-            receipt = self.rpc.request("eth_getTransactionReceipt", "0x" + signed.hash.hex())
-            if receipt is not None:
-                found: dict[str, Any] = receipt
-                return found
+            trouble = ""
+            try:
+                receipt = self.rpc.fields("eth_getTransactionReceipt", "0x" + signed.hash.hex())
+                # some nodes have a receipt without a block of what still waits
+                if receipt is not None and not receipt.is_null("blockNumber"):
+                    return checked_receipt(receipt)
+            except (PassingRefusalError, UnexpectedAnswerError) as error:
+                trouble = f" ({error})"
             if time.monotonic() >= end:
                 raise ChainUnavailableError(
                     f"{self.rpc.where}: {signed.call.label} (0x{signed.hash.hex()}) not mined"
-                    f" after {self._receipt_timeout_s:g} s"
+                    f" after {self._receipt_timeout_s:g} s{trouble}; it may be mined yet"
                 )
             time.sleep(pause)
             pause = min(2 * pause, _POLL_LONGEST_S)
@@ -267,6 +298,8 @@ class Transactor:
                 self.rpc.call(signed.to, signed.call.data, state, **fields)
             except TransactionRevertedError as reverted:
                 return reverted.reason
+            except LedgerError:
+                continue  # without the reason: that it reverted is known
         return ""
 
 

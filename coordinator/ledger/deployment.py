@@ -242,7 +242,7 @@ def _require_contracts(rpc: Rpc, address: Address, done: int) -> None:
     """Refuse an account whose first transactions were not these deployments."""
     for nonce, name in enumerate(_CONTRACTS[:done]):
         place = contract_address(address, nonce)
-        if rpc.request("eth_getCode", place, "latest") == "0x":
+        if not rpc.code(place):
             raise LedgerError(
                 f"{rpc.where}: transaction {nonce} of {address} did not deploy the {name} (nothing "
                 f"at {place}); a federation needs an account that has sent nothing else"

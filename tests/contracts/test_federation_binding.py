@@ -196,7 +196,15 @@ def test_a_receipt_that_comes_late_is_waited_for(world: World) -> None:
 
 
 def reverted(signed: object, gas_used: str) -> dict[str, object]:
-    return {"status": "0x0", "blockNumber": "0x5", "gasUsed": gas_used}
+    return {
+        "status": "0x0",
+        "transactionHash": "0x" + digest(2).hex(),
+        "blockNumber": "0x5",
+        "blockHash": "0x" + digest(3).hex(),
+        "gasUsed": gas_used,
+        "effectiveGasPrice": "0x2",
+        "logs": [],
+    }
 
 
 def test_the_reason_is_looked_for_before_the_block_if_not_after_it(world: World) -> None:
@@ -260,7 +268,7 @@ def test_errors_of_a_node_are_translated(
 
 def test_an_answer_without_a_result_is_refused() -> None:
     provider = ScriptedProvider(eth_chainId=[{"error": None}])
-    with pytest.raises(LedgerError, match="eth_chainId: the answer has neither result nor error"):
+    with pytest.raises(LedgerError, match=r"eth_chainId answered .* expected a result or an error"):
         Rpc(provider).request("eth_chainId")
 
 

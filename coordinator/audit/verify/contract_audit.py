@@ -14,7 +14,7 @@ from contracts.binding.reader import FederationReader
 from contracts.binding.referee import RefereeReader
 from contracts.binding.referee_calls import EXAMINERS
 from coordinator.audit.verify.findings import Findings
-from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.errors import ChainUnavailableError, FedproofError
 from coordinator.protocol.types import Address
 
 
@@ -32,7 +32,7 @@ def check_seen_block(
     digits = seen.removeprefix("0x").lower()
     block = None
     if len(digits) == 64 and not set(digits) - set("0123456789abcdef"):
-        block = federation.rpc.request("eth_getBlockByHash", f"0x{digits}", False)
+        block = federation.rpc.fields("eth_getBlockByHash", f"0x{digits}", False)
     if block is None:  # also if the text is not a hash at all
         rule = "a block that was seen must still be in the chain"
         findings.fault(None, artifact, rule, f"no block has the hash {seen}")
@@ -40,13 +40,13 @@ def check_seen_block(
 
 def _check_code(federation: FederationReader, findings: Findings) -> None:
     """Check that the contract is this version's, deployed with the terms it states."""
-    expected = "0x" + load_artifact("federation").creation_code([federation.terms.to_abi()]).hex()
+    expected = load_artifact("federation").creation_code([federation.terms.to_abi()])
     created = next((e for e in federation.events() if isinstance(e, FederationCreated)), None)
     deployed = None
     if created is not None:
         digest = "0x" + created.place.transaction_hash.hex()
-        deployed = federation.rpc.request("eth_getTransactionByHash", digest)
-    if deployed is None or str(deployed.get("input")).lower() != expected:
+        deployed = federation.rpc.fields("eth_getTransactionByHash", digest)
+    if deployed is None or deployed.data("input") != expected:
         findings.fault(
             None,
             f"contract {federation.address}",
@@ -76,11 +76,11 @@ def _check_referee(federation: FederationReader, findings: Findings) -> None:
         for at, name, arguments in expected:
             # Calling the constructor returns the code it would deploy with these terms.
             code = "0x" + load_artifact(name).creation_code(arguments).hex()
-            if rpc.request("eth_call", {"data": code}, "latest") != rpc.request(
-                "eth_getCode", at, "latest"
-            ):
+            if rpc.data("eth_call", {"data": code}, "latest") != rpc.code(at):
                 detail = "the deployment's bytes differ"
                 findings.fault(None, f"contract {at} ({name})", rule, detail)
+    except ChainUnavailableError:
+        raise  # says nothing about the referee
     except (FedproofError, DecodingError) as error:  # the contract there is not a referee
         findings.fault(None, f"contract {address}", rule, str(error))
 
