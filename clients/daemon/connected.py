@@ -56,9 +56,7 @@ class KeptState:
         """
         settings = setup.settings
         return cls(
-            BlockHistory(
-                setup.state / "blocks.jsonl", confirmations=settings.coordinator.confirmations
-            ),
+            BlockHistory(setup.state / "blocks.jsonl", confirmations=settings.coordinator.depth),
             ReplyStore(setup.state / "replies"),
             Contexts(setup.state / "context.state", settings.node.config),
             FileJournal(setup.state / "journal.jsonl"),

@@ -1,14 +1,15 @@
 """The logs of one contract, asked for in as many blocks at a time as the node gives.
 
 Nodes limit how many blocks, or how many logs, one answer covers, each in its own way and words. A
-span that is refused is halved, and spans grow again while all goes well. Not handled: what the logs
-mean, and logs that a node shows later than their block (whoever follows a chain reads its newest
-blocks again).
+span that is refused is halved, and spans grow again while all goes well. Whoever
+follows a chain reads its newest blocks again (:class:`EventFollower`). Not handled: what the logs
+mean.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Generic, Protocol, TypeVar
 
+from contracts.binding.records import BlockInfo, LogPlace
 from contracts.binding.rpc import Fields, Rpc, SpanTooWideError
 from coordinator.protocol.errors import LedgerError
 from coordinator.protocol.types import Address
@@ -119,3 +120,55 @@ def checked_log(log: Fields) -> Mapping[str, Any]:
     log.data("data")
     log.words("topics")
     return log.found
+
+
+LATE_BLOCKS: Final = 64
+"""How many of the newest blocks are read again: about a quarter of an hour on Ethereum."""
+
+
+class Placed(Protocol):
+    """Whatever has a place in the chain."""
+
+    @property
+    def place(self) -> LogPlace:
+        """Where in the chain it stands."""
+
+
+E = TypeVar("E", bound=Placed)
+
+
+class EventFollower(Generic[E]):
+    """Follows one contract's events; each is given once, also where its log came late.
+
+    One backend of a node may name a block whose logs another does not have yet, and on a chain that
+    reorganises a block may be replaced. So the newest blocks are read again at each look, except
+    of the node in this process, where neither happens. What a replaced block held is not taken
+    back. Not safe for several threads at once.
+
+    Parameters
+    ----------
+    events
+        Reads the events of blocks from the first to the last number, in order.
+    """
+
+    def __init__(self, rpc: Rpc, events: Callable[[int, int], Iterable[E]]) -> None:
+        self._rpc, self._events = rpc, events
+        self._late_blocks = 0 if rpc.embedded_node is not None else LATE_BLOCKS
+        self._next_block = 0
+        self._given: set[LogPlace] = set()
+        self._head: BlockInfo | None = None
+
+    def new(self) -> Iterator[E]:
+        """Yield the events since the last look; one whose handling fails is yielded again."""
+        block = self._rpc.block()
+        if self._head is not None and (
+            block.hash == self._head.hash or block.number < self._head.number
+        ):
+            return  # nothing has come, or this backend is behind
+        for event in self._events(self._next_block, block.number):
+            if event.place not in self._given:
+                yield event
+                self._given.add(event.place)
+        self._head = block
+        self._next_block = max(0, block.number + 1 - self._late_blocks)
+        self._given = {place for place in self._given if place.block_number >= self._next_block}

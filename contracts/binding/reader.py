@@ -203,8 +203,8 @@ class FederationReader:
         """Yield the federation's events of blocks ``from_block..to_block``, in order.
 
         ``to_block`` is the head by default. Begins at the block of deployment, if that is later.
-        Asks the node for many blocks at a time (:mod:`contracts.binding.log_reader`), and only for logs
-        with these ``topics``, if there are any.
+        Asks the node for many blocks at a time (:mod:`contracts.binding.log_reader`), and only for
+        logs with these ``topics``, if there are any.
         """
         last = self.block().number if to_block is None else to_block
         if last - from_block >= FIRST_SPAN_BLOCKS and from_block < self.first_block:

@@ -7,16 +7,22 @@ from typing import Any
 import tomli_w
 
 from coordinator.settings.founding import Founding
+from coordinator.settings.participant import CONFIRMATIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How participants reach the coordinator; ``rpc`` is another node's on an external chain."""
+    """How participants reach the coordinator; ``rpc`` is another node's on an external chain.
+
+    ``confirmations`` is how deep a block must lie there before it counts as seen; ``None`` on the
+    embedded chain.
+    """
 
     rpc: str
     store: str
     superlink: str
     tls: bool
+    confirmations: int | None = None
 
     @classmethod
     def of(
@@ -29,7 +35,8 @@ class Reach:
         name = host if host in names else names[0]
         name = f"[{name}]" if ":" in name else name
         store = f"{'https' if tls else 'http'}://{name}:{ports[0]}"
-        return cls(rpc or f"{store}/rpc", store, f"{name}:{ports[1]}", tls)
+        superlink = f"{name}:{ports[1]}"
+        return cls(rpc or f"{store}/rpc", store, superlink, tls, CONFIRMATIONS if rpc else None)
 
 
 def coordinator_toml(founding: Founding) -> bytes:
@@ -85,6 +92,7 @@ def participant_toml(name: str, reach: Reach, label: str, *, own_account: bool) 
     account = {"key": "account.json"}
     if not own_account:
         account["password_file"] = "password.txt"
+    depth = {} if reach.confirmations is None else {"confirmations": reach.confirmations}
     sections: Mapping[str, Mapping[str, Any]] = {
         "account": account,
         "coordinator": {
@@ -92,6 +100,7 @@ def participant_toml(name: str, reach: Reach, label: str, *, own_account: bool) 
             "store": reach.store,
             "superlink": reach.superlink,
             "ca": "ca.crt" if reach.tls else "",
+            **depth,
         },
         "node": {"key": "node.key" if reach.tls else ""},
         "data": {"kind": "csv", "path": "data.csv", "label": label or "label"},

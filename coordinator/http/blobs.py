@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from contracts.binding.events import RoundOpened, RoundSealed, RoundSettled, UpdatesCommitted
+from contracts.binding.log_reader import EventFollower
 from contracts.binding.reader import FederationReader
 from contracts.node.http_checks import refusal
 from coordinator.ports import ArtifactStore
@@ -129,10 +130,9 @@ class Publication:
         store: ArtifactStore,
         agreement: FederationAgreement,
     ) -> None:
-        self._federation = federation
         self._store = store
         self._lock = threading.Lock()
-        self._next_block = 0
+        self._follower = EventFollower(federation.rpc, federation.events)
         self._unread: list[bytes] = []  # contributors roots whose documents are still to be read
         self._updates: set[bytes] = set()
         self._open: set[tuple[bytes, str]] = set(_announced(agreement))
@@ -160,10 +160,7 @@ class Publication:
     def _follow(self) -> None:
         """Read the chain's events since the last look."""
         with self._lock:
-            head = self._federation.block().number
-            if head < self._next_block and not self._unread:
-                return
-            for event in self._federation.events(self._next_block, head):
+            for event in self._follower.new():
                 match event:
                     case RoundOpened():
                         self._open.add((event.model_root, VECTOR))
@@ -179,7 +176,6 @@ class Publication:
                         self._open.add((event.rewards_root, "rewards.json"))
                     case _:
                         pass
-            self._next_block = head + 1
             self._unread = [root for root in self._unread if not self._publish_updates(root)]
 
     def _publish_updates(self, contributors_root: bytes) -> bool:

@@ -5,8 +5,10 @@ from types import MappingProxyType
 
 from eth_account.signers.local import LocalAccount
 
-from contracts.binding.events import Joined, Left, RoundOpened, Slashed
+from contracts.binding.events import FederationEvent, Joined, Left, RoundOpened, Slashed
 from contracts.binding.federation import Federation
+from contracts.binding.log_reader import LATE_BLOCKS
+from contracts.binding.records import BlockInfo
 from coordinator.ports import ChainHead
 from coordinator.protocol.round.chain_round import (
     VOID_REASON_BYTES,
@@ -18,67 +20,102 @@ from coordinator.protocol.round.chain_round import (
 from coordinator.protocol.types import Address, RoundId, Signed, SigningDomain, UpdateMessage, Wei
 
 
+class _Roster:
+    """Members and bonds after some block, and at every round opened up to it."""
+
+    def __init__(self) -> None:
+        self.members: list[Address] = []
+        self.bonds: dict[Address, Wei] = {}
+        self.at_round: dict[int, Mapping[Address, Wei]] = {}
+        self._current: Mapping[Address, Wei] = MappingProxyType({})
+        self._changed = False
+
+    def copy(self) -> "_Roster":
+        """Return one that can be changed by itself."""
+        made = _Roster()
+        made.members, made.bonds = list(self.members), dict(self.bonds)
+        made.at_round = dict(self.at_round)
+        made._current, made._changed = self._current, self._changed
+        return made
+
+    def apply(self, event: FederationEvent) -> None:
+        """Follow one event; they come in the chain's order."""
+        match event:
+            case Joined():
+                if event.account not in self.bonds:
+                    self.members.append(event.account)
+                self.bonds[event.account] = event.bond
+                self._changed = True
+            case Left():
+                self._cut(event.account, Wei(0))
+            case Slashed():
+                self._cut(event.account, event.bond)
+            case RoundOpened():
+                self.at_round[int(event.round)] = self.snapshot()
+            case _:
+                pass
+
+    def _cut(self, account: Address, bond: Wei) -> None:
+        # The coordinator leaves and is slashed too, but it never joined: it is no member.
+        if account in self.bonds:
+            self.bonds[account] = bond
+            self._changed = True
+
+    def snapshot(self) -> Mapping[Address, Wei]:
+        """Return the bonds now; rounds between which nothing changed share one mapping."""
+        if self._changed:
+            bonded = {account: bond for account, bond in self.bonds.items() if bond > 0}
+            self._current, self._changed = MappingProxyType(bonded), False
+        return self._current
+
+
 class Membership:
     """Members and their bonds at every round, read from one federation's events.
 
     The contract can say the same by a call, but it would walk its storage anew for every round:
     with a thousand members that costs seconds. Events are read once, from where the last reading
-    stopped; a test compares both. Not handled: a node that replaces blocks it has shown (the
-    embedded chain never does); on such a chain read only blocks that are settled.
+    stopped; a test compares both. Of a node that is not in this process the newest 64 blocks are
+    read again whenever one has come: logs may come later than their block, and a block may be
+    replaced by another (ADR 0152). Not handled: blocks that are replaced deeper down.
     """
 
     def __init__(self, federation: Federation) -> None:
         self._federation = federation
+        self._late_blocks = 0 if federation.rpc.embedded_node is not None else LATE_BLOCKS
+        self._settled = _Roster()
+        self._newest = self._settled
         self._next_block = 0
-        self._members: list[Address] = []
-        self._bonds: dict[Address, Wei] = {}
-        self._current: Mapping[Address, Wei] = MappingProxyType({})
-        self._at_round: dict[int, Mapping[Address, Wei]] = {}
-        self._changed = False
+        self._head: BlockInfo | None = None
 
     def members(self, count: int) -> list[Address]:
         """Return the first ``count`` members in order of joining."""
-        if len(self._members) < count:
+        if len(self._settled.members) < count:
             self._read()
-        return self._members[:count]
+        return self._newest.members[:count]
 
     def stakes_at(self, round_id: int) -> Mapping[Address, Wei]:
         """Return the bonds above zero when a round opened; for one that has not opened: now."""
-        if round_id not in self._at_round:
+        if round_id not in self._settled.at_round:
             self._read()
-        return self._at_round[round_id] if round_id in self._at_round else self._snapshot()
+        at_round = self._newest.at_round
+        return at_round[round_id] if round_id in at_round else self._newest.snapshot()
 
     def _read(self) -> None:
-        head = self._federation.block().number
-        for event in self._federation.events(self._next_block, head):
-            match event:
-                case Joined():
-                    if event.account not in self._bonds:
-                        self._members.append(event.account)
-                    self._bonds[event.account] = event.bond
-                    self._changed = True
-                case Left():
-                    self._cut(event.account, Wei(0))
-                case Slashed():
-                    self._cut(event.account, event.bond)
-                case RoundOpened():
-                    self._at_round[int(event.round)] = self._snapshot()
-                case _:
-                    pass
-        self._next_block = head + 1
-
-    def _cut(self, account: Address, bond: Wei) -> None:
-        # The coordinator leaves and is slashed too, but it never joined: it is no member.
-        if account in self._bonds:
-            self._bonds[account] = bond
-            self._changed = True
-
-    def _snapshot(self) -> Mapping[Address, Wei]:
-        """Return the bonds now; rounds between which nothing changed share one mapping."""
-        if self._changed:
-            bonded = {account: bond for account, bond in self._bonds.items() if bond > 0}
-            self._current, self._changed = MappingProxyType(bonded), False
-        return self._current
+        """Follow what settled; what may change yet is put on top of a copy each time."""
+        head = self._federation.block()
+        if self._head is not None and (
+            head.hash == self._head.hash or head.number < self._head.number
+        ):
+            return  # nothing has come, or this backend is behind
+        settled = head.number - self._late_blocks
+        events = list(self._federation.events(self._next_block, head.number))
+        late = [event for event in events if event.place.block_number > settled]
+        for event in events[: len(events) - len(late)]:
+            self._settled.apply(event)
+        self._next_block, self._head = max(self._next_block, settled + 1), head
+        self._newest = self._settled.copy() if self._late_blocks else self._settled
+        for event in late:
+            self._newest.apply(event)
 
 
 class ChainLedger:

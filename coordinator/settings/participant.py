@@ -4,7 +4,8 @@ Relative paths are relative to the file itself.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue
 
@@ -13,20 +14,35 @@ from coordinator.settings.base import Section, WeiAmount, by_kind
 from coordinator.settings.coordinator import CoordinatorLog, KeyFile
 from coordinator.settings.load import load_settings
 
+CONFIRMATIONS: Final = 12
+"""Of a chain that is not the embedded one: some two and a half minutes on Ethereum."""
+
 
 class CoordinatorReach(Section):
     """Where the federation is reached. ``ca`` is the certificate authority all of it is under.
 
     ``rpc`` may be any node of the chain, one's own best of all; ``confirmations`` is how deep a
-    block must lie before it is remembered as seen (0 for the embedded chain, which never
-    reorganises). ``superlink`` is ``host:port``, an IPv6 address in brackets: ``[::1]:9092``.
+    block must lie before it is remembered as seen; see :attr:`depth`. ``superlink`` is
+    ``host:port``, an IPv6 address in brackets: ``[::1]:9092``.
     """
 
     rpc: str = Field(pattern=r"^https?://[^\s]+$")
     store: str = Field(pattern=r"^https?://[^\s]+$")
     superlink: str = Field(pattern=r"^([^\s:\[\]]+|\[[0-9A-Fa-f:.%]+\]):\d{1,5}$")
     ca: str = ""
-    confirmations: int = Field(default=0, ge=0, le=10_000)
+    confirmations: int | None = Field(default=None, ge=0, le=10_000)
+
+    @property
+    def depth(self) -> int:
+        """How many blocks must lie above one before it is remembered as seen.
+
+        By default 0 where the coordinator's own port is the node: that is the embedded chain, which
+        replaces no block. Any other chain may replace its newest blocks (ADR 0152).
+        """
+        if self.confirmations is not None:
+            return self.confirmations
+        is_embedded = urlsplit(self.rpc).netloc.lower() == urlsplit(self.store).netloc.lower()
+        return 0 if is_embedded else CONFIRMATIONS
 
 
 class ParticipantNode(Section):

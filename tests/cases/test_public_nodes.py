@@ -8,6 +8,8 @@ from scripted_node import Answer, ScriptedFederation, refusal, result
 
 from clients.daemon.chain import WrongFederationError, check_federation
 from contracts.binding import rpc
+from contracts.binding.events import Joined
+from contracts.binding.log_reader import LATE_BLOCKS, EventFollower
 from contracts.binding.reader import FederationReader
 from contracts.node.genesis import GenesisConfig
 from contracts.node.node import EmbeddedNode
@@ -21,10 +23,6 @@ from coordinator.protocol.types import RoundId
 
 STAKE = 1_000
 REVERTED = "0x08c379a0" + "20".zfill(64) + "04".zfill(64)
-
-
-def still_fails(raises: Any, *, reason: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, raises=raises, reason=reason)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +61,6 @@ def test_a_receipt_that_is_still_being_indexed_is_waited_for(scripted: ScriptedF
     assert scripted.federation.account(CONTRIBUTORS[0].address).bond_wei == STAKE
 
 
-@still_fails(AssertionError, reason="no block is read again")
 def test_members_whose_logs_came_late_are_read_again(scripted: ScriptedFederation) -> None:
     """The backend that answers for logs may be a block behind the one that answers for blocks."""
     federation, provider = scripted.federation, scripted.provider
@@ -405,3 +402,66 @@ def test_a_status_that_no_round_has(scripted: ScriptedFederation) -> None:
     scripted.provider.answers("eth_call", result("0x" + "9".zfill(64)))
     with pytest.raises(LedgerError, match="no federation: it gives round 1 the status 9"):
         scripted.federation.status(RoundId(1))
+
+
+def test_a_replaced_block_takes_its_members_with_it(scripted: ScriptedFederation) -> None:
+    federation, provider = scripted.federation, scripted.provider
+    membership = Membership(federation)
+    federation.join(CONTRIBUTORS[0], STAKE)
+    head = federation.block().number
+    joined: Any = provider.chain.make_request(
+        "eth_getLogs",  # type: ignore[arg-type]
+        [{"fromBlock": hex(head), "toBlock": hex(head)}],
+    )["result"]
+    replaced = "0x" + "22" * 32
+
+    def other_block(method: str, parameters: Any) -> Answer | None:
+        if method == "eth_getBlockByNumber":
+            found: Any = provider.chain.make_request(method, parameters)  # type: ignore[arg-type]
+            return result({**found["result"], "hash": replaced})
+        if method == "eth_getLogs" and joined:
+            return result([])
+        return None
+
+    assert list(membership.stakes_at(1)) == [CONTRIBUTORS[0].address]
+    provider.script = other_block
+    assert list(membership.stakes_at(1)) == []
+
+
+def test_settled_blocks_are_not_read_again(scripted: ScriptedFederation) -> None:
+    membership = Membership(scripted.federation)
+    scripted.federation.join(CONTRIBUTORS[0], STAKE)
+    for _ in range(LATE_BLOCKS + 5):
+        scripted.node.mine([])
+    membership.stakes_at(1)
+    scripted.node.mine([])
+    asked: list[int] = []
+
+    def noting(method: str, parameters: Any) -> Answer | None:
+        if method == "eth_getLogs":
+            asked.append(int(parameters[0]["fromBlock"], 16))
+        return None
+
+    scripted.provider.script = noting
+    assert list(membership.stakes_at(1)) == [CONTRIBUTORS[0].address]
+    assert asked == [scripted.node.head_number - LATE_BLOCKS]
+
+
+def test_a_follower_gives_each_event_once_and_late_ones_too(scripted: ScriptedFederation) -> None:
+    federation, provider = scripted.federation, scripted.provider
+    follower = EventFollower(federation.rpc, federation.events)
+    assert [type(event).__name__ for event in follower.new()] == ["FederationCreated"]
+    provider.answers("eth_getLogs", result([]))
+    federation.join(CONTRIBUTORS[0], STAKE)
+    assert list(follower.new()) == []
+    provider.script = lambda _method, _parameters: None
+    federation.join(CONTRIBUTORS[1], STAKE)
+    joined = [CONTRIBUTORS[0].address, CONTRIBUTORS[1].address]
+    assert [event.account for event in follower.new() if isinstance(event, Joined)] == joined
+    assert list(follower.new()) == []
+
+
+def test_an_event_whose_handling_failed_is_given_again(scripted: ScriptedFederation) -> None:
+    follower = EventFollower(scripted.federation.rpc, scripted.federation.events)
+    first = next(follower.new())
+    assert next(follower.new()) == first

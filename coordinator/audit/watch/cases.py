@@ -6,6 +6,7 @@ continues where it stopped (ADR 80).
 
 from collections.abc import Mapping
 
+from contracts.binding.log_reader import EventFollower
 from contracts.binding.referee import CaseRecord, CaseState, Referee, published_entry
 from contracts.binding.referee_events import Answered, CaseClosed, CaseOpened, EntryDemanded
 from coordinator.audit.watch.steps import DemandEntry, End, Key, NextStep, Prove, Wait
@@ -24,7 +25,7 @@ class CaseBook:
 
     def __init__(self, referee: Referee, challenger: Address) -> None:
         self._referee, self._challenger = referee, challenger
-        self._next_block = 0
+        self._follower = EventFollower(referee.rpc, referee.events)
         self._mine: dict[int, Key] = {}
         self._closed: set[int] = set()
         self._demanded: dict[int, int] = {}
@@ -32,8 +33,7 @@ class CaseBook:
 
     def refresh(self) -> None:
         """Read the referee's events since the last call."""
-        head = self._referee.rpc.block().number
-        for event in self._referee.events(self._next_block, head):
+        for event in self._follower.new():
             match event:
                 case CaseOpened() if event.challenger == self._challenger:
                     self._mine[event.id] = (event.round, event.kind, event.index, event.chunk)
@@ -45,7 +45,6 @@ class CaseBook:
                     known[self._demanded.pop(event.id)] = proven
                 case CaseClosed():
                     self._closed.add(event.id)
-        self._next_block = head + 1
 
     def asked(self) -> set[Key]:
         """Return every question this challenger ever asked."""

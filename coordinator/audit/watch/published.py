@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from contracts.binding.log_reader import EventFollower
 from contracts.binding.reader import FederationReader
 from contracts.binding.referee import RefereeReader
 from contracts.binding.referee_calls import examiner_function
@@ -27,6 +28,7 @@ from coordinator.audit.watch.shown_records import (
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.disputes.cases import CaseKind, Question
 from coordinator.protocol.disputes.records import DisputedRound
+from coordinator.protocol.errors import ChainUnavailableError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound
 from coordinator.protocol.types import Int32Vector, RewardLeaf, RoundId, Rule, ScoreLeaf
@@ -47,7 +49,7 @@ class PublishedData:
 
     def __init__(self, federation: FederationReader, referee: RefereeReader) -> None:
         self._federation, self._referee = federation, referee
-        self._next_block = 0
+        self._follower = EventFollower(referee.rpc, referee.events)
         self._questions: dict[int, _OpenQuestion] = {}
         self._rules: dict[bytes, Rule] = {}
         self._chunks: dict[bytes, dict[int, bytes]] = {}
@@ -57,19 +59,29 @@ class PublishedData:
 
     def refresh(self) -> None:
         """Read the referee's events since the last call."""
-        head = self._referee.rpc.block().number
         states: dict[RoundId, ChainRound] = {}
-        for event in self._referee.events(self._next_block, head):
+        for event in self._follower.new():
             if isinstance(event, CaseOpened):
                 kind = CaseKind(event.kind)
                 question = _OpenQuestion(event.round, kind, event.index, event.chunk)
                 self._questions[event.id] = question
             elif isinstance(event, Answered):
-                question = self._questions[event.id]
+                question = self._question_of(event.id)
                 if question.round_id not in states:
                     states[question.round_id] = self._federation.round(question.round_id)
                 self._keep(question, states[question.round_id], event.evidence)
-        self._next_block = head + 1
+
+    def _question_of(self, case_id: int) -> _OpenQuestion:
+        """Return what a case asks; from the contract, where its event comes late."""
+        if case_id not in self._questions:
+            case = self._referee.case(case_id)
+            if case is None:
+                raise ChainUnavailableError(
+                    f"{self._referee.rpc.where}: shows an answer to case {case_id} and no such case"
+                )
+            question = _OpenQuestion(case.round_id, case.kind, case.index, case.chunk)
+            self._questions[case_id] = question
+        return self._questions[case_id]
 
     def _keep(self, question: _OpenQuestion, state: ChainRound, evidence: bytes) -> None:
         match question.kind:
