@@ -11,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 
 from clients.commands.output import amount, duration, moment, report, say
 from clients.commands.session import AsJson, Session, with_session
-from clients.commands.transacting import amount_of, send
+from clients.commands.transacting import amount_of, idle_nonce, send
 from clients.commands.waiting import Wait, wait_until
 from clients.daemon.earnings import Earnings, earnings
 from contracts.binding import calls
@@ -43,7 +43,8 @@ def join(
     """Bond a stake: in rounds that open from then on, the account's updates count.
 
     Without --stake, tops the bond up to what the configuration says, or to the least the contract
-    takes. Run twice, it bonds once.
+    takes. Run twice, it bonds once: nothing is sent while a transaction of the account waits to be
+    mined.
 
     Examples:
 
@@ -55,6 +56,7 @@ def join(
     """
     account = session.unlock()
     address, least = Address(account.address), _least_bond(session)
+    nonce = idle_nonce(session, account)  # first: what was on its way may be this very bond
     bond = session.federation.account(address).bond_wei
     wanted = max(session.place.bond_wei, least) - bond
     missing = Wei(wanted) if stake is None else amount_of("--stake", stake)
@@ -69,7 +71,7 @@ def join(
         )
     is_coordinator = address == session.federation.terms.coordinator
     call = calls.bond_coordinator(missing) if is_coordinator else calls.join(missing)
-    receipt = send(session, account, call)
+    receipt = send(session, account, call, nonce)
     bond = session.federation.account(address).bond_wei
     text = f"bonded {amount(missing)}; the bond of {address} is {amount(bond)}"
     facts = {"account": address, "bonded_wei": str(missing), "bond_wei": str(bond)}
@@ -208,6 +210,8 @@ def fund(
     as_json: AsJson = False,
 ) -> None:
     """Add to the reward pool. It can only leave as rewards.
+
+    Nothing is sent while an earlier transaction of the account waits to be mined.
 
     Example: [bold]fedproof fund "10 ether" --config coordinator.toml[/bold]
 

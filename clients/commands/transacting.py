@@ -1,29 +1,64 @@
 """Sending an operator's transaction: the amount understood, and enough money for it first."""
 
+import time
+from typing import Final
+
 from eth_account.signers.local import LocalAccount
 from pydantic_core import PydanticCustomError
 
 from clients.commands.output import amount
 from clients.commands.session import Session
 from contracts.binding.calls import Call
-from contracts.binding.transactions import Receipt
+from contracts.binding.transactions import Receipt, TransactionWaitingError
 from coordinator.ledger.deployment import needed_wei
 from coordinator.protocol.errors import ConfigError, LedgerError
-from coordinator.protocol.types import Wei
+from coordinator.protocol.types import Address, Wei
 from coordinator.settings.base import MAX_WEI, parse_wei
 
+_WAIT_S: Final = 10.0
+_POLL_S: Final = 0.2
 
-def send(session: Session, account: LocalAccount, call: Call) -> Receipt:
-    """Send one transaction and wait until it is mined.
+
+def idle_nonce(session: Session, account: LocalAccount) -> int:
+    """Return the number of the account's next transaction, once none of its own is on its way.
+
+    Waits for those that are, for 10 s: the coordinator's account sends while it runs.
 
     Raises
     ------
+    TransactionWaitingError
+        If one is not mined by then: it may be this very one, sent by an earlier command.
+    """
+    end = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            return session.federation.transactor.idle_nonce(Address(account.address))
+        except TransactionWaitingError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(_POLL_S)
+
+
+def send(session: Session, account: LocalAccount, call: Call, nonce: int | None = None) -> Receipt:
+    """Send one transaction and wait until it is mined.
+
+    Parameters
+    ----------
+    nonce
+        From :func:`idle_nonce`, asked for before it was decided to send; by default, asked for now.
+
+    Raises
+    ------
+    TransactionWaitingError
+        If another transaction of the account is on its way; nothing is sent then.
     LedgerError
         If the account has too little money, before anything is sent; or if the node refuses.
     TransactionRevertedError
         If it was mined and reverted.
     """
     rpc = session.federation.rpc
+    if nonce is None:
+        nonce = idle_nonce(session, account)
     needed = needed_wei(rpc, [call])
     found = rpc.quantity("eth_getBalance", account.address, "latest")
     if found < needed:
@@ -31,7 +66,8 @@ def send(session: Session, account: LocalAccount, call: Call) -> Receipt:
             f"{call.label}: {account.address} has {amount(found)}, and needs up to "
             f"{amount(needed)} with gas: send it {amount(needed - found)}"
         )
-    return session.federation.transact(account, call)
+    federation = session.federation
+    return federation.transactor.send_as(account, call, federation.address, nonce)
 
 
 def amount_of(option: str, text: str) -> Wei:

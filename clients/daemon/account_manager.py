@@ -14,6 +14,7 @@ from eth_account.signers.local import LocalAccount
 from clients.daemon.earnings import earnings
 from contracts.binding import calls
 from contracts.binding.federation import Federation
+from contracts.binding.records import AccountState
 from coordinator.local.files import write_durably
 from coordinator.local.logs import fields
 from coordinator.ports import ArtifactStore
@@ -62,10 +63,13 @@ class AccountManager:
         state = self.federation.account(self.address)
         least = self.federation.terms.min_stake_wei
         target = Wei(max(self.stake.bond_wei, least)) if self.stake.join else Wei(0)
-        missing = target - state.bond_wei
-        if missing > 0 and (not state.index or target > self._bonded_before(state.bond_wei, least)):
-            self._bond(Wei(missing), target)
-            return Wei(state.bond_wei + missing)
+        if self._is_due(state, target, least):
+            # in this order: what was on its way may have been this very bond
+            nonce = self.federation.transactor.idle_nonce(self.address)
+            state = self.federation.account(self.address)
+            if self._is_due(state, target, least):
+                self._bond(Wei(target - state.bond_wei), target, nonce)
+                return target
         if state.bond_wei < least:
             raise BondMissingError(self._why_missing(state.bond_wei, state.unbonding_wei, least))
         return state.bond_wei
@@ -85,13 +89,19 @@ class AccountManager:
         due = earnings(self.federation, store, self.address)
         if due.owed_wei < self.rewards.claim_above_wei:
             return Wei(0)
-        self._no_other_transaction()
-        self.federation.transact(self.account, calls.claim(due.cumulative_wei, due.proof))
+        transactor = self.federation.transactor
+        nonce = transactor.idle_nonce(self.address)
+        call = calls.claim(due.cumulative_wei, due.proof)
+        transactor.send_as(self.account, call, self.federation.address, nonce)
         _log.info("claimed", extra=fields(wei=due.owed_wei))
         return due.owed_wei
 
-    def _bond(self, missing: Wei, target: Wei) -> None:
-        self._no_other_transaction()
+    def _is_due(self, state: AccountState, target: Wei, least: Wei) -> bool:
+        if target <= state.bond_wei:
+            return False
+        return not state.index or target > self._bonded_before(state.bond_wei, least)
+
+    def _bond(self, missing: Wei, target: Wei, nonce: int) -> None:
         rpc = self.federation.rpc
         balance = rpc.quantity("eth_getBalance", self.address, "latest")
         call = calls.join(missing)
@@ -102,21 +112,10 @@ class AccountManager:
                 f"account {self.address} has {balance} wei, bonding takes {missing} and up to "
                 f"{fee} for gas; send it the difference"
             )
-        receipt = self.federation.transact(self.account, call)
+        to = self.federation.address
+        receipt = self.federation.transactor.send_as(self.account, call, to, nonce)
         self._remember(target)
         _log.info("bonded", extra=fields(wei=missing, block=receipt.block_number))
-
-    def _no_other_transaction(self) -> None:
-        """Refuse to send while an earlier transaction is on its way: it may be this very one."""
-        rpc = self.federation.rpc
-        pending, mined = (
-            rpc.quantity("eth_getTransactionCount", self.address, tag)
-            for tag in ("pending", "latest")
-        )
-        if pending != mined:
-            raise LedgerError(
-                f"account {self.address} has {pending - mined} transactions on their way; waiting"
-            )
 
     def _why_missing(self, bond: Wei, unbonding: Wei, least: Wei) -> str:
         place = f"account {self.address} has a bond of {bond} wei, the contract takes {least}"

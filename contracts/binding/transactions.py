@@ -45,6 +45,10 @@ _POLL_FIRST_S: Final = 0.02
 _POLL_LONGEST_S: Final = 1.0
 
 
+class TransactionWaitingError(LedgerError):
+    """The account's earlier transaction is not mined yet; nothing was sent. It passes."""
+
+
 class Transactor:
     """Prepares and sends transactions of any account to one chain.
 
@@ -111,6 +115,45 @@ class Transactor:
     def _next_nonce(self, sender: Address) -> int:
         seen = self.rpc.quantity("eth_getTransactionCount", sender, "pending")
         return max(seen, self._nonces.get(sender, 0))
+
+    def idle_nonce(self, sender: Address) -> int:
+        """Return the next nonce of an account none of whose transactions waits to be mined.
+
+        Whoever sends value asks for it before looking whether that was sent already, and sends with
+        no other: then a second process sends nothing while the first one's transaction waits.
+
+        Raises
+        ------
+        TransactionWaitingError
+            If one waits.
+        """
+        mined, sent = (
+            self.rpc.quantity("eth_getTransactionCount", sender, tag)
+            for tag in ("latest", "pending")
+        )
+        if sent > mined:
+            raise TransactionWaitingError(
+                f"{self.rpc.where}: {sent - mined} transaction(s) of {sender} on their way, not "
+                "mined yet; nothing is sent"
+            )
+        return mined
+
+    def send_as(self, account: LocalAccount, call: Call, to: Address, nonce: int) -> Receipt:
+        """Sign a call and send it, if :meth:`idle_nonce` is what it was; raises as :meth:`send`.
+
+        Raises
+        ------
+        TransactionWaitingError
+            If the account has sent something else since.
+        """
+        signed = self.prepare(account, call, to)
+        if signed.nonce != nonce:
+            self.forget_nonces()
+            raise TransactionWaitingError(
+                f"{self.rpc.where}: {signed.sender} has sent another transaction meanwhile "
+                f"(number {nonce}); nothing is sent"
+            )
+        return self.send(signed)
 
     def forget_nonces(self) -> None:
         """Ask the chain again: after a prepared transaction was not sent after all."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from federation_world import CONTRIBUTORS, COORDINATOR, ETHER, EVERYONE, TERMS
-from fedproof_command import start
+from fedproof_command import start, start_service
 from http_bench import save_key
 from web3 import Web3
 
@@ -21,8 +21,10 @@ PASSWORD = "correct horse"
 ACCOUNT = CONTRIBUTORS[0]
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="what waits to be mined is not seen")
-def test_it_bonds_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "money", [["join"], ["join", "--stake", "5000 wei"], ["fund", "5000 wei"]], ids=" ".join
+)
+def test_it_is_sent_once(tmp_path: Path, money: list[str]) -> None:
     save_key(tmp_path / "key.json", ACCOUNT, PASSWORD)
     (tmp_path / "password").write_text(PASSWORD)
     (tmp_path / "password").chmod(0o600)
@@ -33,13 +35,13 @@ def test_it_bonds_once(tmp_path: Path) -> None:
     waiting = Dispatcher(node, dev=True, mining="manual")
     with serve_in_thread(waiting, port=0) as server:
         command = [
-            "join", "--rpc", server.url, "--contract", federation.address,
+            *money, "--rpc", server.url, "--contract", federation.address,
             "--key", tmp_path / "key.json", "--password-file", tmp_path / "password",
         ]  # fmt: skip
         first = start(*command)
         rpc: Any = Web3(Web3.HTTPProvider(server.url)).eth
         wait_for(lambda: rpc.get_transaction_count(ACCOUNT.address, "pending") == 1)
-        second = start(*command)
+        second = start_service(*command, output=tmp_path / "second.log", env={})
         wait_for(
             lambda: (
                 second.poll() is not None
@@ -48,10 +50,16 @@ def test_it_bonds_once(tmp_path: Path) -> None:
         )
         EmbeddedProvider(waiting).make_request("evm_mine", [])  # type: ignore[arg-type]
         status = first.wait(60)
-        second.wait(60)
+        status_of_second = second.wait(60)
+    said = (tmp_path / "second.log").read_text()
     if status != 0:
         raise ChildProcessError(f"the first join ended with status {status}")
-    assert federation.account(ACCOUNT.address).bond_wei == TERMS.min_stake_wei
+    assert status_of_second == 5, said
+    assert "1 transaction(s) of " in said
+    assert "on their way, not mined yet; nothing is sent" in said
+    bond, pool = (0, 5000) if money[0] == "fund" else (5000 if money[1:] else 1000, 0)
+    assert federation.account(ACCOUNT.address).bond_wei == bond
+    assert federation.head().pool_wei == pool
     node.close()
 
 
