@@ -21,7 +21,6 @@ from contracts.binding.records import (
     BlockInfo,
     HeadState,
     Terms,
-    chain_round_from_abi,
 )
 from contracts.binding.rpc import Rpc
 from coordinator.protocol.errors import LedgerError, TransactionRevertedError
@@ -114,7 +113,7 @@ class FederationReader:
         """Return all the contract stores of a round."""
         values = self._view("record", round_id)
         try:
-            return chain_round_from_abi(round_id, values, self.terms.challenge_window_s)
+            return _chain_round(round_id, values, self.terms.challenge_window_s)
         except ValueError as error:
             raise self._foreign(f"gives round {round_id} the status {values[0]}") from error
 
@@ -223,3 +222,12 @@ class FederationReader:
 
 def _topic_of(kind: type[FederationEvent]) -> str:
     return "0x" + FEDERATION_EVENTS.topic(kind).hex()
+
+
+def _chain_round(round_id: RoundId, values: tuple[Any, ...], challenge_window_s: int) -> ChainRound:
+    """Read the results of the contract's ``record`` view."""
+    status, opening, sealing, settlement = values
+    settled_at, held_until = settlement[-2:]
+    finalizable_at = max(settled_at + challenge_window_s, held_until) if settled_at else None
+    stored = [*opening, *sealing, *settlement, finalizable_at]
+    return ChainRound(round_id, RoundStatus(status), *stored)

@@ -8,7 +8,6 @@ from typing import Any
 
 from eth_utils.address import to_checksum_address
 
-from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import Address, RoundId, Wei
 
 
@@ -108,17 +107,6 @@ class HeadState:
     reserve_wei: Wei
     member_count: int
     referee: Address
-
-
-def chain_round_from_abi(
-    round_id: RoundId, values: tuple[Any, ...], challenge_window_s: int
-) -> ChainRound:
-    """Read the results of the contract's ``record`` view."""
-    status, opening, sealing, settlement = values
-    settled_at, held_until = settlement[-2:]
-    finalizable_at = max(settled_at + challenge_window_s, held_until) if settled_at else None
-    stored = [*opening, *sealing, *settlement, finalizable_at]
-    return ChainRound(round_id, RoundStatus(status), *stored)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,29 @@
-"""Signing contract calls with local keys, sending them, and what became of them.
+"""Signing contract calls with local keys, sending them, and reading their receipts.
 
 No key ever goes to the node. Preparing and sending are apart, so that many transactions can be
 prepared first and mined together. Not handled: replacing a transaction that is stuck.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from eth_account.signers.local import LocalAccount
+from eth_utils.address import to_checksum_address
 
 from contracts.binding.calls import Call
-from contracts.binding.receipts import (
-    Receipt,
-    SignedCall,
-    checked_receipt,
-    embedded_receipt,
-    receipt_of,
-    reverted_error,
-)
+from contracts.binding.log_reader import checked_log
+from contracts.binding.logs import EVENT_SETS
+from contracts.binding.records import ContractEvent, LogPlace
 from contracts.binding.rpc import (
     Fields,
     PassingRefusalError,
     Rpc,
     UnexpectedAnswerError,
     hex_bytes,
+    reason_text,
 )
 from contracts.blocks import BlockProducer, TxReceipt
 from coordinator.protocol.errors import (
@@ -36,13 +34,44 @@ from coordinator.protocol.errors import (
 )
 from coordinator.protocol.types import Address, Wei
 
-__all__ = ["PRIORITY_FEE_WEI", "Receipt", "SignedCall", "Transactor"]
-
 PRIORITY_FEE_WEI: Final = Wei(1_000_000_000)
 _NEXT_BLOCK: Final = ("block-full", "nonce-too-high")
 """Refusals of the embedded node that a later block may lift."""
 _POLL_FIRST_S: Final = 0.02
 _POLL_LONGEST_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCall:
+    """A signed transaction, ready to be sent by anyone. ``hash`` is known before it is."""
+
+    raw: bytes
+    hash: bytes
+    sender: Address
+    nonce: int
+    to: Address | None
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A mined transaction that succeeded, with its contract's events in it.
+
+    ``gas_price_wei`` is what was paid per gas; ``contract_address`` is set for a deployment.
+    """
+
+    transaction_hash: bytes
+    block_number: int
+    block_hash: bytes
+    gas_used: int
+    gas_price_wei: Wei
+    contract_address: Address | None
+    events: tuple[ContractEvent, ...]
+
+    @property
+    def fee_wei(self) -> Wei:
+        """What the sender paid for gas."""
+        return Wei(self.gas_used * self.gas_price_wei)
 
 
 class TransactionWaitingError(LedgerError):
@@ -225,7 +254,7 @@ class Transactor:
             if (node := self.rpc.embedded_node) is not None:
                 mined, refused = self._mined(node, batch, None)
                 taken = [signed for signed in batch if signed.hash in mined]
-                read = [partial(embedded_receipt, mined[one.hash], one) for one in taken]
+                read = [partial(_embedded_receipt, mined[one.hash], one) for one in taken]
             else:
                 taken, refused = self._accepted(batch)
                 read = [partial(self._finished, signed) for signed in taken]
@@ -274,7 +303,7 @@ class Transactor:
         mined, refused = self._mined(node, batch, timestamp)
         if refused is not None:
             raise refused
-        return [embedded_receipt(mined[signed.hash], signed) for signed in batch]
+        return [_embedded_receipt(mined[signed.hash], signed) for signed in batch]
 
     def _mined(
         self, node: BlockProducer, batch: Sequence[SignedCall], timestamp: int | None
@@ -296,9 +325,9 @@ class Transactor:
     def _finished(self, signed: SignedCall) -> Receipt:
         receipt = self._wait(signed)
         if receipt.number("status") == 1:
-            return receipt_of(receipt.found, signed)
+            return _receipt_of(receipt.found, signed)
         block = receipt.number("blockNumber")
-        raise reverted_error(signed, block, self._why(signed, block, receipt.number("gasUsed")))
+        raise _reverted_error(signed, block, self._why(signed, block, receipt.number("gasUsed")))
 
     def _wait(self, signed: SignedCall) -> Fields:
         """Wait for the receipt. A node that has no time for it, or no form, says nothing of it."""
@@ -310,7 +339,7 @@ class Transactor:
                 receipt = self.rpc.fields("eth_getTransactionReceipt", "0x" + signed.hash.hex())
                 # some nodes have a receipt without a block of what still waits
                 if receipt is not None and not receipt.is_null("blockNumber"):
-                    return checked_receipt(receipt)
+                    return _checked_receipt(receipt)
             except (PassingRefusalError, UnexpectedAnswerError) as error:
                 trouble = f" ({error})"
             if time.monotonic() >= end:
@@ -351,3 +380,87 @@ def _outcome(receipt: Callable[[], Receipt]) -> Receipt | LedgerError:
         return receipt()
     except TransactionRevertedError as reverted:
         return reverted
+
+
+def _checked_receipt(receipt: Fields) -> Fields:
+    """Return the receipt of a mined transaction, if all that is read of it has the right form.
+
+    Raises
+    ------
+    UnexpectedAnswerError
+        Naming the field.
+    """
+    for name in ("status", "blockNumber", "gasUsed", "effectiveGasPrice"):
+        receipt.number(name)
+    for name in ("transactionHash", "blockHash"):
+        receipt.digest(name)
+    if not receipt.is_null("contractAddress"):
+        receipt.address("contractAddress")
+    for log in receipt.objects("logs"):
+        checked_log(log)
+    return receipt
+
+
+def _receipt_of(receipt: Mapping[str, Any], signed: SignedCall) -> Receipt:
+    """Read the receipt that a node gave of a transaction that succeeded."""
+    created = receipt.get("contractAddress")
+    emitter = (signed.to or created or "").lower()
+    events = EVENT_SETS[signed.call.contract]
+    logs = [log for log in receipt["logs"] if log["address"].lower() == emitter]
+    return Receipt(
+        transaction_hash=bytes.fromhex(receipt["transactionHash"][2:]),
+        block_number=int(receipt["blockNumber"], 16),
+        block_hash=bytes.fromhex(receipt["blockHash"][2:]),
+        gas_used=int(receipt["gasUsed"], 16),
+        gas_price_wei=Wei(int(receipt["effectiveGasPrice"], 16)),
+        contract_address=Address(to_checksum_address(created)) if created else None,
+        events=tuple(events.decode_log(log) for log in logs),
+    )
+
+
+def _embedded_receipt(receipt: TxReceipt, signed: SignedCall) -> Receipt:
+    """Read a receipt of the node in this process.
+
+    Raises
+    ------
+    TransactionRevertedError
+        If the transaction reverted.
+    """
+    if not receipt.is_success:
+        # "execution reverted" is the node's word; what follows it, if anything, the contract's.
+        reason = reason_text(receipt.revert_data) or receipt.failure
+        reason = reason.removeprefix("execution reverted")
+        raise _reverted_error(signed, receipt.block_number, reason)
+    emitter = signed.to or receipt.contract_address
+    decode = EVENT_SETS[signed.call.contract].decode
+    events = [
+        decode(
+            log.topics,
+            log.data,
+            LogPlace(
+                block_number=receipt.block_number,
+                transaction_hash=receipt.transaction_hash,
+                log_index=log.index,
+            ),
+        )
+        for log in receipt.logs
+        if log.address == emitter
+    ]
+    return Receipt(
+        transaction_hash=receipt.transaction_hash,
+        block_number=receipt.block_number,
+        block_hash=receipt.block_hash,
+        gas_used=receipt.gas_used,
+        gas_price_wei=Wei(receipt.effective_gas_price),
+        contract_address=receipt.contract_address,
+        events=tuple(events),
+    )
+
+
+def _reverted_error(signed: SignedCall, block: int, reason: str) -> TransactionRevertedError:
+    """Return the error for a transaction that was mined and reverted."""
+    return TransactionRevertedError(
+        f"{signed.call.label} by {signed.sender} reverted in block {block}:"
+        f" {reason or 'no reason given'}",
+        reason=reason,
+    )
