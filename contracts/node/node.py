@@ -28,14 +28,12 @@ from contracts.node.execution import (
 )
 from contracts.node.genesis import GenesisConfig, open_chain
 from contracts.node.kv import SqliteDB, open_read_only
-from contracts.node.reader import BlockReader, make_view
+from contracts.node.reader import BlockReader, BlockView, FoundLog, make_view
 from contracts.node.records import (
     PENDING,
     BlockRecord,
-    BlockView,
     CallRequest,
     CallResult,
-    FoundLog,
     LogQuery,
     TransactionRecord,
 )

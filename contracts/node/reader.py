@@ -6,7 +6,7 @@ one pass over it. Logs are searched by header blooms first.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import rlp
@@ -21,10 +21,27 @@ from eth_utils.address import to_checksum_address
 from contracts.blocks import LogRecord, TxReceipt
 from contracts.node.admission import type_of
 from contracts.node.evm import base_fee_of
-from contracts.node.records import BlockRecord, BlockView, FoundLog, LogQuery, TransactionRecord
+from contracts.node.records import BlockRecord, LogQuery, TransactionRecord
 from coordinator.protocol.types import Address
 
 _KEPT_BLOCKS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """One decoded block."""
+
+    block: BlockRecord
+    transactions: tuple[TransactionRecord, ...]
+    receipts: tuple[TxReceipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLog:
+    """A log with the place it was found at."""
+
+    log: LogRecord
+    receipt: TxReceipt
 
 
 class BlockReader:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from contracts.blocks import LogRecord, TxReceipt
 from contracts.node.evm import GAS_CAP_PER_TRANSACTION
 from coordinator.protocol.types import Address
 
@@ -94,15 +93,6 @@ class BlockRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockView:
-    """One decoded block."""
-
-    block: BlockRecord
-    transactions: tuple[TransactionRecord, ...]
-    receipts: tuple[TxReceipt, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LogQuery:
     """Which logs: by block range (inclusive), by address (any of), by topic position.
 
@@ -113,11 +103,3 @@ class LogQuery:
     to_block: int
     addresses: tuple[Address, ...] = ()
     topics: tuple[tuple[bytes, ...], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FoundLog:
-    """A log with the place it was found at."""
-
-    log: LogRecord
-    receipt: TxReceipt

@@ -16,13 +16,12 @@ from eth_utils.address import (
 )
 
 from contracts.blocks import LogRecord, TxReceipt
+from contracts.node.reader import BlockView, FoundLog
 from contracts.node.records import (
     PENDING,
     ZERO_ADDRESS,
     BlockRecord,
-    BlockView,
     CallRequest,
-    FoundLog,
     TransactionRecord,
 )
 from coordinator.protocol.types import Address, JsonObject

@@ -18,12 +18,11 @@ from contracts.blocks import MinedBlock
 from contracts.node.kv import SCHEMA_VERSION
 from contracts.node.node import EmbeddedNode
 from contracts.node.pool import Miner, TransactionPool
+from contracts.node.reader import BlockView, FoundLog
 from contracts.node.records import (
     PENDING,
-    BlockView,
     CallRequest,
     CallResult,
-    FoundLog,
     LogQuery,
     TransactionRecord,
 )
