@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from coordinator.settings.base import Section
-from simulations.data import Dataset, DataSource
+from simulations.data.base import DataSource
+from simulations.data.dataset import Dataset
 
 Indices = NDArray[np.int64]
 Clients = Annotated[int, Field(ge=1, le=100_000)]

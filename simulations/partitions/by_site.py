@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 
 from coordinator.protocol.errors import ConfigError
-from simulations.data import Dataset, DataSource
+from simulations.data.base import DataSource
+from simulations.data.dataset import Dataset
 from simulations.data.heart_disease import HOSPITALS
 from simulations.partitions.base import Clients, Indices, PartitionRule
 

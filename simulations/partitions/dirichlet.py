@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from simulations.data import Dataset
+from simulations.data.dataset import Dataset
 from simulations.partitions.base import Indices, PartitionRule
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from simulations.data import Dataset
+from simulations.data.dataset import Dataset
 from simulations.partitions.base import Indices, PartitionRule
 
 
