@@ -20,9 +20,8 @@ from simulations.data import load_dataset
 from simulations.engines.spec import SimulationSpec
 from simulations.experiment.models import build_model, training_settings
 from simulations.run.agreement import agree
-from simulations.run.attackers import Attackers
 from simulations.run.client_mod import SimulatedUpdates
-from simulations.run.cohort import client_of
+from simulations.run.cohort import Attackers, client_of
 from simulations.seeds import integer_seed
 
 FACTORY = "simulations.run.client_app:make_client_app"

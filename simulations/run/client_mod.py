@@ -37,8 +37,7 @@ from simulations.attacks.contributor.hooks import AttackHooks, RoundKnowledge, V
 from simulations.engines.reply_timing import delayed_reply, silent_reply
 from simulations.engines.spec import SimulationSpec
 from simulations.engines.worker import parent_chain_view
-from simulations.run.attackers import Attackers
-from simulations.run.cohort import PUBLIC_UPDATES, SHADOW, client_of
+from simulations.run.cohort import PUBLIC_UPDATES, SHADOW, Attackers, client_of
 from simulations.run.identities import private_key
 
 TrainHonestly = Callable[[int, int, ArrayRecord], ArrayRecord]

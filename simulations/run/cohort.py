@@ -1,4 +1,4 @@
-"""Who takes part in a simulation: nodes, the cohort of a round, and what all can read.
+"""Who takes part in a simulation and who attacks: nodes, a round's cohort, what all can read.
 
 Which contributor a node plays is in its Flower node configuration. An equivocating contributor
 is two nodes with one key, the second called its shadow.
@@ -7,6 +7,7 @@ is two nodes with one key, the second called its shadow.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 # isort: split
 from flwr.app import Context, UserConfig
@@ -16,6 +17,7 @@ from coordinator.protocol.commitments.documents import contributor_entries
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address, RoundId
 from simulations.attacks.contributor import attack_of
+from simulations.attacks.contributor.hooks import AttackHooks
 from simulations.experiment.schema import Experiment
 from simulations.seeds import generator
 
@@ -98,3 +100,27 @@ def public_updates(
         for entry in contributor_entries(store.get_document("contributors", root)):
             roots[str(clients[entry.leaf.contributor])] = entry.leaf.update_root.hex()
     return {PUBLIC_UPDATES: json.dumps(roots, sort_keys=True)}
+
+
+class Attackers:
+    """Finds the attack of a contributor in a round.
+
+    The cohort of a round follows from the seed, so every process comes to the same colluders.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+
+    def hooks(self, client: int, round_id: RoundId) -> AttackHooks | None:
+        """Return the hooks of a client's attack in a round; ``None`` where it is honest."""
+        attack = attack_of(self._experiment.behaviours, client, int(round_id))
+        if attack is None:
+            return None
+        present = self._sampler(round_id, sorted(self._sampler.nodes))
+        cohort = {self._sampler.client_of_node(node) for node in present}
+        colluders = tuple(sorted({*attack.clients} & cohort | {client}))
+        return AttackHooks(attack, self._experiment.seed, client, round_id, colluders)
+
+    @cached_property
+    def _sampler(self) -> CohortSampler:
+        return cohort_sampler(self._experiment, node_configs(self._experiment))
