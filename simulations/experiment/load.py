@@ -13,8 +13,7 @@ from typing import Any
 
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
-from coordinator.settings.faults import options_by_kind, options_of_kind
-from coordinator.settings.load import read_toml, validated
+from coordinator.settings.load import options_by_kind, options_of_kind, read_toml, validated
 from simulations.experiment.schema import Experiment
 
 CONFIG_FOLDER = Path(__file__).parents[1] / "configs"

@@ -9,9 +9,8 @@ from pydantic import Field
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.registry import Registry
 from coordinator.settings.base import Section
-from coordinator.settings.faults import options_by_kind, options_of_kind
 from coordinator.settings.kinds import ByKind, kind_of
-from coordinator.settings.load import validated
+from coordinator.settings.load import options_by_kind, options_of_kind, validated
 
 
 class Shape(Section):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from coordinator.settings.faults import options_by_kind
+from coordinator.settings.load import options_by_kind
 from simulations.experiment.load import shipped_experiments
 from simulations.experiment.schema import Experiment
 
