@@ -9,7 +9,7 @@ from clients.data.function import call_loader
 from clients.data.table import TableFormat, read_table
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.scores.architecture import Architecture
-from coordinator.settings.agreement import Features
+from coordinator.settings.learning import Features
 from coordinator.settings.participant import (
     CsvData,
     IdxData,

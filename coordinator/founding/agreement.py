@@ -31,8 +31,9 @@ from coordinator.service.agreement import (
     plan_of,
 )
 from coordinator.service.archive import publish_plan
-from coordinator.settings.agreement import Features, FederationAgreement
+from coordinator.settings.agreement import FederationAgreement
 from coordinator.settings.founding import Founding
+from coordinator.settings.learning import Features
 from coordinator.settings.participant import CsvData, NumpyData
 
 FUNDED_ROUNDS = 100

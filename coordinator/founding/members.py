@@ -25,8 +25,8 @@ from coordinator.local.files import write_durably
 from coordinator.local.lock import FolderLock
 from coordinator.protocol.errors import ConfigError, LedgerError
 from coordinator.protocol.types import Address, Wei
-from coordinator.settings.agreement import FederationAgreement, Name, read_agreement
-from coordinator.settings.base import WeiAmount
+from coordinator.settings.agreement import FederationAgreement, read_agreement
+from coordinator.settings.base import Name, WeiAmount
 from coordinator.settings.coordinator import CoordinatorSettings, load_coordinator
 from coordinator.settings.founding import load_founding
 from coordinator.settings.registry import (

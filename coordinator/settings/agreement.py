@@ -18,27 +18,12 @@ from coordinator.protocol.errors import ConfigError, VerificationError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.scores.architecture import Architecture
 from coordinator.protocol.types import Address, Rule, SigningDomain
-from coordinator.settings.base import Section
-from coordinator.settings.learning import Training
+from coordinator.settings.base import AddressText, Name, Section
+from coordinator.settings.learning import Features, Training
 from coordinator.settings.load import validated
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """32 bytes in lower-case hexadecimal."""
-AddressText = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-
-
-class Features(Section):
-    """How a participant's columns become the model's inputs: ``(value - mean) / scale``.
-
-    Constants agreed before training, so that no hospital's own statistics are needed. Empty
-    ``names`` leaves inputs as they are loaded.
-    """
-
-    names: list[str] = Field(default=[])
-    mean: list[float] = Field(default=[])
-    scale: list[Annotated[float, Field(gt=0.0)]] = Field(default=[])
-    label: str = ""
 
 
 class FederationAgreement(Section):

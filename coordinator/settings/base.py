@@ -1,4 +1,4 @@
-"""What every section of an experiment is built on: strictness, unions by ``kind``, money.
+"""What every section of an experiment is built on: strictness, unions by ``kind``, money, names.
 
 pydantic stops at this package: the rest of the code gets numbers and core records.
 """
@@ -82,3 +82,12 @@ PositiveWei = Annotated[int, Field(ge=1, le=MAX_WEI), BeforeValidator(parse_wei)
 
 ClientIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 """Client numbers, from 0."""
+
+AddressText = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+"""An account or a contract, in any case."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""A federation's or a participant's."""
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+"""A TCP port."""

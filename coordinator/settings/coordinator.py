@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from coordinator.settings.base import Section
+from coordinator.settings.base import Port, Section
 from coordinator.settings.load import load_settings
 
-Port = Annotated[int, Field(ge=0, le=65_535)]
 WaitSeconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
 
 

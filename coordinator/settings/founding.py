@@ -9,10 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from coordinator.protocol.amounts import ETHER
 from coordinator.protocol.registry import SEPARATOR
-from coordinator.settings.agreement import AddressText, Features, Name
-from coordinator.settings.base import PositiveWei, Section
-from coordinator.settings.coordinator import Port
-from coordinator.settings.learning import CheckedTraining, LogisticModel, Model, Training
+from coordinator.settings.base import AddressText, Name, Port, PositiveWei, Section
+from coordinator.settings.learning import CheckedTraining, Features, LogisticModel, Model, Training
 from coordinator.settings.load import load_settings
 from coordinator.settings.rules import (
     AnyAggregator,

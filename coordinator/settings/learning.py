@@ -1,4 +1,4 @@
-"""What is learned and how: the model and a contributor's local training."""
+"""What is learned and how: the inputs, the model, and a contributor's local training."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -116,3 +116,16 @@ def _checked(training: Training) -> Training:
 
 CheckedTraining = Annotated[Training, AfterValidator(_checked)]
 """A training section that somebody writes: the optimiser and its options are tried."""
+
+
+class Features(Section):
+    """How a participant's columns become the model's inputs: ``(value - mean) / scale``.
+
+    Constants agreed before training, so that no hospital's own statistics are needed. Empty
+    ``names`` leaves inputs as they are loaded.
+    """
+
+    names: list[str] = Field(default=[])
+    mean: list[float] = Field(default=[])
+    scale: list[Annotated[float, Field(gt=0.0)]] = Field(default=[])
+    label: str = ""

@@ -13,8 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
-from coordinator.settings.agreement import AddressText, Name
-from coordinator.settings.base import Section
+from coordinator.settings.base import AddressText, Name, Section
 from coordinator.settings.load import validated
 
 NodeKey = Annotated[

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import datasets
 
-from coordinator.settings.agreement import Features
+from coordinator.settings.learning import Features
 from simulations.data import FOLDER_VARIABLE
 from simulations.data.dataset import split_by_class
 from simulations.data.folder import DataFolder

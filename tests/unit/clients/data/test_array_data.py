@@ -14,7 +14,7 @@ from clients.data.images import read_idx_pair, read_image_folder
 from clients.data.load import load_data
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.scores.architecture import Architecture, Flatten, Linear
-from coordinator.settings.agreement import Features
+from coordinator.settings.learning import Features
 from coordinator.settings.participant import (
     CsvData,
     IdxData,
