@@ -34,6 +34,13 @@ class ForeignContractError(LedgerError):
     """There is a contract, but it answers as no federation does."""
 
 
+class SilentContractError(LedgerError):
+    """A call was answered with nothing, as calls are where there is no contract.
+
+    The node that said that there is one may have asked another backend, a block ahead.
+    """
+
+
 class FederationReader:
     """A deployed federation, seen through one node.
 
@@ -59,6 +66,11 @@ class FederationReader:
     def _view(self, function: str, *arguments: Any, block: int | str = "latest") -> Any:
         abi = self._functions[function]
         answer = self.rpc.call(self.address, abi.encode_call(arguments), block)
+        if not answer and abi.outputs:
+            raise SilentContractError(
+                f"{self.rpc.where}: {function} of the contract at {self.address} is answered with "
+                "nothing, as if there were no contract (yet)"
+            )
         try:
             results = abi.decode_result(answer)
         except DecodingError as error:

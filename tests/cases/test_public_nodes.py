@@ -267,6 +267,15 @@ def test_an_odd_answer_says_nothing_of_the_federation(
         check_federation(scripted.federation.rpc, agreed)
 
 
+def test_a_backend_that_does_not_have_the_contract_yet_says_nothing_of_it(
+    scripted: ScriptedFederation,
+) -> None:
+    agreed: Any = Agreed(scripted.federation.address)
+    scripted.provider.answers("eth_call", result("0x"))
+    with pytest.raises(LedgerError, match=r"terms of the contract .* is answered with nothing"):
+        check_federation(scripted.federation.rpc, agreed)
+
+
 def test_an_odd_answer_is_named_with_what_was_expected(scripted: ScriptedFederation) -> None:
     scripted.provider.answers("eth_getBlockByNumber", result({"number": "0x1", "hash": "0x12"}))
     with pytest.raises(

@@ -8,7 +8,7 @@ from http_asking import Asker, samples
 from http_bench import ETHER, HttpBench, embedded_bench
 from tls_files import TlsFiles
 
-from contracts.binding.reader import FederationReader
+from contracts.binding.rpc import Rpc
 from contracts.node.rpc import Dispatcher
 from coordinator.http.server import serve_http
 from coordinator.http.snapshot import ServiceSnapshot
@@ -65,7 +65,7 @@ def test_a_chain_that_is_away_is_a_reason_not_an_error(
     def away(*_: object) -> None:
         raise ChainUnavailableError("node http://10.0.0.1: connection refused")
 
-    monkeypatch.setattr(FederationReader, "block", away)
+    monkeypatch.setattr(Rpc, "block", away)
     assert asker.ask("/readyz").json["reasons"] == [
         "chain: node http://10.0.0.1: connection refused"
     ]
