@@ -61,6 +61,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
     from simulations.engines.process import PoolGrid
     from simulations.experiment.load import load_experiment, shipped_experiments
     from simulations.experiment.schema import Experiment
+    from simulations.metrics.base import Metric, Predictions
     from simulations.partitions.base import PartitionRule
     from simulations.report.records import ContributorRecord, RoundRecord
     from simulations.run.local_participant import local_participant
@@ -98,11 +99,13 @@ __all__ = [
     "LedgerError",
     "LocalData",
     "MalformedUpdateError",
+    "Metric",
     "Option",
     "Participant",
     "PartitionRule",
     "PhaseError",
     "PoolGrid",
+    "Predictions",
     "Reply",
     "RoundFinding",
     "RoundRecord",
@@ -155,6 +158,7 @@ _MODULES: Final = {
     "coordinator.protocol.types": ["WEIGHT_TOTAL"],
     "simulations.data.base": ["DataSource"],
     "simulations.data.dataset": ["Dataset", "assemble", "split_by_class"],
+    "simulations.metrics.base": ["Metric", "Predictions"],
     "simulations.partitions.base": ["PartitionRule"],
     "coordinator.settings.agreement": ["read_agreement"],
     "simulations.attacks.contributor.base": [

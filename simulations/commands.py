@@ -107,6 +107,7 @@ def simulate(
                 "rounds": len(result.rounds),
                 "void": sum(r.status == "void" for r in result.rounds),
                 "test_accuracy": last.test_accuracy,
+                **({} if last.metrics is None else {"metrics": last.metrics}),
                 "model_root": last.model_root,
                 "resumed_from": result.resumed_from,
                 "coordinator": result.coordinator,
@@ -129,6 +130,8 @@ def simulate(
     console.print(f"run      {target}")
     console.print(f"report   {target / 'report.md'}")
     console.print(f"plots    {target / 'plots' / 'accuracy.png'}")
+    if experiment.metrics:
+        console.print(f"         {target / 'plots' / 'metrics.png'}")
     console.print(f"         {target / 'plots' / 'stakes_rewards.png'}")
     console.print(f"verify   fedproof verify {target}")
 

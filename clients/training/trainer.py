@@ -152,6 +152,19 @@ def _step(
     return before.detach()
 
 
+def predict(model: nn.Module, x: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float64]:
+    """Return the class probabilities of examples: shape ``(n, classes)``, rows sum to 1."""
+    features = torch.as_tensor(x)
+    model.eval()
+    with torch.inference_mode():
+        parts = [
+            model(features[start : start + EVALUATION_BATCH]).double().softmax(dim=1)
+            for start in range(0, len(features), EVALUATION_BATCH)
+        ]
+        probabilities: NDArray[np.float64] = torch.cat(parts).numpy()
+    return probabilities
+
+
 def evaluate(
     model: nn.Module,
     x: NDArray[np.float32] | torch.Tensor,

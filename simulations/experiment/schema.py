@@ -1,9 +1,9 @@
 """The whole experiment: its sections, the rules that span them, its digest."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from coordinator.settings.learning import CheckedTraining, MlpModel, Model, Training
 from simulations.attacks import contributor, coordinator
@@ -12,6 +12,7 @@ from simulations.data.digits import DigitsData
 from simulations.experiment.base import SimulatedFederation
 from simulations.experiment.evaluation import Evaluation
 from simulations.experiment.federation import Watcher
+from simulations.metrics import MetricTable
 from simulations.partitions import Partition
 from simulations.partitions.iid import IidPartition
 
@@ -28,6 +29,7 @@ class Experiment(SimulatedFederation):
     model: Model = MlpModel()
     training: CheckedTraining = Training()
     evaluation: Evaluation = Evaluation()
+    metrics: list[MetricTable] = Field(default=[])
     watcher: Watcher = Watcher()
     behaviours: list[contributor.BehaviourTable] = Field(default=[])
     coordinator_attacks: list[coordinator.AttackTable] = Field(default=[])
@@ -53,10 +55,19 @@ class Experiment(SimulatedFederation):
         bondless = (attack.clients for attack in self.behaviours if not attack.bonds)
         return frozenset(client for clients in bondless for client in clients)
 
+    @model_serializer(mode="wrap")
+    def _without_no_metrics(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out that no metrics are named: such experiments keep their digest (ADR 0143)."""
+        fields: dict[str, Any] = handler(self)
+        if not self.metrics:
+            del fields["metrics"]
+        return fields
+
     def contradictions(self) -> Iterator[str]:
         """Yield what sections say against each other, one sentence each."""
         yield from self.cohort_faults()
         yield from _data_faults(self)
+        yield from _metric_faults(self)
         yield from self.money_and_time_faults()
         yield from _behaviour_faults(self)
         yield from _attack_faults(self)
@@ -68,6 +79,17 @@ def _data_faults(experiment: Experiment) -> Iterator[str]:
         yield f'model.kind = "cnn" needs images, but data.kind = "{data.kind}" has none'
     yield from data.faults()
     yield from experiment.partition.faults(data)
+
+
+def _metric_faults(experiment: Experiment) -> Iterator[str]:
+    owner = dict[str, int]()
+    for index, metric in enumerate(experiment.metrics):
+        first = owner.setdefault(metric.kind, index)
+        if first != index:
+            yield (
+                f"metrics[{index}].kind and metrics[{first}].kind are both "
+                f'"{metric.kind}"; values are recorded by kind, so each is named once'
+            )
 
 
 def _attack_faults(experiment: Experiment) -> Iterator[str]:

@@ -14,11 +14,12 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from coordinator.local.files import unwritable
 from coordinator.protocol.amounts import ETHER
-from simulations.report.records import ContributorRecord, RoundRecord
+from simulations.report.records import ContributorRecord, RoundRecord, metric_names
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
 _DPI = 120
 _MOST_BARS = 60
+_MOST_LINES = 12
 
 
 def draw_accuracy(rounds: Sequence[RoundRecord], title: str, path: Path) -> None:
@@ -48,6 +49,33 @@ def draw_accuracy(rounds: Sequence[RoundRecord], title: str, path: Path) -> None
     handles = [h for a in (axes, losses) for h in a.get_legend_handles_labels()[0]]
     labels = [text for a in (axes, losses) for text in a.get_legend_handles_labels()[1]]
     axes.legend(handles, labels, loc="center right", frameon=True)
+    _save(figure, path)
+
+
+def draw_metrics(rounds: Sequence[RoundRecord], title: str, path: Path) -> None:
+    """Plot every value of the metrics against the round number, the first twelve by name.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written.
+    """
+    names = metric_names(rounds)
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    measured = [r for r in rounds if r.metrics]
+    numbers = [r.round for r in measured]
+    for name in names[:_MOST_LINES]:
+        values = [(r.metrics or {}).get(name) for r in measured]
+        line = [float("nan") if value is None else value for value in values]
+        # A name may come from a data set: it is no mathematics, and is shown though it begins "_".
+        label = " " + name.replace("$", r"\$")
+        axes.plot(numbers, line, marker="o", markersize=3, label=label)
+    axes.set(title=title.replace("$", r"\$"), xlabel="round")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    more = f"first {_MOST_LINES} of {len(names)}" if len(names) > _MOST_LINES else None
+    axes.legend(title=more, fontsize=8, frameon=True)
     _save(figure, path)
 
 

@@ -12,10 +12,11 @@ from typing import Any
 from coordinator.protocol.amounts import ether
 from coordinator.stores.run_folder import RunFolder
 from simulations.report.coordinator import COORDINATOR, coordinator_lines
-from simulations.report.figures import draw_accuracy, draw_money
+from simulations.report.figures import draw_accuracy, draw_metrics, draw_money
 from simulations.report.records import (
     ContributorRecord,
     RoundRecord,
+    metric_names,
     read_contributors,
     read_rounds,
 )
@@ -41,6 +42,8 @@ def write_report(folder: RunFolder, out: Path | None = None) -> Path:
     people = read_contributors(folder.root / "contributors.json")
     name = str(config.get("name", folder.root.name))
     draw_accuracy(rounds, f"{name}: accuracy", target / "plots" / "accuracy.png")
+    if metric_names(rounds):
+        draw_metrics(rounds, f"{name}: metrics", target / "plots" / "metrics.png")
     draw_money(people, f"{name}: stakes and rewards", target / "plots" / "stakes_rewards.png")
     coordinator = coordinator_lines(folder.read_json(folder.root / COORDINATOR))
     federation = folder.read_json(folder.federation)
@@ -80,6 +83,7 @@ def _lines(
     for record in rounds:
         yield _round_row(record)
     yield ""
+    yield from _metric_lines(rounds)
     yield "## Contributors"
     yield ""
     yield "![stakes and rewards](plots/stakes_rewards.png)"
@@ -94,6 +98,29 @@ def _lines(
         yield ""
         for line in coordinator:
             yield f"- {line}"
+
+
+def _metric_lines(rounds: Sequence[RoundRecord]) -> Iterator[str]:
+    names = metric_names(rounds)
+    if not names:
+        return
+    yield "## Metrics"
+    yield ""
+    yield "![metrics per round](plots/metrics.png)"
+    yield ""
+    yield f"| round | {' | '.join(_cell(name) for name in names)} |"
+    yield f"|---:|{'---:|' * len(names)}"
+    for record in rounds:
+        if record.metrics:
+            values = (record.metrics.get(name) for name in names)
+            cells = ("" if value is None else f"{value:.4f}" for value in values)
+            yield f"| {record.round} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _cell(name: str) -> str:
+    """Return a name that may come from a data set as one cell of a table."""
+    return " ".join(name.replace("|", "\\|").split())
 
 
 def _round_row(record: RoundRecord) -> str:

@@ -23,7 +23,9 @@ class RoundRecord:
     """One round, as it is written to the metrics files.
 
     ``seconds`` is wall time of this process and the only field that differs between two runs of
-    the same experiment; it is 0 for a round whose record was rebuilt after a crash.
+    the same experiment; it is 0 for a round whose record was rebuilt after a crash. ``metrics`` is
+    ``None``, and not written, in a run whose experiment names none; it is empty in a round without
+    a test.
     """
 
     round: int
@@ -41,10 +43,18 @@ class RoundRecord:
     test_loss: float | None
     test_accuracy: float | None
     seconds: float
+    metrics: dict[str, float | None] | None = None
 
     def as_json(self) -> str:
         """Return one line of ``metrics.jsonl``."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return json.dumps(self.as_dict(), sort_keys=True)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields that are written."""
+        fields = dataclasses.asdict(self)
+        if self.metrics is None:
+            del fields["metrics"]
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +75,26 @@ class ContributorRecord:
 
 
 def metrics_csv(rounds: Sequence[RoundRecord]) -> str:
-    """Return the rounds as CSV with a header; refusals as ``code=count`` separated by ``;``."""
-    names = [f.name for f in dataclasses.fields(RoundRecord)]
+    """Return the rounds as CSV with a header; refusals as ``code=count`` separated by ``;``.
+
+    Each value of a metric has a column of its own, ``metrics.`` and its name.
+    """
+    own = [f.name for f in dataclasses.fields(RoundRecord) if f.name != "metrics"]
+    names = own + [f"metrics.{name}" for name in metric_names(rounds)]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
     writer.writeheader()
     for record in rounds:
-        row = dataclasses.asdict(record)
+        row = record.as_dict()
+        row |= {f"metrics.{name}": v for name, v in row.pop("metrics", {}).items()}
         row["refusals"] = ";".join(f"{code}={n}" for code, n in sorted(record.refusals.items()))
         writer.writerow(row)
     return buffer.getvalue()
+
+
+def metric_names(rounds: Sequence[RoundRecord]) -> list[str]:
+    """Return the names of the values that metrics have in any of the rounds, sorted."""
+    return sorted({name for record in rounds for name in record.metrics or ()})
 
 
 def read_rounds(path: Path) -> list[RoundRecord]:

@@ -6,12 +6,12 @@ lost gets the very same one after a resume (but for its wall time).
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-from clients.training.trainer import evaluate
+from clients.training.trainer import evaluate, predict
 from coordinator.ledger.run_figures import round_figures, slashed_wei
 from coordinator.ports import ArtifactStore, RoundJournal
 from coordinator.protocol.commitments.documents import contributor_entries, reward_leaves
@@ -28,6 +28,7 @@ from coordinator.protocol.types import (
     Rule,
 )
 from simulations.data.dataset import Dataset
+from simulations.metrics import Metric, Predictions, measure
 from simulations.report.records import ContributorRecord, RoundRecord
 from simulations.run.chain import SimulatedChain
 
@@ -36,10 +37,11 @@ NODE_PREFIX = "node "
 
 @dataclass(frozen=True)
 class Tested:
-    """Loss and accuracy of a model on the test set."""
+    """Loss, accuracy and the metrics asked for of a model on the test set."""
 
     loss: float
     accuracy: float
+    metrics: dict[str, float | None] = field(default_factory=dict)
 
 
 class Tester:
@@ -57,9 +59,11 @@ class Tester:
         *,
         every: int,
         last: int,
+        metrics: Sequence[Metric] = (),
     ) -> None:
         self._model, self._manifest, self._dataset = model, manifest, dataset
         self._store, self._every, self._last = store, every, last
+        self._metrics = metrics
 
     def __call__(self, found: ChainRound) -> Tested | None:
         """Return the figures of the model a round sealed, if it is one to test."""
@@ -74,7 +78,17 @@ class Tester:
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}
         self._model.load_state_dict(state)
         loss, correct = evaluate(self._model, self._dataset.test_x, self._dataset.test_y)
-        return Tested(loss, correct / len(self._dataset.test_y))
+        return Tested(loss, correct / len(self._dataset.test_y), self._measured())
+
+    def _measured(self) -> dict[str, float | None]:
+        if not self._metrics:
+            return {}
+        probabilities = predict(self._model, self._dataset.test_x)
+        labels = self._dataset.test_y.view()
+        for array in (probabilities, labels):
+            array.setflags(write=False)
+        given = Predictions(probabilities, labels, self._dataset.class_names)
+        return measure(self._metrics, given)
 
 
 TestModel = Callable[[ChainRound], Tested | None]
@@ -106,6 +120,8 @@ class RoundRecorder:
         The client of whoever a refusal may name: addresses, and Flower's nodes.
     test
         Tests a round's model.
+    has_metrics
+        Whether records say what metrics measured; they do only where some are asked for.
     """
 
     def __init__(
@@ -117,11 +133,13 @@ class RoundRecorder:
         journal: RoundJournal,
         senders: Mapping[str, int],
         test: TestModel,
+        *,
+        has_metrics: bool = False,
     ) -> None:
         self._rule, self._trainers = rule, trainers
         self._chain, self._store, self._journal = chain, store, journal
         self._senders = senders
-        self._test = test
+        self._test, self._has_metrics = test, has_metrics
 
     def round_record(self, round_id: RoundId, seconds: float) -> RoundRecord:
         """Return the record of a decided round."""
@@ -139,6 +157,7 @@ class RoundRecorder:
             test_loss=tested.loss if tested else None,
             test_accuracy=tested.accuracy if tested else None,
             seconds=seconds,
+            metrics=(tested.metrics if tested else {}) if self._has_metrics else None,
         )
 
     def reasons(self, round_id: RoundId) -> list[str]:

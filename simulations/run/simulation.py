@@ -266,6 +266,7 @@ class Simulation:
             self.store,
             every=experiment.evaluation.every,
             last=experiment.rounds,
+            metrics=experiment.metrics,
         )
         shares = self.agreement.shares
         trainers = [
@@ -275,4 +276,13 @@ class Simulation:
         senders: dict[str, int] = {a: i for i, a in enumerate(self.chain.identities.addresses)}
         senders |= {f"{NODE_PREFIX}{node}": int(c[CLIENT]) for node, c in self.nodes.items()}
         rule = self.agreement.plan.rule
-        return RoundRecorder(rule, trainers, self.chain, self.store, self.journal, senders, tester)
+        return RoundRecorder(
+            rule,
+            trainers,
+            self.chain,
+            self.store,
+            self.journal,
+            senders,
+            tester,
+            has_metrics=bool(experiment.metrics),
+        )

@@ -64,6 +64,8 @@ ROUND_COLUMNS: Final = (
     "seconds",
 )
 """Columns of ``metrics.csv``, in order; a line of ``metrics.jsonl`` has the same keys."""
+MEASURED: Final = "metrics"
+"""A further key of each line, where the experiment names metrics; in the table a column a value."""
 _NOTE_KEYS: Final = {"reason", "refusals", "round", "status", "velocity"}
 _REFUSAL_KEYS: Final = {"code", "message", "sender"}
 _CONTRIBUTOR_KEYS: Final = {
@@ -223,6 +225,7 @@ class RecordAuditor:
 
     def _metrics(self) -> list[JsonObject] | None:
         """Compare each line; return the lines, ``None`` if they cannot be read as rows."""
+        kinds = self._metric_kinds()
         try:
             *lines, rest = read_file(self._root / METRICS).split(b"\n")
         except StoreError as error:
@@ -235,15 +238,27 @@ class RecordAuditor:
         rows: list[JsonObject] = []
         for line, decided in zip(lines, self._decided, strict=True):
             number = int(decided.found.round_id)
-            self._check(number, METRICS, partial(self._check_line, line, decided, rows))
+            self._check(number, METRICS, partial(self._check_line, line, decided, kinds, rows))
         return rows if len(rows) == len(lines) else None
 
-    def _check_line(self, line: bytes, decided: _Decided, rows: list[JsonObject]) -> None:
+    def _metric_kinds(self) -> list[str]:
+        """Return which metrics the experiment names beside accuracy; its own audit is elsewhere."""
+        try:
+            config, _ = self._json("config.json")
+            return [str(table["kind"]) for table in config.get(MEASURED, [])]
+        except (StoreError, VerificationError, AttributeError, LookupError, TypeError):
+            return []
+
+    def _check_line(
+        self, line: bytes, decided: _Decided, kinds: Sequence[str], rows: list[JsonObject]
+    ) -> None:
         row: JsonObject = parse_json(line, METRICS)
-        _require_keys(row, {*ROUND_COLUMNS})
+        _require_keys(row, {*ROUND_COLUMNS, *([MEASURED] if kinds else [])})
         if json.dumps(row, sort_keys=True).encode() != line:
             raise _WrongError("not spelled as a run spells it")
         _require_measured(row)
+        if kinds:
+            _require_metrics(row[MEASURED], kinds if row["test_accuracy"] is not None else [])
         expected = dict(decided.figures or {})
         if _is_close(expected.get("train_loss"), row["train_loss"]):
             # A sum of floats may differ in its last digit under another version of Python.
@@ -263,11 +278,15 @@ class RecordAuditor:
 
     def _check_table(self, rows: Sequence[JsonObject]) -> None:
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, ROUND_COLUMNS, lineterminator="\n")
+        names = sorted({name for row in rows for name in row.get(MEASURED, {})})
+        columns = [*ROUND_COLUMNS, *(f"{MEASURED}.{name}" for name in names)]
+        writer = csv.DictWriter(buffer, columns, lineterminator="\n")
         writer.writeheader()
         for row in rows:
             refusals = ";".join(f"{code}={n}" for code, n in sorted(row["refusals"].items()))
-            writer.writerow({**row, "refusals": refusals})
+            own = {key: row[key] for key in ROUND_COLUMNS}
+            values = {f"{MEASURED}.{name}": v for name, v in row.get(MEASURED, {}).items()}
+            writer.writerow({**own, "refusals": refusals, **values})
         if read_file(self._root / TABLE) != buffer.getvalue().encode("utf-8", "surrogatepass"):
             raise _WrongError(f"does not hold the rows of {METRICS}")
 
@@ -388,6 +407,20 @@ def _require_measured(row: JsonObject) -> None:
         raise _WrongError(f"{key}: found {value!r}, expected a number from 0 to {limit}")
     if type(row["seconds"]) is not float or not 0.0 <= row["seconds"] < math.inf:
         raise _WrongError(f"seconds: found {row['seconds']!r}, expected a time")
+
+
+def _require_metrics(values: Any, kinds: Sequence[str]) -> None:
+    """Check the form of what metrics measured: one value or several of each kind, no others."""
+    if not isinstance(values, dict):
+        raise _WrongError(f"{MEASURED}: found {values!r}, expected numbers by name")
+    for kind in kinds:
+        if kind not in values and not any(name.startswith(f"{kind}.") for name in values):
+            raise _WrongError(f"{MEASURED}: found {sorted(values)}, expected a value of {kind}")
+    for name, value in values.items():
+        if not any(name == kind or name.startswith(f"{kind}.") for kind in kinds):
+            raise _WrongError(f"{MEASURED}: {name}: expected values of {sorted(kinds)} only")
+        if value is not None and not (type(value) is float and math.isfinite(value)):
+            raise _WrongError(f"{MEASURED}: {name}: found {value!r}, expected a number or null")
 
 
 def _require_counts(refusals: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from gavel_bench import DisputedBench, GavelBench
@@ -37,10 +38,8 @@ def killed_after(deed: Callable[..., object]) -> Callable[..., None]:
 
 def record_of(bench: Bench, number: int) -> RoundRecord:
     """What the books of a resumed run say of a void round; they need no more of the run."""
-    keeper = RoundRecorder.__new__(RoundRecorder)
-    keeper._chain = SimpleNamespace(ledger=bench.ledger)  # type: ignore[assignment]
-    keeper._journal = bench.journal
-    keeper._agreement = SimpleNamespace(plan=SimpleNamespace(rule=rule()))  # type: ignore[assignment]
+    chain: Any = SimpleNamespace(ledger=bench.ledger)
+    keeper = RoundRecorder(rule(), [], chain, bench.store, bench.journal, {}, lambda _: None)
     return keeper.round_record(RoundId(number), 0.0)
 
 

@@ -1,6 +1,7 @@
 """The examples of CONTRIBUTING.md: each written to a folder outside the package, and run."""
 
 import csv
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from coordinator.audit.verify.record_audit import RULE
 from coordinator.audit.verify.run_audit import verify_run
 from coordinator.protocol.errors import ConfigError
 from simulations.experiment.load import load_experiment
@@ -43,6 +45,7 @@ def my_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (folder / "my_rules.py").write_text(example("Add an aggregation rule"))
     (folder / "my_scores.py").write_text(example("Add a score"))
     (folder / "my_partition.py").write_text(example("Add a partition"))
+    (folder / "my_metrics.py").write_text(example("Add a metric"))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         yield
@@ -80,6 +83,47 @@ def test_the_partition(tmp_path: Path) -> None:
     assert [person.examples for person in done.contributors] == [100] * 4
     # sorted by label, then cut: the two halves have opposite labels, so all train, and disagree
     assert [row["contributors"] for row in rows(tmp_path)] == ["4", "4"]
+
+
+def test_the_metric(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        "rounds=3",
+        "evaluation.every=2",
+        'data={kind="my_data:Blobs", distance=6.0}',
+        'metrics=[{kind="my_metrics:TopK", k=2}, "class_accuracy"]',
+    )
+    first, second, last = rows(tmp_path)
+    names = ["my_metrics:TopK", "class_accuracy.left", "class_accuracy.right"]
+    assert [first[f"metrics.{name}"] for name in names] == ["", "", ""]
+    for row in (second, last):
+        assert row["metrics.my_metrics:TopK"] == "1.0"  # one of two classes is among the first two
+        halves = [float(row[f"metrics.{name}"]) for name in names[1:]]
+        assert sum(halves) / 2 == pytest.approx(float(row["test_accuracy"]))
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "| round | class_accuracy.left | class_accuracy.right | my_metrics:TopK |" in report
+    assert (tmp_path / "run" / "plots" / "metrics.png").stat().st_size > 1_000
+    assert verify_run(tmp_path / "run").ok
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda row: row.pop("metrics"), "expected an object with"),
+        (lambda row: row["metrics"].clear(), "expected a value of f1"),
+        (lambda row: row["metrics"].update(f2=0.5), "f2: expected values of ['auc', 'f1'] only"),
+        (lambda row: row["metrics"].update(f1="0.5"), "f1: found '0.5', expected a number"),
+        (lambda row: row["metrics"].update(f1=0.25), "metrics.csv"),
+    ],
+)
+def test_an_audit_reads_what_metrics_measured(tmp_path: Path, change: Any, message: str) -> None:
+    run(tmp_path, "rounds=1", 'data={kind="my_data:Blobs"}', 'metrics=["f1", "auc"]')
+    path = tmp_path / "run" / "metrics.jsonl"
+    row = json.loads(path.read_text())
+    change(row)
+    path.write_text(json.dumps(row, sort_keys=True) + "\n")
+    faults = [fault for fault in verify_run(tmp_path / "run").faults if fault.rule == RULE]
+    assert any(message in f"{fault.artifact}: {fault.detail}" for fault in faults), faults
 
 
 def test_an_option_that_mine_does_not_know_is_refused(tmp_path: Path) -> None:

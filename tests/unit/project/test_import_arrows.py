@@ -45,6 +45,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
         "seeds",
         "data",
         "partitions",
+        "metrics",
         "attacks",
         "experiment",
         "engines",

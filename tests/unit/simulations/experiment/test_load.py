@@ -140,6 +140,31 @@ def test_money_that_is_none_is_refused(experiment, text, message):
         ("[training]\nmomentum = nan", "training.momentum = nan: expected a finite number"),
         ("[training]\nlearning_rate = 0", "training.learning_rate = 0: expected more than 0.0"),
         ("[training]\nmomentum = 1.0", "training.momentum = 1.0: expected less than 1.0"),
+        (
+            'metrics = ["f_1"]',
+            'metrics.0.kind = "f_1": expected "auc" or "balanced_accuracy" or "class_accuracy" or '
+            '"f1"; did you mean "f1"?',
+        ),
+        ("metrics = [1]", "metrics.0 = 1: expected a table"),
+        ('metrics = "f1"', 'metrics = "f1": expected a list'),
+        (
+            '[[metrics]]\nkind = "f1"\naverage = "micro"',
+            'metrics.0.average = "micro": expected "macro" or "weighted"',
+        ),
+        (
+            '[[metrics]]\nkind = "f1"\naverages = "macro"',
+            'unknown key "metrics.0.averages"; did you mean "average"?',
+        ),
+        (
+            'metrics = ["no_such_module:Recall"]',
+            'metrics.0.kind: metric "no_such_module:Recall": module no_such_module cannot be '
+            "imported: No module named 'no_such_module'",
+        ),
+        (
+            'metrics = ["auc", "f1", "auc"]',
+            'metrics[2].kind and metrics[0].kind are both "auc"; values are recorded by kind, so '
+            "each is named once",
+        ),
         ("[numbers]\nchunk_values = 12", "numbers.chunk_values = 12: expected a multiple of 8"),
         (
             "[stake]\ncontributor_slash_bps = 10_001",

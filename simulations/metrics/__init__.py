@@ -1,0 +1,71 @@
+"""Metrics of the global model: one file each, with its options and what it measures in one class.
+
+Loss and accuracy are always measured; these are measured beside them, if an experiment names
+them. A file of this package that defines a :class:`Metric` with a ``kind`` is a kind of
+``[[metrics]]``; a class elsewhere is named as ``kind = "module:Name"``. Nothing is decided by a
+metric, and no chain knows it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.registry import Registry
+from coordinator.settings.kinds import ByKind, kind_of
+from simulations.metrics.base import Measured, Metric, Predictions
+
+__all__ = ["METRICS", "Measured", "Metric", "MetricTable", "Predictions", "measure"]
+
+METRICS: Registry[type[Metric]] = Registry.of_classes(
+    __name__,
+    Metric,  # type: ignore[type-abstract]  # no instance is made of it
+    what="metric",
+    name_of=kind_of,
+)
+
+
+def _table(raw: Any) -> Any:
+    return {"kind": raw} if isinstance(raw, str) else raw
+
+
+MetricTable = Annotated[Metric, ByKind(METRICS), BeforeValidator(_table)]
+"""One ``[[metrics]]`` table, or only its kind."""
+
+
+def measure(metrics: Sequence[Metric], given: Predictions) -> dict[str, float | None]:
+    """Measure a model by all metrics of an experiment.
+
+    Returns
+    -------
+    Values by name: the metric's kind, with a dot and the value's own name where a metric has
+    several. ``None`` where a metric is undefined or not finite.
+
+    Raises
+    ------
+    ConfigError
+        If a metric returns something else than numbers.
+    """
+    values: dict[str, float | None] = {}
+    for index, metric in enumerate(metrics):
+        place = f'metrics.{index}.kind = "{metric.kind}"'
+        measured: Any = metric.measure(given)
+        if isinstance(measured, Mapping) and measured:
+            for name, value in measured.items():
+                values[f"{metric.kind}.{name}"] = _number(value, f"{place}: {name}")
+        else:
+            values[metric.kind] = _number(measured, place)
+    return values
+
+
+def _number(value: Any, place: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ConfigError(
+            f"{place}: measure returned {value!r}, expected a number, None, or those by name"
+        )
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,61 @@
+"""What every metric is built on: its options, and what it measures a model by."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.settings.base import Section
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a model says of the test examples, beside what is true.
+
+    ``probabilities`` has shape ``(n, classes)``, float64, each row sums to 1; NaN where the model
+    diverged. ``labels`` has shape ``(n,)``, int64. ``class_names`` are the data set's, one a class.
+    All arrays are read-only.
+    """
+
+    probabilities: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The likeliest class of each example, the first of equals: shape ``(n,)``."""
+        likeliest: NDArray[np.int64] = self.probabilities.argmax(axis=1).astype(np.int64)
+        return likeliest
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Count examples by (true class, predicted class): shape ``(classes, classes)``."""
+        classes = len(self.class_names)
+        cells = np.bincount(self.labels * classes + self.predicted, minlength=classes * classes)
+        return cells.reshape(classes, classes)
+
+
+Measured = float | None | Mapping[str, float | None]
+"""What a metric returns: one value or several by name; ``None`` where it is undefined."""
+
+
+class Metric(Section):
+    """A metric: its fields are the options of a ``[[metrics]]`` table."""
+
+    kind: str
+
+    @abstractmethod
+    def measure(self, given: Predictions) -> Measured:
+        """Measure the global model after a round.
+
+        Parameters
+        ----------
+        given
+            Of all test examples, in order; at least one.
+
+        Returns
+        -------
+        A number, or numbers by name (at least one); ``None`` where the metric is undefined, as for
+        a class without examples. The same for the same predictions: a resumed run measures again.
+        """
