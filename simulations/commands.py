@@ -9,7 +9,7 @@ import typer
 from coordinator.commands.output import console, print_json
 from coordinator.commands.run_names import RUNS, run_folder
 from coordinator.protocol.amounts import ether
-from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.errors import ConfigError, OutsideCodeError
 from coordinator.stores.run_folder import RunFolder
 from simulations.data.folder import FOLDER_VARIABLE
 from simulations.engines.fork_server import start_server
@@ -89,16 +89,19 @@ def simulate(
     from simulations.report.coordinator import coordinator_lines
     from simulations.report.progress import Screen, Silence, earnings_table
 
-    if as_json:
-        result = run_experiment(experiment, target, options, Silence())
-    else:
-        console.print(
-            f"[bold]{experiment.name}[/bold]: {experiment.rounds} rounds, "
-            f"{experiment.partition.clients} contributors, {experiment.data.kind}, "
-            f"{experiment.aggregator.kind}, seed {experiment.seed}"
-        )
-        with Screen(console, experiment.rounds) as screen:
-            result = run_experiment(experiment, target, options, screen)
+    try:
+        if as_json:
+            result = run_experiment(experiment, target, options, Silence())
+        else:
+            console.print(
+                f"[bold]{experiment.name}[/bold]: {experiment.rounds} rounds, "
+                f"{experiment.partition.clients} contributors, {experiment.data.kind}, "
+                f"{experiment.aggregator.kind}, seed {experiment.seed}"
+            )
+            with Screen(console, experiment.rounds) as screen:
+                result = run_experiment(experiment, target, options, screen)
+    except OutsideCodeError as error:
+        raise ConfigError(f"{config}: {error}") from error
     last = result.rounds[-1]
     if as_json:
         print_json(

@@ -22,6 +22,7 @@ from coordinator.protocol.round.feed import RoundFeed, Subscriber
 from coordinator.protocol.types import Address, Wei
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
+from coordinator.service.trial import try_outside_code
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal
 
@@ -68,6 +69,7 @@ class RoundParts:
         lock: threading.RLock,
         subscribers: Sequence[Subscriber],
     ) -> None:
+        try_outside_code(plan.agreement.core_rule, plan.agreement.scoring)
         state = plan.state
         self._lock = lock
         self.store = DiskStore(state / "blobs")

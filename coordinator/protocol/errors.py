@@ -27,6 +27,10 @@ class UnknownRuleError(ConfigError):
     """
 
 
+class OutsideCodeError(ConfigError):
+    """A rule or a score from outside the package raised, or returned what none may return."""
+
+
 class PhaseError(FedproofError):
     """Our own code called a transition that the round's phase does not allow."""
 

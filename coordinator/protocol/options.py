@@ -47,10 +47,17 @@ class Option:
         Raises
         ------
         ConfigError
-            If its name is not an identifier, or the default breaks its own bounds.
+            If its name is not an identifier, or the default is of another type or breaks its own
+            bounds.
         """
-        if not self.name.isidentifier() or self.name == "kind":
+        is_name = isinstance(self.name, str) and self.name.isidentifier()
+        if not is_name or self.name == "kind":
             raise ConfigError(f"option {self.name!r}: expected an identifier other than kind")
+        if type(self.default) not in _TYPES:
+            raise ConfigError(
+                f"option {self.name}: default is {self.default!r}, expected a bool, int, float or "
+                "str"
+            )
         self.checked(self.default, "default of option")
 
     def checked(self, value: Any, place: str) -> OptionValue:
@@ -91,6 +98,22 @@ def _is_finite(value: Any) -> bool:
 
 
 _TYPES = {bool: "true or false", int: "an integer", float: "a finite number", str: "text"}
+
+
+def check_declared(options: Sequence[Option], place: str) -> None:
+    """Check a list of options as a rule or a score declares it.
+
+    Raises
+    ------
+    ConfigError
+        If one is no :class:`Option`, or two have the same name; ``place`` names whose they are.
+    """
+    for option in options:
+        if not isinstance(option, Option):
+            raise ConfigError(f"{place} options have a {type(option).__name__}, expected Options")
+    names = [option.name for option in options]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"{place} options are {', '.join(names)}, expected each once")
 
 
 def checked_options(

@@ -9,12 +9,13 @@ import difflib
 import importlib
 import pkgutil
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType, ModuleType
 from typing import Any, Generic, TypeVar
 
-from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.errors import ConfigError, FedproofError
 
 Entry = TypeVar("Entry")
 Base = TypeVar("Base")
@@ -38,6 +39,8 @@ class Registry(Generic[Entry]):
         What an entry is, for messages: ``"aggregation rule"``.
     accepts
         Whether an object that a module holds is an entry.
+    expects
+        The same for messages: ``"an object of type AggregationRule"``.
     name_of
         Returns an entry's name; ``None`` for what is not offered by name, such as a base class
         that several entries share.
@@ -49,10 +52,11 @@ class Registry(Generic[Entry]):
         *,
         what: str,
         accepts: Callable[[object], bool],
+        expects: str,
         name_of: Callable[[Any], str | None],
     ) -> None:
         self.package, self.what = package, what
-        self._accepts, self._name_of = accepts, name_of
+        self._accepts, self._expects, self._name_of = accepts, expects, name_of
 
     @classmethod
     def of_classes(
@@ -68,7 +72,8 @@ class Registry(Generic[Entry]):
         def accepts(value: object) -> bool:
             return isinstance(value, type) and issubclass(value, base) and value is not base
 
-        return Registry(package, what=what, accepts=accepts, name_of=name_of)
+        expects = f"a class derived from {base.__name__}"
+        return Registry(package, what=what, accepts=accepts, expects=expects, name_of=name_of)
 
     @classmethod
     def of_objects(
@@ -81,7 +86,11 @@ class Registry(Generic[Entry]):
     ) -> "Registry[Base]":
         """Return a registry of the module-level objects of type ``base``."""
         return Registry(
-            package, what=what, accepts=lambda value: isinstance(value, base), name_of=name_of
+            package,
+            what=what,
+            accepts=lambda value: isinstance(value, base),
+            expects=f"an object of type {base.__name__}",
+            name_of=name_of,
         )
 
     @cached_property
@@ -166,9 +175,9 @@ class Registry(Generic[Entry]):
             )
         try:
             module = importlib.import_module(module_name)
-        except (ImportError, SyntaxError) as error:
+        except (Exception, SystemExit) as error:  # somebody else's code: anything may come out
             raise ConfigError(
-                f'{self.what} "{name}": module {module_name} cannot be imported: {error}'
+                f'{self.what} "{name}": module {module_name} cannot be imported: {_reason(error)}'
             ) from error
         if attribute not in vars(module):
             close = difflib.get_close_matches(attribute, vars(module), n=1)
@@ -178,12 +187,20 @@ class Registry(Generic[Entry]):
             )
         entry: Any = vars(module)[attribute]
         if not self._accepts(entry):
-            raise ConfigError(
-                f'{self.what} "{name}": found {type(entry).__name__}, expected one built on the '
-                f"base of {self.package}"
-            )
+            found = f"class {entry.__name__}" if isinstance(entry, type) else type(entry).__name__
+            raise ConfigError(f'{self.what} "{name}": found {found}, expected {self._expects}')
         accepted: Entry = entry
         return accepted
+
+
+def _reason(error: BaseException) -> str:
+    """Say in one line why a module could not be imported, and in which of its lines."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ImportError | SyntaxError | FedproofError):
+        return text
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    file = last.filename.rpartition("/")[2]
+    return f"{type(error).__name__}: {text} ({file}, line {last.lineno})"
 
 
 def _modules_of(package: str) -> Iterator[ModuleType]:

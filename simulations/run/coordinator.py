@@ -8,6 +8,7 @@ from coordinator.protocol.types import Address
 from coordinator.service.archive import publish_plan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
+from coordinator.service.trial import try_outside_code
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
 from simulations.attacks.coordinator.attacker import Attacker
@@ -57,7 +58,14 @@ def round_service(
     attacker: Attacker,
     feed: RoundFeed,
 ) -> RoundService:
-    """Return the round service, dishonest if the experiment has attacks."""
+    """Return the round service, dishonest if the experiment has attacks.
+
+    Raises
+    ------
+    OutsideCodeError
+        If a rule or a score from outside the package cannot be applied.
+    """
+    try_outside_code(agreement.plan.rule, agreement.scoring)
     ledger: Ledger = chain.ledger
     scorer = scorer_from(agreement.scoring, stores.artifacts)
     rest = (stores.artifacts, stores.journal, scorer, agreement.plan, feed)

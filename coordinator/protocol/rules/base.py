@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.options import Option, OptionValue
+from coordinator.protocol.options import Option, OptionValue, check_declared
 from coordinator.protocol.types import Int32Vector, Rule, Updates
 
 REFEREE_NUMBERS = (1, 2, 3)
@@ -118,19 +118,35 @@ class AggregationRule:
         ConfigError
             Naming the rule and the field.
         """
+        if not (isinstance(self.name, str) and self.name.isidentifier()):
+            raise ConfigError(f"aggregation rule: name is {self.name!r}, expected an identifier")
         place = f"aggregation rule {self.name}:"
-        if not 1 <= self.number < FIRST_DIGEST:
-            raise ConfigError(f"{place} number is {self.number}, expected 1 to {FIRST_DIGEST - 1}")
-        if not self.name.isidentifier():
-            raise ConfigError(f"{place} name is {self.name!r}, expected an identifier")
-        names = [option.name for option in self.options]
-        if len(set(names)) != len(names):
-            raise ConfigError(f"{place} options are {', '.join(names)}, expected each once")
+        if type(self.number) is not int or not 1 <= self.number < FIRST_DIGEST:
+            raise ConfigError(
+                f"{place} number is {self.number!r}, expected 1 to {FIRST_DIGEST - 1}"
+            )
+        if not callable(self.aggregate):
+            raise ConfigError(f"{place} aggregate is {self.aggregate!r}, expected a function")
+        check_declared(self.options, place)
+        self._check_fewest(place)
         if self.provability is not None and self.number not in REFEREE_NUMBERS:
             raise ConfigError(
                 f"{place} provability is given with number {self.number}, which the referee does "
                 "not know; expected None"
             )
+
+    def _check_fewest(self, place: str) -> None:
+        """Ask for the bound without a hostile contributor, and with one where that may be."""
+        for num_byzantine in range(1 + self.withstands_byzantine):
+            try:
+                fewest = self.fewest(num_byzantine)
+            except Exception as error:  # the rule's author may have written anything
+                reason = f"{type(error).__name__}: {error}"
+                raise ConfigError(f"{place} fewest({num_byzantine}) failed: {reason}") from error
+            if type(fewest) is not int or fewest < 1:
+                raise ConfigError(
+                    f"{place} fewest({num_byzantine}) is {fewest!r}, expected an integer from 1"
+                )
 
     @property
     def takes_weights(self) -> bool:

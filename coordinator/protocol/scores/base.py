@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.options import Option, OptionValue, checked_options
+from coordinator.protocol.options import (
+    Option,
+    OptionValue,
+    check_declared,
+    checked_options,
+)
 from coordinator.protocol.scores.scoring_round import Evaluate, ScoringRound
 from coordinator.protocol.types import JsonObject
 
@@ -60,9 +65,18 @@ class ScoringRule:
     needs_previous_round: bool = False
 
     def __post_init__(self) -> None:
-        """Check the name; raises ``ConfigError`` if it is not an identifier."""
-        if not self.name.isidentifier():
+        """Check what would otherwise fail much later.
+
+        Raises
+        ------
+        ConfigError
+            Naming the score and the field.
+        """
+        if not (isinstance(self.name, str) and self.name.isidentifier()):
             raise ConfigError(f"score: name is {self.name!r}, expected an identifier")
+        if not callable(self.score):
+            raise ConfigError(f"score {self.name}: score is {self.score!r}, expected a function")
+        check_declared(self.options, f"score {self.name}:")
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, OptionValue]:
         """Return a value for each option; raises ``ConfigError`` for one that is wrong."""

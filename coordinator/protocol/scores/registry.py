@@ -16,6 +16,10 @@ SCORES: Registry[ScoringRule] = Registry.of_objects(
 )
 
 
+_LIMIT = 1 << 64
+"""Scores are committed as ``uint64``."""
+
+
 def score(
     kind: str,
     scored: ScoringRound,
@@ -37,8 +41,8 @@ def score(
     UnknownRuleError
         If there is no such rule in this process.
     ConfigError
-        If an option is wrong, an evaluation set is missing, or the rule returns something else than
-        one integer ``>= 0`` a contributor.
+        If an option is wrong, an evaluation set is missing, the rule returns something else than
+        one integer from 0 to 2^64 - 1 a contributor, or its code from outside the package raises.
     """
     rule = SCORES.loaded(kind)
     if rule is None:
@@ -54,9 +58,11 @@ def score(
         if SEPARATOR not in kind or isinstance(error, FedproofError):
             raise
         raise ConfigError(f"score {kind} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(scores, list) or not all(type(s) is int and 0 <= s < _LIMIT for s in scores):
+        raise ConfigError(
+            f"score {kind} returned {scores!r:.80}, expected a list of integers from 0 to 2^64 - 1"
+        )
     n = len(scored.contributors)
-    if not isinstance(scores, list) or [s for s in scores if type(s) is not int or s < 0]:
-        raise ConfigError(f"score {kind} returned {scores!r:.80}, expected a list of integers >= 0")
     if len(scores) != n:
         raise ConfigError(f"score {kind} returned {len(scores)} scores for {n} contributors")
     return scores

@@ -34,6 +34,12 @@ FILES = {
     "market.py": f"from {__name__} import Fruit\nPLUM = Fruit('plum')\nPRICE = 3\n",
     "broken.py": "import no_such_module_anywhere\n",
     "unreadable.py": "def\n",
+    "raising.py": "\nraise ValueError('a\\nb')\n",
+    "ending.py": "import sys\nsys.exit(0)\n",
+    "refusing.py": (
+        "from coordinator.protocol.errors import ConfigError\n"
+        "raise ConfigError('fruit: too sour')\n"
+    ),
     "twice/__init__.py": "",
     "twice/one.py": f"from {__name__} import Fruit\nA = Fruit('fig')\n",
     "twice/two.py": f"from {__name__} import Fruit\nB = Fruit('fig ')\nC = Fruit('fig')\n",
@@ -101,7 +107,24 @@ def test_nothing_is_imported_before_an_entry_is_asked_for() -> None:
         ("market:zzzzz", 'fruit "market:zzzzz": module market has no "zzzzz"'),
         (
             "market:PRICE",
-            'fruit "market:PRICE": found int, expected one built on the base of garden',
+            'fruit "market:PRICE": found int, expected an object of type Fruit',
+        ),
+        (
+            "market:Fruit",
+            'fruit "market:Fruit": found class Fruit, expected an object of type Fruit',
+        ),
+        (
+            "raising:X",
+            'fruit "raising:X": module raising cannot be imported: ValueError: a b (raising.py, '
+            "line 2)",
+        ),
+        (
+            "ending:X",
+            'fruit "ending:X": module ending cannot be imported: SystemExit: 0 (ending.py, line 2)',
+        ),
+        (
+            "refusing:X",
+            'fruit "refusing:X": module refusing cannot be imported: fruit: too sour',
         ),
         ("unreadable:X", 'fruit "unreadable:X": module unreadable cannot be imported: '),
         (":PLUM", 'fruit ":PLUM": expected the dotted name of a module, a colon, and a name'),
@@ -112,6 +135,11 @@ def test_nothing_is_imported_before_an_entry_is_asked_for() -> None:
 def test_what_is_not_there_is_refused_by_name(name: str, message: str) -> None:
     assert message in refusal(name)
     assert "\n" not in refusal(name)
+
+
+def test_an_entry_of_another_class_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"found class Fruit, expected a class derived from Anim"):
+        animals().get("market:Fruit")
 
 
 def test_two_entries_of_one_name_are_refused() -> None:
