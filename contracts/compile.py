@@ -2,7 +2,7 @@
 
 That is ``contracts/abi/``, ABI and bytecode, so that nothing needs Vyper at run time, and the
 classes of the events in ``contracts/binding/``. A test compiles again and compares. ``--check``
-only compares. Needs the ``dev`` extra.
+only compares; with names of contracts, only those. Needs the ``dev`` extra.
 """
 
 import argparse
@@ -96,9 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the artifacts, or with ``--check`` say which are not current; return exit status."""
     parser = argparse.ArgumentParser(prog="python -m contracts.compile", description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
-    check: bool = parser.parse_args(arguments).check
+    parser.add_argument("contract", nargs="*", help=f"of {', '.join(CONTRACTS)}; by default all")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.contract if name not in CONTRACTS]:
+        parser.error(f"{unknown[0]}: no such contract; expected one of {', '.join(CONTRACTS)}")
+    check: bool = options.check
     generated: dict[str, tuple[Path, str]] = {}
-    for name in CONTRACTS:
+    for name in options.contract or CONTRACTS:
         artifact = compile_contract(source_of(name), SOURCE_FOLDER)
         generated[f"contracts/abi/{name}.json"] = ABI_FOLDER / f"{name}.json", render(artifact)
         for module in (module for module in MODULES if module.contract == name):

@@ -61,6 +61,24 @@ def test_the_check_names_what_is_stale(
         assert compiler.main([]) == 0
 
 
+def test_only_the_named_contracts_are_compiled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiled = []
+
+    def committed(source: Path, _folder: Path) -> object:
+        compiled.append(source.stem)
+        return json.loads((ABI_FOLDER / f"{source.stem}.json").read_text())
+
+    monkeypatch.setattr(compiler, "compile_contract", committed)
+    assert compiler.main(["--check", "referee"]) == 0
+    assert compiled == ["referee"]
+    with pytest.raises(SystemExit) as ended:
+        compiler.main(["--check", "referee", "refere"])
+    assert ended.value.code == 2
+    assert "refere: no such contract; expected one of federation," in capsys.readouterr().err
+
+
 def artifact_of(**field: object) -> dict[str, object]:
     inputs = [{"name": "count", "type": "uint8", "indexed": False, **field}]
     return {"abi": [{"type": "event", "name": "Counted", "inputs": inputs}]}

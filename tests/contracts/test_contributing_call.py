@@ -68,8 +68,8 @@ def test_the_call_of_the_page_compiles_and_does_what_it_says(tmp_path: Path) -> 
     edit(binding / "calls.py", '    "join": 250_000,\n', f"    {limit}\n")
     calls = binding / "calls.py"
     calls.write_text(f"{calls.read_text()}\n\n{call}")
-    assert "federation: " in run("-m", "contracts.compile", tree=tmp_path)
-    assert run("-m", "contracts.compile", "--check", tree=tmp_path)
+    # Of the other contracts only the digest of the sources would change.
+    assert "federation: " in run("-m", "contracts.compile", "federation", tree=tmp_path)
     before, after, outsider, gas, joined = json.loads(run("-c", SEND, tree=tmp_path))
     assert after == before + 5
     assert outsider == "stake: not a member"
