@@ -15,7 +15,7 @@ from contracts.binding import referee_calls
 from contracts.binding.calls import Call
 from contracts.binding.federation import Federation
 from contracts.binding.referee import CaseRecord, Referee
-from contracts.binding.transactions import PRIORITY_FEE_WEI, Receipt
+from contracts.binding.transactions import PRIORITY_FEE_WEI, Receipt, TransactionWaitingError
 from coordinator.audit.watch.findings import Notice, NoticeHandler, Price, Verb
 from coordinator.audit.watch.steps import DemandEntry, End
 from coordinator.protocol.amounts import exact_ether
@@ -99,6 +99,28 @@ class Sender:
         self._federation, self._referee = federation, referee
         self.account, self._on_notice = account, on_notice
         self._refused: set[tuple[RoundId, str]] = set()
+        self._waiting = ""
+
+    def look(self) -> None:
+        """Note whether an earlier transaction waits to be mined; none is sent until the next look.
+
+        Call it before reading what was asked and proven: what waits may be what would be sent
+        again, with another deposit.
+
+        Raises
+        ------
+        ChainUnavailableError
+            If the node does not answer.
+        """
+        if self.account is None:
+            return
+        told, self._waiting = self._waiting, ""
+        try:
+            self._referee.transactor.idle_nonce(self.address)
+        except TransactionWaitingError as waiting:
+            self._waiting = str(waiting)
+            if self._waiting != told:
+                self._on_notice(Notice("not sent", 0, self._waiting))
 
     @property
     def address(self) -> Address:
@@ -117,6 +139,8 @@ class Sender:
         ChainUnavailableError
             If the node does not answer.
         """
+        if self._waiting:
+            return False
         for planned_call in planned_calls:
             if planned_call.plan and not self._was_refused(planned_call):
                 price = self._price(planned_call.call)
@@ -175,6 +199,8 @@ class Sender:
     def collect(self) -> bool:
         """Withdraw bounties and returned deposits; return whether there were any."""
         assert self.account is not None
+        if self._waiting:
+            return False
         owed = self._federation.account(self.address).credit_wei
         deposits = self._referee.credit_wei(self.address)
         withdrew = bool(owed) and self._withdraw("bounties", owed, self._federation)

@@ -114,6 +114,7 @@ class Watcher:
         LedgerError
             If the node does not answer, or refuses to be read.
         """
+        self._sender.look()
         self._book.refresh()
         self._published.refresh()
         sent = False
@@ -138,6 +139,7 @@ class Watcher:
 
     def challenge(self, round_id: RoundId, faults: Sequence[Fault]) -> bool:
         """Challenge a round over given faults, as :meth:`step` does over those it finds."""
+        self._sender.look()
         return self._act(self._federation.round(round_id), self._rounds.read(round_id), faults)
 
     # --- examining ---------------------------------------------------------------------------
