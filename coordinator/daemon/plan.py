@@ -61,6 +61,12 @@ class ServicePlan:
         """Return a path of the settings, ``None`` where none is given."""
         return self.folder / text if text else None
 
+    @property
+    def http_files(self) -> dict[str, Path | None]:
+        """Certificate and key of the HTTP port, as ``serve_http`` calls them."""
+        section = self.settings.http
+        return {"certfile": self.path(section.certificate), "keyfile": self.path(section.key)}
+
     def open_account(self) -> LocalAccount:
         """Open the coordinator's key.
 

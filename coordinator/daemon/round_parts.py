@@ -17,6 +17,9 @@ from coordinator.daemon.periodic_tasks import ChainTask
 from coordinator.daemon.plan import ServicePlan
 from coordinator.flower.presence import PresenceRegister
 from coordinator.flower.scheduler import RoundScheduler
+from coordinator.http.http_context import HttpContext
+from coordinator.http.metrics import Telemetry
+from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.errors import FedproofError
 from coordinator.protocol.round.feed import RoundFeed, Subscriber
 from coordinator.protocol.types import Address, Wei
@@ -71,7 +74,7 @@ class RoundParts:
     ) -> None:
         try_outside_code(plan.agreement.core_rule, plan.agreement.scoring)
         state = plan.state
-        self._lock = lock
+        self._plan, self._lock = plan, lock
         self.store = DiskStore(state / "blobs")
         stack.callback(self._close_store)
         self.store.discard_leftovers()
@@ -114,6 +117,20 @@ class RoundParts:
             self.block_number,
             self.chain.referee.settings.answer_s,
             lock,
+        )
+
+    def http_context(
+        self, telemetry: Telemetry, status: Callable[[], ServiceSnapshot]
+    ) -> HttpContext:
+        """Return what members and auditors read at the service's port."""
+        return HttpContext(
+            agreement=self._plan.agreement,
+            federation=self.chain.reader,
+            store=self.store,
+            status=status,
+            dispatcher=self.chain.dispatcher,
+            allowed_hosts=self._plan.settings.http.allowed_hosts,
+            telemetry=telemetry,
         )
 
     def block_number(self) -> int:

@@ -27,9 +27,8 @@ from coordinator.flower.driver_server import DriverServer
 from coordinator.flower.engine import Engine
 from coordinator.flower.processes import FlowerProcesses
 from coordinator.flower.round_loop import LoopSettings
-from coordinator.http.http_context import HttpContext
 from coordinator.http.metrics import Telemetry
-from coordinator.http.server import HttpHandle, serve_http
+from coordinator.http.server import serve_http
 from coordinator.local.channel import ChannelServer
 from coordinator.local.children import Children, ChildStatus
 from coordinator.local.leftovers import end_leftovers, mark_of
@@ -131,7 +130,13 @@ class CoordinatorService:
             If a port is taken, or TLS cannot be had.
         """
         began = time.monotonic()
-        self._http = self._serve()
+        section = self.plan.settings.http
+        self._http = serve_http(
+            self.parts.http_context(self.telemetry, self.status.snapshot),
+            section.host,
+            section.port,
+            **self.plan.http_files,
+        )
         self._stack.callback(self._http.stop)
         private_folder(self._socket.parent)
         channel = ChannelServer(
@@ -167,25 +172,6 @@ class CoordinatorService:
         self.stopping.set()
         _log.info("the coordinator is stopping")
         self._stack.close()
-
-    def _serve(self) -> HttpHandle:
-        section, chain = self.plan.settings.http, self.chain
-        context = HttpContext(
-            agreement=self.plan.agreement,
-            federation=chain.reader,
-            store=self.parts.store,
-            status=self.status.snapshot,
-            dispatcher=chain.dispatcher,
-            allowed_hosts=section.allowed_hosts,
-            telemetry=self.telemetry,
-        )
-        return serve_http(
-            context,
-            section.host,
-            section.port,
-            certfile=self.plan.path(section.certificate),
-            keyfile=self.plan.path(section.key),
-        )
 
     def _hello(self) -> LoopSettings:
         agreement, section = self.plan.agreement, self.plan.settings.round

@@ -15,7 +15,7 @@ from coordinator.protocol.commitments.documents import (
 )
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import BlobMissingError
-from coordinator.protocol.round.chain_round import ChainRound
+from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.round.events import UpdateRefused
 from coordinator.protocol.types import (
     Address,
@@ -47,6 +47,13 @@ def publish_plan(
         store.put_bytes(document)
     store.sync()
     return root
+
+
+def decided_rounds(ledger: Ledger) -> int:
+    """Return how many rounds a ledger has decided, void ones included."""
+    last = ledger.head().last_opened
+    is_open = bool(last) and ledger.round(last).status is RoundStatus.OPEN
+    return int(last) - is_open
 
 
 class RoundArchive:

@@ -51,7 +51,7 @@ from coordinator.protocol.types import (
     Wei,
     address_bytes,
 )
-from coordinator.service.archive import RoundArchive
+from coordinator.service.archive import RoundArchive, decided_rounds
 from coordinator.service.closing import Closer
 from coordinator.service.plan import FederationPlan
 from coordinator.service.round_runner import LATE, RoundParts, RoundRunner
@@ -124,6 +124,11 @@ class RoundService:
         return self._archive.earned_before(parent)
 
     # --- the model -----------------------------------------------------------------------
+
+    @property
+    def completed_rounds(self) -> int:
+        """How many rounds the ledger has decided, void ones included."""
+        return decided_rounds(self._ledger)
 
     def next_model(self) -> tuple[Manifest, bytes]:
         """Return layout and root, 32 bytes, of the model that the next round opens on."""

@@ -20,7 +20,7 @@ from contracts.node.rpc import Dispatcher
 from contracts.node.server import serve_in_thread
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.types import Int32Vector, RoundId
+from coordinator.protocol.types import RoundId
 from coordinator.service.agreement import agreed_model, agreed_scoring
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
@@ -33,7 +33,7 @@ from simulations.run.chain import SimulatedChain
 from simulations.run.coordinator import publish
 from simulations.run.files import held_folder, run_chain, write_federation
 from simulations.run.round_records import RoundRecorder, Trainer
-from simulations.run.run_records import RunRecords, completed_rounds
+from simulations.run.run_records import RunRecords
 
 _OWN_ARGUMENTS = ("contributors", "initial_model_root", "format")
 
@@ -147,16 +147,12 @@ class LocalFederation:
     @property
     def completed_rounds(self) -> int:
         """How many rounds the ledger has decided."""
-        return completed_rounds(self._chain)
+        return self.service.completed_rounds
 
     @property
     def sealed_rounds(self) -> int:
         """How many rounds have a result."""
         return sum(record.status != "void" for record in self._records.rounds)
-
-    def model(self) -> Int32Vector:
-        """Return the model that training has come to, shape ``(d,)``, fixed point."""
-        return self.service.model()
 
     def round_over(self, round_id: RoundId) -> None:
         """Write the record of a round that was just closed."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from coordinator.audit.verify.committed_blobs import committed_blobs
 from coordinator.audit.verify.run_blobs import momentum_files
 from coordinator.local.files import append
-from coordinator.protocol.round.chain_round import RoundStatus
 from coordinator.protocol.types import RoundId
+from coordinator.service.archive import decided_rounds
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
 from simulations.report.coordinator import COORDINATOR
@@ -44,7 +44,7 @@ class RunRecords:
         self._folder, self._chain, self._store = folder, chain, store
         self._attempts, self._recorder = attempts, recorder
         seconds = seconds_on_disk(folder.root / "metrics.jsonl")
-        numbers = range(1, completed_rounds(chain) + 1)
+        numbers = range(1, decided_rounds(chain.ledger) + 1)
         self.untold: Sequence[RoundId] = [RoundId(n) for n in numbers if n not in seconds]
         self.rounds = [recorder.round_record(RoundId(n), seconds.get(n, 0.0)) for n in numbers]
         self._write_rounds()
@@ -67,7 +67,7 @@ class RunRecords:
         seconds = {record.round: record.seconds for record in self.rounds}
         self.rounds = [
             self._recorder.round_record(RoundId(number), seconds.get(number, 0.0))
-            for number in range(1, completed_rounds(self._chain) + 1)
+            for number in range(1, decided_rounds(self._chain.ledger) + 1)
         ]
         self._write_rounds()
         root = self._folder.root
@@ -95,10 +95,3 @@ class RunRecords:
         root = self._folder.root
         self._folder.write(root / "metrics.jsonl", lines.encode())
         self._folder.write(root / "metrics.csv", metrics_csv(self.rounds).encode())
-
-
-def completed_rounds(chain: SimulatedChain) -> int:
-    """Return how many rounds the ledger has decided."""
-    last = chain.ledger.head().last_opened
-    is_open = bool(last) and chain.ledger.round(last).status is RoundStatus.OPEN
-    return int(last) - is_open

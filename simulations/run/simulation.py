@@ -48,7 +48,7 @@ from simulations.run.disputes import SimulatedDisputes
 from simulations.run.files import held_folder, run_chain
 from simulations.run.result import Run, RunOptions, finished
 from simulations.run.round_records import NODE_PREFIX, RoundRecorder, Tester, Trainer
-from simulations.run.run_records import RunRecords, completed_rounds
+from simulations.run.run_records import RunRecords
 
 __all__ = ["Run", "RunOptions", "run_experiment"]
 
@@ -131,7 +131,7 @@ class Simulation:
     @property
     def completed_rounds(self) -> int:
         """How many rounds the ledger has decided."""
-        return completed_rounds(self.chain)
+        return self.service.completed_rounds
 
     @property
     def _pending(self) -> Path:

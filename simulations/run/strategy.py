@@ -1,6 +1,7 @@
 """``fedproof.FedproofStrategy``: what a Flower app of one's own uses instead of ``FedAvg``.
 
-:meth:`FedproofStrategy.local` makes a whole federation in a folder, for simulations. What a round
+:meth:`FedproofStrategy.local` makes a whole federation in a folder, for simulations;
+:meth:`FedproofStrategy.from_file` coordinates a founded one. What a round
 is stands in :mod:`coordinator.flower.strategy`; what the folder holds in
 :mod:`simulations.run.local_federation`.
 """
@@ -11,26 +12,28 @@ from pathlib import Path
 from typing import Any, Self
 
 # isort: split
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
+from coordinator.daemon.app_service import AppService, LockedDriver
 from coordinator.flower.records import ModelLayout, model_arrays
 from coordinator.flower.strategy import EvaluateFn, ServiceStrategy
-from coordinator.protocol.errors import AggregationError
+from coordinator.protocol.errors import AggregationError, PhaseError
+from coordinator.service.round_service import RoundService
 from simulations.run.local_federation import LocalFederation, agree_with_app
 
 
 class FedproofStrategy(ServiceStrategy):
     """Federated training whose every round is signed, committed and paid.
 
-    Made from a round service, or by :meth:`local`; the parameters are those of ``ServiceStrategy``
-    (``docs/api.md``). It tells what it does where Flower's own strategies do, in the logger
-    ``flwr``.
+    Made from a round service, by :meth:`local`, or by :meth:`from_file`; the parameters are those
+    of ``ServiceStrategy`` (``docs/api.md``). It logs to ``flwr``, as Flower's own strategies do.
     """
 
     log = logging.getLogger("flwr")
     _federation: LocalFederation | None = None
+    _founded: AppService | None = None
 
     @classmethod
     def local(
@@ -84,6 +87,52 @@ class FedproofStrategy(ServiceStrategy):
         strategy._federation, strategy._layout = federation, layout
         return strategy
 
+    @classmethod
+    def from_file(cls, config: str | Path, **options: Any) -> Self:
+        """Return the strategy of a founded federation's coordinator.
+
+        The ServerApp that uses it is the coordinator while it runs: it serves chain and store at
+        the port of the settings, answers disputes, and has the federation's key. ``fedproof
+        coordinator`` cannot run at the same time; before and afterwards it can, on the same
+        folder. The SuperLink is the app's own. :meth:`start` closes a round before its
+        deadline, however long its ``timeout``; rounds are final when their window has passed.
+
+        Parameters
+        ----------
+        config
+            ``coordinator.toml``, as ``fedproof federation init`` wrote it.
+        options
+            Of the strategy itself.
+
+        Raises
+        ------
+        ConfigError, KeyFileError
+            If a file, the key or the password is not as expected, or the port is taken.
+        LedgerError, StoreError
+            If the chain refuses or is away; if another process has the folder.
+        """
+        service = AppService(Path(config))
+        try:
+            strategy = cls(service.driver, completed_rounds=service.completed_rounds, **options)
+        except BaseException:
+            service.close()
+            raise
+        strategy._founded = service
+        return strategy
+
+    def initial_arrays(self) -> ArrayRecord:
+        """Return the floating-point tensors of the model agreed on, for :meth:`start`.
+
+        Raises
+        ------
+        PhaseError
+            If the service cannot tell.
+        """
+        if not isinstance(self.service, RoundService | LockedDriver):
+            raise PhaseError(f"initial_arrays: {type(self.service).__name__} does not know them")
+        arrays = self.service.initial_arrays()
+        return ArrayRecord({name: Array(values) for name, values in arrays.items()})
+
     def start(
         self,
         grid: Grid,
@@ -103,6 +152,8 @@ class FedproofStrategy(ServiceStrategy):
         AggregationError
             If no round was sealed: then there is no trained model to return.
         """
+        if self._founded is not None:
+            timeout = min(timeout, self._founded.longest_wait_s)
         try:
             result = super().start(
                 grid,
@@ -113,15 +164,15 @@ class FedproofStrategy(ServiceStrategy):
                 evaluate_config,
                 evaluate_fn,
             )
-            if self._federation is not None:
-                manifest, _ = self._federation.service.next_model()
-                result.arrays = model_arrays(
-                    self._federation.model(), manifest, self._require_layout()
-                )
+            if isinstance(self.service, RoundService | LockedDriver):
+                manifest, _ = self.service.next_model()
+                vector = self.service.model()
+                result.arrays = model_arrays(vector, manifest, self._require_layout())
             self.finish()
         finally:
-            if self._federation is not None:
-                self._federation.close()  # an interrupted run can be gone on with
+            for opened in (self._federation, self._founded):
+                if opened is not None:
+                    opened.close()  # an interrupted run can be gone on with
         return result
 
     def aggregate_train(
@@ -148,6 +199,11 @@ class FedproofStrategy(ServiceStrategy):
             sealed, folder = self._federation.sealed_rounds, str(self._federation.folder)
             self._federation.conclude()
             self.log.info("Verify this run with: fedproof verify %s", folder)
+        if self._founded is not None:
+            self._founded.close()
+            self.log.info(
+                "Verify the federation with: fedproof verify %s", self._founded.plan.folder
+            )
         if not sealed and not (self._federation is None and self.completed_rounds):
             last = f": round {self.outcome.round_id}: {self.outcome.reason}" if self.outcome else ""
             raise AggregationError(f"no round was sealed, so no model was trained{last}")

@@ -99,8 +99,9 @@ def test_how_a_chain_view_is_made() -> None:
     assert squeezed(expected) in squeezed(section("FederationChainView"))
 
 
-def test_how_a_local_strategy_is_made() -> None:
-    expected = "FedproofStrategy.local" + signature_of(fedproof.FedproofStrategy.local)
+@pytest.mark.parametrize("name", ["local", "from_file"])
+def test_how_a_strategy_is_made(name: str) -> None:
+    expected = f"FedproofStrategy.{name}" + signature_of(getattr(fedproof.FedproofStrategy, name))
     assert squeezed(expected) in squeezed(section("FedproofStrategy"))
 
 
