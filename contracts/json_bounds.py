@@ -15,6 +15,8 @@ _BRACKET: Final = re.compile(rb"[\[\]{}]")
 def check_nesting(body: bytes, *, max_brackets: int = MAX_BRACKETS) -> None:
     """Refuse deeply nested JSON before it is parsed.
 
+    py-evm raises the recursion limit, and the parser would crash the process (ADR 0030).
+
     Raises
     ------
     ValueError

@@ -13,6 +13,7 @@ from contracts.binding.artifacts import load_artifact
 from coordinator.protocol.round.chain_round import VOID_REASON_BYTES, Seal, Settlement
 from coordinator.protocol.types import Address, RoundId, Signed, UpdateMessage, Wei
 
+# Fixed and not estimated: a transaction's bytes must not depend on the node (ADR 0016).
 GAS_LIMITS: Final[Mapping[str, int]] = {
     "join": 250_000,
     "leave": 200_000,

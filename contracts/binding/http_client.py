@@ -1,4 +1,4 @@
-"""HTTP to one server: bounded in time and memory, and failures told in words.
+"""HTTP to one server: bounded in time and memory, with failures described in words.
 
 Goes to the server itself, never through a proxy that the environment names, and follows no
 redirect. With a file of certificate authorities only those are trusted. Not handled: streaming
@@ -171,14 +171,14 @@ class HttpClient:
         except (HTTPError, http.client.HTTPException, ssl.SSLError, OSError) as error:
             if isinstance(error, AnswerTooLongError):
                 raise
-            lasting = any(isinstance(found, ssl.SSLError) for found in _causes(error))
+            lasting = any(isinstance(cause, ssl.SSLError) for cause in _causes(error))
             raise UnreachableError(f"{url}: {explain(error)}", is_lasting=lasting) from error
         named = {name.lower(): value for name, value in response.headers.items()}
         return Answer(response.status, named, data)
 
 
 def _read(response: urllib3.BaseHTTPResponse, limit_bytes: int, patience_s: float) -> bytes:
-    """Read a body; memory grows with what has come, never with what is announced.
+    """Read a body; memory grows with what was received, not with what was announced (ADR 0111).
 
     It must come at 50 kB/s on the whole, from ``patience_s`` on.
     """
@@ -233,12 +233,12 @@ _TLS_REASONS: Final = {
 
 def explain(error: BaseException) -> str:
     """Return in words why an exchange failed: the innermost reason that says something."""
-    for found in _causes(error):
-        match found:
+    for cause in _causes(error):
+        match cause:
             case ssl.SSLCertVerificationError():
-                return f"its certificate is not to be trusted: {found.verify_message}"
-            case ssl.SSLError() if found.reason:
-                return _TLS_REASONS.get(found.reason, f"TLS failed: {found.reason}")
+                return f"its certificate is not to be trusted: {cause.verify_message}"
+            case ssl.SSLError() if cause.reason:
+                return _TLS_REASONS.get(cause.reason, f"TLS failed: {cause.reason}")
             case ConnectionRefusedError():
                 return "connection refused; nothing listens there"
             case socket.gaierror():
@@ -246,7 +246,7 @@ def explain(error: BaseException) -> str:
             case http.client.RemoteDisconnected() | ConnectionResetError() | BrokenPipeError():
                 return "closed the connection without an answer (a TLS port does so to http://)"
             case TimeoutError() | urllib3.exceptions.TimeoutError():
-                return f"no answer in time ({found})" if str(found) else "no answer in time"
+                return f"no answer in time ({cause})" if str(cause) else "no answer in time"
             case _:
                 continue
     return f"{type(error).__name__}: {error}"
@@ -257,10 +257,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     chain: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:
-        found = waiting.pop()
-        if found is None or found in chain:
+        current = waiting.pop()
+        if current is None or current in chain:
             continue
-        chain.append(found)
-        inner = [found.__context__, found.__cause__, getattr(found, "reason", None), *found.args]
+        chain.append(current)
+        inner = [
+            current.__context__,
+            current.__cause__,
+            getattr(current, "reason", None),
+            *current.args,
+        ]
         waiting += [item for item in inner if isinstance(item, BaseException)]
     yield from reversed(chain)

@@ -324,5 +324,5 @@ class Referee(RefereeReader):
     def open_cases(self, ids: Sequence[int] | None = None) -> list[CaseRecord]:
         """Return the cases that are not closed, of those numbered or of all."""
         numbers = range(1, self.case_count() + 1) if ids is None else ids
-        found = [self.case(number) for number in numbers]
-        return [case for case in found if case and case.state is not CaseState.CLOSED]
+        cases = [self.case(number) for number in numbers]
+        return [case for case in cases if case and case.state is not CaseState.CLOSED]

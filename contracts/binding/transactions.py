@@ -258,14 +258,14 @@ class Transactor:
             else:
                 taken, refused = self._accepted(batch)
                 read = [partial(self._finished, signed) for signed in taken]
-            found = {one.hash: _outcome(get) for one, get in zip(taken, read, strict=True)}
+            outcomes = {one.hash: _outcome(get) for one, get in zip(taken, read, strict=True)}
         except (LedgerError, StoreError):
             self.forget_nonces()
             raise
         if refused is None:
-            return [found[signed.hash] for signed in batch]
+            return [outcomes[signed.hash] for signed in batch]
         self.forget_nonces()
-        return [found.get(signed.hash, refused) for signed in batch]
+        return [outcomes.get(signed.hash, refused) for signed in batch]
 
     def _accepted(self, batch: Sequence[SignedCall]) -> tuple[list[SignedCall], LedgerError | None]:
         """Hand transactions to the node; return those it took, and why it refused the next."""
@@ -292,10 +292,12 @@ class Transactor:
 
     def _is_known(self, signed: SignedCall) -> bool:
         try:
-            found = self.rpc.request_once("eth_getTransactionByHash", "0x" + signed.hash.hex())
+            transaction = self.rpc.request_once(
+                "eth_getTransactionByHash", "0x" + signed.hash.hex()
+            )
         except LedgerError:
             return False
-        return found is not None
+        return transaction is not None
 
     def _mine(
         self, node: BlockProducer, batch: Sequence[SignedCall], timestamp: int | None
@@ -354,7 +356,8 @@ class Transactor:
         """Run a reverted call again for its reason, which receipts do not carry.
 
         On the state after its block first: it has the block's time, and differs from what the
-        transaction saw only by what else is in the block. Then on the state before.
+        transaction saw only by what else is in the block. Then on the state before. It may fail
+        for another reason there, so this is for people and proves nothing (ADR 0016).
         """
         if gas_used >= signed.call.gas_limit:
             return "out of gas"

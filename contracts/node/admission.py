@@ -166,7 +166,7 @@ def _is_flat(raw: bytes) -> bool:
     """Return whether every field is bytes, but for the access list.
 
     The decoder takes an empty list for the integer 0, and keeps the bytes it was given: the same
-    signature would hold for two transactions of different hashes.
+    signature would hold for two transactions of different hashes (ADR 0020).
     """
     typed = raw[0] < 0xC0
     fields = rlp.decode(raw[1:] if typed else raw)

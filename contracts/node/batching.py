@@ -30,8 +30,8 @@ class _Batch(BaseDB, AtomicWriteBatchAPI):
             if value is DELETED:
                 raise KeyError(key)
             return value
-        found: bytes = self._below[key]
-        return found
+        below: bytes = self._below[key]
+        return below
 
     def __setitem__(self, key: bytes, value: bytes) -> None:
         self.writes[key] = bytes(value)
@@ -96,6 +96,8 @@ class BatchingDB(BaseAtomicDB):
     @contextmanager
     def atomic_batch(self) -> Iterator[_Batch]:
         """Collect writes; keep all of them if the block ends well, none if it raises.
+
+        py-evm's own batches nest in one of these, so that a block is one commit (ADR 0021).
 
         Raises
         ------

@@ -31,7 +31,7 @@ class FedproofVM(PragueVM):
         """Return the gas that the sender is charged for.
 
         py-evm caps the refund after adding the calldata floor (EIP-7623) here but before it
-        where the sender is charged, so its receipt could report less than was paid.
+        where the sender is charged, so its receipt could report less than was paid (ADR 0020).
         """
         spent = transaction.gas - computation.get_gas_remaining()
         refund = cls.calculate_net_gas_refund(spent, computation.get_gas_refund())

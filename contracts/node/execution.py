@@ -72,7 +72,8 @@ def execute(
     """Run ``candidates`` in order on the state of ``vm``.
 
     Each is checked against the state that the ones before it left, so a bad one costs only
-    itself. A transaction that reverts is included, with status 0.
+    itself: in py-evm's own loop it would abort the block (ADR 0020). A transaction that reverts is
+    included, with status 0.
 
     Raises
     ------

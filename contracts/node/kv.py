@@ -47,7 +47,10 @@ class FileInUse(Exception):
 
 
 class InProcessGuard:
-    """Counts this process's users of each chain file."""
+    """Counts this process's users of each chain file.
+
+    POSIX locks of a process fall when it closes any handle of the file (ADR 0021).
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -362,8 +365,8 @@ class ReadOnlyDB(BatchingDB):
     def integrity_faults(self) -> list[str]:
         """Return what SQLite's own check of the file's structure finds; empty when sound."""
         with named_errors(self.path):
-            found = self._connection.execute("PRAGMA integrity_check").fetchall()
-        return [str(row[0]) for row in found if row[0] != "ok"]
+            rows = self._connection.execute("PRAGMA integrity_check").fetchall()
+        return [str(row[0]) for row in rows if row[0] != "ok"]
 
     def checkpoint_and_close(self) -> None:
         """Release the file, and the temporary copy where there was one."""

@@ -62,11 +62,11 @@ class BlockReader:
         try:
             if isinstance(block, int):
                 return self._chain.get_canonical_block_header_by_number(block)  # type: ignore[arg-type]
-            found = self._chain.get_block_header_by_hash(block)  # type: ignore[arg-type]
-            canonical = self._chain.get_canonical_block_hash(found.block_number)
+            header = self._chain.get_block_header_by_hash(block)  # type: ignore[arg-type]
+            canonical = self._chain.get_canonical_block_hash(header.block_number)
         except HeaderNotFound:
             return None
-        return found if canonical == block else None
+        return header if canonical == block else None
 
     def view(self, block: int | bytes) -> BlockView | None:
         """Return the decoded block with this number or hash, or ``None``."""

@@ -212,6 +212,8 @@ class _Replay:
             index += 1
 
     def _compare_rows(self) -> int:
+        # Both ways and every row: equal block hashes say nothing of indexes or of rows too many
+        # (ADR 0022).
         rebuilt = dict(self._rebuilt.rows())
         count = 0
         for key, value in self._db.rows():
@@ -235,8 +237,8 @@ class _Replay:
         """Put the file and the place in front of what is found wrong inside."""
         try:
             yield
-        except VerificationError as found:
-            raise VerificationError(f"{self._path}: {place}: {found}") from found
+        except VerificationError as fault:
+            raise VerificationError(f"{self._path}: {place}: {fault}") from fault
         except MissingTrieNode as missing:
             raise VerificationError(
                 f"{self._path}: {place}: transactions: row"
@@ -268,8 +270,8 @@ def row_name(key: bytes) -> str:
     if len(key) == 32 or not text.isprintable():
         return f"0x{key.hex()}"
     prefix, _, rest = text.partition(":")
-    found = _HASH_IN_KEY.fullmatch(rest)
-    if found is None:
+    match = _HASH_IN_KEY.fullmatch(rest)
+    if match is None:
         return text
-    escaped = found[2].encode("ascii").decode("unicode_escape")
+    escaped = match[2].encode("ascii").decode("unicode_escape")
     return f"{prefix}:0x{escaped.encode('latin-1', 'replace').hex()}"

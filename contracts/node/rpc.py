@@ -67,6 +67,8 @@ class Dispatcher:
         self.node = node
         pool = TransactionPool(node)
         self._context = RpcContext(node, pool, Miner(pool, mining, interval_s=interval_s))
+        # A closed table: nothing signs, traces or administers, and only ``dev`` moves time
+        # (ADR 0023).
         self._methods: dict[str, Method] = {**READ_METHODS.methods, **LogMethods().table.methods}
         if dev:
             self._methods.update(DEV_METHODS.methods)

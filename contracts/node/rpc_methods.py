@@ -77,18 +77,18 @@ class RpcContext:
         """
         if block == PENDING:
             return PENDING
-        found = self.node.head_number if block == LATEST else block
-        if self.node.block_number_of(found) is None:  # type: ignore[arg-type]
-            shown = f"0x{found.hex()}" if isinstance(found, bytes) else str(found)
+        wanted = self.node.head_number if block == LATEST else block
+        if self.node.block_number_of(wanted) is None:  # type: ignore[arg-type]
+            shown = f"0x{wanted.hex()}" if isinstance(wanted, bytes) else str(wanted)
             raise RpcError(SERVER_ERROR, f"block not found: {shown}")
-        return found
+        return wanted
 
     def view(self, block: BlockId) -> BlockView | None:
         """Return a block, the pending one included, or ``None``."""
         if block == PENDING:
             return self._pending_view()
-        found = self.node.head_number if block == LATEST else block
-        return self.node.view(found)  # type: ignore[arg-type]
+        wanted = self.node.head_number if block == LATEST else block
+        return self.node.view(wanted)  # type: ignore[arg-type]
 
     def _pending_view(self) -> BlockView:
         head = self.node.head
@@ -113,15 +113,15 @@ class RpcContext:
         RpcError
             If there are too many.
         """
-        found: list[FoundLog] = []
+        matching: list[FoundLog] = []
         for log in self.node.get_logs(query):
-            if len(found) == MAX_LOGS:
+            if len(matching) == MAX_LOGS:
                 raise RpcError(
                     LIMIT_EXCEEDED,
                     f"query returned more than {MAX_LOGS} logs; ask for a smaller block range",
                 )
-            found.append(log)
-        return found
+            matching.append(log)
+        return matching
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,8 +564,8 @@ class LogMethods:
             return [hex_data(item) for item in hashes if item not in current.seen]
         self._filters[number] = replace(current, next_block=head + 1)
         if current.kind == "blocks":
-            found = (context.node.block_hash(n) for n in range(current.next_block, head + 1))
-            return [hex_data(item) for item in found if item is not None]
+            mined = (context.node.block_hash(n) for n in range(current.next_block, head + 1))
+            return [hex_data(item) for item in mined if item is not None]
         query = current.logs.query(context)
         last = head if isinstance(current.logs.to_block, str) else query.to_block
         fresh = replace(query, from_block=current.next_block, to_block=last)

@@ -49,6 +49,7 @@ class BlockTimer:
         if self._travel.next_timestamp is not None:
             return self._travel.next_timestamp
         if self._clock is None:
+            # Simulations must repeat their block hashes (ADR 0024).
             return parent_timestamp + self._block_time_s + self._travel.shift_s
         return max(parent_timestamp + 1, self._clock() + self._travel.shift_s)
 

@@ -168,10 +168,10 @@ class ChainLedger:
         """Walk down from the last sealed round: rounds are settled in order of height."""
         cursor = sealed
         while cursor > final:
-            found = self._federation.round(cursor)
-            if found.status is RoundStatus.SETTLED:
+            state = self._federation.round(cursor)
+            if state.status is RoundStatus.SETTLED:
                 return cursor
-            cursor = found.parent
+            cursor = state.parent
         return final
 
     def round(self, round_id: RoundId) -> ChainRound:
@@ -233,8 +233,8 @@ class ChainLedger:
 
     def void_round(self, round_id: RoundId, reason: str) -> None:
         """Give up an open round; past its deadline anyone's ``expire_round`` does."""
-        found = self._federation.round(round_id)
-        if self.now() >= found.deadline:
+        state = self._federation.round(round_id)
+        if self.now() >= state.deadline:
             self._federation.expire_round(self._signer, round_id)
         else:
             self._federation.void_round(self._signer, round_id, chain_reason(reason))

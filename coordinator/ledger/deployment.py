@@ -205,10 +205,11 @@ def _all_steps(coordinator: Address, deployment: Deployment) -> list[Call]:
 def _missing_steps(
     federation: Federation, coordinator: Address, deployment: Deployment, done: int
 ) -> Iterator[Call]:
-    """Yield what is left after the federation itself, in order.
+    """Yield the calls that are left after the federation itself, in order.
 
-    ``done`` counts the coordinator's transactions. Before the first round the state counts as
-    well: a step may have been mined and have failed.
+    Read from the chain, since a note on disk can be older than the chain (ADR 0120). ``done``
+    counts the coordinator's transactions. Before the first round the state counts as well: a step
+    may have been mined and have failed.
     """
     head, account = federation.head(), federation.account(coordinator)
     fresh = head.last_opened == 0

@@ -111,8 +111,8 @@ def _file_of(opened: HttpStore | DiskStore, store: str | Path) -> bytes | None:
         if isinstance(opened, HttpStore):
             return opened.get_agreement()
         folder = Path(store)
-        found = (place / _FILE for place in (folder, folder.parent))
-        return next((file.read_bytes() for file in found if file.is_file()), None)
+        candidates = (place / _FILE for place in (folder, folder.parent))
+        return next((file.read_bytes() for file in candidates if file.is_file()), None)
     except BlobMissingError:
         return None
     except OSError as error:

@@ -16,7 +16,7 @@ from coordinator.protocol.types import Address, ContributorEntry, JsonObject, Ru
 
 
 def round_figures(
-    found: ChainRound, entries: Sequence[ContributorEntry], rule: Rule
+    state: ChainRound, entries: Sequence[ContributorEntry], rule: Rule
 ) -> dict[str, Any]:
     """Return the figures of a decided round, by column of the metrics.
 
@@ -25,16 +25,16 @@ def round_figures(
     entries, rule
         What the round committed to; not looked at in a void round.
     """
-    counts = found.status.has_result
+    counts = state.status.has_result
     return {
-        "round": int(found.round_id),
-        "status": found.status.word,
-        "model_root": found.new_model_root.hex() if counts else "",
-        "contributors_root": found.contributors_root.hex() if counts else "",
-        "contributors": found.n if counts else 0,
+        "round": int(state.round_id),
+        "status": state.status.word,
+        "model_root": state.new_model_root.hex() if counts else "",
+        "contributors_root": state.contributors_root.hex() if counts else "",
+        "contributors": state.n if counts else 0,
         "examples": sum(capped_examples(rule, e.leaf.examples) for e in entries) if counts else 0,
-        "stake_wei": int(found.total_stake_wei) if counts else 0,
-        "paid_wei": int(found.paid_wei) if counts else 0,
+        "stake_wei": int(state.total_stake_wei) if counts else 0,
+        "paid_wei": int(state.paid_wei) if counts else 0,
         "train_loss": _train_loss(entries) if counts else None,
     }
 
