@@ -17,6 +17,8 @@ from rich.progress import (
 
 from coordinator.commands.output import short
 from coordinator.protocol.amounts import ether
+from coordinator.protocol.round.events import UpdateAccepted, UpdateRefused
+from coordinator.protocol.round.feed import FeedItem, Subscriber
 from simulations.report.records import RoundRecord
 
 REASONS_SHOWN = 3
@@ -37,6 +39,16 @@ class Listener(Protocol):
 
     def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
         """Hear how a round ended, and why each refused submission was refused."""
+
+
+def updates_to(listener: Listener) -> Subscriber:
+    """Return a subscriber of a run's feed that tells a listener of each update decided."""
+
+    def observe(item: FeedItem) -> None:
+        if isinstance(item.event, UpdateAccepted | UpdateRefused):
+            listener.update_decided()
+
+    return observe
 
 
 class Silence:

@@ -5,6 +5,7 @@ that a run killed in the middle goes on to the very same blocks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from contracts.binding.referee import Referee
 from contracts.node.node import EmbeddedNode
 from contracts.node.provider import EmbeddedProvider
 from contracts.node.rpc import Dispatcher
+from contracts.node.server import serve_in_thread
 from coordinator.ledger.contract_ledger import ChainLedger
 from coordinator.ledger.deployment import Deployment, deploy_federation
 from coordinator.ports import ArtifactStore
@@ -96,6 +98,16 @@ class SimulatedChain:
         """Leave one plain chain file behind."""
         self.dispatcher.close()
         self.node.close()
+
+    @contextmanager
+    def serve(self, port: int) -> Iterator[str]:
+        """Serve JSON-RPC on loopback, 0 for any free port; yield the URL."""
+        served = Dispatcher(self.node, dev=False)
+        try:
+            with serve_in_thread(served, port=port) as handle:
+                yield handle.url
+        finally:
+            served.close()
 
     def wait_until(self, timestamp: int) -> None:
         """Let chain time reach ``timestamp`` with an empty block, if it has not."""

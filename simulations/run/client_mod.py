@@ -21,22 +21,20 @@ from clients.mod.chain_view import CachedChainView
 from clients.mod.instruction import Instruction, VerifiedModel
 from clients.mod.journal import MemoryJournal
 from clients.mod.participation import pending_of
-from clients.mod.pending import FilePending, PendingUpdate
+from clients.mod.pending import FilePending
 from clients.mod.reply import read_metrics, statement_record
-from clients.mod.sealing import commit_to, commitment_reply, read_reveal_query
+from clients.mod.sealing import commitment_reply, read_reveal_query
 from clients.mod.signer import KeySigner
 from clients.mod.verifiable_updates import Participant, VerifiableUpdates
-from coordinator.flower.records import read_statement
 from coordinator.protocol import wire
-from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.digests import metrics_hash
 from coordinator.protocol.types import Int32Vector, JsonObject, RoundId, UpdateMessage
-from coordinator.stores.disk import DiskStore
 from simulations.attacks.contributor import Reply, Stage
 from simulations.attacks.contributor.hooks import AttackHooks, RoundKnowledge, VectorsOnDemand
 from simulations.engines.reply_timing import delayed_reply, silent_reply
 from simulations.engines.spec import SimulationSpec
 from simulations.engines.worker import parent_chain_view
+from simulations.run.attackers_knowledge import overheard, published_updates
 from simulations.run.cohort import PUBLIC_UPDATES, SHADOW, Attackers, client_of
 from simulations.run.identities import private_key
 
@@ -202,8 +200,16 @@ class SimulatedUpdates(VerifiableUpdates):
         if victim is None:
             reply = super()._committed(content, instruction, model, participant, context)
         else:
-            pending = self._overheard(content, instruction, model, participant, victim)
-            pending_of(participant, context).put(participant.chain_view.domain, pending)
+            domain = participant.chain_view.domain
+            pending = overheard(
+                content,
+                round_id=instruction.round_id,
+                base_model=model.root,
+                domain=domain,
+                signer=participant.signer,
+                victim=KeySigner(self._key(victim)),
+            )
+            pending_of(participant, context).put(domain, pending)
             reply = commitment_reply(pending.commitment)
         return reply if hooks is None else self._timed(hooks, "commitment", reply)
 
@@ -214,34 +220,6 @@ class SimulatedUpdates(VerifiableUpdates):
         if self._is_missed(hooks, "reveal"):
             return silent_reply()
         return self._timed(hooks, "reveal", super()._reveal(content, context))
-
-    def _overheard(
-        self,
-        content: RecordDict,
-        instruction: Instruction,
-        model: VerifiedModel,
-        participant: Participant,
-        victim: int,
-    ) -> PendingUpdate:
-        """Return what is overheard of a victim: its commitment, and later its update and salt.
-
-        ``content`` is the victim's update, signed by the eavesdropper. Salts follow from
-        signatures, so the victim's is worked out here instead of listened for.
-        """
-        domain, signer = participant.chain_view.domain, KeySigner(self._key(victim))
-        message = read_statement(content).statement
-        original = RecordDict(
-            {wire.STATEMENT_RECORD: statement_record(signer.sign(domain, message))}
-        )
-        heard = commit_to(
-            original,
-            base_model=model.root,
-            round_id=instruction.round_id,
-            domain=domain,
-            signer=signer,
-        )
-        ours = participant.signer.sign_statement(domain, heard.commitment.statement)
-        return PendingUpdate(ours, model.root, heard.salt, content)
 
     # --- timing ------------------------------------------------------------------------------
 
@@ -258,17 +236,8 @@ class SimulatedUpdates(VerifiableUpdates):
 
     def _published(self, instruction: Instruction) -> VectorsOnDemand:
         """Return the updates that the round below published, by client."""
-        text = str(instruction.config.get(PUBLIC_UPDATES, "{}"))
-        roots: dict[str, str] = parse_json(text.encode(), PUBLIC_UPDATES)
-        folder = self._spec.artifacts
-
-        def read(client: int) -> Int32Vector:
-            assert folder is not None
-            store = DiskStore(folder, read_only=True)
-            return store.get_vector(bytes.fromhex(roots[str(client)]), instruction.manifest)
-
-        clients = () if folder is None else tuple(sorted(int(client) for client in roots))
-        return VectorsOnDemand(clients, read)
+        roots = str(instruction.config.get(PUBLIC_UPDATES, "{}"))
+        return published_updates(roots, self._spec.artifacts, instruction.manifest)
 
     def _benign_of(self, instruction: Instruction, model: VerifiedModel) -> dict[int, Int32Vector]:
         found = self._benign

@@ -39,6 +39,11 @@ def artifact_store(experiment: Experiment, folder: RunFolder) -> DiskStore:
     return DiskStore(folder.blobs)
 
 
+def public_store(folder: RunFolder) -> DiskStore:
+    """Return the run's artifacts as anyone can read them; a withheld update is not among them."""
+    return DiskStore(folder.blobs, read_only=True)
+
+
 def publish(store: DiskStore, agreement: PublishedAgreement) -> bytes:
     """Store what was agreed before the first round; return the initial model's root."""
     return publish_plan(store, agreement.plan, agreement.initial_model, agreement.documents)

@@ -6,15 +6,19 @@ after each round instead, and lets chain time pass only for questions that nobod
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from contracts.binding.referee import CaseRecord, CaseState
 from coordinator.audit.responder import Reply, Responder, honest_reply
-from coordinator.audit.watch.findings import NoticeHandler
+from coordinator.audit.watch.findings import Notice, NoticeHandler
 from coordinator.audit.watch.rounds import RoundReader
 from coordinator.audit.watch.watcher import Watcher, WatchOptions
 from coordinator.ports import ArtifactStore
+from coordinator.protocol.amounts import ether
 from coordinator.protocol.disputes import ColumnAnswer, DisputedRound, Evidence
+from coordinator.protocol.types import Address, Wei
+from coordinator.settings.terms import Stake
 from simulations.attacks.coordinator import Answer
 from simulations.attacks.coordinator.attacker import Attacker
 from simulations.experiment.federation import Watcher as WatcherSection
@@ -43,6 +47,26 @@ class DishonestReply:
             return ColumnAnswer(case.case_id, answer.root, answer.lo, answer.hi)
         entry, path = answer.entries[case.entry], answer.path(case.entry)
         return Evidence("answer_entry", (case.case_id, int(case.kind), entry, path))
+
+
+def say_notices(say: Callable[[str], None]) -> NoticeHandler:
+    """Return a handler that says what a watcher did, and not what it found in order."""
+
+    def on_notice(notice: Notice) -> None:
+        if notice.verb not in ("examined", "unprovable"):
+            say(f"watcher   {notice}")
+
+    return on_notice
+
+
+def bond_again(chain: SimulatedChain, stake: Stake, say: Callable[[str], None]) -> None:
+    """Let a slashed coordinator fill its bond up, if the section says that it does."""
+    account = chain.identities.coordinator
+    bond = chain.federation.account(Address(account.address)).bond_wei
+    if bond < stake.coordinator_minimum_wei and stake.coordinator_rebonds:
+        missing = Wei(stake.coordinator_bond_wei - bond)
+        chain.federation.bond_coordinator(account, missing)
+        say(f"the coordinator bonds {ether(missing)} again")
 
 
 class SimulatedDisputes:

@@ -12,42 +12,32 @@ from pathlib import Path
 # isort: split
 from flwr.app import ArrayRecord
 
-from clients.training.trainer import use_one_thread
-from contracts.node.rpc import Dispatcher
-from contracts.node.server import serve_in_thread
-from coordinator.audit.watch.findings import Notice
 from coordinator.flower.strategy import RoundReport, ServiceStrategy
 from coordinator.ports import RoundAnnouncement
-from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import TransactionRevertedError
-from coordinator.protocol.round import machine as machine
-from coordinator.protocol.round.feed import FeedItem, RoundFeed
-from coordinator.protocol.types import Address, RoundId, Wei
-from coordinator.stores.disk import DiskStore
+from coordinator.protocol.round.feed import RoundFeed
+from coordinator.protocol.types import RoundId
 from coordinator.stores.run_folder import FileJournal, RunFolder
-from simulations.attacks.contributor import behaviour_name
 from simulations.data import load_dataset
-from simulations.engines.ledger_view import LedgerChainView
-from simulations.engines.process import PoolGrid
-from simulations.engines.spec import SimulationSpec
-from simulations.experiment.models import build_model
 from simulations.experiment.schema import Experiment
 from simulations.report.markdown import write_report
-from simulations.report.progress import Listener, Silence
+from simulations.report.progress import Listener, Silence, updates_to
 from simulations.run.agreement import Agreement, agree
 from simulations.run.client_app import FACTORY
-from simulations.run.cohort import CLIENT, cohort_sampler, node_configs, public_updates
+from simulations.run.cohort import cohort_sampler, node_configs, public_updates
 from simulations.run.coordinator import (
     RunStores,
     artifact_store,
     attacker_of,
+    public_store,
     publish,
     round_service,
 )
-from simulations.run.disputes import SimulatedDisputes
+from simulations.run.disputes import SimulatedDisputes, bond_again, say_notices
+from simulations.run.experiment_grid import experiment_grid
+from simulations.run.experiment_records import experiment_recorder
 from simulations.run.files import held_folder, run_chain
 from simulations.run.result import Run, RunOptions, finished
-from simulations.run.round_records import NODE_PREFIX, RoundRecorder, Tester, Trainer
 from simulations.run.run_records import RunRecords
 
 __all__ = ["Run", "RunOptions", "run_experiment"]
@@ -111,7 +101,7 @@ class Simulation:
         self.attempts = FileJournal(folder.root / "attempts")
         self.nodes = node_configs(experiment)
         self.feed = RoundFeed()
-        self.feed.subscribe(self._observe)
+        self.feed.subscribe(updates_to(listener))
         self.attacker = attacker_of(experiment, self.chain.identities)
         self.service = round_service(
             experiment,
@@ -123,7 +113,9 @@ class Simulation:
         )
         self.disputes = self._disputes(stack)
         self.service.catch_up()
-        self.round_recorder = self._round_recorder()
+        self.round_recorder = experiment_recorder(
+            experiment, agreement, self.chain, self.store, self.journal, self.nodes
+        )
         self.records = RunRecords(
             folder, self.chain, self.store, self.attempts, self.round_recorder
         )
@@ -158,17 +150,14 @@ class Simulation:
             )
 
     def _train(self) -> None:
-        options = self.options
-        spec = SimulationSpec(
-            self.experiment, options.data_folder, self.folder.blobs, self._pending
-        )
-        with PoolGrid(
+        with experiment_grid(
             FACTORY,
+            self.experiment,
             self.nodes,
-            spec=spec,
-            workers=options.workers,
-            seed=self.experiment.seed,
-            chain_view=LedgerChainView(self.chain.ledger),
+            self.options,
+            self.chain.ledger,
+            artifacts=self.folder.blobs,
+            pending=self._pending,
             wait=self._wait_since_opening,
         ) as grid:
             self._clock = time.monotonic()
@@ -207,10 +196,6 @@ class Simulation:
             announcement, self.chain.ledger, self.store, self.chain.identities.addresses
         )
 
-    def _observe(self, item: FeedItem) -> None:
-        if isinstance(item.event, machine.UpdateAccepted | machine.UpdateRefused):
-            self.listener.update_decided()
-
     def _round_over(self, report: RoundReport) -> None:
         self._settle_disputes()
         now = time.monotonic()
@@ -227,62 +212,18 @@ class Simulation:
     def _settle_disputes(self) -> None:
         """Let watchers look at what was sealed; a slashed coordinator may bond again."""
         self.disputes.look()
-        stake, account = self.experiment.stake, self.chain.identities.coordinator
-        bond = self.chain.federation.account(Address(account.address)).bond_wei
-        if bond < stake.coordinator_minimum_wei and stake.coordinator_rebonds:
-            missing = Wei(stake.coordinator_bond_wei - bond)
-            self.chain.federation.bond_coordinator(account, missing)
-            self.listener.say(f"the coordinator bonds {ether(missing)} again")
-
-    def _say(self, notice: Notice) -> None:
-        if notice.verb not in ("examined", "unprovable"):
-            self.listener.say(f"watcher   {notice}")
+        bond_again(self.chain, self.experiment.stake, self.listener.say)
 
     # --- set-up ----------------------------------------------------------------------------------
 
     def _disputes(self, stack: ExitStack) -> SimulatedDisputes:
-        public = DiskStore(self.folder.blobs, read_only=True)
+        public = public_store(self.folder)
         stack.callback(public.close)
         pace_s = 0.0
         if self.options.rpc_port is not None:
-            served = Dispatcher(self.chain.node, dev=False)
-            stack.callback(served.close)
-            handle = stack.enter_context(serve_in_thread(served, port=self.options.rpc_port))
-            self.listener.say(f"chain     {handle.url}, contract {self.chain.federation.address}")
+            url = stack.enter_context(self.chain.serve(self.options.rpc_port))
+            self.listener.say(f"chain     {url}, contract {self.chain.federation.address}")
             pace_s = self.options.pace_s
         section = self.experiment.watcher
-        return SimulatedDisputes(self.chain, public, section, self.attacker, self._say, pace_s)
-
-    def _round_recorder(self) -> RoundRecorder:
-        experiment, dataset = self.experiment, self.agreement.dataset
-        use_one_thread()  # so that test figures repeat to the last bit
-        model = build_model(
-            experiment.model, dataset.input_shape, dataset.num_classes, experiment.seed
-        )
-        tester = Tester(
-            model,
-            self.agreement.plan.manifest,
-            dataset,
-            self.store,
-            every=experiment.evaluation.every,
-            last=experiment.rounds,
-            metrics=experiment.metrics,
-        )
-        shares = self.agreement.shares
-        trainers = [
-            Trainer(name, behaviour_name(experiment.behaviours, client), len(indices))
-            for client, (name, indices) in enumerate(zip(shares.names, shares.indices, strict=True))
-        ]
-        senders: dict[str, int] = {a: i for i, a in enumerate(self.chain.identities.addresses)}
-        senders |= {f"{NODE_PREFIX}{node}": int(c[CLIENT]) for node, c in self.nodes.items()}
-        rule = self.agreement.plan.rule
-        return RoundRecorder(
-            rule,
-            trainers,
-            self.chain,
-            self.store,
-            self.journal,
-            senders,
-            tester,
-            has_metrics=bool(experiment.metrics),
-        )
+        on_notice = say_notices(self.listener.say)
+        return SimulatedDisputes(self.chain, public, section, self.attacker, on_notice, pace_s)
