@@ -1,6 +1,6 @@
-"""The service's chain: an embedded node of its own, or anybody's node by its URL.
+"""Opens the service's chain: its own embedded node, or another node by its URL.
 
-What differs ends here: above it there is a contract, a ledger and a referee. Not handled: serving
+The rest of the service sees the same contract, ledger and referee for both. Not handled: serving
 the embedded node to others (``coordinator.http``).
 """
 
@@ -33,11 +33,11 @@ _RETRY_S: Final = 1.0
 
 
 class SteadyClock:
-    """Chain time for an embedded node: never goes back, and never stands still.
+    """Chain time for an embedded node, which never goes back or stops.
 
-    It starts at the machine's clock or at the chain's head, whichever is later, and then follows
-    the monotonic clock. So a clock that was set back an hour while the service was down, or is
-    set while it runs, makes no deadline an hour longer.
+    It starts at the later of the machine's clock and the chain's head, and then follows the
+    monotonic clock. So setting the machine's clock, before the start or while the service runs,
+    does not extend a deadline.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class SteadyClock:
         return int(self._ahead_s + self._monotonic())
 
     def not_before(self, timestamp: int) -> None:
-        """Go on from the chain's head where that is later than the machine's clock says."""
+        """Continue from the chain's head if that is later than the current time."""
         self._ahead_s = max(self._ahead_s, timestamp - self._monotonic())
 
 
 @dataclass(frozen=True)
 class ServiceChain:
-    """The chain as the service sees it; ``node`` and ``dispatcher`` only where it is embedded."""
+    """The service's chain; ``node`` and ``dispatcher`` are ``None`` unless it is embedded."""
 
     federation: Federation
     referee: Referee
@@ -74,11 +74,11 @@ class ServiceChain:
 
     @property
     def reader(self) -> FederationReader:
-        """Reads the contract, and sends nothing."""
+        """A reader of the contract, which cannot send transactions."""
         return FederationReader(self.federation.rpc, self.federation.address)
 
     def close(self) -> None:
-        """Stop mining and leave one plain chain file behind. Harmless when repeated."""
+        """Stop mining and close the chain's file. May be called again."""
         if self.dispatcher is not None:
             self.dispatcher.close()
         if self.node is not None:
@@ -93,26 +93,26 @@ def open_service_chain(
     ca_file: Path | None,
     stopping: threading.Event | None = None,
 ) -> ServiceChain:
-    """Open the chain, and deploy what is missing of the federation.
+    """Open the chain, and deploy the contracts of the federation that are missing on it.
 
     Parameters
     ----------
     account
-        The coordinator's.
+        The coordinator's account.
     state
-        The service's folder, whose lock is held.
+        The service's folder, whose lock the caller holds.
     ca_file
-        Authority of an external node's certificate.
+        Certificate of the authority that signed an external node's certificate.
     stopping
-        Ends the wait for an external node.
+        Ends the wait for an external node when set.
 
     Raises
     ------
     ConfigError
         If there is no chain, or key and deployment do not belong together.
     LedgerError
-        If the chain or the contract on it is another federation's, or the coordinator's account
-        lacks money; the message says how much.
+        If the chain or the contract on it is another federation's, or the coordinator's balance is
+        too small; the message says how much is missing.
     ChainUnavailableError
         If an external node does not answer for a minute.
     """

@@ -1,11 +1,10 @@
-"""What must happen on time whether or not a round runs: answers, finality, the nodes' registry.
+"""Tasks that must run on time, with or without a round: answers, finality, the nodes' registry.
 
-One thread, which takes turns with the rounds. What fails is told and tried again; an answer that
-is not given in time costs the coordinator its bond, so those come first.
+One thread, which takes turns with the rounds. A failed task is reported and tried again. A late
+answer costs the coordinator its bond, so answers come first.
 
-Answers, deposits and finality are looked at when a block has come or a time has: a question, a
-conviction, a settled round is each a new block, and without one only a window can end, whose time
-is known. Disk space is looked at by the clock.
+Answers, deposits and finality are checked at each new block, and when a window ends: every
+question, conviction or settled round is in a new block. Disk space is checked regularly.
 """
 
 import logging
@@ -27,18 +26,18 @@ LEAST_FREE_BYTES: Final = 32 << 20
 
 
 def check_room(folder: Path, least_free_bytes: int = LEAST_FREE_BYTES) -> None:
-    """Return if there is room.
+    """Check that the folder's disk has space left.
 
     Raises
     ------
     StoreError
-        If less than ``least_free_bytes`` are free, or the folder cannot be asked about.
+        If less than ``least_free_bytes`` are free, or the disk's state cannot be read.
     """
     try:
-        found = os.statvfs(folder)
+        disk = os.statvfs(folder)
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror or error}") from error
-    free = found.f_bavail * found.f_frsize
+    free = disk.f_bavail * disk.f_frsize
     if free < least_free_bytes:
         raise StoreError(
             f"{folder}: {free >> 10} KiB of space left on its disk, expected at least "
@@ -49,7 +48,7 @@ def check_room(folder: Path, least_free_bytes: int = LEAST_FREE_BYTES) -> None:
 _LONGEST_S: Final = 30.0
 _SHORTEST_S: Final = 0.2
 _ANSWERS: Final = 8
-"""So many looks fit into the time there is to answer."""
+"""Number of checks within the time allowed for an answer."""
 _log = logging.getLogger("fedproof.coordinator")
 
 
@@ -64,16 +63,16 @@ class FinalizableRounds(Protocol):
 
 
 class ChainTask:
-    """What the coordinator owes the chain.
+    """The coordinator's duties to the chain: answers in disputes, deposits, finality.
 
     Parameters
     ----------
     block_number
-        Of the newest block; asked at each step, so it should be cheap.
+        Returns the newest block's number; called at each step, so it should be cheap.
     answer_s
-        The contract's time to answer a question of a dispute.
+        Seconds that the contract allows for an answer in a dispute.
     lock
-        Held by whoever uses ``rounds``.
+        Must be held while ``rounds`` is used.
     """
 
     def __init__(
@@ -93,12 +92,12 @@ class ChainTask:
         self._final = -1
 
     def step(self) -> None:
-        """Do what there is to do.
+        """Do all duties that are due.
 
         Raises
         ------
         FedproofError
-            Whatever chain or store raise; the next step tries again.
+            Any error of chain or store; the next step tries again.
         """
         head = self._block_number()
         if head == self._seen and time.monotonic() < self._next:
@@ -107,16 +106,16 @@ class ChainTask:
         with self._lock:
             self._answer()
             self._rounds.finalize_ready()
-            self._tell_final()
+            self._log_final_rounds()
             waiting = self._rounds.next_to_finalize()
             wait_s = self._longest_s
             if waiting is not None and waiting.finalizable_at is not None:
                 wait_s = min(wait_s, waiting.finalizable_at - self._ledger.now())
         self._next = time.monotonic() + max(_SHORTEST_S, wait_s)
-        self._seen = head  # blocks of our own are looked at once more: harmless, and misses none
+        self._seen = head  # our own blocks are checked once more, which is harmless
 
-    def _tell_final(self) -> None:
-        """Log every round that has become final since the first look, whoever made it so."""
+    def _log_final_rounds(self) -> None:
+        """Log every round that has become final since the first step."""
         newest = self._ledger.head().last_final
         height = self._ledger.round(newest).height if newest else 0
         for final in range(self._final + 1 if self._final >= 0 else height + 1, height + 1):
@@ -139,7 +138,7 @@ _log = logging.getLogger("fedproof.coordinator")
 
 @dataclass
 class PeriodicTask:
-    """Something to do every ``every_s`` seconds."""
+    """A task to run every ``every_s`` seconds."""
 
     name: str
     do: Callable[[], None]
@@ -148,17 +147,17 @@ class PeriodicTask:
 
 
 class PeriodicTasks:
-    """Does its duties in order, each when it is due, until it is stopped.
+    """Runs tasks in order, each when it is due, until it is stopped.
 
     Parameters
     ----------
     report_problem
-        Told of a duty's failure, and with an empty text of its next success.
+        Called with a task's name and its error, and with an empty text at its next success.
 
     Raises
     ------
     ValueError
-        If two duties have one name: each would take back what the other complained of.
+        If two tasks have one name, since each would cancel the other's problems.
     """
 
     def __init__(
@@ -167,7 +166,7 @@ class PeriodicTasks:
         self._tasks, self._report_problem = list(tasks), report_problem
         names = [task.name for task in self._tasks]
         if len(set(names)) < len(names):
-            raise ValueError(f"duties {sorted(names)}: expected a name of its own for each")
+            raise ValueError(f"tasks {sorted(names)}: expected a different name for each")
         self._failing: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fedproof-upkeep", daemon=True)
@@ -177,7 +176,7 @@ class PeriodicTasks:
         self._thread.start()
 
     def stop(self, within_s: float) -> bool:
-        """End after the duty in hand; return whether it came to an end in time."""
+        """Stop after the current task; return whether it ended in time."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(within_s)
@@ -199,7 +198,7 @@ class PeriodicTasks:
                 _log.error("%s: %s", task.name, error, extra=fields(task=task.name))
             self._failing.add(task.name)
             self._report_problem(task.name, str(error))
-        except Exception as error:  # a defect in one duty must not stop the others
+        except Exception as error:  # a defect in one task must not stop the others
             _log.exception("%s: a defect", task.name)
             self._failing.add(task.name)
             self._report_problem(task.name, f"{type(error).__name__}: {error}")

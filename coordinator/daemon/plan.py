@@ -1,4 +1,4 @@
-"""What a service needs to know before it starts: settings resolved, files read, key opened."""
+"""The plan of a service before it starts: settings resolved, files read, key opened."""
 
 import socket
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from coordinator.settings.rules import load_extensions
 
 @dataclass(frozen=True)
 class ServicePlan:
-    """One coordinator's configuration, with paths made absolute; nothing has been started."""
+    """One coordinator's configuration, with absolute paths."""
 
     settings: CoordinatorSettings
     folder: Path
@@ -36,7 +36,8 @@ class ServicePlan:
         Raises
         ------
         ConfigError
-            Naming file and key; also where the agreement's rule is not loaded.
+            If a file is missing or malformed, or the agreement's rule is not loaded; names file
+            and key.
         """
         settings = load_coordinator(config)
         load_extensions(settings.extensions, f"{config}: extensions")
@@ -58,7 +59,7 @@ class ServicePlan:
         return self.folder / self.settings.state
 
     def path(self, text: str) -> Path | None:
-        """Return a path of the settings, ``None`` where none is given."""
+        """Return a path of the settings made absolute, ``None`` for an empty text."""
         return self.folder / text if text else None
 
     @property
@@ -73,7 +74,7 @@ class ServicePlan:
         Raises
         ------
         KeyFileError
-            If key or password cannot be had.
+            If key or password cannot be read.
         """
         section = self.settings.account
         password = keyfile.password_from(self.path(section.password_file), confirm=False)
@@ -85,7 +86,7 @@ class ServicePlan:
         return plan_of(self.agreement, terms.min_stake_wei)
 
     def pace(self, terms: Terms) -> Pace:
-        """Return when rounds open and close.
+        """Return the conditions for opening and closing rounds.
 
         Raises
         ------
@@ -107,12 +108,12 @@ class ServicePlan:
         )
 
     def engine_settings(self) -> EngineSettings:
-        """Return where and how the SuperLink is to listen.
+        """Return the address and certificate of the SuperLink.
 
         Raises
         ------
         ConfigError
-            If it would be open to others without TLS, or its files are not all named.
+            If other hosts could reach it without TLS, or not all of its TLS files are given.
         """
         section = self.settings.flower
         named = {name: getattr(section, name) for name in ("ca", "certificate", "key")}
@@ -143,7 +144,7 @@ class ServicePlan:
 
 
 def free_port(host: str) -> int:
-    """Return a port that is free now."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as found:
-        found.bind((host, 0))
-        return int(found.getsockname()[1])
+    """Return a TCP port that is free now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Certificates of a service that runs for years: noticed when renewed, and when they should be."""
+"""Watches a long-running service's certificates: notices renewed ones, and warns before expiry."""
 
 import logging
 import time
@@ -18,14 +18,14 @@ Stamp = tuple[tuple[int, int, int], ...]
 
 
 class FileWatch:
-    """Tells when a set of files has changed, once they are no longer changing.
+    """Calls a function when a set of files has changed, once they are no longer changing.
 
     Parameters
     ----------
     files
-        They belong together: a key, its certificate, an authority.
+        Files that belong together: a key, its certificate, an authority.
     changed
-        Called once for each change; if it fails, at every step until it does not.
+        Called once for each change; if it fails, again at every step until it succeeds.
     """
 
     def __init__(self, files: Sequence[Path], changed: Callable[[], None]) -> None:
@@ -34,25 +34,25 @@ class FileWatch:
         self._failed: FedproofError | None = None
 
     def step(self) -> None:
-        """Look; what differs from what is known, and is as it was at the last step, is told.
+        """Check the files; a change that was already there at the last step is reported.
 
         Raises
         ------
         ConfigError
             If a file is missing.
         FedproofError
-            Whatever ``changed`` raised last, until it has worked or the files are as before.
+            The last error of ``changed``, until it has succeeded or the files are as before.
         """
         now = self._stamp()
         settled, self._seen = now == self._seen, now
         if settled:
             self._failed = None
             if now != self._known:
-                self._tell(now)
+                self._report(now)
         elif self._failed is not None:
             raise self._failed
 
-    def _tell(self, now: Stamp) -> None:
+    def _report(self, now: Stamp) -> None:
         try:
             self._changed()
         except FedproofError as error:
@@ -65,14 +65,14 @@ class FileWatch:
 
 
 class EndWatch:
-    """Says once a day of each certificate that it ends within a month.
+    """Warns once a day of each certificate that expires within a month.
 
     Parameters
     ----------
     certificates
-        PEM files; each is looked at as it is now, so that a renewed one is not complained of.
+        PEM files; each is read again at every step, so that a renewed one gives no warning.
     clock
-        Seconds that never go back.
+        A clock in seconds that never goes back.
     """
 
     def __init__(
@@ -82,25 +82,25 @@ class EndWatch:
         self._next_at = clock()
 
     def step(self) -> None:
-        """Look.
+        """Check the certificates, and log a warning for each that expires soon.
 
         Raises
         ------
         ConfigError
             If a certificate is not valid now, or cannot be read.
         """
-        found = {file: certificate_end(file) for file in self._certificates}
+        ends = {file: certificate_end(file) for file in self._certificates}
         if self._clock() < self._next_at:
             return
         self._next_at = self._clock() + _WARN_EVERY_S
-        for file, end in found.items():
+        for file, end in ends.items():
             if end - datetime.now(UTC) < _RENEW_WITHIN:
                 _log.warning("certificate %s ends on %s: renew it", file, f"{end:%Y-%m-%d}")
 
 
 def _stamp_of(file: Path) -> tuple[int, int, int]:
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror or error}") from error
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

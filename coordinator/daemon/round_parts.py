@@ -1,4 +1,4 @@
-"""What a coordinator runs rounds with: chain, store, round service, scheduler, duties to the chain.
+"""Builds a coordinator's round parts: chain, store, round service, scheduler, duties to the chain.
 
 Not handled: Flower, HTTP and the order in which all of it starts and ends (``service``).
 """
@@ -38,29 +38,29 @@ class RoundParts:
     Parameters
     ----------
     plan, account
-        The coordinator's.
+        The coordinator's plan and account.
     stack
-        Closes what is opened here.
+        Closes the parts that are opened here.
     stopping
-        Ends the wait for another chain's node, and for a round that may be sealed.
+        When set, ends the waits for an external node and for a round that may be sealed.
     lock
-        Held by whoever uses ``rounds``.
+        Must be held while ``rounds`` is used.
     subscribers
-        Hear of every event of a round.
+        Receive every event of a round.
 
     Attributes
     ----------
     chain, store
-        Opened.
+        The open chain and artifact store.
     rounds, scheduler
-        The round service, and what decides when there is a round.
+        The round service, and the scheduler that opens and closes rounds.
     task
-        What the coordinator owes the chain.
+        The coordinator's duties to the chain.
 
     Raises
     ------
     ConfigError, LedgerError, StoreError
-        As files, chain or disk have it.
+        If a file, the chain or the disk fails.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class RoundParts:
             return self.scheduler.wants_rounds(block)
 
     def settle_the_past(self, report_problem: Callable[[str, str], None]) -> None:
-        """Settle what a crash left sealed; a chain that is away now is asked again later."""
+        """Settle rounds that a crash left sealed; if the chain is unavailable, try again later."""
         try:
             with self._lock:
                 self.rounds.catch_up()

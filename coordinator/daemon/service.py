@@ -1,8 +1,8 @@
-"""The coordinator's service: assembled, run until it is told to stop, ended within bounds.
+"""The coordinator's service: built, run until a stop is requested, and ended in limited time.
 
-It keeps nothing that chain and store do not, so it may be killed at any instant: the next life
-locks the same folder, ends what the last one left running, settles what was sealed, and goes on
-with the round that the ledger says.
+All of its state is in chain and store, so it may be killed at any time: the next process locks the
+same folder, ends the processes that the last one left, settles sealed rounds, and continues with
+the round that the ledger says.
 """
 
 import logging
@@ -42,26 +42,26 @@ _UPKEEP_S: Final = 4.0
 _REGISTRY_EVERY_S: Final = 2.0
 _FILES_EVERY_S: Final = 5.0
 _LOOK_EVERY_S: Final = {True: 0.5, False: 2.0}
-"""By whether the chain is embedded: another node is not to be asked all the time."""
+"""Seconds between checks, by whether the chain is embedded; an external node is asked less."""
 _log = logging.getLogger("fedproof.coordinator")
 
 
 class CoordinatorService:
-    """One life of a coordinator. Make it, :meth:`start` it, and :meth:`stop` it.
+    """A running coordinator. Create it, :meth:`start` it, and :meth:`stop` it.
 
     Parameters
     ----------
     plan
-        What to run.
+        The configuration to run.
     asked_to_stop
-        Set by whoever wants it to end; also ends the wait for another chain's node.
+        Set by the caller to end the service; also ends the wait for an external node.
 
     Raises
     ------
     StoreError
-        If another process has the state folder, or the disk refuses.
+        If another process has the state folder, or the disk fails.
     KeyFileError, ConfigError, LedgerError
-        As key, files or chain have it.
+        If the key, a file or the chain fails.
     """
 
     def __init__(self, plan: ServicePlan, asked_to_stop: threading.Event | None = None) -> None:
@@ -119,15 +119,15 @@ class CoordinatorService:
         )
         self.periodic_tasks = PeriodicTasks(self._tasks(), self.status.set_problem)
 
-    # --- life ----------------------------------------------------------------------------------
+    # --- start and stop ------------------------------------------------------------------------
 
     def start(self) -> Addresses:
-        """Start everything; returns once HTTP answers and Flower is on its way.
+        """Start everything; returns once HTTP answers and Flower's processes are starting.
 
         Raises
         ------
         ConfigError
-            If a port is taken, or TLS cannot be had.
+            If a port is taken, or the TLS files cannot be used.
         """
         began = time.monotonic()
         section = self.plan.settings.http
@@ -168,7 +168,7 @@ class CoordinatorService:
         return where
 
     def stop(self) -> None:
-        """End everything in the order in which it hangs together. Harmless when repeated."""
+        """End everything in order of dependence. May be called again."""
         self.stopping.set()
         _log.info("the coordinator is stopping")
         self._stack.close()

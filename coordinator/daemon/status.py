@@ -1,7 +1,6 @@
-"""How the service is: written by its parts, read at once and from any thread by whoever asks.
+"""The state of the service: written by its parts, read without waiting from any thread.
 
-Here too: what is logged and counted of each round's events, and the file that tells tools where a
-running service is reached.
+Also logs the events of rounds, and writes the file with a running service's addresses.
 """
 
 import json
@@ -28,28 +27,28 @@ _log = logging.getLogger("fedproof.coordinator")
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """``http`` is a URL, ``superlink`` is ``host:port``."""
+    """The service's addresses: ``http`` is a URL, ``superlink`` is ``host:port``."""
 
     http: str
     superlink: str
 
 
 def service_file(state: Path) -> Path:
-    """Return the file that says where a service is reached: ``pid``, ``http``, ``superlink``."""
+    """Return the path of the file with a service's ``pid``, ``http`` and ``superlink``."""
     return state / "run" / "service.json"
 
 
 def write_service_file(state: Path, where: Addresses) -> None:
-    """Write where this life is reached; a full disk only keeps others from knowing."""
-    told = json.dumps({"pid": os.getpid(), **asdict(where)}).encode() + b"\n"
+    """Write the addresses of this process; a full disk is not an error here."""
+    document = json.dumps({"pid": os.getpid(), **asdict(where)}).encode() + b"\n"
     try:
-        write_durably(service_file(state), [told], mode=None)
+        write_durably(service_file(state), [document], mode=None)
     except StoreError as error:
         _log.error("%s", error)
 
 
 def state_of(child: ChildStatus) -> str:
-    """Return a line about a child, for ``/status``."""
+    """Return a line about a child process, for ``/status``."""
     if child.state == "running":
         return f"running (pid {child.pid})"
     return f"{child.state} (status {child.returncode}, started {child.starts} times)"
@@ -70,7 +69,7 @@ _LINES: Final[dict[type[Any], tuple[int, str]]] = {
 
 
 def log_round(item: FeedItem) -> None:
-    """Log what happened to a round; a subscriber of the rounds' feed."""
+    """Log an event of a round; to be subscribed to the rounds' feed."""
     line = _LINES.get(type(item.event))
     if line is not None:
         level, text = line
@@ -101,7 +100,7 @@ _KEPT_ERRORS: Final = 20
 
 
 class ServiceStatus:
-    """Collects what there is to say.
+    """Collects the service's state from its parts.
 
     Parameters
     ----------
@@ -115,11 +114,11 @@ class ServiceStatus:
         self._phase, self._round_id = "starting", 0
         self._online: tuple[str, ...] = ()
         self._out_of_step: tuple[str, ...] = ()
-        self._hindrances: dict[str, str] = {"service": "starting"}
+        self._problems: dict[str, str] = {"service": "starting"}
         self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
 
     def observe(self, item: FeedItem) -> None:
-        """Follow the round in hand; a subscriber of the rounds' feed."""
+        """Follow the current round; to be subscribed to the rounds' feed."""
         name = _PHASES.get(type(item.event))
         with self._lock:
             if isinstance(item.event, machine.OpenRequested):
@@ -128,35 +127,37 @@ class ServiceStatus:
                 self._phase = name
 
     def set_phase(self, phase: str) -> None:
-        """Say what the service is doing."""
+        """Set the service's current activity."""
         with self._lock:
             self._phase = phase
 
     def set_online(self, accounts: Iterable[str]) -> None:
-        """Say which bonded contributors are there."""
+        """Set the bonded contributors that are online."""
         with self._lock:
             self._online = tuple(sorted(accounts))
 
     def set_out_of_step(self, accounts: Iterable[str]) -> None:
-        """Say whose replies come one round late."""
+        """Set the accounts whose replies arrive one round late."""
         with self._lock:
             self._out_of_step = tuple(sorted(accounts))
 
-    def set_problem(self, what: str, why: str) -> None:
-        """Say why rounds cannot run; an empty ``why`` takes it back."""
+    def set_problem(self, subject: str, reason: str) -> None:
+        """Set the reason why a part cannot work; an empty ``reason`` removes it."""
         with self._lock:
-            if not why:
-                self._hindrances.pop(what, None)
+            if not reason:
+                self._problems.pop(subject, None)
                 return
-            if self._hindrances.get(what) != why:
-                self._errors.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {what}: {why}")
-            self._hindrances[what] = why
+            if self._problems.get(subject) != reason:
+                self._errors.append(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {subject}: {reason}")
+            self._problems[subject] = reason
 
     def snapshot(self) -> ServiceSnapshot:
-        """Return all of it."""
+        """Return the state now, as plain values."""
         children = self._children()
         with self._lock:
-            not_ready = [f"{what}: {why}" for what, why in sorted(self._hindrances.items())]
+            not_ready = [
+                f"{subject}: {reason}" for subject, reason in sorted(self._problems.items())
+            ]
             not_ready += [
                 f"{name}: {state}"
                 for name, state in sorted(children.items())

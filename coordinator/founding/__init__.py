@@ -1,1 +1,1 @@
-"""Founding a federation: keys, certificates, agreement, contract, a folder for each participant."""
+"""Founds a federation: keys, certificates, agreement, contract, a folder for each participant."""

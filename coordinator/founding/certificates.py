@@ -1,9 +1,9 @@
-"""A federation's own certificate authority, the server's certificate, and SuperNodes' keys.
+"""Makes a federation's own certificate authority, its server certificate, and SuperNode keys.
 
-Everything is under one authority that only this federation trusts: no public one is needed, and
-a certificate of another is refused. Keys are EC (P-256 for TLS; P-384 for SuperNodes, in the
-OpenSSH form that Flower reads). Not handled: revocation; a stolen server key is answered with a
-new authority.
+All certificates are signed by one authority that only this federation trusts, so no public one is
+needed, and others are refused. Keys are EC (P-256 for TLS; P-384 for SuperNodes, in the OpenSSH
+format that Flower reads). Not handled: revocation; after the theft of a server key a new authority
+is made.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ from coordinator.protocol.errors import ConfigError
 AUTHORITY_DAYS: Final = 3_652
 SERVER_DAYS: Final = 730
 CLOCK_SKEW: Final = timedelta(days=1)
-"""Certificates begin this long ago: a participant's clock may be behind."""
+"""Certificates are valid from this long before now, since a participant's clock may be slow."""
 NODE_CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _NAME_CHARS: Final = 64
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
@@ -40,14 +40,14 @@ class KeyAndCertificate:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class NodeKey:
-    """A SuperNode's key pair: OpenSSH private key, and one line of public key without newline."""
+    """A SuperNode's key pair: OpenSSH private key, and public key as one line without newline."""
 
     private: bytes
     public: str
 
 
 def make_authority(federation: str, now: datetime | None = None) -> KeyAndCertificate:
-    """Make a certificate authority for ten years; it may sign servers, not other authorities."""
+    """Make a certificate authority for ten years, which may sign servers but no authorities."""
     now = now or datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(f"{federation} authority")
@@ -76,15 +76,15 @@ def make_server(
     names
         At least one; the first is also the subject.
     days
-        How long it is valid; cut to the authority's own end.
+        Days that it is valid, at most until the authority expires.
     key
         PEM of the key to certify, or ``None`` for a new one.
 
     Raises
     ------
     ConfigError
-        If a name is neither, the authority is malformed, has expired, or key and certificate of it
-        do not belong together.
+        If a name is neither, or the authority is malformed, has expired, or its key and
+        certificate do not belong together.
     """
     now = now or datetime.now(UTC)
     alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
@@ -107,38 +107,37 @@ def make_server(
 
 
 def with_local(names: Sequence[str], host: str = "") -> list[str]:
-    """Return names for a certificate with those the coordinator's own machine uses.
+    """Return names for a certificate, with the local ones of the coordinator's machine added.
 
-    ``host`` is the address it listens on; commands on the machine itself do not depend on a name
-    that others see.
+    ``host`` is the address it listens on; commands on that machine use the local names.
     """
     own = [host] if host and host not in WILDCARDS else []
     return list(dict.fromkeys([*names, *own, *_LOCAL]))
 
 
 def names_of(certificate: bytes) -> list[str]:
-    """Return the host names and addresses a certificate is for, in its order.
+    """Return the host names and addresses of a certificate, in its order.
 
     Raises
     ------
     ConfigError
-        If it is malformed, or names none.
+        If it is malformed, or names no host.
     """
-    found = _certificate(certificate, "server")
+    parsed = _certificate(certificate, "server")
     try:
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound as error:
         raise ConfigError("server certificate: it names no host") from error
     return [str(name.value) for name in names]
 
 
 def end_of(certificate: bytes) -> datetime:
-    """Return the last second a certificate is valid; raises ``ConfigError`` if it is none."""
+    """Return the last second a certificate is valid; raises ``ConfigError`` if it is malformed."""
     return _certificate(certificate, "server").not_valid_after_utc
 
 
 def make_node_key(comment: str) -> NodeKey:
-    """Make a SuperNode's key pair; the comment is for people who look into the file."""
+    """Make a SuperNode's key pair, with a comment for readers of the file."""
     key = ec.generate_private_key(ec.SECP384R1())
     private = key.private_bytes(
         serialization.Encoding.PEM,
@@ -154,7 +153,7 @@ def read_node_key(text: bytes, source: str) -> str:
     Raises
     ------
     ConfigError
-        If it is no OpenSSH public key on a NIST curve (``ssh-keygen -t ecdsa -b 384``).
+        If it is not an OpenSSH public key on a NIST curve (``ssh-keygen -t ecdsa -b 384``).
     """
     expected = "expected one line of an OpenSSH public key (ssh-keygen -t ecdsa -b 384)"
     try:
@@ -232,20 +231,20 @@ def _open_authority(
     return key, certificate
 
 
-def _certificate(pem: bytes, whose: str) -> x509.Certificate:
+def _certificate(pem: bytes, owner: str) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(pem)
     except ValueError as error:
-        raise ConfigError(f"{whose} certificate: not a PEM certificate") from error
+        raise ConfigError(f"{owner} certificate: not a PEM certificate") from error
 
 
-def _private_key(pem: bytes, whose: str) -> ec.EllipticCurvePrivateKey:
+def _private_key(pem: bytes, owner: str) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{whose} key: not a PEM private key without a password") from error
+        raise ConfigError(f"{owner} key: not a PEM private key without a password") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ConfigError(f"{whose} key: expected an elliptic-curve key")
+        raise ConfigError(f"{owner} key: expected an elliptic-curve key")
     return key
 
 

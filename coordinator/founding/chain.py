@@ -1,4 +1,4 @@
-"""A new federation's chain: the embedded one is made with everybody's starting balance in it."""
+"""Creates a new federation's embedded chain, with all starting balances in its genesis."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from coordinator.settings.founding import Founding
 
 COORDINATOR_GAS_WEI = Wei(1_000 * ETHER)
 TREASURY_SHARES = 10_000
-"""Later participants whose starting balance the treasury can pay."""
+"""Number of later participants whose starting balance the treasury can pay."""
 _TRANSFER_GAS = 21_000
 
 
@@ -34,12 +34,12 @@ def genesis_for(
     treasury: Address,
     participants: Sequence[Address],
 ) -> GenesisConfig:
-    """Return a genesis in which everybody can pay bond, pool and gas, from now on.
+    """Return a genesis, starting now, in which all accounts can pay their bond, pool and gas.
 
     Raises
     ------
     ConfigError
-        If a participant could not pay its bond.
+        If the starting balance does not cover a participant's bond.
     """
     start, least = founding.chain.starting_balance_wei, founding.stake.minimum_wei
     if start <= least:
@@ -65,7 +65,7 @@ def deploy_embedded(
 
 @contextmanager
 def in_process(node: EmbeddedNode) -> Iterator[Web3]:
-    """Connect to a node of this process; each transaction is mined at once."""
+    """Connect to a node in this process; each transaction is mined at once."""
     dispatcher = Dispatcher(node)
     try:
         yield Web3(EmbeddedProvider(dispatcher))
@@ -77,14 +77,14 @@ def in_process(node: EmbeddedNode) -> Iterator[Web3]:
 def chain_of_service(
     chain: Path, url: str, ca_file: Path | None, *, read_only: bool = False
 ) -> Iterator[Web3]:
-    """Connect to an embedded chain: through the service where it runs, else to its file.
+    """Connect to an embedded chain: through the service if it runs, else to its file.
 
-    ``read_only`` leaves the file as it is.
+    ``read_only`` leaves the file unchanged.
 
     Raises
     ------
     ChainUnavailableError
-        If another process has the file and does not answer at ``url``.
+        If another process has the file open and does not answer at ``url``.
     """
     try:
         if read_only:
@@ -104,7 +104,7 @@ def send_wei(w3: Web3, sender: LocalAccount, to: Address, amount_wei: Wei) -> No
     Raises
     ------
     LedgerError
-        If the node refuses, for want of money for example.
+        If the node refuses, because of a small balance for example.
     """
     transactor = Transactor(rpc_of(w3))
     call = Call("transfer", b"", amount_wei, _TRANSFER_GAS, f"send {amount_wei} wei to {to}")
@@ -112,5 +112,5 @@ def send_wei(w3: Web3, sender: LocalAccount, to: Address, amount_wei: Wei) -> No
 
 
 def balance_wei(w3: Web3, address: Address) -> Wei:
-    """Return an account's balance."""
+    """Return an account's balance in wei."""
     return Wei(rpc_of(w3).quantity("eth_getBalance", address, "latest"))

@@ -1,4 +1,4 @@
-"""Founding: from ``federation.toml`` to a complete folder, in one step or not at all."""
+"""Creates a federation's complete folder from ``federation.toml``, all of it or nothing."""
 
 import shutil
 from contextlib import suppress
@@ -35,7 +35,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
-    """A coordinator's account that exists already: its key file and password."""
+    """An existing account for the coordinator: its key file and password."""
 
     path: Path
     password: str
@@ -43,7 +43,7 @@ class OwnKey:
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """What was made. ``waiting_for`` says why the contract is not deployed yet, if so."""
+    """A founded federation. ``waiting_for`` says why the contract is not deployed yet, if so."""
 
     folder: FederationFolder
     agreed: Agreed
@@ -56,8 +56,8 @@ def create_federation(
 ) -> Founded:
     """Make a federation's folder.
 
-    On the embedded chain the contract is deployed within; on another it is if the coordinator's
-    account has the money, else ``fedproof coordinator`` does it when it starts. ``load_examples``
+    On the embedded chain this deploys the contract; on another chain only if the coordinator's
+    account has the money, else ``fedproof coordinator`` deploys it at its start. ``load_examples``
     reads the public evaluation data, as ``clients.data.load.load_data`` does.
 
     Raises
@@ -65,17 +65,18 @@ def create_federation(
     ConfigError
         If the file is wrong, or the folder exists.
     StoreError, KeyFileError, LedgerError
-        If disk, key or chain refuse. Nothing is left behind then.
+        If the disk, the key or the chain fails. Nothing is left behind then.
     """
     founding = load_founding(config)
     _check_host(founding)
     invited = [
-        _invited(one, index, config.parent) for index, one in enumerate(founding.participants)
+        _invited(participant, index, config.parent)
+        for index, participant in enumerate(founding.participants)
     ]
     out = out.absolute()
     staging = staging_for(out)
     try:
-        made = _Making(founding, config, FederationFolder(staging), own_key, load_examples)
+        made = _FolderWriter(founding, config, FederationFolder(staging), own_key, load_examples)
         made.write(invited)
         publish_folder(staging, out)
     except BaseException:
@@ -86,8 +87,8 @@ def create_federation(
     return Founded(FederationFolder(out), made.agreed, tuple(made.registered), waiting)
 
 
-class _Making:
-    """A folder in the making."""
+class _FolderWriter:
+    """Writes the folder of a new federation."""
 
     def __init__(
         self,
@@ -122,7 +123,9 @@ class _Making:
             rpc=founding.chain.rpc,
         )
         label = founding.features.label
-        self.registered = [invite(folder, one, reach, agreement, label) for one in invited]
+        self.registered = [
+            invite(folder, participant, reach, agreement, label) for participant in invited
+        ]
         registry = registry_of(self.registered)
         write_new(folder.registry, registry.to_json(), PUBLIC_MODE)
         self._publish()
@@ -161,7 +164,7 @@ class _Making:
             self._founding,
             deployment,
             Address(treasury.address),
-            [Address(one.address) for one in self.registered],
+            [Address(participant.address) for participant in self.registered],
         )
         deploy_embedded(folder.chain, genesis, self.coordinator, deployment)
 
@@ -172,8 +175,8 @@ def _new_account(key: Path, password_file: Path) -> LocalAccount:
     return keyfile.create(key, password)
 
 
-def _deploy_elsewhere(founding: Founding, made: _Making) -> str:
-    """Deploy on another node; return why not, if it could not be done now."""
+def _deploy_elsewhere(founding: Founding, made: _FolderWriter) -> str:
+    """Deploy through an external node; return the reason if that was not possible, else empty."""
     try:
         deploy_federation(
             web3_at(founding.chain.rpc),
@@ -186,11 +189,11 @@ def _deploy_elsewhere(founding: Founding, made: _Making) -> str:
     return ""
 
 
-def _invited(one: FoundingParticipant, index: int, folder: Path) -> Invited:
+def _invited(participant: FoundingParticipant, index: int, folder: Path) -> Invited:
     place = f"participants.{index}.address"
-    address = checked_address(one.address, place) if one.address else ""
-    node_key = read_public_key(folder / one.node_key) if one.node_key else ""
-    return Invited(one.name, address, node_key)
+    address = checked_address(participant.address, place) if participant.address else ""
+    node_key = read_public_key(folder / participant.node_key) if participant.node_key else ""
+    return Invited(participant.name, address, node_key)
 
 
 def _check_host(founding: Founding) -> None:

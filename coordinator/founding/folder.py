@@ -1,19 +1,19 @@
-"""The folder of a federation: where everything lies, and how it is written.
+"""The folder of a federation: its files, and how they are written.
 
 ====================  ===========================================================================
-``federation.toml``   what all of it was made from
+``federation.toml``   a copy of the founding file
 ``federation.json``   the agreement, public
 ``coordinator.toml``  the service's configuration
 ``keys/``             accounts of coordinator and treasury, and their passwords
 ``tls/``              the federation's own authority, and the server's certificate
 ``nodes/``            public keys of the participants' SuperNodes
-``registry.json``     who may take part; the running service reads it again when it changes
-``participants/``     a folder for each, to be carried there
+``registry.json``     the participants; the running service reads it again when it changes
+``participants/``     a folder for each participant, to be copied to its machine
 ``state/``            the service's own: chain, artifacts, rounds, logs
 ====================  ===========================================================================
 
-What is secret has mode 0600, in folders of mode 0700. Every file is flushed to the disk before the
-folder gets its name.
+Secret files have mode 0600, in folders of mode 0700. Every file is flushed to disk before the
+folder is renamed to its final name (ADR 121).
 """
 
 import os
@@ -50,12 +50,12 @@ class FederationFolder:
 
     @property
     def founding(self) -> Path:
-        """A copy of the file that all of it was made from."""
+        """A copy of the founding file."""
         return self.root / "federation.toml"
 
     @property
     def coordinator_key(self) -> Path:
-        """The coordinator's account."""
+        """The key file of the coordinator's account."""
         return self.root / "keys" / "coordinator.json"
 
     @property
@@ -65,7 +65,7 @@ class FederationFolder:
 
     @property
     def treasury_key(self) -> Path:
-        """The account that gives later participants their starting balance; embedded chain only."""
+        """The key file of the account that pays later participants; embedded chain only."""
         return self.root / "keys" / "treasury.json"
 
     @property
@@ -80,7 +80,7 @@ class FederationFolder:
 
     @property
     def authority(self) -> Path:
-        """The authority's certificate: what participants trust."""
+        """The authority's certificate, which participants trust."""
         return self.root / "tls" / "ca.crt"
 
     @property
@@ -95,7 +95,7 @@ class FederationFolder:
 
     @property
     def registry(self) -> Path:
-        """Who may take part."""
+        """The registry of participants."""
         return self.root / "registry.json"
 
     @property
@@ -115,7 +115,7 @@ class FederationFolder:
 
     @property
     def deployment(self) -> Path:
-        """What the contract is deployed with."""
+        """The arguments of the contract's deployment."""
         return self.state / "deployment.json"
 
     def node_key(self, name: str) -> Path:
@@ -133,7 +133,7 @@ def require_folder(root: Path) -> FederationFolder:
     Raises
     ------
     ConfigError
-        If there is none.
+        If there is no federation in the folder.
     """
     folder = FederationFolder(root)
     if not folder.registry.is_file():
@@ -150,12 +150,12 @@ def new_password() -> str:
 
 
 def write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that is not there yet, with exactly this mode; folders are made as needed.
+    """Write a new file with exactly this mode; folders are made as needed.
 
     Raises
     ------
     StoreError
-        If it exists, or the disk refuses.
+        If the file exists, or cannot be written.
     """
     try:
         _make_folders(path.parent)
@@ -165,7 +165,7 @@ def write_new(path: Path, data: bytes, mode: int) -> None:
 
 
 def _make_folders(folder: Path) -> None:
-    """Make a folder and those above it; ``mkdir``'s own mode would be for the last one only."""
+    """Make a folder and its parents, all with our mode: ``mkdir`` sets it for the last one only."""
     if not folder.is_dir():
         _make_folders(folder.parent)
         folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
@@ -174,14 +174,15 @@ def _make_folders(folder: Path) -> None:
 def staging_for(target: Path) -> Path:
     """Return an empty folder beside ``target``, mode 0700, to be renamed to it when complete.
 
-    What an interrupted attempt left is removed: nothing outside depends on its keys.
+    Renamed, because half a federation does harm (ADR 121). The folder of an interrupted attempt is
+    removed: nothing outside depends on its keys.
 
     Raises
     ------
     ConfigError
-        If ``target`` is there already and not an empty folder.
+        If ``target`` exists and is not an empty folder.
     StoreError
-        If the disk refuses.
+        If the folder cannot be made.
     """
     staging = target.with_name(f".{target.name}.unfinished")
     try:
@@ -197,12 +198,12 @@ def staging_for(target: Path) -> Path:
 
 
 def publish_folder(staging: Path, target: Path) -> None:
-    """Give a complete folder its name, durably.
+    """Rename a complete folder to its final name, durably.
 
     Raises
     ------
     StoreError
-        If somebody else made ``target`` meanwhile, or the disk refuses.
+        If ``target`` was created meanwhile, or the disk fails.
     """
     try:
         for folder, _, _ in os.walk(staging):

@@ -1,7 +1,8 @@
-"""What a participant is given: a folder with everything it needs to take part, and nothing more.
+"""Makes a participant's folder, with all that it needs to take part, and nothing else.
 
-Whoever makes a key knows it. A participant that wants to be the only one brings the address of an
-account and the public key of a SuperNode of its own; then its folder holds no secret at all.
+The coordinator knows the keys that it makes for a participant. A participant that wants to keep its
+keys to itself gives the address of its own account and the public key of its own SuperNode; then
+its folder holds no secret.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from coordinator.settings.registry import RegisteredParticipant
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """Who is to take part: ``address`` and ``node_key`` empty where they are to be made.
+    """A participant to invite; empty ``address`` and ``node_key`` are to be made.
 
     ``node_key`` is one line of an OpenSSH public key.
     """
@@ -41,7 +42,7 @@ def read_public_key(path: Path) -> str:
     Raises
     ------
     ConfigError
-        If the file cannot be read or holds no such key.
+        If the file cannot be read or holds no public key.
     """
     try:
         return read_node_key(path.read_bytes(), str(path))
@@ -55,15 +56,15 @@ def checked_address(text: str, place: str) -> Address:
     Raises
     ------
     ConfigError
-        If it is none, or mixed case does not match its checksum (EIP-55).
+        If it is not an address, or its mixed case does not match its checksum (EIP-55).
     """
     try:
-        found = checksum_address(address_bytes(text))
+        address = checksum_address(address_bytes(text))
     except ValueError as error:
         raise ConfigError(f'{place} = "{text}": expected 0x and 40 hexadecimal digits') from error
-    if text not in (found, found.lower(), "0x" + found[2:].upper()):
-        raise ConfigError(f'{place} = "{text}": its checksum is wrong, expected {found}')
-    return found
+    if text not in (address, address.lower(), "0x" + address[2:].upper()):
+        raise ConfigError(f'{place} = "{text}": its checksum is wrong, expected {address}')
+    return address
 
 
 def invite(
@@ -76,12 +77,12 @@ def invite(
     agreement
         The bytes of ``federation.json``.
     label
-        The agreed name of the column that is learned, or empty.
+        The agreed name of the label column, or empty.
 
     Raises
     ------
     StoreError, KeyFileError
-        If something is there already, or the disk refuses.
+        If a file exists already, or the disk fails.
     """
     place = folder.participant(invited.name)
     text = participant_toml(invited.name, reach, label, own_account=bool(invited.address))

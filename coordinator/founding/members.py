@@ -1,7 +1,7 @@
-"""Who may take part: added to and removed from a federation that exists, running or not.
+"""Adds participants to an existing federation, running or not, and removes them.
 
-The registry is replaced as a whole; the running service notices, and admits or shuts out the
-SuperNode. Bonds are the participants' own: nothing here touches them.
+The registry is replaced as a whole; a running service notices that, and admits or refuses the
+SuperNode. Not handled: bonds, which belong to the participants.
 """
 
 import json
@@ -43,8 +43,7 @@ _STATUS_BYTES = 1 << 22
 class Member:
     """A participant as ``fedproof federation list`` shows it.
 
-    ``bond_wei`` is ``None`` where the chain cannot be read, ``online`` where the service does not
-    answer.
+    ``bond_wei`` is ``None`` if the chain cannot be read, ``online`` if the service does not answer.
     """
 
     name: str
@@ -56,14 +55,14 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All participants, and why something about them is not known."""
+    """All participants, and the reasons why some of their data is unknown."""
 
     members: tuple[Member, ...]
     remarks: tuple[str, ...]
 
 
 class FederationMembers:
-    """A federation's folder, opened to change who takes part.
+    """A federation's folder, opened to change its participants.
 
     Raises
     ------
@@ -78,7 +77,7 @@ class FederationMembers:
 
     @property
     def reach(self) -> Reach:
-        """Where participants find the coordinator, by its configuration."""
+        """The coordinator's addresses for participants, from its configuration."""
         http, flower = self.settings.http, self.settings.flower
         names = http.allowed_hosts or [http.host]
         ports = (http.port, flower.port)
@@ -88,7 +87,7 @@ class FederationMembers:
 
     @property
     def _here(self) -> Reach:
-        """Where this machine itself finds the coordinator, and the embedded chain's RPC."""
+        """The coordinator's addresses for this machine, and the embedded chain's RPC."""
         http, flower = self.settings.http, self.settings.flower
         host = "127.0.0.1" if http.host in WILDCARDS else http.host
         ports = (http.port, flower.port)
@@ -100,13 +99,13 @@ class FederationMembers:
         Parameters
         ----------
         balance_wei
-            On the embedded chain, what it gets from the treasury; by default what those have
-            that were there from the start.
+            Starting balance from the treasury, on the embedded chain only; by default that of the
+            first participants.
 
         Raises
         ------
         ConfigError
-            If name, address or key is there already, or a balance was asked for on another chain.
+            If name, address or key exists already, or a balance is given for another chain.
         LedgerError
             If the treasury's transfer fails; then nothing was added.
         """
@@ -127,14 +126,14 @@ class FederationMembers:
         return entry
 
     def remove(self, name: str) -> RegisteredParticipant:
-        """Take a participant out of the registry; its folder and its bond stay.
+        """Remove a participant from the registry; its folder and its bond stay.
 
-        Its SuperNode's key is spent: Flower never admits it again.
+        Its SuperNode's key cannot be used again: Flower never admits a removed key.
 
         Raises
         ------
         ConfigError
-            If there is none of that name.
+            If there is no participant of that name.
         """
         with FolderLock(self.folder.root / "nodes"):
             registry = read_registry(self.folder.registry)
@@ -149,7 +148,7 @@ class FederationMembers:
         return entry
 
     def listing(self) -> Listing:
-        """Return every participant, with what chain and service say of it."""
+        """Return every participant, with its state on chain and in the service."""
         remarks: list[str] = []
         entries = read_registry(self.folder.registry).participants
         bonds = self._bonds([Address(entry.address) for entry in entries], remarks)
@@ -224,7 +223,7 @@ def parse_balance(text: str) -> Wei | None:
     Raises
     ------
     ConfigError
-        If it is no amount.
+        If it is not an amount.
     """
     if not text:
         return None
@@ -238,7 +237,7 @@ def parse_balance(text: str) -> Wei | None:
 
 
 def checked_name(name: str) -> str:
-    """Return a participant's name; raises ``ConfigError`` if it cannot be a folder's."""
+    """Return a participant's name; raises ``ConfigError`` if it cannot be a folder's name."""
     try:
         return TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
@@ -259,7 +258,7 @@ def _check_new(registry: Registry, invited: Invited, folder: FederationFolder) -
             f"{folder.participant(invited.name)}: exists already, from an earlier participant; "
             "move it away, or choose another name"
         )
-    # A placeholder stands for what is yet to be made, so that only what was given is compared.
+    # Values that are yet to be made get a placeholder, so that only the given ones are compared.
     placeholder = "0x" + "00" * 20
     registry_of(
         [

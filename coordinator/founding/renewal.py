@@ -1,8 +1,8 @@
-"""Renewing what TLS stands on: the server's certificate, or the authority that everybody trusts.
+"""Renews the server's certificate, or the authority that all participants trust.
 
-For a new server certificate participants need nothing new. A new authority is for a server's key
-that was stolen: the old certificate would be accepted until it ends. Everybody must then be given
-the new ``ca.crt``, and is refused until it has it.
+A new server certificate needs no action by participants. A new authority is for a stolen server
+key, whose certificate would be accepted until it expires. Every participant then needs the new
+``ca.crt``, and cannot connect before it has it.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from coordinator.settings.agreement import read_agreement
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """A certificate that replaced another; ``authority`` if everybody needs it anew."""
+    """A renewed certificate; ``authority`` is set if participants need a new ``ca.crt``."""
 
     path: Path
     names: tuple[str, ...]
@@ -40,7 +40,7 @@ class Renewed:
 
 
 def renew(root: Path, names: list[str], days: int = SERVER_DAYS) -> Renewed:
-    """Make a new certificate for the server's key and put it in the old one's place.
+    """Replace the server's certificate by a new one for the same key.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def renew(root: Path, names: list[str], days: int = SERVER_DAYS) -> Renewed:
 def renew_authority(root: Path, names: list[str], days: int = SERVER_DAYS) -> Renewed:
     """Make a new authority, and a new key and certificate for the server under it.
 
-    Interrupted between two files, the same call again makes all of them anew.
+    If it is interrupted between two files, calling it again makes all of them anew.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The TOML files that founding writes, with comments for the operator."""
+"""Builds the TOML files that founding writes, with comments for the operator."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from coordinator.settings.participant import CONFIRMATIONS
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How participants reach the coordinator; ``rpc`` is another node's on an external chain.
+    """The coordinator's addresses; on an external chain ``rpc`` is another node's.
 
-    ``confirmations`` is how deep a block must lie there before it counts as seen; ``None`` on the
+    ``confirmations`` is the number of later blocks before a block counts as seen; ``None`` on the
     embedded chain.
     """
 
@@ -28,7 +28,7 @@ class Reach:
     def of(
         cls, host: str, names: Sequence[str], ports: tuple[int, int], *, tls: bool, rpc: str
     ) -> "Reach":
-        """Return where a coordinator is: by the address it listens on, or by its first name.
+        """Return a coordinator's addresses, with its listening address or its first host name.
 
         ``ports`` are those of HTTP and of the SuperLink; ``rpc`` is empty on the embedded chain.
         """
@@ -85,9 +85,9 @@ def participant_toml(name: str, reach: Reach, label: str, *, own_account: bool) 
     Parameters
     ----------
     label
-        The agreed name of the column that is learned; empty for ``"label"``.
+        The agreed name of the label column; empty for ``"label"``.
     own_account
-        It brings its own key, whose password is then asked for, or comes from the environment.
+        Whether it has its own key, whose password it enters or sets in the environment.
     """
     account = {"key": "account.json"}
     if not own_account:
@@ -130,7 +130,7 @@ def _toml(
 ) -> bytes:
     """Return a TOML file; ``remarks`` are comments on the headings of ``sections``, by name.
 
-    The library writes no comments, so each table's body is written by itself, below its heading.
+    The library writes no comments, so each table's body is written separately below its heading.
     """
     parts = [f"{title}\n", tomli_w.dumps(top)]
     for section, values in sections.items():

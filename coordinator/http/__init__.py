@@ -1,1 +1,1 @@
-"""The coordinator's face to the network: JSON-RPC, artifacts, status and metrics over one port."""
+"""The coordinator's HTTP server: JSON-RPC, artifacts, status and metrics over one port."""

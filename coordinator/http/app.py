@@ -3,14 +3,14 @@
 =====================  ======================================================================
 ``POST /rpc``          JSON-RPC of the embedded chain, without development methods
 ``GET /blobs/NAME``    published artifacts (``blobs``, ``publication``)
-``GET /federation``    the agreement, the same bytes for everybody
-``GET /status``        how the service is, for people and scripts
-``GET /healthz``       the process answers
-``GET /readyz``        rounds can be run now; else 503 with the reasons
-``GET /metrics``       for Prometheus
+``GET /federation``    the agreement, the same bytes for every client
+``GET /status``        the state of the service, for people and scripts
+``GET /healthz``       200 if the process answers
+``GET /readyz``        200 if rounds can run now; else 503 with the reasons
+``GET /metrics``       metrics for Prometheus
 =====================  ======================================================================
 
-Reading only, but for the transactions that anybody may send to a chain.
+All of it is read-only, except the transactions that anybody may send to a chain.
 """
 
 import functools
@@ -48,12 +48,12 @@ def make_app(
     Parameters
     ----------
     certificate_end_s
-        Returns the Unix time at which the TLS certificate in use ends, for the metrics.
+        Returns the Unix time at which the current TLS certificate expires, for the metrics.
 
     Raises
     ------
     ConfigError
-        If the dispatcher was made for development: its methods are never served.
+        If the dispatcher has development methods, which are never served.
     """
     http_checks, pages = HttpChecks(context.allowed_hosts), _Pages(context, certificate_end_s)
     routes = [
@@ -112,7 +112,7 @@ def _blobs(context: HttpContext, pages: "_Pages") -> Callable[[Request], Any]:
 
 
 class _Limiter:
-    """A capacity limiter that is made inside the event loop, at its first use."""
+    """A capacity limiter that is created at its first use, inside the event loop."""
 
     def __init__(self, count: int) -> None:
         self._make = functools.cache(lambda: anyio.CapacityLimiter(count))
@@ -122,7 +122,7 @@ class _Limiter:
 
 
 class _Pages:
-    """The small pages."""
+    """The handlers of the small pages."""
 
     def __init__(self, context: HttpContext, certificate_end_s: Callable[[], float | None]) -> None:
         self._context = context
@@ -136,7 +136,7 @@ class _Pages:
         return Response(self._agreement, media_type="application/json")
 
     async def healthz(self, request: Request) -> Response:
-        """Answer: that is all there is to it."""
+        """Answer 200."""
         return JSONResponse({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
@@ -147,7 +147,7 @@ class _Pages:
         return JSONResponse({"status": "ready"})
 
     async def status(self, request: Request) -> Response:
-        """Answer with what the service and the chain say."""
+        """Answer with the state of service and chain."""
         return JSONResponse(await self._run(self._status))
 
     async def metrics(self, request: Request) -> Response:

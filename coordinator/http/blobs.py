@@ -1,15 +1,16 @@
-"""``GET /blobs/<64 hex>.<suffix>``: published artifacts, streamed as they lie on the disk.
+"""``GET /blobs/<64 hex>.<suffix>``: published artifacts, streamed from disk.
 
-A blob's name commits to its content, so it never changes: strong ETag, cached for ever. What is
-not published is answered exactly as what does not exist. Readers re-hash; nothing is hashed here.
+A blob's name commits to its content, so it never changes: strong ETag, cached for ever. The answer
+for an unpublished blob is the same as for one that does not exist. Readers check hashes; nothing is
+hashed here.
 
-Nothing is served because it lies in the folder. A model is public once a round opened on it or
-sealed it, a document once its root is on chain, an update once the round that accepted it is
-sealed; drafts, refused updates, evidence and notes never. Rounds that a proven fraud voids stay
-readable: their updates were public, and the proof rests on them. Where only members may read, a
-request names a bonded account and proves it by a signature.
+The chain decides what is published, not the folder (ADR 110). A model is public once a round was
+opened on it or sealed it, a document once its root is on chain, an update once the round that
+accepted it is sealed; drafts, refused updates, evidence and notes never are. Rounds that a proven
+fraud voided stay readable: their updates were public, and the proof needs them. If only members may
+read updates, a request names a bonded account and proves it by a signature.
 
-Not handled: a node that takes back blocks it has shown. What was public once may stay so.
+Not handled: a node that drops blocks it has shown. What was public once may stay so.
 """
 
 import logging
@@ -42,16 +43,16 @@ from coordinator.settings.agreement import FederationAgreement
 from coordinator.stores.disk import DiskStore
 
 MAX_AGE_S: Final = 900
-"""How far ahead a request may expire: enough for clocks that are minutes apart."""
+"""Seconds from now within which a request must expire; enough for clocks minutes apart."""
 
 
 class Members:
-    """Decides whether a request comes from a bonded account; safe to share.
+    """Checks that a request comes from a bonded account; thread-safe.
 
     Parameters
     ----------
     federation
-        The contract, which knows who is bonded.
+        The contract, which holds the bonds.
     clock
         Unix time in seconds.
     """
@@ -69,8 +70,8 @@ class Members:
         Raises
         ------
         SignatureError
-            ``not-bonded``, ``expires-too-late``, or any code of ``core.authorization.parse_read``
-            and ``core.statements.check_read``.
+            ``not-bonded``, ``expires-too-late``, or any code of ``authorization.parse_read`` and
+            ``statements.check_read`` in ``protocol.signatures``.
         ChainUnavailableError
             If the node does not answer.
         """
@@ -82,26 +83,26 @@ class Members:
                 "time here",
                 code="expires-too-late",
             )
-        who = check_read(signed, domain=self._federation.domain, blob=blob, now=now)
-        if not self._is_bonded(who):
-            raise SignatureError(f"{who} has no bond in this federation", code="not-bonded")
-        return who
+        reader = check_read(signed, domain=self._federation.domain, blob=blob, now=now)
+        if not self._is_bonded(reader):
+            raise SignatureError(f"{reader} has no bond in this federation", code="not-bonded")
+        return reader
 
-    def _is_bonded(self, who: Address) -> bool:
+    def _is_bonded(self, account: Address) -> bool:
         head = self._federation.block().number
         with self._lock:
             if head != self._seen_at:
                 self._seen_at, self._bonded = head, {}
-            known = self._bonded.get(who)
+            known = self._bonded.get(account)
         if known is None:
-            known = self._federation.account(who).bond_wei > 0
+            known = self._federation.account(account).bond_wei > 0
             with self._lock:
-                self._bonded[who] = known
+                self._bonded[account] = known
         return known
 
 
 Audience = Literal["everybody", "members"]
-"""Who may read a blob once it is public: ``members`` only where the agreement says so."""
+"""Who may read a published blob: ``members`` only if the agreement says so."""
 
 VECTOR: Final = "safetensors"
 BYTES: Final = "bin"
@@ -112,16 +113,17 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Publication:
-    """Follows one federation's events and answers who may read a blob; safe to share.
+    """Follows one federation's events and says who may read a blob; thread-safe.
 
     Parameters
     ----------
     federation
         The contract.
     store
-        Where contributors documents are, which name a round's updates.
+        Has the contributors documents, which name a round's updates.
     agreement
-        What was public before the first round: initial model, rule, manifest, scoring.
+        Names the blobs that are public before the first round: initial model, rule, manifest,
+        scoring.
     """
 
     def __init__(
@@ -139,18 +141,18 @@ class Publication:
         self._of_updates: Audience = "members" if agreement.access == "members" else "everybody"
 
     def audience(self, name: bytes, suffix: str) -> Audience | None:
-        """Return who may read a blob now, ``None`` for nobody.
+        """Return who may read a blob now, ``None`` if nobody may.
 
         Raises
         ------
         ChainUnavailableError
-            If the node must be asked and does not answer.
+            If the chain must be read and the node does not answer.
         """
-        found = self._known(name, suffix)
-        if found is None and suffix in SUFFIXES:
+        audience = self._known(name, suffix)
+        if audience is None and suffix in SUFFIXES:
             self._follow()
-            found = self._known(name, suffix)
-        return found
+            audience = self._known(name, suffix)
+        return audience
 
     def _known(self, name: bytes, suffix: str) -> Audience | None:
         if (name, suffix) in self._open:
@@ -158,7 +160,9 @@ class Publication:
         return self._of_updates if suffix == VECTOR and name in self._updates else None
 
     def _follow(self) -> None:
-        """Read the chain's events since the last look."""
+        """Read the chain's events since the last call."""
+        # From events and not from the service: right after any crash, with nothing to keep in step
+        # (ADR 110).
         with self._lock:
             for event in self._follower.new():
                 match event:
@@ -179,7 +183,7 @@ class Publication:
             self._unread = [root for root in self._unread if not self._publish_updates(root)]
 
     def _publish_updates(self, contributors_root: bytes) -> bool:
-        """Make a sealed round's updates public; false if its document cannot be read now."""
+        """Publish a sealed round's updates; return false if its document cannot be read now."""
         try:
             document = self._store.get_document("contributors", contributors_root)
         except StoreError as error:
@@ -207,16 +211,16 @@ _FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 
 class Blobs:
-    """The endpoint.
+    """The endpoint that serves blobs.
 
     Parameters
     ----------
     store
-        Whose files are served.
+        Has the files.
     publication, members
-        Who may read what.
+        Say who may read which blob, and check a member's request.
     threads
-        Bounds how many files are read at once.
+        Limits how many files are read at once.
     """
 
     def __init__(
@@ -257,7 +261,7 @@ class Blobs:
         return _answer(request, file, named[0], private=private, read=self._read)
 
     def _admit(self, digest: bytes, suffix: str, header: str) -> bool:
-        """Return whether the blob is for members only; raises if this reader may not have it."""
+        """Return whether the blob is for members only; raises if this reader may not read it."""
         audience = self._publication.audience(digest, suffix)
         if audience is None:
             raise FileNotFoundError
@@ -276,7 +280,7 @@ Read = Callable[[BinaryIO, int], Awaitable[bytes]]
 
 
 def _answer(request: Request, file: BinaryIO, name: str, *, private: bool, read: Read) -> Response:
-    """Return the whole file, the range asked for, or that it is known already."""
+    """Return the whole file, the requested range, or 304 if the client has it already."""
     size = os.fstat(file.fileno()).st_size
     headers = {
         "ETag": f'"{name}"',
@@ -288,9 +292,9 @@ def _answer(request: Request, file: BinaryIO, name: str, *, private: bool, read:
         file.close()
         return Response(status_code=304, headers=headers)
     first, last, status = 0, size - 1, 200
-    asked = _RANGE.fullmatch(request.headers.get("range", ""))
-    if asked and any(asked.groups()) and request.headers.get("if-range") in (None, headers["ETag"]):
-        first, last = _span(asked[1], asked[2], size)
+    match = _RANGE.fullmatch(request.headers.get("range", ""))
+    if match and any(match.groups()) and request.headers.get("if-range") in (None, headers["ETag"]):
+        first, last = _span(match[1], match[2], size)
         if first > last:
             file.close()
             return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})

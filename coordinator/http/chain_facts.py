@@ -1,4 +1,4 @@
-"""What the chain says about the federation, read once a block however many ask."""
+"""The federation's state on chain, read once per block for all requests."""
 
 import threading
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from coordinator.protocol.types import Address, RoundId, Wei
 
 @dataclass(frozen=True, slots=True)
 class ChainFacts:
-    """One look at the chain. ``bonds`` are those above zero, now; ``rounds`` counts by status."""
+    """The state at one block. ``bonds`` are all above zero, in wei; ``rounds`` counts by status."""
 
     block: BlockInfo
     head: HeadState
@@ -21,7 +21,7 @@ class ChainFacts:
 
 
 class ChainFactsCache:
-    """Reads :class:`ChainFacts`; safe to share."""
+    """Reads :class:`ChainFacts`, once per block; thread-safe."""
 
     def __init__(self, federation: FederationReader) -> None:
         self._federation = federation
@@ -54,7 +54,7 @@ class ChainFactsCache:
         )
 
     def _count_rounds(self, head: HeadState) -> dict[str, int]:
-        """Count rounds by status, without asking for each: settled ones lie below sealed ones."""
+        """Count rounds by status without reading each: settled ones lie below sealed ones."""
         low, high = head.final_height, head.height
         while low < high:
             middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""What the HTTP server is made of: the parts of the service it shows."""
+"""The parts of the service that the HTTP server shows."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,19 +20,19 @@ class HttpContext:
     Attributes
     ----------
     agreement
-        Served as ``/federation``; decides who may read updates.
+        Served at ``/federation``; says who may read updates.
     federation
         The contract, on the embedded chain or any node.
     store
-        The artifact store; only what the chain has committed to is served.
+        The artifact store; only blobs that the chain has committed to are served.
     status
-        Says how the service is, at once and from any thread.
+        Returns the service's state, without waiting, from any thread.
     dispatcher
-        The embedded chain's JSON-RPC, served as ``/rpc``; ``None`` on an external chain.
+        The embedded chain's JSON-RPC, served at ``/rpc``; ``None`` on an external chain.
     allowed_hosts
         Host headers accepted besides loopback's, without port.
     telemetry
-        Counts; its ``observe`` is to subscribe to the rounds' feed.
+        Counts requests and rounds; its ``observe`` must be subscribed to the rounds' feed.
     clock
         Unix time in seconds, for the expiry of members' requests.
     """

@@ -1,8 +1,9 @@
-"""Bounds on what one client may cost; generous for participants, small for abuse.
+"""Limits on the resources of one client: generous for participants, small for abuse.
 
-A call costs its sender nothing and the embedded chain up to seconds (16.8 M gas of py-evm), during
-which no block is made. So the processor time of each client's requests is counted, and whoever has
-used up a share waits. Processes of this machine are not counted: they could use it up anyway.
+A call is free for its sender but costs the embedded chain up to seconds (16.8 M gas of py-evm), in
+which no block is made. So the processor time of each client's requests is counted, and a client
+that has used up its share must wait. Processes of this machine are not counted: they could use up
+the processor anyway.
 """
 
 import threading
@@ -23,14 +24,14 @@ class _Account:
 
 
 class CpuBudget:
-    """A bucket of processor seconds for each client, filled slowly; safe to share.
+    """A token bucket of processor seconds for each client; thread-safe.
 
     Parameters
     ----------
     burst_s
-        What a client may use at once.
+        Seconds that a client may use at once.
     share
-        Seconds that flow back in each second, up to ``burst_s``.
+        Seconds added in each second, up to ``burst_s``.
     monotonic
         A clock in seconds that never goes back.
     """
@@ -45,7 +46,7 @@ class CpuBudget:
         self._accounts: dict[str, _Account] = {}
 
     def wait_s(self, client: str) -> float:
-        """Return how long a client must wait before its next request; 0 for now."""
+        """Return the seconds a client must wait before its next request."""
         with self._lock:
             account = self._accounts.get(client)
             if account is None:
@@ -54,7 +55,7 @@ class CpuBudget:
             return max(0.0, -account.left_s / self._share)
 
     def spend(self, client: str, used_s: float) -> None:
-        """Take what a request used; it may overdraw, which the next one waits for."""
+        """Subtract the time a request used; the budget may become negative."""
         if is_loopback(client):
             return
         with self._lock:
@@ -81,23 +82,23 @@ class CpuBudget:
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """Bounds of the HTTP server.
+    """Limits of the HTTP server.
 
     Attributes
     ----------
     body_bytes
-        Longest request body: some batches of transactions, each at most 128 KiB before hex.
+        Longest request body, enough for several transactions of at most 128 KiB before hex.
     requests_per_client, connections_per_client
-        Requests being answered, and open connections, of one address at a time.
+        Concurrent requests, and open connections, of one address.
     connections
         Open connections of all clients together.
     header_s, body_s, write_s
-        Seconds a client may take to send its headers, its body, and to make room for more of
-        an answer. Longer is a connection kept busy on purpose, or a dead peer.
+        Seconds a client may take to send its headers, to send its body, and to read more of an
+        answer. A slower one keeps its connection busy on purpose, or is dead.
     keep_alive_s
         Seconds a connection may be idle between requests.
     rpc_threads, read_threads
-        JSON-RPC requests worked on, and blobs read from disk, at the same time.
+        Concurrent JSON-RPC requests, and concurrent reads of blobs from disk.
     cpu_burst_s, cpu_share
         Processor seconds that one client's JSON-RPC may use at once, and in each second.
     """

@@ -1,11 +1,10 @@
-"""A listening socket of which one address can take only a share.
+"""A listening socket with a limit for each address, and HTTP connections with time limits (ADR 149).
 
-Connections are counted when they are accepted: before TLS, whose handshake a stranger may leave
+Connections are counted when they are accepted: before TLS, whose handshake a client may leave
 unfinished for a minute, and before any limit of the HTTP server.
 
-HTTP/1.1 connections on it cannot be kept busy for free: uvicorn bounds idle time between requests
-only. Here headers must arrive in time, an answer must be taken in time, and a body that nobody
-reads ends the connection (ADR 149).
+uvicorn limits only the idle time between requests. Here headers must arrive in time, an answer must
+be read in time, and an unread body closes the connection.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from coordinator.http.limits import HttpLimits
 
 QUIET_S: Final = 10.0
-"""How long the same is not said again of the same address."""
+"""Seconds within which the same message about the same address is logged only once."""
 _MOST_PEERS: Final = 256
 _OWN_FILES: Final = 512
 """Open files that a service needs besides its connections."""
@@ -32,14 +31,14 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class RepeatFilter:
-    """Says of each peer, once in a while, what may be said; of too many peers nothing.
+    """Decides which messages about peers to log: each once in a while, none about too many peers.
 
     Parameters
     ----------
     monotonic
         A clock in seconds that never goes back.
     quiet_s
-        How long the same is not said again of the same peer.
+        Seconds within which the same message about the same peer is logged only once.
     """
 
     def __init__(
@@ -48,29 +47,29 @@ class RepeatFilter:
         self._monotonic, self._quiet_s = monotonic, quiet_s
         self._quiet_until: dict[tuple[str, str], float] = {}
 
-    def is_news(self, peer: str, what: str) -> bool:
-        """Return whether to say this now: whoever may connect could fill the disk with it."""
+    def is_news(self, peer: str, event: str) -> bool:
+        """Return whether to log this event now: repeated connections must not fill the disk."""
         now = self._monotonic()
-        if self._quiet_until.get((peer, what), 0.0) > now:
+        if self._quiet_until.get((peer, event), 0.0) > now:
             return False
         self._quiet_until = {key: t for key, t in self._quiet_until.items() if t > now}
         if len(self._quiet_until) >= _MOST_PEERS:
             return False
-        self._quiet_until[peer, what] = now + self._quiet_s
+        self._quiet_until[peer, event] = now + self._quiet_s
         return True
 
 
 class FairListener(socket.socket):
-    """A listening socket that closes at once what is more than an address's share.
+    """A listening socket that closes connections above an address's limit at once.
 
-    For asyncio, which accepts by :meth:`accept`.
+    For asyncio, which calls :meth:`accept`.
 
     Parameters
     ----------
     listening
-        Taken over.
+        The socket, which is owned by this one from now on.
     limits
-        ``connections_per_client`` and ``connections``.
+        Its ``connections_per_client`` and ``connections`` apply.
     own
         Addresses that are neither counted nor refused.
     """
@@ -85,12 +84,12 @@ class FairListener(socket.socket):
         self._repeat_filter = RepeatFilter()
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Take the next connection.
+        """Accept the next connection.
 
         Raises
         ------
         ConnectionAbortedError
-            If it was one too many, and is closed.
+            If the connection was above a limit and was closed.
         """
         taken, address = super().accept()
         peer = _plain(str(address[0]))
@@ -113,7 +112,7 @@ class FairListener(socket.socket):
 
 
 class _Counted(socket.socket):
-    """A connection that counts until it is closed."""
+    """A connection that is counted until it is closed."""
 
     def __init__(self, taken: socket.socket, peer: str, count: Counter[str]) -> None:
         super().__init__(fileno=taken.detach())
@@ -122,7 +121,7 @@ class _Counted(socket.socket):
         self._counts = True
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         if self._counts:
             self._counts = False
             self._count[self._peer] -= 1
@@ -132,19 +131,19 @@ class _Counted(socket.socket):
 
 
 def room_for(connections: int) -> int:
-    """Let this process open so many connections if the system permits; return how many it may."""
+    """Raise this process's limit of open files for ``connections``; return how many it permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _OWN_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    needed = connections + _OWN_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
+    if soft == resource.RLIM_INFINITY or soft >= needed:
         return connections
     return max(soft - _OWN_FILES, soft // 2)
 
 
 def _plain(address: str) -> str:
-    """Return an IPv4 address that an IPv6 socket shows as its own kind as what it is."""
+    """Return the IPv4 address of an IPv4-mapped IPv6 address; others unchanged."""
     try:
         mapped = ipaddress.IPv6Address(address).ipv4_mapped
     except ValueError:
@@ -153,7 +152,7 @@ def _plain(address: str) -> str:
 
 
 class GuardedProtocol(H11Protocol):
-    """One connection; made by :func:`guarded_protocol`, which fills in the limits."""
+    """One HTTP connection; :func:`guarded_protocol` sets the limits."""
 
     limits: ClassVar[HttpLimits]
     repeat_filter: ClassVar[RepeatFilter]
@@ -162,17 +161,17 @@ class GuardedProtocol(H11Protocol):
     _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection."""
+        """Start the time limit for headers."""
         super().connection_made(transport)
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Stop the time limits."""
         self._stop_timers()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass data on; the clock for headers runs from their first byte to their last."""
+        """Pass data on; the time limit for headers runs from their first byte to their last."""
         super().data_received(data)
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self._expect_headers()
@@ -181,15 +180,15 @@ class GuardedProtocol(H11Protocol):
             self._header_timer = None
 
     def on_response_complete(self) -> None:
-        """Go on with the next request; a body that was not read is not waited for."""
+        """Continue with the next request; an unread body closes the connection."""
         if self.conn.their_state is h11.SEND_BODY:
             self.transport.close()
         super().on_response_complete()
 
     def shutdown(self) -> None:
-        """End the connection now if it is idle, else with its answer.
+        """Abort the connection now if it is idle, else after its answer.
 
-        Cut, not closed: over TLS a closing connection waits for its peer to say goodbye too.
+        Aborted, not closed: over TLS closing waits for the peer's close message.
         """
         if self.cycle is None or self.cycle.response_complete:
             self.transport.abort()
@@ -197,13 +196,13 @@ class GuardedProtocol(H11Protocol):
             super().shutdown()
 
     def pause_writing(self) -> None:
-        """Start the clock for a peer that takes no more of an answer."""
+        """Start the time limit for a peer that does not read its answer."""
         super().pause_writing()
         if self._write_timer is None:
             self._write_timer = self.loop.call_later(self.limits.write_s, self._late, "reading")
 
     def resume_writing(self) -> None:
-        """Stop that clock."""
+        """Stop that time limit."""
         super().resume_writing()
         if self._write_timer is not None:
             self._write_timer.cancel()
@@ -214,10 +213,10 @@ class GuardedProtocol(H11Protocol):
             wait_s = self.limits.header_s
             self._header_timer = self.loop.call_later(wait_s, self._late, "sending headers")
 
-    def _late(self, what: str) -> None:
+    def _late(self, stage: str) -> None:
         peer = self.client[0] if self.client else "unknown"
-        if self.repeat_filter.is_news(peer, what):
-            _LOGGER.warning("%s: too slow in %s; closed", peer, what)
+        if self.repeat_filter.is_news(peer, stage):
+            _LOGGER.warning("%s: too slow in %s; closed", peer, stage)
         self.transport.abort()
 
     def _stop_timers(self) -> None:

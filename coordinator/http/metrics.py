@@ -1,7 +1,7 @@
-"""``GET /metrics``: what the service, the chain and this process look like, for Prometheus.
+"""``GET /metrics``: metrics of the service, the chain and this process, for Prometheus.
 
-Counts are of this process's life; what the chain knows is asked of the chain. Safe to share among
-threads. Every service has a registry of its own, so several can live in one process.
+Counters start with the process; values on the chain are read from the chain. Thread-safe. Every
+service has its own registry, so several can run in one process.
 
 References
 ----------
@@ -53,7 +53,7 @@ class Telemetry:
     Attributes
     ----------
     registry
-        What is counted here, and what the kernel counts of this process.
+        The counters of this class, and the kernel's of this process.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -95,7 +95,7 @@ class Telemetry:
         return Counter(name, meaning, labels, registry=self.registry)
 
     def observe(self, item: FeedItem) -> None:
-        """Count what happened to a round; a subscriber of the rounds' feed."""
+        """Count an event of a round; to be subscribed to the rounds' feed."""
         match event := item.event:
             case machine.RoundOpened():
                 with self._lock:
@@ -134,7 +134,7 @@ class Telemetry:
         self._sent_bytes.labels(route=route).inc(sent_bytes)
 
     def count_rpc(self, method: str, succeeded: bool) -> None:
-        """Count a JSON-RPC request; an observer for the chain's dispatcher."""
+        """Count a JSON-RPC request; to be passed to the chain's dispatcher."""
         kind = RPC_CLASSES.get(method, "read") if method else "unknown"
         outcome = "ok" if succeeded else "refused"
         self._rpc.labels(**{"class": kind, "outcome": outcome}).inc()
@@ -147,7 +147,7 @@ class Telemetry:
     @property
     def refused(self) -> dict[str, int]:
         """Refused submissions, by code."""
-        return {one.labels["code"]: int(one.value) for one in _samples(self._refused)}
+        return {sample.labels["code"]: int(sample.value) for sample in _samples(self._refused)}
 
 
 def metrics_page(
@@ -163,7 +163,7 @@ def metrics_page(
     facts
         ``None`` if the chain does not answer: then its metrics are absent, not zero.
     certificate_end_s
-        Unix time at which the TLS certificate ends, if there is one.
+        Unix time at which the TLS certificate expires; ``None`` without one.
     """
     families = [*_service(snapshot, facts is not None)]
     if facts is not None:
@@ -176,7 +176,7 @@ def metrics_page(
 
 
 class _Families(Collector):
-    """Metrics that are collected already, as the library's writer takes them."""
+    """Metrics that were collected already, in the form that the library's writer requires."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
@@ -186,7 +186,7 @@ class _Families(Collector):
 
 
 def _samples(counter: Counter) -> list[Sample]:
-    return [one for family in counter.collect() for one in _without_times(family).samples]
+    return [sample for family in counter.collect() for sample in _without_times(family).samples]
 
 
 def _counted(registry: CollectorRegistry) -> Iterator[Metric]:
@@ -194,11 +194,11 @@ def _counted(registry: CollectorRegistry) -> Iterator[Metric]:
 
 
 def _without_times(family: Metric) -> Metric:
-    """Leave out when each count began, a series beside each that nobody asked for.
+    """Remove the ``_created`` sample that the library adds to every counter.
 
-    The library's own switch for it is global: it would change the metrics of whoever imports us.
+    The library's own switch for it is global, and would change the metrics of importing programs.
     """
-    family.samples = [one for one in family.samples if not one.name.endswith("_created")]
+    family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
     return family
 
 

@@ -1,4 +1,4 @@
-"""The first thing every request meets: whose it is, for which host, and one of how many."""
+"""The outermost middleware: checks a request's host, and limits the requests of each client."""
 
 from collections import Counter
 from typing import Final
@@ -14,9 +14,9 @@ ROUTES: Final = frozenset({"rpc", "blobs", "federation", "status", "healthz", "r
 
 
 class RequestLimiter:
-    """ASGI middleware: checks Host, bounds one client's requests at a time, counts answers.
+    """ASGI middleware: checks Host, limits one client's concurrent requests, counts answers.
 
-    The client is the connection's address, never what a header says.
+    A client is identified by the connection's address, never by a header.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RequestLimiter:
 
 
 class _Counted:
-    """Passes an answer on and counts it; ``status`` is 0 until there is one."""
+    """Passes an answer on and counts it; ``status`` is 0 until the answer starts."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -1,4 +1,4 @@
-"""The application on a port: in a thread, over TLS wherever it is not loopback.
+"""Serves the application on a port, in a thread, with TLS unless the address is loopback.
 
 Not handled: TLS itself (``tls``).
 """
@@ -26,13 +26,13 @@ _MAX_HEADER_BYTES: Final = 16 * 1024
 
 @dataclass
 class CertificateEnd:
-    """Unix time at which the certificate in use ends, ``None`` without TLS."""
+    """Unix time at which the current certificate expires, ``None`` without TLS."""
 
     at_s: float | None = None
 
 
 class HttpHandle(ServerHandle):
-    """A running server; ``url`` says where, ``stop`` ends it."""
+    """A running server; ``url`` is its address, ``stop`` ends it."""
 
     def __init__(
         self,
@@ -46,17 +46,17 @@ class HttpHandle(ServerHandle):
         self._context, self._ends = context, ends
 
     def renew_certificate(self, certfile: Path, keyfile: Path) -> None:
-        """Use another certificate for connections from now on; those that are open stay.
+        """Use another certificate for new connections; open ones are kept.
 
         Raises
         ------
         ConfigError
-            If it cannot be used; the old one stays in use.
+            If the certificate cannot be used; the old one stays in use.
         """
         if self._context is None:
             raise ConfigError(f"{self.url} is served without TLS: there is nothing to renew")
         end_s = certificate_end(certfile).timestamp()
-        # A context that was given files that do not belong together can serve nobody any more.
+        # Checked first, because a context that loaded a wrong pair of files can serve nobody.
         load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), certfile, keyfile)
         load_certificate(self._context, certfile, keyfile)
         self._ends.at_s = end_s
@@ -70,12 +70,12 @@ def serve_http(
     certfile: Path | None = None,
     keyfile: Path | None = None,
 ) -> HttpHandle:
-    """Serve until the handle is stopped; signals are left to the caller.
+    """Serve until the handle is stopped; the caller handles signals.
 
     Parameters
     ----------
     port
-        0 picks a free one; the handle's ``url`` names it.
+        0 picks a free one, which the handle's ``url`` shows.
     certfile, keyfile
         PEM files of the server's certificate (chain) and its key; both or neither.
 

@@ -1,4 +1,4 @@
-"""What the service says of itself when somebody asks over HTTP."""
+"""The service's state as shown over HTTP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ServiceSnapshot:
-    """The service at one instant; made anew for every question, so it holds only plain values.
+    """The service's state at one time, as plain values.
 
     Attributes
     ----------
     phase
-        What it is doing, for people: ``"waiting"``, ``"collecting"``, ``"sealing"``, ...
+        The current activity, for people: ``"waiting"``, ``"collecting"``, ``"sealing"``, ...
     round_id
-        The round in hand, 0 before the first.
+        The current round, 0 before the first.
     online
         Addresses of bonded contributors whose nodes are connected.
     not_ready
-        Why the service cannot run rounds now, a line each; empty if it can.
+        The reasons why the service cannot run rounds now, one line each; empty if it can.
     children
         State of each supervised process, by name.
     errors

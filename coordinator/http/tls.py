@@ -1,6 +1,6 @@
-"""TLS of a port that serves: 1.2 or later, and a failed handshake is logged with its reason.
+"""TLS of a server port: version 1.2 or later; a failed handshake is logged with its reason.
 
-Not handled: client certificates. Who may read what is decided by signatures of accounts.
+Not handled: client certificates. Signatures of accounts decide who may read which blob.
 """
 
 import logging
@@ -15,7 +15,7 @@ from cryptography import x509
 from coordinator.protocol.errors import ConfigError
 
 QUIET_S: Final = 10.0
-"""How long the same reason is not logged again as a warning."""
+"""Seconds within which the same reason is logged as a warning only once."""
 _quiet_until: dict[str, float] = {}
 _LOGGER = logging.getLogger(__name__)
 _REASONS: Final = {
@@ -35,7 +35,7 @@ class LoggedHandshake(ssl.SSLObject):
     """Says in the log why a handshake failed; asyncio drops such connections silently (ADR 149)."""
 
     def do_handshake(self) -> None:
-        """Shake hands."""
+        """Do the handshake, and log the reason if it fails."""
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -46,7 +46,7 @@ class LoggedHandshake(ssl.SSLObject):
 
 
 def _log_refusal(code: str) -> None:
-    """Write a line, but no flood of them: whoever may connect could fill the disk with it."""
+    """Log a refusal, the same one rarely, so that repeated connections do not fill the disk."""
     now = time.monotonic()
     level = logging.WARNING if now >= _quiet_until.get(code, 0.0) else logging.DEBUG
     if level == logging.WARNING:
@@ -61,7 +61,7 @@ def server_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:
     ------
     ConfigError
         If a file is missing or malformed, they do not belong together, or the certificate is
-        not valid now; the file is named.
+        not valid now; names the file.
     """
     certificate_end(certfile)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -72,7 +72,7 @@ def server_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:
 
 
 def load_certificate(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> None:
-    """Use a certificate for connections from now on; raises as :func:`server_context`."""
+    """Use a certificate for new connections; raises as :func:`server_context`."""
     try:
         context.load_cert_chain(certfile, keyfile)
     except ssl.SSLError as error:
@@ -84,7 +84,7 @@ def load_certificate(context: ssl.SSLContext, certfile: Path, keyfile: Path) -> 
 
 
 def certificate_end(certfile: Path) -> datetime:
-    """Return when a certificate stops being valid.
+    """Return the time at which a certificate expires.
 
     Raises
     ------
@@ -92,12 +92,12 @@ def certificate_end(certfile: Path) -> datetime:
         If the file is missing or malformed, or the certificate is not valid now.
     """
     try:
-        found = x509.load_pem_x509_certificate(certfile.read_bytes())
+        certificate = x509.load_pem_x509_certificate(certfile.read_bytes())
     except OSError as error:
         raise ConfigError(f"certificate {certfile}: {error.strerror or error}") from error
     except ValueError as error:
         raise ConfigError(f"certificate {certfile}: not a PEM certificate") from error
-    start, end = found.not_valid_before_utc, found.not_valid_after_utc
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     now = datetime.now(UTC)
     if now >= end:
         raise ConfigError(f"certificate {certfile}: expired on {end:%Y-%m-%d %H:%M} UTC")

@@ -281,7 +281,7 @@ def test_a_certificate_that_ends_soon_is_told_once_a_day_and_one_that_ended_is_a
 
 def test_two_duties_of_one_name_are_refused():
     tasks = [PeriodicTask("certificates", lambda: None, 1.0) for _ in range(2)]
-    with pytest.raises(ValueError, match="expected a name of its own"):
+    with pytest.raises(ValueError, match="expected a different name"):
         PeriodicTasks(tasks, RefusalLog())
 
 
