@@ -1,4 +1,4 @@
-"""A listening socket with a limit for each address, and HTTP connections with time limits (ADR 149).
+"""A listening socket that limits each address, and HTTP connections with time limits (ADR 149).
 
 Connections are counted when they are accepted: before TLS, whose handshake a client may leave
 unfinished for a minute, and before any limit of the HTTP server.

@@ -32,7 +32,7 @@ _REASONS: Final = {
 
 
 class LoggedHandshake(ssl.SSLObject):
-    """Says in the log why a handshake failed; asyncio drops such connections silently (ADR 149)."""
+    """Logs why a handshake failed; asyncio closes such connections silently (ADR 149)."""
 
     def do_handshake(self) -> None:
         """Do the handshake, and log the reason if it fails."""

@@ -1,5 +1,5 @@
-"""What both daemons need of one machine: a local socket, supervised children, logs, a lock.
+"""Tools of one machine for both daemons: local sockets, child processes, logs, locks, key files.
 
 Imports nothing of the project but ``coordinator.protocol``; ``clients`` uses it as well. Linux
-only: peer credentials, parent-death signals and process descriptors are the kernel's.
+only: it uses peer credentials, parent-death signals and process descriptors of the kernel.
 """

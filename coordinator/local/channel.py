@@ -1,12 +1,12 @@
 """Requests and answers over a Unix socket, between processes of one user on one machine.
 
 A server maps call names to handlers and gives each connection a thread; a client makes one call at
-a time and waits. Errors of the project's own tree arrive as what they are (``failures``).
+a time and waits. The project's own errors arrive as the same class (``failures``).
 
-Who may connect: the socket lies in a folder of mode 0700, and the kernel says which user the other
-end is (``SO_PEERCRED``); another user's connection is closed without an answer.
+Only the same user may connect: the socket is in a folder of mode 0700, and the kernel names the
+user of the other process (``SO_PEERCRED``); another user's connection is closed without an answer.
 
-Not handled: encryption and authentication beyond the user. Whoever is this user can read its
+Not handled: encryption, and authentication within one user, whose processes can read all of its
 files anyway.
 """
 
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One connection: ``number`` tells it from all others of this server's life."""
+    """One connection: ``number`` is unique in this server process, ``pid`` is the caller's."""
 
     number: int
     pid: int
@@ -51,7 +51,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call as it came in; nothing in ``args`` has been checked."""
+    """One call as received; nothing in ``args`` has been checked."""
 
     call: str
     args: JsonObject
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a call returns. Attachments are sent as they are, without a copy."""
+    """The result of a call. Attachments are sent without a copy."""
 
     args: JsonObject = field(default_factory=dict)
     attachments: Sequence[Buffer] = ()
@@ -77,20 +77,20 @@ class ChannelServer:
     Parameters
     ----------
     path
-        Where to listen, from :func:`coordinator.local.paths.socket_path`. What an earlier life
-        left there is replaced; a server that still answers there is not.
+        The socket's path, from :func:`coordinator.local.paths.socket_path`. The socket of a dead
+        server is replaced, that of a running one is not.
     handlers
-        By name of call. What a handler raises of the project's errors goes to the caller; anything
-        else is logged here and reported to the caller as a defect.
+        By name of call. The project's errors raised by a handler go to the caller; any other is
+        logged here and reported to the caller as a defect.
     limits
-        Of one request.
+        Size limits of one request.
     on_disconnect
         Called for each connection that ends, in its thread, after its last call.
 
     Raises
     ------
     ConfigError
-        If another server answers there, or the socket cannot be made.
+        If another server answers at the path, or the socket cannot be made.
     """
 
     def __init__(
@@ -115,9 +115,9 @@ class ChannelServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close every connection and wait, a little, for handlers to return. Harmless twice."""
+        """Close all connections, and wait a few seconds for handlers. May be called again."""
         self._stopping.set()
-        # close() alone would not wake the thread that is in accept()
+        # close() alone would not wake the thread in accept().
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -145,7 +145,7 @@ class ChannelServer:
                 if self._stopping.is_set():
                     return
                 _log.error("%s: cannot accept: %s", self.path, error)
-                self._stopping.wait(0.1)  # out of descriptors, most likely: not a tight loop
+                self._stopping.wait(0.1)  # no busy loop, most likely descriptors have run out
                 continue
             self._admit(connection)
 
@@ -176,7 +176,7 @@ class ChannelServer:
         try:
             while (frame := receive_frame(connection, self._limits)) is not None:
                 header, attachments = self._answer(frame.header, frame.attachments, peer)
-                del frame  # a large update is not kept while its answer is on its way
+                del frame  # frees a large update before its answer is sent
                 send_frame(connection, header, attachments)
         except ChannelClosedError:
             pass
@@ -208,21 +208,21 @@ class ChannelServer:
 
 
 class ChannelClient:
-    """One connection to a server; calls take turns. A context manager.
+    """One connection to a server, with one call at a time. A context manager.
 
     Parameters
     ----------
     path
         The server's socket.
     limits
-        Of one answer.
+        Size limits of one answer.
     connect_s
-        How long to try to connect, in seconds, while the server is not there yet.
+        Seconds to keep trying while the server does not listen yet.
 
     Raises
     ------
     ChannelClosedError
-        If nobody answered in that time.
+        If no server answered in that time.
     """
 
     def __init__(
@@ -246,16 +246,16 @@ class ChannelClient:
         Parameters
         ----------
         timeout_s
-            For each wait for bytes; ``None`` waits as long as the server lives.
+            Seconds for each wait for bytes; ``None`` waits as long as the server runs.
 
         Raises
         ------
         ChannelClosedError
-            If the server has gone; whether it carried the call out is then not known.
+            If the server has ended; it is then unknown whether it carried the call out.
         ChannelError
             If there was no answer in time, or it is not a frame. The connection is closed.
         FedproofError
-            Whatever the call raised at the server.
+            The error that the call raised at the server.
         """
         with self._lock:
             if self._socket.fileno() < 0:
@@ -278,7 +278,7 @@ class ChannelClient:
         return Reply(result, frame.attachments)
 
     def close(self) -> None:
-        """End the connection. Harmless when repeated."""
+        """Close the connection. May be called again."""
         self._socket.close()
 
     def __enter__(self) -> "ChannelClient":
@@ -294,7 +294,7 @@ def connect(path: Path, within_s: float) -> socket.socket:
     Raises
     ------
     ChannelClosedError
-        If there is none; says where.
+        If no server answers; names the path.
     """
     pause = threading.Event()
     wait_s, waited_s = 0.02, 0.0
@@ -342,7 +342,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _credentials(connection: socket.socket) -> tuple[int, int]:
-    """Return process and user of the other end, as the kernel knows them."""
-    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _gid = _CREDENTIALS.unpack(found)
+    """Return process and user of the other side, from the kernel."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, _gid = _CREDENTIALS.unpack(credentials)
     return pid, uid

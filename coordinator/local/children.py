@@ -1,8 +1,8 @@
-"""Child processes that are kept running: started again with growing pauses, never left behind.
+"""Keeps child processes running: restarts them after growing pauses, and ends all of them.
 
-A child lives in a session of its own, dies with this process (``launch``), writes to a log file of
-its own, and is ended together with whatever it started. Not handled: whether a child does its work
-(its owner looks), and leftovers of an earlier life (``leftovers``).
+A child runs in its own session, dies with this process (``launch``), writes to its own log file,
+and is ended together with all processes it started. Not handled: whether a child does its work (its
+owner checks), and processes left by an earlier daemon (``leftovers``).
 """
 
 import contextlib
@@ -38,17 +38,17 @@ class ChildSpec:
     Attributes
     ----------
     name
-        For logs and status; one child of a name at a time.
+        Name in logs and status; unique.
     command, environment, folder
         As for ``subprocess.Popen``; the environment is complete.
     log
-        Takes the child's standard output and error. Beyond ``max_log_bytes`` it is copied to
+        File for the child's standard output and error. Beyond ``max_log_bytes`` it is copied to
         ``<log>.1`` and emptied.
     keep
-        Start it again whenever it ends; otherwise it runs once.
+        Whether to start it again when it ends; otherwise it runs once.
     first_pause_s, longest_pause_s
-        Before it is started again: doubled each time, the first again after a life of
-        ``steady_s``.
+        Seconds before it is started again: doubled each time, and reset once it has run for
+        ``steady_s`` seconds.
     """
 
     name: str
@@ -65,7 +65,7 @@ class ChildSpec:
 
 @dataclass(frozen=True, slots=True)
 class ChildStatus:
-    """How a child is; ``returncode`` is of its last life, negative for a signal."""
+    """A child's state; ``returncode`` is its last process's, negative for a signal."""
 
     name: str
     state: ChildState
@@ -76,7 +76,7 @@ class ChildStatus:
 
 
 Listener = Callable[[ChildStatus], None]
-"""Told when a child has started or ended, in the keeper's thread: must be quick."""
+"""Called when a child has started or ended, in the supervising thread: must be quick."""
 
 
 @dataclass
@@ -100,10 +100,10 @@ class _Child:
 
 
 class Children:
-    """Starts, watches and ends child processes, from one thread of its own.
+    """Starts, watches and ends child processes, in its own thread.
 
     The kernel sends the parent-death signal when the *thread* that started a child ends, so all
-    children are started by one that lives as long as they do. A context manager.
+    children are started by one thread that runs as long as they do. A context manager.
     """
 
     def __init__(self, listener: Listener = lambda _status: None) -> None:
@@ -137,9 +137,9 @@ class Children:
         self._wake.set()
 
     def remove(self, name: str, *, grace_s: float = 5.0) -> None:
-        """End a child, and what it started, and forget it. Harmless where there is none.
+        """End a child and all processes it started, and remove it, if there is one of that name.
 
-        It has ``grace_s`` after SIGTERM; then it is killed.
+        It is sent SIGTERM, and killed after ``grace_s`` seconds.
         """
         with self._lock:
             child = self._children.pop(name, None)
@@ -147,7 +147,7 @@ class Children:
             self._end([child], grace_s)
 
     def restart(self, name: str) -> None:
-        """Kill a child, and what it started, and start it again without a pause."""
+        """Kill a child and all processes it started, and start it again without a pause."""
         with self._lock:
             child = self._children.get(name)
             if child is None:
@@ -158,18 +158,18 @@ class Children:
         self._wake.set()
 
     def status(self) -> list[ChildStatus]:
-        """Return how every child is, in the order they were added."""
+        """Return the state of every child, in the order they were added."""
         with self._lock:
             return [child.status() for child in self._children.values()]
 
     def find(self, name: str) -> ChildStatus | None:
-        """Return how one child is, ``None`` if there is none of that name."""
+        """Return the state of one child, ``None`` if there is none of that name."""
         with self._lock:
             child = self._children.get(name)
             return None if child is None else child.status()
 
     def stop(self, *, grace_s: float = 5.0) -> None:
-        """End all children, the last added first to hear of it, all within the same grace."""
+        """End all children, the last added first, all within the same ``grace_s`` seconds."""
         self._stopping.set()
         self._wake.set()
         with self._lock:
@@ -195,7 +195,7 @@ class Children:
                 for child in list(self._children.values()):
                     self._look_at(child)
                 self._rotate_logs()
-        self._all_ended.wait()  # were this thread to end before them, the kernel would kill them
+        self._all_ended.wait()  # the kernel would kill the children if this thread ended earlier
 
     def _look_at(self, child: _Child) -> None:
         if child.process is not None and (code := child.process.poll()) is not None:
@@ -224,23 +224,23 @@ class Children:
             return
         child.starts += 1
         child.started_at = time.monotonic()
-        self._tell(child)
+        self._notify(child)
 
-    def _tell(self, child: _Child) -> None:
+    def _notify(self, child: _Child) -> None:
         try:
             self._listener(child.status())
-        except Exception:  # whoever listens must not end the thread that all children hang on
+        except Exception:  # a listener's error must not end the thread that all children depend on
             _log.exception("a listener failed", extra=fields(child=child.spec.name))
 
     def _ended(self, child: _Child, code: int) -> None:
-        _kill_group(child, signal.SIGKILL)  # what it started goes with it
+        _kill_group(child, signal.SIGKILL)  # with all processes it started
         lived_s = time.monotonic() - child.started_at
         child.process, child.returncode = None, code
         if child.spec.keep:
             self._pause(child, lived_s)
         else:
             child.ended = True
-        self._tell(child)
+        self._notify(child)
 
     def _pause(self, child: _Child, lived_s: float) -> None:
         spec = child.spec
@@ -264,7 +264,7 @@ class Children:
                     child.returncode = child.process.wait(_KILL_WAIT_S)
                 child.process = None
             child.ended = True
-            self._tell(child)
+            self._notify(child)
 
     def _rotate_logs(self) -> None:
         if time.monotonic() < self._rotate_at:
@@ -275,10 +275,10 @@ class Children:
 
 
 def rotate(log: Path, max_bytes: int) -> None:
-    """Put a log aside as ``<log>.1`` if it has grown beyond ``max_bytes``, and empty it.
+    """Copy a log to ``<log>.1`` if it is larger than ``max_bytes``, and empty it.
 
-    Copied and emptied, since the child holds it open (for appending); a line written in between
-    is lost. Where there is no room for a copy, the log is emptied all the same.
+    Not renamed, since the child has it open for appending; a line written between copying and
+    emptying is lost. If there is no space for a copy, the log is emptied all the same.
     """
     with contextlib.suppress(OSError):
         if log.stat().st_size <= max_bytes:
@@ -291,7 +291,7 @@ def rotate(log: Path, max_bytes: int) -> None:
 
 
 def _kill_group(child: _Child, number: signal.Signals) -> None:
-    """Signal a child's whole session; its number is not reused while anybody is left in it."""
+    """Signal a child's session; its number is not reused while any process is left in it."""
     if child.process is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.process.pid, number)

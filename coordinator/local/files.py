@@ -1,8 +1,8 @@
-"""Files that are complete or absent, whenever the process is killed: write, sync, rename, sync.
+"""Writes files that are complete or absent, even if the process is killed.
 
-The one place that decides what *on the disk* means. :func:`replace_file`, :func:`create_file` and
-:func:`open_lines` raise ``OSError`` for callers with an error of their own; the others raise
-``StoreError`` and name the file. Not handled: who may use a folder (``lock``).
+All durable writes of the project use these functions. :func:`replace_file`, :func:`create_file` and
+:func:`open_lines` raise ``OSError`` for callers with their own errors; the others raise
+``StoreError`` and name the file. Not handled: locking a folder (``lock``).
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from coordinator.protocol.errors import StoreError
 Buffer = bytes | bytearray | memoryview
 
 TEMPORARY: Final = ".tmp-"
-"""Begins the name of a file that is being written; one that a killed process left is removed."""
+"""Prefix of the name of an unfinished file; those that a killed process left are removed."""
 PRIVATE: Final = 0o600
 
 
@@ -30,15 +30,15 @@ def replace_file(
     Parameters
     ----------
     mode
-        The file's permissions, exactly; ``None`` for what the process's umask leaves.
+        The file's permissions, exactly; ``None`` for the default by the process's umask.
     sync
-        Return only when file and name are on the disk. Without it a killed process loses nothing,
-        a power cut may.
+        Whether to return only when file and name are on disk. Without it a killed process loses
+        nothing, but a power failure may.
 
     Raises
     ------
     OSError
-        If the folder is missing or the disk refuses; the old file is still there then.
+        If the folder is missing or the disk fails; the old file still exists then.
     """
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
@@ -53,14 +53,14 @@ def replace_file(
 
 
 def create_file(path: Path, pieces: Iterable[Buffer], *, mode: int) -> None:
-    """Write a file that is not there yet, with exactly this mode; it is on the disk then.
+    """Write a new file with exactly this mode, durably.
 
     Raises
     ------
     FileExistsError
-        If there is one of that name; it is left as it is.
+        If the file exists; it is not changed.
     OSError
-        If the folder is missing or the disk refuses; nothing is left behind.
+        If the folder is missing or the disk fails; nothing is left behind.
     """
     try:
         _write(path, os.O_EXCL, pieces, mode, sync=True)
@@ -78,7 +78,7 @@ def _write(path: Path, flag: int, pieces: Iterable[Buffer], mode: int | None, sy
     descriptor = os.open(path, flags, 0o666 if mode is None else mode)
     with os.fdopen(descriptor, "wb") as file:
         if mode is not None:
-            os.fchmod(file.fileno(), mode)  # the umask takes bits from what open() was given
+            os.fchmod(file.fileno(), mode)  # the umask removes bits from the mode given to open()
         file.writelines(pieces)
         file.flush()
         if sync:
@@ -86,14 +86,14 @@ def _write(path: Path, flag: int, pieces: Iterable[Buffer], mode: int | None, sy
 
 
 def write_durably(path: Path, pieces: Iterable[Buffer], *, mode: int | None = PRIVATE) -> None:
-    """Write a file, replacing an earlier one; it is on the disk when this returns.
+    """Write a file durably, replacing an earlier one.
 
-    Its folder is made where there is none, mode 0700 for a file that only its owner may read.
+    Its folder is made if missing, with mode 0700 for a file that only its owner may read.
 
     Raises
     ------
     StoreError
-        If the disk refuses; the earlier file is still there then.
+        If the file cannot be written; the earlier file still exists then.
     """
     folder_mode = 0o700 if mode == PRIVATE else 0o777
     try:
@@ -109,7 +109,7 @@ def read_file(path: Path) -> bytes:
     Raises
     ------
     StoreError
-        If it cannot be read, or is no regular file.
+        If it cannot be read, or is not a regular file.
     """
     try:
         if not is_regular(path):
@@ -120,12 +120,12 @@ def read_file(path: Path) -> bytes:
 
 
 def is_regular(path: Path) -> bool:
-    """Return whether a path leads to a regular file; others may block their reader for ever.
+    """Return whether a path is a regular file; reading another kind may block for ever.
 
     Raises
     ------
     OSError
-        If there is nothing, or it cannot be looked at.
+        If there is no such file, or its status cannot be read.
     """
     return stat.S_ISREG(path.stat().st_mode)
 
@@ -133,12 +133,12 @@ def is_regular(path: Path) -> bool:
 def append(path: Path, data: bytes) -> None:
     """Append to a file without waiting for the disk.
 
-    Killed or out of room, the file may end with a part of ``data``.
+    If the process is killed or the disk is full, the file may end with a part of ``data``.
 
     Raises
     ------
     StoreError
-        If the disk refuses.
+        If the file cannot be written.
     """
     try:
         with open(path, "ab") as file:
@@ -148,13 +148,13 @@ def append(path: Path, data: bytes) -> None:
 
 
 class LineFile:
-    """A file of lines, open and locked; made by :func:`open_lines`.
+    """A file of lines, open and locked, from :func:`open_lines`.
 
     Attributes
     ----------
     lines
-        The complete lines that were there when it was opened, as bytes. A last line without a line
-        break was cut short by a crash and does not count.
+        The complete lines at opening, as bytes. A last line without a line break was interrupted
+        by a crash and is ignored.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -163,9 +163,9 @@ class LineFile:
         self.lines: Final = content[: content.rfind(b"\n") + 1]
 
     def append(self, line: bytes) -> None:
-        """Write a line, which ends with a line break, after :attr:`lines`; at most once.
+        """Write a line, which ends with a line break, after :attr:`lines`, durably; once only.
 
-        It is on the disk when this returns. Raises ``OSError`` if the disk refuses.
+        Raises ``OSError`` if the disk fails.
         """
         self._file.seek(len(self.lines))
         self._file.truncate()
@@ -176,15 +176,15 @@ class LineFile:
 
 @contextlib.contextmanager
 def open_lines(path: Path) -> Iterator[LineFile]:
-    """Open a file of lines, made with mode 0600 where there is none, for one process at a time.
+    """Open a file of lines for one process at a time; a missing file is made with mode 0600.
 
     Waits while another process has it open. The lock is on the file itself, so there is no second
-    file that could be lost or copied without it (ADR 0139).
+    file that could be lost or copied without it (ADR 139).
 
     Raises
     ------
     OSError
-        If it cannot be made or opened.
+        If the file cannot be made or opened.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
@@ -197,7 +197,7 @@ def open_lines(path: Path) -> Iterator[LineFile]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable; raises ``OSError`` if the disk refuses."""
+    """Make renames in a folder durable; raises ``OSError`` if the disk fails."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -206,12 +206,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def discard_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half written.
+    """Remove the unfinished files of a killed process.
 
     Raises
     ------
     StoreError
-        If the folder cannot be used.
+        If the folder cannot be read, or a file cannot be removed.
     """
     try:
         for leftover in folder.glob(f"{TEMPORARY}*"):
@@ -221,10 +221,10 @@ def discard_leftovers(folder: Path) -> None:
 
 
 def unreadable(path: Path, error: OSError) -> StoreError:
-    """Return the error that says that a file cannot be read, and why."""
+    """Return the error for a file that cannot be read, with the reason."""
     return StoreError(f"cannot read {path}: {error.strerror or error}")
 
 
 def unwritable(path: Path, error: OSError) -> StoreError:
-    """Return the error that says that a file cannot be written, and why."""
+    """Return the error for a file that cannot be written, with the reason."""
     return StoreError(f"cannot write {path}: {error.strerror or error}")

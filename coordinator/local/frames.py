@@ -4,9 +4,9 @@
 
     "FPF1" | uint32 header size | uint16 n | n * uint64 size | header | attachment 1 | ... | n
 
-all big endian; ADR 0141 says why it is no ready-made format. Every length is compared with a limit
-before anything is allocated for it, and an attachment is received straight into the memory that the
-caller gets. Not handled: what the header means (``channel``), who may connect (``channel``).
+all big endian; ADR 141 says why it is not a ready-made format. Every length is compared with a
+limit before memory is allocated for it, and an attachment is received without a copy. Not handled:
+the meaning of the header, and who may connect (``channel``).
 """
 
 import socket
@@ -27,26 +27,26 @@ _MAGIC: Final = b"FPF1"
 _FIXED: Final = struct.Struct(">4sIH")
 _SIZE: Final = struct.Struct(">Q")
 _PIECES: Final = 64
-"""Buffers in one ``sendmsg``: well under the kernel's IOV_MAX of 1024."""
+"""Buffers in one ``sendmsg``, well below the kernel's IOV_MAX of 1024."""
 
 
 class ChannelError(FedproofError):
-    """The local socket failed, or what came through it is no frame of ours.
+    """The local socket failed, or received something that is not a frame.
 
-    Both ends are processes of one user on one machine: this is the end of a connection, never
-    evidence against anybody.
+    Both sides are processes of one user on one machine, so this only ends the connection and is
+    not evidence against a contributor.
     """
 
     exit_code = 70
 
 
 class ChannelClosedError(ChannelError):
-    """The other side has gone, or is not there (yet)."""
+    """The other side has ended, or does not listen (yet)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameLimits:
-    """What one frame may hold at most; the defaults fit an answer without attachments."""
+    """Size limits of one frame; the defaults fit an answer without attachments."""
 
     max_header_bytes: int = 1 << 20
     max_attachment_bytes: int = 1 << 16
@@ -54,7 +54,7 @@ class FrameLimits:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame; ``attachments`` are writable views of memory that nobody else holds."""
+    """One frame; ``attachments`` are writable views of memory that nothing else references."""
 
     header: JsonObject
     attachments: Sequence[memoryview]
@@ -68,14 +68,14 @@ def send_frame(sock: socket.socket, header: JsonObject, attachments: Sequence[Bu
     header
         Anything ``canonical_json`` takes.
     attachments
-        C-contiguous buffers, sent as their bytes; ``array.data`` of a NumPy array will do.
+        C-contiguous buffers, sent as their bytes, such as ``array.data`` of a NumPy array.
 
     Raises
     ------
     ChannelClosedError
-        If the other side has gone.
+        If the other side has ended.
     ChannelError
-        If there are too many attachments, or the socket's time is up.
+        If there are too many attachments, or the socket's timeout has passed.
     """
     if len(attachments) > MAX_ATTACHMENTS:
         raise ChannelError(f"{len(attachments)} attachments, at most {MAX_ATTACHMENTS}")
@@ -99,7 +99,7 @@ def receive_frame(sock: socket.socket, limits: FrameLimits) -> Frame | None:
     ChannelClosedError
         If the connection ended inside a frame.
     ChannelError
-        If it is not a frame, or larger than ``limits``; the connection is of no use afterwards.
+        If it is not a frame, or larger than ``limits``; the connection is unusable afterwards.
     """
     try:
         return _receive(sock, limits)
@@ -165,7 +165,7 @@ def _header(text: bytes) -> JsonObject:
 
 
 def _attachment(sock: socket.socket, size: int) -> memoryview:
-    # np.empty, not bytearray: no pass over the memory to fill it with zeros first
+    # np.empty and not bytearray, which would fill the memory with zeros first.
     view: memoryview = np.empty(size, np.uint8).data
     _fill(sock, view)
     return view
@@ -175,10 +175,10 @@ def _fill(sock: socket.socket, view: memoryview, *, may_end: bool = False) -> bo
     """Receive exactly ``view``; false if the connection ended before its first byte."""
     done = 0
     while done < view.nbytes:
-        got = sock.recv_into(view[done:])
-        if got == 0:
+        received = sock.recv_into(view[done:])
+        if received == 0:
             if may_end and done == 0:
                 return False
             raise ChannelClosedError("the connection ended inside a frame")
-        done += got
+        done += received
     return True

@@ -1,8 +1,8 @@
-"""A participant's or coordinator's key: made, kept encrypted, opened.
+"""Makes and opens encrypted key files of participants and coordinators.
 
-Files are Web3 Secret Storage version 3 (scrypt, AES-128-CTR), which geth, MetaMask and the like
-read too. A key file or a password file that others may read is refused. Keys derived for
-simulations come from a seed and protect nothing; they never touch a disk.
+Files are Web3 Secret Storage version 3 (scrypt, AES-128-CTR), which geth and MetaMask read too. A
+key file or a password file that other users may read is refused. Not handled: the keys of
+simulations, which are derived from a seed and never written to disk.
 """
 
 import getpass
@@ -24,7 +24,7 @@ from coordinator.protocol.errors import KeyFileError, VerificationError
 
 MAX_KEY_FILE_BYTES = 1 << 16
 MAX_SCRYPT_BYTES = 1 << 30
-"""Most memory a key file may ask for; what geth writes takes 256 MiB."""
+"""Most memory that opening a key file may take; those of geth take 256 MiB."""
 PASSWORD_VARIABLE = "FEDPROOF_PASSWORD"
 
 
@@ -80,7 +80,7 @@ def load(path: Path, password: str) -> LocalAccount:
 
 
 def address_of(path: Path) -> str:
-    """Return the address a key file says it holds, without opening the key.
+    """Return the address that a key file names, without opening the key.
 
     Raises
     ------
@@ -124,16 +124,16 @@ def _read(path: Path) -> dict[str, Any]:
     return stored
 
 
-def _check_private(path: Path, what: str) -> None:
+def _check_private(path: Path, content: str) -> None:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise KeyFileError(
-            f"{path}: mode {mode:04o} lets others read {what}, expected 0600 (chmod 600)"
+            f"{path}: mode {mode:04o} lets others read {content}, expected 0600 (chmod 600)"
         )
 
 
 def _check_memory(stored: dict[str, Any], path: Path) -> None:
-    """Refuse a file whose key derivation would take the machine's memory."""
+    """Refuse a file whose key derivation would take too much memory."""
     crypto = next(value for name, value in stored.items() if name.lower() == "crypto")
     parameters = crypto.get("kdfparams") if isinstance(crypto, dict) else None
     if not isinstance(parameters, dict):
@@ -154,7 +154,7 @@ def password_from(password_file: Path | None, *, confirm: bool) -> str:
     password_file
         File whose first line is the password, or ``None``.
     confirm
-        Ask twice when prompting (for a new key).
+        Whether to prompt twice, for a new key.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def password_from(password_file: Path | None, *, confirm: bool) -> str:
     if PASSWORD_VARIABLE in os.environ:
         return os.environ[PASSWORD_VARIABLE]
     try:
-        with warnings.catch_warnings():  # where it would be seen, nobody is asked for it
+        with warnings.catch_warnings():  # no prompt on a terminal that would show the password
             warnings.simplefilter("error", getpass.GetPassWarning)
             password = getpass.getpass("Password: ")
             if confirm and getpass.getpass("Again: ") != password:
@@ -189,7 +189,7 @@ def _password_in(path: Path) -> str:
             f"{path}: cannot read the password: {error.strerror or error}"
         ) from error
     except UnicodeDecodeError as error:
-        # the decoder's own message would quote bytes of the password
+        # The decoder's own message would quote bytes of the password.
         raise KeyFileError(f"{path}: cannot read the password: not UTF-8 text") from error
 
 

@@ -1,7 +1,7 @@
-"""Becomes another program that dies with its parent: ``python -I -S launch.py PARENT COMMAND...``.
+"""Runs another program that dies with its parent: ``python -I -S launch.py PARENT COMMAND...``.
 
-A file of its own, run by its path, and importing next to nothing: code between ``fork`` and
-``exec`` in a process with threads can deadlock, so the parent-death signal is asked for here.
+A separate file that is run by its path and imports almost nothing: code between ``fork`` and
+``exec`` in a process with threads can deadlock, so the parent-death signal is requested here.
 """
 
 import ctypes
@@ -13,12 +13,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Ask the kernel for SIGKILL when the parent dies, then become the command."""
+    """Request SIGKILL from the kernel when the parent dies, then execute the command."""
     parent = int(sys.argv[1])
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:  # the parent died before the request
         raise SystemExit(1)
     try:
         os.execvp(sys.argv[2], sys.argv[2:])

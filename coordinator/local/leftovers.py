@@ -1,8 +1,8 @@
-"""Finds and ends what an earlier life of a daemon left running.
+"""Finds and ends processes that an earlier daemon process left running.
 
-Every child gets a mark in its environment, made from the daemon's state folder, and hands it on to
-its own children. So nothing has to be written down that a crash could lose, and a process number
-that was given to somebody else meanwhile is never mistaken for ours.
+Every child has a mark in its environment, made from the daemon's state folder, which its own
+children inherit. So nothing has to be stored that a crash could lose, and a reused process number
+is never mistaken for one of ours (ADR 90).
 """
 
 import contextlib
@@ -27,15 +27,15 @@ def mark_of(state: Path, role: str) -> str:
 
 
 def end_leftovers(mark: str) -> list[int]:
-    """Kill every process of this user that carries ``mark``, but this one; return their numbers.
+    """Kill every other process of this user that has ``mark``; return their numbers.
 
-    Call it only while holding the state folder's lock: then none of them is anybody's child any
-    more. Returns once they are gone, or after five seconds.
+    Call it only while holding the state folder's lock: then no running daemon owns one of them.
+    Returns once they have ended, or after five seconds.
     """
     ended: list[int] = []
     end = time.monotonic() + _WAIT_S
-    while (found := list(marked(mark))) and time.monotonic() < end:
-        for pid in found:
+    while (pids := list(marked(mark))) and time.monotonic() < end:
+        for pid in pids:
             if _kill(pid, mark) and pid not in ended:
                 ended.append(pid)
         time.sleep(0.05)
@@ -43,7 +43,7 @@ def end_leftovers(mark: str) -> list[int]:
 
 
 def marked(mark: str) -> Iterator[int]:
-    """Yield the processes of this user, but this one, that carry ``mark`` and are not zombies."""
+    """Yield the other processes of this user that have ``mark`` and are not zombies."""
     for process in psutil.process_iter():
         if process.pid != os.getpid() and _carries(process, mark):
             yield process.pid
@@ -52,7 +52,7 @@ def marked(mark: str) -> Iterator[int]:
 def _carries(process: psutil.Process, mark: str) -> bool:
     try:
         return bool(process.environ().get(MARK) == mark)
-    except psutil.Error:  # gone, a zombie, or somebody else's
+    except psutil.Error:  # ended, a zombie, or another user's
         return False
 
 
@@ -62,8 +62,8 @@ def _kill(pid: int, mark: str) -> bool:
     except OSError:
         return False
     try:
-        # Looked at again while the handle holds the number: it cannot be another process now.
-        # psutil's own kill() checks the number and then sends, which leaves a gap (ADR 0139).
+        # Checked again while the descriptor is open, so that the number cannot be reused. psutil's
+        # own kill() checks the number before it sends, which leaves a gap (ADR 139).
         if not _carries(psutil.Process(pid), mark):
             return False
         with contextlib.suppress(ProcessLookupError):

@@ -15,36 +15,36 @@ from coordinator.protocol.errors import StoreError
 def exclusive_lock(
     path: Path, on_acquired: Callable[[int], None] = lambda _descriptor: None
 ) -> FileLock:
-    """Return a lock on a file, not taken yet; the file stays when it is released.
+    """Return a lock on a file, not taken yet; the file is kept when the lock is released.
 
-    ``acquire`` does not wait: it raises ``filelock.Timeout`` where somebody else has the lock, and
-    another ``OSError`` where the file cannot be made or its file system has no locks. Any thread
-    may release it.
+    ``acquire`` does not wait: it raises ``filelock.Timeout`` if another process has the lock, and
+    another ``OSError`` if the file cannot be made or its file system has no locks. Any thread may
+    release it.
 
     Parameters
     ----------
     on_acquired
-        Called with the file's descriptor whenever the lock was taken.
+        Called with the file's descriptor each time the lock was taken.
     """
-    # A soft lock, which the library can fall back to, outlives a process that was killed.
+    # No fallback to the library's soft lock, which outlives a killed process.
     return FileLock(
         path, timeout=0, thread_local=False, fallback_to_soft=False, on_acquired=on_acquired
     )
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether somebody holds the lock on a file; nothing is made or written.
+    """Return whether a process holds the lock on a file; nothing is made or written.
 
     Raises
     ------
     OSError
-        If the file is there and cannot be looked at.
+        If the file exists and cannot be opened.
     """
     if not path.exists() or not is_regular(path):
         return False
     with path.open("rb") as file:
         try:
-            # The library opens for writing, which an auditor may not; on Unix it locks by flock.
+            # The library opens the file for writing, which an auditor may not; it locks by flock.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -57,12 +57,12 @@ class FolderLock:
     Parameters
     ----------
     folder
-        Made, mode 0700, where it does not exist.
+        Made with mode 0700 if it does not exist.
 
     Raises
     ------
     StoreError
-        If another process holds it (its number is named), or the folder cannot be used.
+        If another process holds it (named by its number), or the folder cannot be used.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,7 +80,7 @@ class FolderLock:
             raise StoreError(f"state folder {folder}: {error.strerror or error}") from error
 
     def release(self) -> None:
-        """Give the folder back. Harmless when repeated."""
+        """Release the folder. May be called again."""
         self._lock.release()
 
     def __enter__(self) -> "FolderLock":
@@ -91,7 +91,7 @@ class FolderLock:
 
 
 def _write_owner(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # a full disk: the lock holds, no process number is shown
+    with contextlib.suppress(OSError):  # on a full disk the lock holds, without a process number
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
 

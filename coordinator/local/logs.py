@@ -1,12 +1,12 @@
-"""Logs of a daemon: one JSON object a line in a file, one readable line on the screen.
+"""Logs of a daemon: JSON lines in a file, readable lines on the screen.
 
-Whatever is logged with the standard library comes out in both. Fields go in ``extra``::
+Everything logged with the standard library goes to both. Fields go in ``extra``::
 
     log = logging.getLogger("fedproof.coordinator")
     log.info("round sealed", extra=fields(round=3, contributors=4))
 
-A full disk must not end a daemon that has nothing else to write: what cannot be logged is lost,
-and said once on the screen. Passwords and keys are never logged by anybody.
+A full disk must not end a daemon that has nothing else to write: lines that cannot be written are
+lost, which is reported once on the screen. Passwords and keys are never logged.
 """
 
 import json
@@ -23,23 +23,23 @@ _FIELDS: Final = "fedproof_fields"
 _MAX_BYTES: Final = 16 << 20
 _KEPT_FILES: Final = 5
 _FOREIGN: Final = ("flwr", "uvicorn", "httpx", "httpcore", "urllib3", "web3", "asyncio", "numba")
-"""Libraries that say at ``info`` what nobody asked: only their warnings are kept."""
+"""Libraries with too many lines at ``info``: only their warnings are logged."""
 
 
 def fields(**values: Any) -> dict[str, Any]:
-    """Return the ``extra`` of a log call that carries named values."""
+    """Return the ``extra`` of a log call with named values."""
     return {_FIELDS: values}
 
 
 def start_logging(
     path: Path, *, level: str = "info", screen: TextIO | None = None, max_bytes: int = _MAX_BYTES
 ) -> None:
-    """Send everything logged in this process to ``path`` and to the screen, from now on.
+    """Write everything logged in this process to ``path`` and to the screen, from now on.
 
     Parameters
     ----------
     path
-        The file of JSON lines; at ``max_bytes`` it is put aside, and five such are kept.
+        The file of JSON lines; it is rotated at ``max_bytes``, and five old files are kept.
     level
         ``debug``, ``info``, ``warning`` or ``error``.
     screen
@@ -69,7 +69,7 @@ def start_logging(
 
 
 def stop_logging() -> None:
-    """Flush and close what :func:`start_logging` opened."""
+    """Flush and close the logs that :func:`start_logging` opened."""
     root = logging.getLogger()
     for handler in [h for h in root.handlers if isinstance(h.formatter, JsonLines | PlainLines)]:
         root.removeHandler(handler)
@@ -97,7 +97,7 @@ class PlainLines(logging.Formatter):
     """``08:15:02 INFO  round sealed round=3 contributors=4``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return one line, or several where there is a traceback."""
+        """Return one line, or several with a traceback."""
         named = "".join(f" {name}={value}" for name, value in _fields_of(record).items())
         message = " ".join(record.getMessage().split())
         text = f"{_time(record):%H:%M:%S} {record.levelname:<7} {message}{named}"
@@ -107,18 +107,18 @@ class PlainLines(logging.Formatter):
 
 
 class _File(RotatingFileHandler):
-    """Loses what does not fit on the disk, and says so once on the screen."""
+    """Drops lines when the disk is full, and reports that once on the screen."""
 
     _failed = _complained = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record, or lose it."""
+        """Write one record, or drop it."""
         self._failed = False
         super().emit(record)
         self._complained = self._complained and self._failed
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Tell of a full disk once, until a line gets through again."""
+        """Report a full disk once, until a line can be written again."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
@@ -134,5 +134,5 @@ def _time(record: logging.LogRecord) -> datetime:
 
 
 def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    found = getattr(record, _FIELDS, {})
-    return found if isinstance(found, dict) else {}
+    fields = getattr(record, _FIELDS, {})
+    return fields if isinstance(fields, dict) else {}

@@ -1,7 +1,7 @@
-"""Where the socket of a state folder lies, and who may get at it.
+"""The path of a state folder's socket, in a folder that only its user can enter.
 
-A Unix socket's path holds 107 bytes at most. Where a state folder's own path is longer than that
-leaves room for, the socket goes into the user's runtime folder under a name made from it.
+A Unix socket's path has at most 107 bytes. If a state folder's own path is too long for that, the
+socket is in the user's runtime folder, under a name derived from the state folder.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ _FOLDER: Final = "run"
 
 
 def socket_path(state: Path, name: str) -> Path:
-    """Return the socket called ``name`` of a state folder: the same each time.
+    """Return the path of the socket ``name`` of a state folder, the same each time.
 
-    Its folder is made, mode 0700, and must be this user's.
+    Its folder is made with mode 0700, and must belong to this user.
 
     Raises
     ------
     ConfigError
-        If the folder cannot be made, or is somebody else's; or if every path is too long.
+        If the folder cannot be made, or is another user's; or if every path is too long.
     """
     absolute = state.absolute()
     digest = hashlib.sha256(os.fsencode(absolute)).hexdigest()[:16]
@@ -43,22 +43,23 @@ def socket_path(state: Path, name: str) -> Path:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder that only this user can enter, or check that it is one; return it.
+    """Make a folder that only this user can enter, and return it.
+
+    An existing folder of this user is closed to others.
 
     Raises
     ------
     ConfigError
-        If it cannot be made, is no folder, or is somebody else's. One of ours that is open to
-        others is closed to them.
+        If it cannot be made, is not a folder, or belongs to another user.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode):
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode):
             raise ConfigError(f"{folder}: expected a folder")
-        if found.st_uid != os.getuid():
-            raise ConfigError(f"{folder}: belongs to user {found.st_uid}, expected {os.getuid()}")
-        if found.st_mode & 0o077:
+        if status.st_uid != os.getuid():
+            raise ConfigError(f"{folder}: belongs to user {status.st_uid}, expected {os.getuid()}")
+        if status.st_mode & 0o077:
             folder.chmod(0o700)
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror or error}") from error

@@ -1,6 +1,6 @@
-"""What ledger, store and journal remember of earlier rounds: models, momentum, rewards.
+"""Reads earlier rounds from ledger, store and journal: models, momentum, rewards.
 
-The service keeps nothing that is not here: after a crash a new one reads the same.
+The service has no other state: after a crash a new one reads the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,9 +36,10 @@ def publish_plan(
     initial_model: Int32Vector,
     documents: Sequence[bytes] = (),
 ) -> bytes:
-    """Store what a verifier needs before the first round; return the initial model's root.
+    """Store the artifacts that a verifier needs before the first round.
 
-    ``documents`` are what the rule names by digest: the scoring document, and what that names.
+    Returns the initial model's root. ``documents`` are those that the rule names by digest: the
+    scoring document, and those that it names.
     """
     root = parameter_root(initial_model, plan.manifest)
     store.put_vector(initial_model, plan.manifest, root)
@@ -57,7 +58,7 @@ def decided_rounds(ledger: Ledger) -> int:
 
 
 class RoundArchive:
-    """Reads rounds back; caches the model in use."""
+    """Reads earlier rounds; caches the current model."""
 
     def __init__(
         self, ledger: Ledger, store: ArtifactStore, journal: RoundJournal, plan: FederationPlan
@@ -67,18 +68,18 @@ class RoundArchive:
         self._model: tuple[bytes, Int32Vector] | None = None
 
     def model(self, root: bytes) -> Int32Vector:
-        """Return a model, shape ``(d,)`` int32; the last one asked for is kept at hand."""
+        """Return a model, shape ``(d,)`` int32; the last one is cached."""
         if self._model is None or self._model[0] != root:
             self.keep_model(root, self._store.get_vector(root, self._plan.manifest))
             assert self._model is not None
         return self._model[1]
 
     def keep_model(self, root: bytes, model: Int32Vector) -> None:
-        """Keep a model at hand that is in the store already."""
+        """Cache a model that is already in the store."""
         self._model = (root, model)
 
     def velocity(self, sealed: RoundId) -> Int32Vector | None:
-        """Return the server momentum after a sealed round, or ``None`` where there is none."""
+        """Return the server momentum after a sealed round, ``None`` if the rule has none."""
         if not self._plan.rule.server_momentum_q16 or not sealed:
             return None
         entry = self._journal.get(sealed)
@@ -91,12 +92,12 @@ class RoundArchive:
         return contributor_entries(document)
 
     def commitments(self, chain_round: ChainRound) -> tuple[JsonObject, Mapping[Address, bytes]]:
-        """Return the document whose root is on chain, and what it says.
+        """Return the commitments document whose root is on chain, and the commitments in it.
 
         Raises
         ------
         VerificationError
-            If it does not fit the round.
+            If the document does not match the round.
         """
         root = chain_round.commitments_root
         document = self._store.get_document("commitments", root)
@@ -108,10 +109,10 @@ class RoundArchive:
         return [UpdateRefused(n["sender"], n["code"], n["message"]) for n in notes]
 
     def note_void(self, round_id: RoundId, reason: str) -> None:
-        """Note that a round of an earlier process is void; what was refused in it stays noted."""
+        """Note that a round of an earlier process is void; its noted refusals are kept."""
         try:
             refusals = self.refusals(round_id)
-        except BlobMissingError:  # killed before it noted anything
+        except BlobMissingError:  # that process was killed before its first note
             refusals = []
         self.note(round_id, "void", refusals, reason=reason)
 
@@ -141,7 +142,7 @@ class RoundArchive:
         )
 
     def result(self, chain_round: ChainRound) -> RoundInput:
-        """Read a sealed round back from the store."""
+        """Read a sealed round from the store."""
         manifest, entries = self._plan.manifest, self.entries(chain_round)
         return RoundInput(
             entries=entries,
@@ -153,7 +154,7 @@ class RoundArchive:
         )
 
     def previous_round(self, parent: RoundId) -> PreviousRound | None:
-        """Return the round below, whose public updates a copier could re-send."""
+        """Return the parent round, whose public updates a contributor could have copied."""
         if not parent:
             return None
         below, manifest = self._ledger.round(parent), self._plan.manifest
@@ -164,7 +165,7 @@ class RoundArchive:
         return PreviousRound(updates, self._store.get_vector(below.model_root, manifest))
 
     def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
-        """Return what everyone had earned once ``parent`` was settled."""
+        """Return the cumulative rewards in wei after ``parent``, by address."""
         if not parent:
             return {}
         root = self._ledger.round(parent).rewards_root

@@ -1,4 +1,4 @@
-"""Closes a round: applies the rule, makes durable what the seal commits to, seals."""
+"""Closes a round: applies the rule, makes the result durable, seals the round."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from coordinator.service.plan import FederationPlan
 
 
 class Collected(Protocol):
-    """What has come in for a round, as ``collecting.Collection`` keeps it."""
+    """The submissions of a round, as ``collecting.Collection`` keeps them."""
 
     @property
     def context(self) -> RoundContext:
@@ -36,23 +36,23 @@ class Collected(Protocol):
 
     @property
     def metrics(self) -> Mapping[Address, JsonObject]:
-        """What the accepted contributors report."""
+        """The accepted contributors' metrics."""
 
     @property
     def salts(self) -> Mapping[Address, bytes]:
-        """What opened their commitments, in a sealed round."""
+        """The salts that opened their commitments, in a sealed round."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """What the rule gives: the round's result, and the server momentum after it, if any."""
+    """The result of a round, and the server momentum after it, ``None`` if the rule has none."""
 
     result: RoundInput
     velocity: Int32Vector | None
 
 
 class Closer:
-    """Aggregates and seals; holds nothing of a round."""
+    """Aggregates and seals; keeps no state of a round."""
 
     def __init__(
         self, ledger: Ledger, store: ArtifactStore, plan: FederationPlan, archive: RoundArchive
@@ -69,7 +69,7 @@ class Closer:
         Raises
         ------
         AggregationError
-            If it cannot be applied.
+            If the rule cannot be applied.
         """
         context, rule = collected.context, self._plan.rule
         entries = build_entries(
@@ -89,9 +89,9 @@ class Closer:
         return Aggregation(result, applied.velocity)
 
     def store(self, round_id: RoundId, aggregation: Aggregation) -> bytes:
-        """Store what will be sealed; return the momentum's root, empty where there is none.
+        """Store the result to be sealed; return the momentum's root, empty without momentum.
 
-        Durable only after the store's ``sync``.
+        It is durable only after the store's ``sync``.
         """
         result, manifest = aggregation.result, self._plan.manifest
         self._store.put_vector(result.new_model, manifest, result.new_model_root)
@@ -104,7 +104,7 @@ class Closer:
         return velocity_root
 
     def seal(self, round_id: RoundId, result: RoundInput) -> Seal:
-        """Commit a stored result to the ledger; return what was committed.
+        """Commit a stored result to the ledger; return the seal.
 
         Raises
         ------

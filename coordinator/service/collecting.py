@@ -1,6 +1,6 @@
-"""What has come in for the open round, and the checks it had to pass.
+"""Checks and keeps the submissions of the open round.
 
-Not handled: what becomes of it (the machine in ``core.rounds`` decides), where it is stored.
+Not handled: their effect on the round (``protocol.round.machine``), and storing them durably.
 """
 
 from collections.abc import Mapping
@@ -29,12 +29,12 @@ from coordinator.protocol.types import (
 
 
 class Collection:
-    """One round's updates as they come; vectors are kept, not copied.
+    """One round's updates as they arrive; vectors are kept, not copied.
 
     Attributes
     ----------
     vectors, metrics, salts
-        Of the accepted contributors; salts in a sealed round only.
+        By accepted contributor; salts in a sealed round only.
     """
 
     def __init__(self, context: RoundContext, base_model: Int32Vector) -> None:
@@ -74,17 +74,17 @@ class Collection:
         salt: bytes | None,
         state: RoundState,
     ) -> Verdict:
-        """Check one update, cheapest checks first.
+        """Check one update, the cheapest checks first.
 
         Raises
         ------
         ContributorError
-            Whatever is wrong with it; ``EquivocationError`` carries both statements.
+            If the update is wrong; an ``EquivocationError`` has both statements.
         """
         if state.phase is Phase.GATHERING:
             raise early_update(signed.signer, state.round_id)
         known: Mapping[Address, Signed[UpdateMessage]] = state.accepted
-        if self._unopened:  # also what opened no commitment was signed: a second one is too many
+        if self._unopened:  # an update that opened no commitment was signed too: it counts here
             known = {**self._unopened, **state.accepted}
         verdict = screen_envelope(signed, vector.nbytes, self.context, known, metrics=metrics)
         if verdict == "duplicate" and signed.signer in state.accepted:
@@ -103,14 +103,14 @@ class Collection:
         metrics: JsonObject,
         salt: bytes | None,
     ) -> None:
-        """Keep what passed."""
+        """Keep an update that passed the checks."""
         self.vectors[signed.signer] = vector
         self.metrics[signed.signer] = metrics
         if salt is not None:
             self.salts[signed.signer] = salt
 
     def drop(self, contributor: Address) -> None:
-        """Forget a contributor's update."""
+        """Discard a contributor's update."""
         for kept in (self.vectors, self.metrics, self.salts):
             kept.pop(contributor, None)
 

@@ -1,4 +1,4 @@
-"""What a federation agreed before its first round."""
+"""The agreement of a federation before its first round."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from coordinator.protocol.types import Rule, UpdateLimits
 
 @dataclass(frozen=True, slots=True)
 class FederationPlan:
-    """The rule, the model's shape, and the patience.
+    """Rule, model layout, duration of a round in seconds, and limits on updates.
 
-    In a ``sealed`` federation every round takes commitments first, updates then.
+    In a ``sealed`` federation every round takes commitments first, then updates.
     """
 
     manifest: Manifest

@@ -1,8 +1,8 @@
-"""Carries out the effects of one round's state machine, and reports what came of each.
+"""Carries out the effects of one round's state machine, and reports their results as events.
 
-Every effect makes durable what the next one commits to before it reports, so a process may be
-killed at any instant: the next one finds out from the ledger which effect was carried out last.
-Not handled here: which rounds there are and who submits (``round_service``).
+Before it reports, every effect makes durable what the next effect commits to. So a process may be
+killed at any time: the next one reads from the ledger which effect was carried out last. Not
+handled: choosing rounds, and taking submissions (``round_service``).
 """
 
 from collections.abc import Callable
@@ -28,9 +28,10 @@ LATE = "deadline passed"
 
 @dataclass(frozen=True, slots=True)
 class RoundParts:
-    """What carrying out effects takes.
+    """The parts needed to carry out effects.
 
-    ``drafted_result`` returns what is stored and sealed, given what was computed.
+    ``drafted_result`` returns the result to store and seal, given the computed one: the simulator's
+    dishonest coordinator overrides it, so that no attack code is in this package (ADR 81).
     """
 
     ledger: Ledger
@@ -45,14 +46,14 @@ class RoundParts:
 
 
 class RoundRunner:
-    """The machine of one round, with what was collected and computed for it.
+    """The state machine of one round, with its submissions and computed results.
 
     Attributes
     ----------
     state
         The machine's state (read-only).
     refused_early
-        Who was refused while commitments were gathered.
+        Senders refused while commitments were gathered.
     """
 
     def __init__(self, parts: RoundParts, state: machine.RoundState) -> None:
@@ -65,26 +66,26 @@ class RoundRunner:
 
     @property
     def collection(self) -> Collection:
-        """What has come in for the round.
+        """The submissions of the round.
 
         Raises
         ------
         PhaseError
-            If the round was not opened here.
+            If the round was not opened by this object.
         """
         if self._collection is None:
             raise PhaseError("no round is open: call open_round first")
         return self._collection
 
     def apply(self, event: machine.Event) -> None:
-        """Apply an event, publish it, and carry out what follows.
+        """Apply an event, publish it, and carry out its effects.
 
         Raises
         ------
         PhaseError
             If the round's phase does not allow the event.
         FedproofError
-            Whatever ledger, store or rule raise.
+            Any error of ledger, store or rule.
         """
         self.state, effects = machine.transition(self.state, event)
         self._parts.feed.publish(self.state.round_id, event)
@@ -92,7 +93,7 @@ class RoundRunner:
             self.carry_out(effect)
 
     def carry_out(self, effect: machine.Effect) -> None:
-        """Carry out one effect; :meth:`apply` does, and whoever resumes a round."""
+        """Carry out one effect; called by :meth:`apply`, and to resume a round."""
         match effect:
             case machine.OpenRound():
                 self._open(effect.round_id)
@@ -130,7 +131,7 @@ class RoundRunner:
             try:
                 ledger.open_round(round_id, head.model_root, self._parts.rule_hash, deadline)
             except TransactionRevertedError:
-                # A fraud proven between the look and the call has moved the head: look again.
+                # A fraud proven since the head was read has moved it: read it again.
                 if ledger.head().model_root == head.model_root:
                     raise
         opened = ledger.round(round_id)
@@ -178,13 +179,13 @@ class RoundRunner:
     # --- closing -----------------------------------------------------------------------------
 
     def _slash(self, effect: machine.SlashEquivocation) -> None:
-        """Bring two statements to the ledger; it takes them also where the round is void."""
-        ledger, who = self._parts.ledger, effect.first.signer
-        if not ledger.is_equivocation_slashed(self.state.round_id, who):
+        """Submit two statements to the ledger, which accepts them even if the round is void."""
+        ledger, contributor = self._parts.ledger, effect.first.signer
+        if not ledger.is_equivocation_slashed(self.state.round_id, contributor):
             ledger.slash_equivocation(effect.first, effect.second)
 
     def _aggregate(self) -> None:
-        """Apply the rule and make everything the seal will commit to durable."""
+        """Apply the rule, and make all that the seal will commit to durable."""
         if self._note_if_void():
             return
         state, parts = self.state, self._parts
@@ -234,7 +235,7 @@ class RoundRunner:
         try:
             ledger.finalize_round(round_id)
         except TransactionRevertedError:
-            # Convicted at the last second, or held for a dispute: then it is not our turn.
+            # Convicted at the last second, or held because of a dispute: not to be finalised now.
             now = ledger.round(round_id)
             if now.status is RoundStatus.VOID:
                 self.apply(machine.RoundVoided(ledger.void_reason(round_id)))
@@ -245,10 +246,10 @@ class RoundRunner:
             return
         self.apply(machine.RoundFinalized())
 
-    # --- giving up ---------------------------------------------------------------------------
+    # --- voiding -----------------------------------------------------------------------------
 
     def _void(self, reason: str) -> None:
-        """Note it, then do it: a round that is void on the ledger is never looked at again."""
+        """Note the round as void, then void it: after that it is never examined again."""
         if self._note_if_void():
             return
         state, parts = self.state, self._parts
@@ -258,27 +259,26 @@ class RoundRunner:
         self.apply(machine.RoundVoided(reason))
 
     def _note_if_void(self) -> bool:
-        """Note that a fraud proven in this round, or in one below it, has made it void.
+        """Note that a fraud proven in this round, or in one that it builds on, has made it void.
 
-        Whoever proved it did not wait for our note: killed before it, there is none, and what the
-        ledger says of the round is all that is known.
+        If the process is killed before, there is no note, and only the ledger's reason is known.
         """
         round_id, ledger = self.state.round_id, self._parts.ledger
         if ledger.round(round_id).status is not RoundStatus.VOID:
             return False
         reason = ledger.void_reason(round_id)
         self.apply(machine.RoundVoided(reason))
-        if self._collection is None:  # another process collected it, and noted the refusals
+        if self._collection is None:  # another process collected the round, and noted refusals
             self._parts.archive.note_void(round_id, reason)
         else:
             self._parts.archive.note(round_id, "void", self.state.refusals, reason=reason)
         return True
 
     def _note_if_over(self) -> bool:
-        """Note that the round is void, or that its deadline has come and makes it so."""
+        """Note that the round is void, or void it if its deadline has passed."""
         parts = self._parts
-        found = parts.ledger.round(self.state.round_id)
-        if found.status is RoundStatus.OPEN and parts.ledger.now() >= found.deadline:
-            parts.archive.note(found.round_id, "void", self.state.refusals, reason=LATE)
-            parts.ledger.void_round(found.round_id, LATE)
+        chain_round = parts.ledger.round(self.state.round_id)
+        if chain_round.status is RoundStatus.OPEN and parts.ledger.now() >= chain_round.deadline:
+            parts.archive.note(chain_round.round_id, "void", self.state.refusals, reason=LATE)
+            parts.ledger.void_round(chain_round.round_id, LATE)
         return self._note_if_void()

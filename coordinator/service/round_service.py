@@ -1,14 +1,14 @@
-"""The round service: drives one collection at a time through the state machine.
+"""The round service: drives one round at a time through the state machine.
 
 One :class:`RoundService` serves the simulator, the daemon and the tests; it is the
-:class:`~coordinator.ports.RoundDriver` that the Flower strategy talks to. It keeps nothing that
-the chain and the store do not: after a crash a new service finds out from the ledger which step
-was the last one acknowledged, and goes on with the next.
+:class:`~coordinator.ports.RoundDriver` that the Flower strategy calls. All of its state is in chain
+and store: after a crash a new service reads from the ledger which step was completed last, and
+continues with the next.
 
-Not thread-safe: one caller at a time. Not handled here: selecting a cohort, moving bytes,
-waiting for replies (the strategy's work).
+Not thread-safe: one caller at a time. Not handled: selecting a cohort, transport, and waiting for
+replies (the strategy).
 
-:class:`~coordinator.service.round_runner.RoundRunner` carries out what a round's machine asks for.
+:class:`~coordinator.service.round_runner.RoundRunner` carries out the effects of a round's machine.
 """
 
 from collections.abc import Mapping
@@ -66,11 +66,11 @@ class RoundService:
     ledger, store, journal
         Ports; see ``coordinator.ports``.
     scorer
-        Gives each contributor of a sealed round a non-negative integer.
+        Returns a non-negative integer for each contributor of a sealed round.
     plan
         The federation's agreed rule and manifest.
     feed
-        Where every event of every round is published.
+        Publishes every event of every round.
     """
 
     def __init__(
@@ -102,25 +102,25 @@ class RoundService:
 
     @property
     def state(self) -> machine.RoundState:
-        """The machine of the round in hand (read-only)."""
+        """The state of the current round's machine (read-only)."""
         return self._round.state
 
     # --- ``simulations.run.dishonest`` overrides these ------------------------------------------
 
     def drafted_result(self, result: RoundInput) -> RoundInput:
-        """Return what is to be stored and sealed: what was computed.
+        """Return the result to store and seal: the computed one.
 
-        A coordinator that cheats seals something else. Raises ``AggregationError`` to give the
-        round up.
+        A simulated dishonest coordinator returns another one (ADR 81). Raises ``AggregationError``
+        to void the round.
         """
         return result
 
     def drafted_settlement(self, chain_round: ChainRound, scored: ScoredRound) -> ScoredRound:
-        """Return what is to be stored and settled; overridden as :meth:`drafted_result`."""
+        """Return the scores and rewards to settle; overridden as :meth:`drafted_result`."""
         return scored
 
     def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
-        """Return what everyone had earned once ``parent`` was settled."""
+        """Return the cumulative rewards in wei after ``parent``, by address."""
         return self._archive.earned_before(parent)
 
     # --- the model -----------------------------------------------------------------------
@@ -147,9 +147,9 @@ class RoundService:
     # --- the driver's calls --------------------------------------------------------------
 
     def open_round(self) -> RoundAnnouncement:
-        """Open the next round, or go on with one that a crash left open.
+        """Open the next round, or continue one that a crash left open.
 
-        Rounds that a crash left sealed are settled first, and those whose window has passed are
+        Rounds that a crash left sealed are settled first, and rounds whose window has passed are
         finalised.
         """
         self.catch_up()
@@ -157,7 +157,7 @@ class RoundService:
         last = self._ledger.round(head.last_opened)
         resumed = last.status is RoundStatus.OPEN
         if resumed and self._ledger.now() >= last.deadline:
-            self._archive.note_void(last.round_id, LATE)  # first: see RoundRunner._void
+            self._archive.note_void(last.round_id, LATE)  # before voiding, as RoundRunner._void
             self._ledger.void_round(last.round_id, LATE)
             resumed = False
         round_id = RoundId(head.last_opened if resumed else head.last_opened + 1)
@@ -168,7 +168,8 @@ class RoundService:
     def commit(self, signed: Signed[Commitment]) -> None:
         """Offer one commitment of a sealed round.
 
-        An equal repeat is accepted in silence; of somebody who signs two, neither counts.
+        An equal repeat is accepted and changes nothing. If a contributor signs two different ones,
+        neither counts: the first would depend on the order of arrival (ADR 102).
 
         Raises
         ------
@@ -197,7 +198,7 @@ class RoundService:
         Raises
         ------
         PhaseError
-            If the round gathers no commitments.
+            If the round is not gathering commitments.
         """
         self._round.apply(machine.CommitmentsClosed())
         return self._commitments()
@@ -211,9 +212,9 @@ class RoundService:
     ) -> None:
         """Offer one update of shape ``(d,)`` int32; the vector is kept, not copied.
 
-        In a sealed round ``salt`` opens its commitment. An equal repeat is accepted in silence. A
-        different update signed by the same contributor is equivocation: the first one is dropped
-        too, and both signatures go to the ledger.
+        In a sealed round ``salt`` opens its commitment. An equal repeat is accepted and changes
+        nothing. A different update signed by the same contributor is equivocation: the first one is
+        dropped too, and both signatures are submitted to the ledger.
 
         Raises
         ------
@@ -235,10 +236,10 @@ class RoundService:
         self._round.apply(machine.UpdateAccepted(signed))
 
     def refuse(self, sender: str, error: Exception) -> None:
-        """Record a submission that was not taken.
+        """Record a refused submission.
 
-        Whoever was refused while commitments were gathered is not counted again for having
-        nothing to reveal: a resumed round asks everyone.
+        A sender that was refused while commitments were gathered is not recorded again for having
+        nothing to reveal: a resumed round asks every node.
         """
         if sender not in self._round.refused_early:
             code = error.code if isinstance(error, ContributorError) else "unreadable"
@@ -250,9 +251,9 @@ class RoundService:
         self._round.apply(machine.UpdateRefused(sender, error.code, str(error)))
 
     def close_round(self) -> RoundOutcome:
-        """Aggregate, store, seal, score and settle what was accepted; or void the round.
+        """Aggregate, store, seal, score and settle the accepted updates; or void the round.
 
-        Equivocators are slashed first, also where the round comes to nothing.
+        Equivocators are slashed first, even if the round is voided.
         """
         if self.state.phase is not machine.Phase.VOID:
             self._round.apply(machine.CollectionClosed())
@@ -277,16 +278,16 @@ class RoundService:
     # --- recovery and finality -------------------------------------------------------------
 
     def catch_up(self) -> None:
-        """Settle what was sealed but not settled, then finalise what may be.
+        """Settle sealed rounds, then finalise those whose window has passed.
 
-        While a round is open nothing is finalised: an undisturbed coordinator finalises between
-        rounds only, and one that was killed must go on with the very same blocks.
+        While a round is open nothing is finalised: an uninterrupted coordinator finalises only
+        between rounds, and one that was killed must make exactly the same blocks.
         """
         for pending in self._settler.pending():
             runner = self._runner(pending.round_id, machine.Phase.SCORING)
             runner.carry_out(machine.ScoreRound())
             if runner.state.phase is machine.Phase.VOID:
-                break  # a fraud was proven meanwhile: what stands above is void too
+                break  # a fraud was proven meanwhile, so rounds that build on it are void too
         if self._ledger.round(self._ledger.head().last_opened).status is not RoundStatus.OPEN:
             self.finalize_ready()
 
@@ -306,10 +307,10 @@ class RoundService:
         """Return the lowest settled round that is not final, if any."""
         return self._settler.next_to_finalize()
 
-    # --- the rounds' machines ----------------------------------------------------------------
+    # --- state machines ----------------------------------------------------------------------
 
     def _runner(self, round_id: RoundId, phase: machine.Phase) -> RoundRunner:
-        """Return a round's machine in a phase that the ledger says it is in."""
+        """Return the runner of a round, in the phase that the ledger says."""
         parts = RoundParts(
             ledger=self._ledger,
             store=self._store,
@@ -340,7 +341,7 @@ class RoundService:
         )
 
     def _commitments(self) -> JsonObject | None:
-        """Return the document of the commitments if they are closed and on chain."""
+        """Return the commitments document if the commitments are on chain, else ``None``."""
         if not self.state.sealed or self.state.phase is not machine.Phase.COLLECTING:
             return None
         return commitments_document(self.state.round_id, self.state.commitments)

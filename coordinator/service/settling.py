@@ -1,4 +1,4 @@
-"""Scores sealed rounds, and says which are to be settled and finalised next."""
+"""Scores sealed rounds, and finds the next ones to settle and to finalise."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,14 +15,14 @@ Earned = Callable[[RoundId], Mapping[Address, Wei]]
 
 
 class Settler:
-    """Works out settlements; finds what a crash left unsettled or not final.
+    """Computes settlements; finds rounds that a crash left unsettled or not final.
 
     Parameters
     ----------
     drafted
-        Returns what is to be settled, given what was computed.
+        Returns the scores and rewards to settle, given the computed ones.
     earned_before
-        Returns what everyone had earned once a round was settled.
+        Returns the cumulative rewards in wei after a round, by address.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Settler:
         self._drafted, self._earned_before = drafted, earned_before
 
     def pending(self) -> list[ChainRound]:
-        """Return what was sealed but not settled, lowest round first."""
+        """Return the sealed rounds that are not settled, lowest round first."""
         head = self._ledger.head()
         pending = []
         cursor = head.last_sealed
@@ -51,7 +51,7 @@ class Settler:
         return pending[::-1]
 
     def score(self, chain_round: ChainRound, result: RoundInput) -> Settlement:
-        """Score a sealed round; return what settles it, its documents being durable."""
+        """Score a sealed round; return its settlement, whose documents are durable."""
         scored = self._drafted(chain_round, self._scored(chain_round, result))
         scores = scores_document(scored.scores)
         rewards = rewards_document(scored.rewards)

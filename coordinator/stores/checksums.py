@@ -1,4 +1,4 @@
-"""Digests of files in the form that ``sha256sum -c`` reads, and what no longer fits them."""
+"""Checksums of files in the format of ``sha256sum``, and the files that differ from them."""
 
 import hashlib
 import os
@@ -13,28 +13,28 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def checksum_lines(root: Path, names: Sequence[str]) -> bytes:
-    """Return one line a file: its SHA-256 in hex, two spaces, its name below ``root``."""
+    """Return one line per file: its SHA-256 in hex, two spaces, its name relative to ``root``."""
     return b"".join(
         f"{digest_of(root / name)}  ".encode() + os.fsencode(name) + b"\n" for name in names
     )
 
 
 def check(root: Path, sums: Path, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield ``(file, what is wrong)``: changed, missing, or not listed in ``sums``.
+    """Yield ``(file, problem)`` for each file that is changed, missing, or not listed in ``sums``.
 
     Parameters
     ----------
     root
         The folder that names are relative to.
     sums
-        What :func:`checksum_lines` gave, as a file.
+        File with the result of :func:`checksum_lines`.
     names
-        Every file that should be listed, and no other; nothing else is opened.
+        Exactly the files that should be listed; no other is opened.
 
     Raises
     ------
     StoreError
-        If a file is there and cannot be read: then nobody knows how it is.
+        If a file exists and cannot be read, so that it cannot be checked.
     """
     if not _is_file(sums):
         yield sums.name, "missing: the run is not complete, or the file was removed"
@@ -44,7 +44,7 @@ def check(root: Path, sums: Path, names: Sequence[str]) -> Iterator[tuple[str, s
         yield sums.name, problem
         return
     expected, listed = {*names}, set()
-    *lines, rest = data.decode("ascii").split("\n")  # not splitlines: nothing else ends a line
+    *lines, rest = data.decode("ascii").split("\n")  # splitlines() would split at more characters
     if rest:
         yield sums.name, "does not end with a line break"
     for number, line in enumerate(lines, 1):
@@ -55,8 +55,8 @@ def check(root: Path, sums: Path, names: Sequence[str]) -> Iterator[tuple[str, s
             yield sums.name, f"line {number} lists {name} again"
         elif name not in expected:
             yield name, "missing"
-        elif (found := digest_of(root / name)) != digest:
-            yield name, f"SHA-256 is {found}, expected {digest}"
+        elif (actual := digest_of(root / name)) != digest:
+            yield name, f"SHA-256 is {actual}, expected {digest}"
         listed.add(name)
     for name in names:
         if name not in listed:
@@ -64,7 +64,7 @@ def check(root: Path, sums: Path, names: Sequence[str]) -> Iterator[tuple[str, s
 
 
 def _unreadable(data: bytes) -> str:
-    """Return why no line of the checksums can be read, empty if some can."""
+    """Return why the checksums cannot be parsed at all, empty if they can."""
     if b"\r\n" in data:
         return "has Windows line ends: copy the run as it is, without converting its files"
     try:
@@ -90,7 +90,7 @@ def digest_of(path: Path) -> str:
 
 
 def require_readable(path: Path) -> None:
-    """Open a file and close it; one that is there no more is not asked for.
+    """Open a file and close it; a file that does not exist any more is ignored.
 
     Raises
     ------
@@ -109,5 +109,5 @@ def require_readable(path: Path) -> None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError as error:  # its folder is closed to us
+    except OSError as error:  # its folder may not be read
         raise unreadable(path, error) from error

@@ -6,13 +6,13 @@ chain or another artifact commits to the blob:
 =====================  ======================================================================
 ``.safetensors``       an int32 vector, named by its parameter root
 ``.bin``               opaque bytes, named by their SHA-256
-``.<kind>.json``       a canonical JSON document, named as its kind says (``documents``)
+``.<kind>.json``       a canonical JSON document, whose kind decides its name (``documents``)
 =====================  ======================================================================
 
-Writes go to a temporary file, are flushed to the disk, renamed, and the folder is flushed too.
-They run in a small thread pool so that hashing and training go on meanwhile; ``sync`` is the
-barrier before anything is committed to. A blob's bytes are canonical: a file that decodes to
-the right content but is spelt differently is corrupt, so no changed byte goes unnoticed.
+Each write goes to a temporary file, which is flushed to disk and renamed; then the folder is
+flushed. Writes run in a small thread pool so that hashing and training go on meanwhile; ``sync``
+waits for them before anything is committed to. A blob's bytes are canonical: a file with the right
+content in another encoding is corrupt, so every changed byte is noticed.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class DiskStore:
     root
         The blob folder; created when missing unless ``read_only``.
     read_only
-        Never create or write anything: for ``verify``, and beside the one that writes.
+        Never create or write anything: for ``verify``, and while another process writes.
     """
 
     def __init__(self, root: Path, *, read_only: bool = False) -> None:
@@ -69,27 +69,27 @@ class DiskStore:
         """Return the vector of this root, re-hashed; shape ``(d,)``, int32, read-only."""
         path = self.path(root, "safetensors")
         vector = vector_file.decode(self._read(path), manifest, str(path))
-        found = parameter_root(vector, manifest)
-        if found != root:
+        computed = parameter_root(vector, manifest)
+        if computed != root:
             raise BlobCorruptError(
-                f"{path}: content hashes to {found.hex()}, expected {root.hex()}"
+                f"{path}: content hashes to {computed.hex()}, expected {root.hex()}"
             )
         return vector
 
     # --- documents and bytes -----------------------------------------------------------
 
     def put_document(self, kind: str, name: bytes, document: JsonObject) -> None:
-        """Write a canonical JSON document under the root it is committed by."""
-        found = documents.name_of(kind, document)
-        if found != name:
+        """Write a canonical JSON document under the root that it is committed by."""
+        computed = documents.name_of(kind, document)
+        if computed != name:
             raise StoreError(
-                f"{kind} document: content hashes to {found.hex()}, not to {name.hex()}"
+                f"{kind} document: content hashes to {computed.hex()}, not to {name.hex()}"
             )
         data = documents.encode(document)
         self._write(self.path(name, f"{kind}.json"), lambda: [data])
 
     def get_document(self, kind: str, name: bytes) -> JsonObject:
-        """Return a document of a kind, its spelling and its root checked."""
+        """Return a document of a kind, checked to be canonical and to hash to its name."""
         path = self.path(name, f"{kind}.json")
         return documents.decode(kind, name, self._read(path), str(path))
 
@@ -113,7 +113,7 @@ class DiskStore:
     # --- the folder --------------------------------------------------------------------
 
     def sync(self) -> None:
-        """Wait until everything queued is on the disk; raise the first failure."""
+        """Wait until all queued writes are on disk; raises the first error."""
         with self._lock:
             pending, self._pending = self._pending, {}
         failed: OSError | None = None
@@ -130,7 +130,7 @@ class DiskStore:
             ) from failed
 
     def discard_leftovers(self) -> None:
-        """Remove what a killed process left half written; only while nobody else writes here."""
+        """Remove a killed process's unfinished files; only while no other process writes here."""
         for leftover in self._root.glob(f"*/{TEMPORARY}*"):
             leftover.unlink(missing_ok=True)
 
@@ -146,14 +146,14 @@ class DiskStore:
         yield from sorted(p for p in self._root.rglob("*") if p.is_file())
 
     def keep_only(self, names: Collection[str]) -> None:
-        """Delete every blob whose file name is not among ``names``.
+        """Delete every blob whose file name is not in ``names``.
 
-        Only while nobody else writes here.
+        Only while no other process writes here.
 
         Raises
         ------
         StoreError
-            If the disk refuses.
+            If a file cannot be deleted.
         """
         self.sync()
         try:
@@ -164,7 +164,7 @@ class DiskStore:
             raise StoreError(f"artifact store {self._root}: {error.strerror or error}") from error
 
     def path(self, name: bytes, suffix: str) -> Path:
-        """Return where the blob of this name lies, or would lie.
+        """Return the path of the blob of this name, whether it exists or not.
 
         Raises
         ------
@@ -199,7 +199,7 @@ class DiskStore:
 
 
 def _write_once(path: Path, content: Content) -> None:
-    """Write a blob unless it is there: its name says what it holds."""
+    """Write a blob unless it exists: its name determines its content."""
     if path.exists():
         return
     path.parent.mkdir(exist_ok=True)

@@ -1,9 +1,9 @@
-"""Artifact store over HTTP, for reading: a coordinator's ``/blobs``, trusted for nothing.
+"""Artifact store over HTTP, read-only: a coordinator's ``/blobs``, which is not trusted.
 
-Everything is re-hashed, so it does not matter who serves it. A vector's size follows from the
-manifest, so not a byte more is read; documents and opaque bytes have limits. Connection failures
-are tried again, and a server that says it is busy is asked later; what is missing or wrong is told
-at once. Not handled: writing, and keeping a copy (put what was read into a ``DiskStore``).
+Everything is re-hashed, so any server will do. A vector's size follows from the manifest and no
+more is read; documents and opaque bytes have limits. Failed connections and answers of a busy
+server are tried again; a missing or wrong blob is an error at once. Not handled: writing, and
+keeping a copy (use a ``DiskStore``).
 """
 
 import email.utils
@@ -27,16 +27,16 @@ from coordinator.stores import vector_file
 from coordinator.stores.disk import DiskStore
 
 MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
-"""Some 100,000 contributors."""
+"""Enough for about 100,000 contributors."""
 MAX_BYTES: Final = 256 * 1024 * 1024
 READ_FOR_S: Final = 120
-"""How long a signed request is good for."""
+"""Seconds that a signed request is valid."""
 _VECTOR: Final = "safetensors"
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """The account that asks where updates are for members only; the key is never shown."""
+    """The account that signs requests for updates that only members may read."""
 
     domain: SigningDomain
     private_key: bytes
@@ -46,7 +46,7 @@ class Reader:
         return f"Reader({self.domain})"
 
     def authorization(self, blob: bytes, now: float) -> str:
-        """Return the header's value for a blob, good for two minutes from ``now``."""
+        """Return the header's value for a blob, valid for two minutes from ``now``."""
         return sign_read(self.domain, self.private_key, blob, int(now) + READ_FOR_S)
 
 
@@ -60,11 +60,11 @@ class HttpStore:
     ca_file
         PEM certificates of the only authorities to trust.
     reader
-        Who asks; needed for updates of federations whose ``access`` is ``members``.
+        Signs requests; needed for updates of federations whose ``access`` is ``members``.
     max_document_bytes, max_bytes
         Longest document and opaque blob to accept.
     clock
-        Unix time in seconds; a server whose clock differs is asked by its own.
+        Unix time in seconds; if a server's clock differs, requests are signed by that clock.
 
     Raises
     ------
@@ -88,11 +88,11 @@ class HttpStore:
         self._max_document_bytes = max_document_bytes
         self._max_bytes = max_bytes
         self._clock = clock
-        self._ahead_s = 0.0  # the server's clock minus ours, once it has refused for it
+        self._ahead_s = 0.0  # the server's clock minus ours, set once it refuses our expiry
 
     @property
     def url(self) -> str:
-        """Where it reads from."""
+        """The URL that the store reads from."""
         return self._client.url
 
     # --- reading -----------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class HttpStore:
         return vector
 
     def get_document(self, kind: str, name: bytes) -> JsonObject:
-        """Return a document of a kind, its spelling and its root checked."""
+        """Return a document of a kind, checked to be canonical and to hash to its name."""
         place, data = self._get(name, f"{kind}.json", self._max_document_bytes)
         return documents.decode(kind, name, data, place)
 
@@ -117,12 +117,12 @@ class HttpStore:
         return data
 
     def get_agreement(self) -> bytes:
-        """Return the agreement as served; whoever uses it checks its digest on chain.
+        """Return the agreement as served; the caller must check its digest on chain.
 
         Raises
         ------
         BlobMissingError, StoreError
-            If there is none, or the server does not answer.
+            If the server has none, or does not answer.
         """
         place = f"{self.url}/federation"
         answer = self._ask("/federation", place, self._max_document_bytes, {})
@@ -149,7 +149,7 @@ class HttpStore:
         return {"Authorization": self._reader.authorization(name, now)}
 
     def _adopt_clock(self, answer: Answer) -> bool:
-        """Reckon by the server's clock from now on; false if it was not the clock."""
+        """Use the server's clock from now on; return false if the clocks do not differ."""
         try:
             there = email.utils.parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
         except ValueError:
@@ -188,7 +188,7 @@ class HttpStore:
         raise self._read_only()
 
     def sync(self) -> None:
-        """Return: nothing is ever put."""
+        """Do nothing: there are no writes."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -218,19 +218,19 @@ def open_store(
     return DiskStore(blobs, read_only=True)
 
 
-def _check(place: str, found: bytes, expected: bytes) -> None:
-    if found != expected:
+def _check(place: str, computed: bytes, expected: bytes) -> None:
+    if computed != expected:
         raise BlobCorruptError(
-            f"{place}: content hashes to {found.hex()}, expected {expected.hex()}"
+            f"{place}: content hashes to {computed.hex()}, expected {expected.hex()}"
         )
 
 
 def _reason(data: bytes) -> str:
-    """Return what a refusal says; it comes from a stranger, so only so much of it."""
+    """Return the reason in a refusal's body, shortened and printable: it is untrusted."""
     try:
         check_nesting(data)
-        said = json.loads(data)
-        text = str(said["error"]) if isinstance(said, dict) else str(said)
+        body = json.loads(data)
+        text = str(body["error"]) if isinstance(body, dict) else str(body)
     except (ValueError, KeyError):
         text = data.decode("utf-8", "replace")
     return "".join(c if c.isprintable() else " " for c in text[:300])

@@ -1,23 +1,23 @@
-"""The folder of a run: where each artifact lies, who may write it, and its checksums.
+"""The folder of a run: the paths of its artifacts, its lock, and its checksums.
 
 ======================  =====================================================================
 ``config.json``         resolved experiment or federation config, canonical JSON
-``federation.json``     chain id, contract address, genesis: what finds the chain's commitments
-``versions.json``       versions of Python and of the packages that matter
+``federation.json``     chain id, contract address, genesis: where the chain's commitments are
+``versions.json``       versions of Python and of the relevant packages
 ``chain/``              the embedded chain's store
 ``blobs/``              the artifact store
-``rounds/ attempts/``   the coordinator's notes of each round, and what it tried in vain
-``pending/``            what was signed and not revealed yet, while the run goes on
-``metrics.jsonl .csv``  one line a round
-``*.json``              ``contributors`` and ``coordinator``: what became of them
-``withheld/``           vectors that a dishonest coordinator keeps to itself (an attack)
-``plots/ report.md``    for people
+``rounds/ attempts/``   the coordinator's notes of each round, and its failed attacks
+``pending/``            signed updates that are not revealed yet, while the run goes on
+``metrics.jsonl .csv``  one line per round
+``*.json``              ``contributors`` and ``coordinator``: their final states
+``withheld/``           vectors that a dishonest coordinator does not publish (an attack)
+``plots/ report.md``    plots and report
 ``SHA256SUMS``          digest of every file but report and plots, written when complete
 ======================  =====================================================================
 
-``SHA256SUMS`` is what finds a changed byte in what nothing on chain says (unused bytes of the
-database file, versions, test accuracy); everything else follows from the chain. Report and plots
-are views, drawn again from the rest at any time. ``run_layout`` says what may lie where.
+``SHA256SUMS`` shows a changed byte in data that does not follow from the chain (unused bytes of the
+database file, versions, test accuracy); everything else is checked against the chain. Report and
+plots can be made again from the rest at any time. ``run_layout`` lists the allowed files.
 """
 
 import json
@@ -94,12 +94,12 @@ class RunFolder:
         return (self.root / CHECKSUMS).is_file()
 
     def create(self) -> None:
-        """Make the folder and take its lock; what lies in it stays.
+        """Make the folder and take its lock; existing files are kept.
 
         Raises
         ------
         StoreError
-            If it cannot be made or another process holds it.
+            If the folder cannot be made, or another process holds its lock.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -115,12 +115,12 @@ class RunFolder:
         self._lock = lock
 
     def names(self) -> list[str]:
-        """Return what lies in the folder, sorted; nothing if there is no folder.
+        """Return the names in the folder, sorted; none if there is no folder.
 
         Raises
         ------
         StoreError
-            If it cannot be listed.
+            If the folder cannot be listed.
         """
         try:
             return sorted(os.listdir(self.root))
@@ -130,23 +130,23 @@ class RunFolder:
             raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
 
     def foreign(self) -> list[str]:
-        """Return the names of what lies in the folder and no run puts there."""
+        """Return the names in the folder that do not belong to a run."""
         return sorted({*self.names()} - {LOCK, *FILES, *FOLDERS, *_TEMPORARIES})
 
     def discard_leftovers(self) -> None:
-        """Remove what a killed process left half written; only in a run's folder, and locked."""
+        """Remove a killed process's unfinished files; only in a locked folder of a run."""
         inside = (p for name in FOLDERS for p in (self.root / name).rglob(f"{TEMPORARY}*"))
         for leftover in (*(self.root / name for name in _TEMPORARIES), *inside):
             if leftover.is_file():
                 leftover.unlink(missing_ok=True)
 
     def discard_empty_folders(self) -> None:
-        """Remove the folders of a run in which nothing lies; only while it is locked.
+        """Remove the empty folders of a run; only while it is locked.
 
         Raises
         ------
         StoreError
-            If the disk refuses.
+            If a folder cannot be removed.
         """
         try:
             for entry in reversed(entries(self.root)):
@@ -158,15 +158,15 @@ class RunFolder:
             raise StoreError(f"run folder {self.root}: {error.strerror or error}") from error
 
     def clear(self) -> None:
-        """Delete all that a run puts into its folder, but the lock; only while it is locked.
+        """Delete all files of a run except the lock; only while it is locked.
 
-        The checksums go first and the config last: killed in between, what is left is a run still,
-        and no finished one.
+        The checksums are deleted first and the config last, so that a process killed in between
+        leaves an unfinished run.
 
         Raises
         ------
         StoreError
-            If the disk refuses.
+            If a file cannot be deleted.
         """
         between = [n for n in (*FOLDERS, *FILES, *_TEMPORARIES) if n not in (CHECKSUMS, CONFIG)]
         for name in (CHECKSUMS, *between, CONFIG):
@@ -180,12 +180,12 @@ class RunFolder:
                 raise StoreError(f"cannot delete {path}: {error.strerror or error}") from error
 
     def is_in_use(self) -> bool:
-        """Return whether a process is at work in the folder; this one counts.
+        """Return whether a process, this one included, holds the folder's lock.
 
         Raises
         ------
         StoreError
-            If the lock cannot be looked at.
+            If the lock cannot be read.
         """
         path = self.root / LOCK
         try:
@@ -194,7 +194,7 @@ class RunFolder:
             raise unreadable(path, error) from error
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -240,12 +240,12 @@ class RunFolder:
         return [entry.name for entry in entries(self.root) if is_covered(entry)]
 
     def check_readable(self) -> None:
-        """Open every file that the checksums cover; one that is removed meanwhile is let go.
+        """Open every file that the checksums cover; one that is removed meanwhile is ignored.
 
         Raises
         ------
         StoreError
-            Naming the first that cannot be read: then nobody knows whether it is sound.
+            If a file cannot be read, so that it cannot be checked; names the first.
         """
         for name in self.files():
             checksums.require_readable(self.root / name)
@@ -255,22 +255,22 @@ class RunFolder:
         self.write(self.root / CHECKSUMS, checksums.checksum_lines(self.root, self.files()))
 
     def check_checksums(self) -> Iterator[tuple[str, str]]:
-        """Yield ``(file, what is wrong)`` for every file that is not as it was written.
+        """Yield ``(file, problem)`` for every file that is not as it was written.
 
         Raises
         ------
         StoreError
-            If a file is there and cannot be read.
+            If a file exists and cannot be read.
         """
         return checksums.check(self.root, self.root / CHECKSUMS, self.files())
 
     def misplaced(self, *, finished: bool) -> Iterator[tuple[str, str]]:
-        """Yield ``(name, what is wrong)`` for all in the folder that is no part of a run.
+        """Yield ``(name, problem)`` for each entry of the folder that is not part of a run.
 
         Parameters
         ----------
         finished
-            Whether the run is complete: then nothing half written or not revealed may be left.
+            Whether the run is complete: then unfinished files and unrevealed updates are problems.
 
         Raises
         ------
@@ -281,7 +281,7 @@ class RunFolder:
 
 
 class FileJournal:
-    """A :class:`~coordinator.ports.RoundJournal`: one JSON file a round."""
+    """A :class:`~coordinator.ports.RoundJournal` with one JSON file per round."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -297,7 +297,7 @@ class FileJournal:
         Raises
         ------
         BlobMissingError, BlobCorruptError
-            If there is none; if it is no JSON object.
+            If there is none; if it is not a JSON object.
         """
         path = self._path(round_id)
         if not path.exists():

@@ -1,7 +1,7 @@
-"""What lies in a run's folder, and what of it is no part of a run.
+"""The allowed files of a run's folder, and the entries that do not belong to a run.
 
-Links are not followed and nothing is opened, so a folder that somebody else made can lead nowhere
-and block nobody. Not handled: what the files hold (``checksums`` and the audit).
+Links are not followed and no file is opened, so an untrusted folder cannot lead outside or block
+the reader. Not handled: the contents of files (``checksums`` and the audit).
 """
 
 import os
@@ -32,7 +32,7 @@ FILES: Final = (
     "versions.json",
 )
 FOLDERS: Final = ("attempts", "blobs", "chain", "pending", "plots", "rounds", "withheld")
-"""All that a run ever puts into its folder, beside the lock: nothing else in it is deleted."""
+"""With ``FILES``, all that a run writes into its folder besides the lock; only that is deleted."""
 
 _NAMES: Final = "|".join(re.escape(name) for name in (*FILES, LOCK))
 _SUFFIX: Final = r"(safetensors|bin|(commitments|contributors|rewards|rule|scores)\.json)"
@@ -68,18 +68,18 @@ _KINDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something in a folder.
+    """One entry of a folder, at any depth.
 
     Attributes
     ----------
     name
-        Its path below the folder, with ``/``.
+        Its path relative to the folder, with ``/``.
     kind
         ``file``, ``folder``, ``symbolic link``, ``named pipe``, ``socket`` or ``device``.
     size_bytes
-        Of a file, its length.
+        Length of a file.
     is_empty
-        Of a folder, whether nothing lies in it.
+        Whether a folder is empty.
     """
 
     name: str
@@ -89,16 +89,16 @@ class Entry:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Return all that lies in a folder, at any depth, in order of name.
+    """Return all entries of a folder, at any depth, in order of name.
 
-    What is removed meanwhile is left out.
+    Entries that are removed meanwhile are left out.
 
     Raises
     ------
     StoreError
-        If a folder cannot be listed: then nobody knows what is in it.
+        If a folder cannot be listed.
     """
-    found, waiting = [], [""]
+    listed, waiting = [], [""]
     while waiting:
         above = waiting.pop()
         try:
@@ -109,10 +109,10 @@ def entries(root: Path) -> list[Entry]:
             place = root / above
             raise StoreError(f"cannot read {place}: {error.strerror or error}") from error
         if above:
-            found.append(Entry(above, "folder", is_empty=not below))
-        found += [entry for entry in below if entry.kind != "folder"]
+            listed.append(Entry(above, "folder", is_empty=not below))
+        listed += [entry for entry in below if entry.kind != "folder"]
         waiting += [entry.name for entry in below if entry.kind == "folder"]
-    return sorted(found, key=lambda entry: entry.name)
+    return sorted(listed, key=lambda entry: entry.name)
 
 
 def _listed(root: Path, above: str) -> Iterator[Entry]:
@@ -128,19 +128,20 @@ def _listed(root: Path, above: str) -> Iterator[Entry]:
 
 
 def is_covered(entry: Entry) -> bool:
-    """Return whether the checksums list an entry: a file, but no view, lock or checksums."""
+    """Return whether the checksums list an entry: any file but report, plots, lock, checksums."""
     apart = entry.name in (CHECKSUMS, LOCK, REPORT) or entry.name.startswith(f"{VIEWS}/")
     return entry.kind == "file" and not apart
 
 
-def vouchers(found: list[Entry]) -> dict[str, list[str]]:
-    """Return the files of a run by what vouches for them; folders stand for all files in them.
+def vouchers(listed: list[Entry]) -> dict[str, list[str]]:
+    """Return the files of a run by how they can be checked; a folder means all files in it.
 
-    ``chain`` for all that they say, ``in_part`` (the rest is the coordinator's word, or was
-    measured), ``sums`` for what only the checksums do, ``nothing`` for views (ADR 146).
+    ``chain`` if all of it follows from the chain, ``in_part`` if some does (the rest is the
+    coordinator's claim or a measurement), ``sums`` if only checksums protect it, ``nothing`` for
+    report and plots (ADR 146).
     """
     kinds: dict[str, set[str]] = {"chain": set(), "in_part": set(), "sums": set(), "nothing": set()}
-    for entry in found:
+    for entry in listed:
         if entry.kind != "file" or entry.name in (CHECKSUMS, LOCK):
             continue
         top, inside, _ = entry.name.partition("/")
@@ -148,17 +149,17 @@ def vouchers(found: list[Entry]) -> dict[str, list[str]]:
     return {kind: sorted(names) for kind, names in kinds.items()}
 
 
-def misplaced(found: list[Entry], *, finished: bool) -> Iterator[tuple[str, str]]:
-    """Yield ``(name, what is wrong)`` for each entry that is no part of a run.
+def misplaced(listed: list[Entry], *, finished: bool) -> Iterator[tuple[str, str]]:
+    """Yield ``(name, problem)`` for each entry that is not part of a run.
 
     Parameters
     ----------
-    found
-        What :func:`entries` gave.
+    listed
+        The result of :func:`entries`.
     finished
-        Whether the run is complete: then nothing half written or not revealed may be left.
+        Whether the run is complete: then unfinished files and unrevealed updates are problems.
     """
-    for entry in found:
+    for entry in listed:
         if entry.kind == "folder":
             problem = _folder_problem(entry, finished)
         elif entry.kind != "file":
@@ -174,7 +175,7 @@ def misplaced(found: list[Entry], *, finished: bool) -> Iterator[tuple[str, str]
 
 
 def is_in_place(name: str, *, finished: bool) -> bool:
-    """Return whether a run has a file of this name; of a run that is not finished, a few more."""
+    """Return whether a run may have a file of this name; an unfinished one may have a few more."""
     if _FILE.fullmatch(name):
         return True
     last = name.rpartition("/")[2]
@@ -190,9 +191,9 @@ def _folder_problem(entry: Entry, finished: bool) -> str:
 
 
 def looks_like_run(root: Path) -> bool:
-    """Return whether a folder is a run's, changed and incomplete ones included.
+    """Return whether a folder is a run's, even a changed or incomplete one.
 
-    It has a run's configuration or checksums, and one more thing that a run cannot do without.
+    It has a run's configuration or checksums, and one more required part of a run.
     """
     marks = (CONFIG, CHECKSUMS, "federation.json", "chain/chain.sqlite", "blobs")
     found = {mark for mark in marks if os.path.lexists(root / mark)}
@@ -200,7 +201,7 @@ def looks_like_run(root: Path) -> bool:
 
 
 def round_of(name: str) -> int | None:
-    """Return the round that a file of the coordinator's notes is about, ``None`` for others."""
+    """Return the round of a file with the coordinator's notes, ``None`` for other files."""
     folder, _, file = name.partition("/")
     number = file.removesuffix(".json")
     if folder in ("attempts", "rounds") and number.isascii() and number.isdigit():

@@ -1,4 +1,4 @@
-"""Int32 vectors as safetensors files, written without a copy and with one spelling only.
+"""Int32 vectors as safetensors files, written without a copy and in exactly one form.
 
 The layout is safetensors' own (eight bytes of header length, a JSON header padded with spaces
 to a multiple of eight, then little-endian data), so any safetensors reader opens the files. The
@@ -47,7 +47,7 @@ def decode(data: bytes, manifest: Manifest, place: str) -> Int32Vector:
     Raises
     ------
     BlobCorruptError
-        If the length or the header is not what ``manifest`` asks for; ``place`` names the file.
+        If the length or the header does not match ``manifest``; ``place`` names the file.
     """
     expected = header(manifest.dimension, manifest.digest())
     size = len(expected) + 4 * manifest.dimension
