@@ -1,1 +1,1 @@
-"""The participant's long-running process: key, data, training, chain; Flower only carries."""
+"""The participant's long-running process: key, data, training and chain (ADR 90)."""

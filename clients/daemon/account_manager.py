@@ -1,7 +1,7 @@
-"""The participant's bond and rewards: bonds once if told to, claims what is worth claiming.
+"""Manages the participant's bond and rewards: bonds once if configured, and claims rewards.
 
-A bond that was cut (slashed) or taken out (left) is never put back by itself: that is a decision
-for a person. Not handled: gas prices beyond what the transactor offers.
+A bond that was slashed or withdrawn is never put up again automatically: a daemon would pay again
+for every slash, so a person must decide (ADR 96). Not handled: gas prices beyond the transactor's.
 """
 
 import logging
@@ -27,15 +27,15 @@ _log = logging.getLogger(__name__)
 
 
 class BondMissingError(LedgerError):
-    """The account is not bonded, or too little, and must not or cannot bond by itself."""
+    """The account's bond is missing or too small, and may not or cannot be put up automatically."""
 
 
 @dataclass(frozen=True)
 class AccountManager:
     """Bonds and claims for one account.
 
-    ``record`` is a file that remembers what was bonded once, so that it is not bonded again after
-    a slash.
+    ``record`` is a file with the amount that was bonded, so that it is not bonded again after a
+    slash.
     """
 
     federation: Federation
@@ -50,16 +50,19 @@ class AccountManager:
         return Address(self.account.address)
 
     def ensure_bond(self) -> Wei:
-        """Bond, or top up, if the settings say so and it was not done before; return the bond.
+        """Bond, or increase the bond, if the settings say so and it was not done before.
+
+        Returns the bond in wei.
 
         Raises
         ------
         BondMissingError
-            If the bond is below what the contract takes and is not this daemon's to put up: not
-            told to, not enough money, cut or taken out.
+            If the bond is below the contract's minimum and may not or cannot be put up: not
+            configured, not enough money, slashed or withdrawn.
         ChainUnavailableError, LedgerError
             If the chain does not answer or refuses.
         """
+        # Not increased after a slash or a withdrawal: a daemon would pay for every slash (ADR 96).
         state = self.federation.account(self.address)
         least = self.federation.terms.min_stake_wei
         target = Wei(max(self.stake.bond_wei, least)) if self.stake.join else Wei(0)
@@ -75,12 +78,12 @@ class AccountManager:
         return state.bond_wei
 
     def claim_due(self, store: ArtifactStore) -> Wei:
-        """Claim if at least the threshold is owed; return what was claimed.
+        """Claim rewards if they reach the threshold; return the claimed amount in wei.
 
         Raises
         ------
         StoreError
-            If the rewards document cannot be had, or is not the one on chain.
+            If the rewards document cannot be read, or is not the one on chain.
         ChainUnavailableError, LedgerError
             If the chain does not answer or refuses.
         """
@@ -105,7 +108,7 @@ class AccountManager:
         rpc = self.federation.rpc
         balance = rpc.quantity("eth_getBalance", self.address, "latest")
         call = calls.join(missing)
-        # what the transactor may offer for gas; unused gas is not paid
+        # The most that the transactor may offer for gas; unused gas is not paid.
         fee = call.gas_limit * (2 * rpc.block().base_fee_wei + 10**9)
         if balance < missing + fee:
             raise BondMissingError(
@@ -125,9 +128,10 @@ class AccountManager:
         return f"{place} ({why}); it is not put back by itself: run fedproof join to go on"
 
     def _bonded_before(self, bond: Wei, least: Wei) -> Wei:
-        """Return what a member was last told to bond; more than that may be put up, once.
+        """Return the amount that was bonded before, in wei; only what exceeds it may be bonded.
 
-        Without a note: what it has, if that will do; else it was cut or taken out, and stays so.
+        Without a record it is the present bond if that is enough; otherwise the bond was slashed or
+        withdrawn, and nothing more may be bonded.
         """
         try:
             stored: Any = parse_json(self.record.read_bytes(), str(self.record))

@@ -1,7 +1,7 @@
-"""The participant's own view of the chain, and the checks that it is the federation it joined.
+"""The participant's connection to the chain, and checks that it is the federation it joined.
 
-Chain, contract and terms are compared with ``federation.json`` before anything is signed or sent:
-whoever runs the node must not be able to move the participant into another federation.
+Chain, contract and terms are compared with ``federation.json`` before anything is signed or sent,
+so that the node's operator cannot move the participant into another federation (ADR 63).
 """
 
 import threading
@@ -31,18 +31,18 @@ RPC_TIMEOUT_S = 15.0
 
 
 class WrongFederationError(ConfigError):
-    """The node answers for another chain or contract than the one that was agreed on."""
+    """The node's chain or contract is not the agreed one."""
 
 
 class NotDeployedError(LedgerError):
-    """There is no contract at the agreed address (yet)."""
+    """There is no contract at the agreed address, or not yet."""
 
 
 class FreshView(CachedChainView):
-    """Asks the chain each time: minutes may lie between two messages about one round."""
+    """Reads the chain each time, as minutes may pass between two messages about one round."""
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return what the contract stores of a round now."""
+        """Return a round as the contract stores it now."""
         return self.refreshed(round_id)
 
 
@@ -54,17 +54,17 @@ class ChainLink:
 
     @property
     def view(self) -> FreshView:
-        """What a participant's checks ask."""
+        """The chain as the participant's checks read it."""
         return FreshView(FederationChainView(self.federation))
 
 
 def connect(url: str, ca: Path | None, agreement: FederationAgreement) -> ChainLink:
-    """Connect to a node and check that it has the federation that was agreed on.
+    """Connect to a node, and check that it has the agreed federation.
 
     Raises
     ------
     WrongFederationError
-        Naming what was found and what was agreed on.
+        If it has another; names the values found and agreed.
     NotDeployedError
         If there is no code at the contract's address.
     ChainUnavailableError
@@ -98,10 +98,10 @@ def check_federation(rpc: Rpc, agreement: FederationAgreement) -> None:
         "agreement": (terms.config_digest.hex(), agreement.digest.hex()),
         "initial model": (terms.initial_model_root.hex(), agreement.initial_model_root),
     }
-    for what, (found, agreed) in pairs.items():
-        if found != agreed:
+    for term, (deployed, agreed) in pairs.items():
+        if deployed != agreed:
             raise WrongFederationError(
-                f"{rpc.where}: the contract at {address} was deployed for {what} {found}, "
+                f"{rpc.where}: the contract at {address} was deployed for {term} {deployed}, "
                 f"federation.json gives {agreed}"
             )
 
@@ -118,7 +118,7 @@ def _terms_and_code(rpc: Rpc, address: Address) -> tuple[Terms, bytes]:
     except (ForeignContractError, ValueError) as error:
         raise _no_federation(rpc, address, error) from error
     try:
-        # the constructor's result is the code it would put there, with these terms in it
+        # Calling the constructor returns the code it would deploy with these terms.
         return terms, rpc.data("eth_call", {"data": "0x" + creation.hex()}, "latest")
     except TransactionRevertedError as error:
         raise _no_federation(rpc, address, error) from error
@@ -129,7 +129,7 @@ def _no_federation(rpc: Rpc, address: Address, error: Exception) -> WrongFederat
 
 
 class HistoryGuard:
-    """Looks whether the chain is still the one it was; safe to share between threads."""
+    """Checks that the chain still has the blocks that were seen; thread-safe."""
 
     def __init__(self, federation: FederationReader, history: BlockHistory) -> None:
         self._federation = federation
@@ -137,12 +137,12 @@ class HistoryGuard:
         self._lock = threading.Lock()
 
     def check(self) -> int:
-        """Compare the chain with what was seen; return the number of its latest block.
+        """Compare the chain with the blocks seen; return the number of its latest block.
 
         Raises
         ------
         HistoryLostError
-            As long as a remembered block is gone.
+            While a remembered block is missing on the chain.
         ChainUnavailableError, StoreError
             If the node does not answer, or the file cannot be written.
         """

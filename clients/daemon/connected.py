@@ -1,6 +1,6 @@
-"""What a participant's daemon is made of: what it keeps on disk, and what works on a connection.
+"""The parts of a participant's daemon: its state on disk, and the parts that need a connection.
 
-Not handled: reaching the chain again and again, and the SuperNode (``service``).
+Not handled: reconnecting to the chain, and the SuperNode (``service``).
 """
 
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ from coordinator.stores.http import HttpStore, Reader
 
 @dataclass(frozen=True)
 class KeptState:
-    """What outlives the daemon's process, in the participant's state folder.
+    """The daemon's durable state, in the participant's state folder.
 
     Attributes
     ----------
     history
         Hashes of blocks that were seen.
     replies, contexts
-        What was answered, and what the application keeps between messages.
+        The replies given, and the application's state between messages.
     journal
-        What was signed.
+        The updates signed.
     """
 
     history: BlockHistory
@@ -52,7 +52,7 @@ class KeptState:
         Raises
         ------
         StoreError
-            If a file of it is damaged, or the disk refuses.
+            If one of its files is damaged, or the disk fails.
         """
         settings = setup.settings
         return cls(
@@ -65,7 +65,7 @@ class KeptState:
 
 @dataclass
 class Connected:
-    """What there is once the chain has been reached and checked."""
+    """The parts that exist once the chain was reached and checked."""
 
     periodic_tasks: PeriodicTasks
     message_handler: MessageHandler
@@ -78,16 +78,16 @@ def connect(
     kept: KeptState,
     faults: Faults,
 ) -> Connected:
-    """Reach the chain, check it, and build what works on the connection.
+    """Connect to the chain, check it, and build the parts that use the connection.
 
-    Messages are answered on a connection of their own.
+    Messages are answered over a separate connection.
 
     Raises
     ------
     LedgerError
         If the node does not answer.
     WrongFederationError
-        If it answers for another chain or contract.
+        If its chain or contract is not the agreed one.
     """
     settings, key = setup.settings, bytes(account.key)
     rpc = settings.coordinator.rpc

@@ -1,7 +1,7 @@
-"""Flower's ``Context`` for the application, whose state outlives runs, SuperNodes and this process.
+"""Flower's ``Context`` for the application, with a durable state.
 
-Flower keeps a node's state in memory and starts afresh with every run; a coordinator that goes on
-in a new run must not cost an application what it remembers.
+Flower keeps a node's state in memory and discards it with every run; here it is kept when the
+coordinator starts a new run, and when the SuperNode or this process is restarted.
 """
 
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ class Contexts:
     Parameters
     ----------
     path
-        Where its state is kept.
+        The file of its state.
     node_config
-        The participant's own settings for it.
+        The participant's own settings for the application.
 
     Raises
     ------
     StoreError
-        If the file is there and cannot be read.
+        If the file exists and cannot be read.
     """
 
     def __init__(self, path: Path, node_config: Mapping[str, bool | int | float | str]) -> None:
@@ -52,12 +52,12 @@ class Contexts:
         )
 
     def keep(self, context: Context) -> None:
-        """Keep what the application left in its state; nothing is written if nothing changed.
+        """Keep the application's state; nothing is written if it did not change.
 
         Raises
         ------
         StoreError
-            If it cannot be written.
+            If the file cannot be written.
         """
         encoded = _encoded(context.state)
         if encoded != self._saved:
@@ -66,7 +66,7 @@ class Contexts:
         self._state = context.state
 
     def discard(self) -> None:
-        """Forget what the application changed since the last :meth:`keep`."""
+        """Discard the application's changes since the last :meth:`keep`."""
         self._state = self._decoded()
 
     def _decoded(self) -> RecordDict:

@@ -1,6 +1,6 @@
-"""What an account has earned and not taken out, with the proof that a claim needs.
+"""An account's unclaimed rewards, with the proof for a claim.
 
-The rewards document comes from whoever serves it; it is believed because its root is the one on
+The store that serves the rewards document is not trusted: the document's root must be the one on
 chain.
 """
 
@@ -17,9 +17,9 @@ _NO_ROOT = bytes(32)
 
 @dataclass(frozen=True)
 class Earnings:
-    """An account's rewards; ``proof`` leads to the last FINAL rewards root.
+    """An account's rewards; ``proof`` leads to the rewards root of the last final round.
 
-    ``cumulative_wei`` is all it ever earned in final rounds, ``claimed_wei`` what it took out.
+    ``cumulative_wei`` is all that it earned in final rounds, ``claimed_wei`` all that it claimed.
     """
 
     cumulative_wei: Wei
@@ -28,17 +28,17 @@ class Earnings:
 
     @property
     def owed_wei(self) -> Wei:
-        """What a claim would pay now."""
+        """The amount that a claim would pay now, in wei."""
         return Wei(max(0, self.cumulative_wei - self.claimed_wei))
 
 
 def earnings(federation: FederationReader, store: ArtifactStore, address: Address) -> Earnings:
-    """Return what an account may claim now.
+    """Return an account's earnings up to the last final round.
 
     Raises
     ------
     StoreError
-        If the rewards document cannot be had, or is not the one on chain.
+        If the rewards document cannot be read, or is not the one on chain.
     ChainUnavailableError
         If the node does not answer.
     """
@@ -50,7 +50,7 @@ def earnings(federation: FederationReader, store: ArtifactStore, address: Addres
 
 
 def earnings_in(document: JsonObject, address: Address, claimed_wei: Wei) -> Earnings:
-    """Return what a rewards document gives an account; nothing if it is not in it."""
+    """Return an account's earnings by a rewards document, zero if it is not in it."""
     leaves = reward_leaves(document)
     for index, leaf in enumerate(leaves):
         if leaf.contributor.lower() == address.lower():

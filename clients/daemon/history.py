@@ -1,11 +1,11 @@
-"""The blocks a participant has seen, and its refusal to go on where one of them is gone.
+"""Remembers the blocks a participant has seen, and refuses a chain that lost one of them.
 
-A coordinator restored from an old copy, or one that shows different members different pasts, has a
-chain without blocks that this participant saw. A block's hash commits to all before it, so the
-newest one remembered stands for the rest.
+The chain of a coordinator restored from an old copy, or of one that shows members different
+histories, lacks blocks that this participant saw. A block's hash commits to all earlier blocks, so
+checking the newest remembered one is enough (ADR 95).
 
-The file is append-only between two thinnings: one JSON line a block, synced before it counts. Not
-handled: chains that reorganise deeper than the ``confirmations`` the participant set.
+The file has one JSON line per block, appended and synced, and is rewritten only to thin it out. Not
+handled: reorganisations deeper than the participant's ``confirmations``.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.errors import StoreError, VerificationError
 
 MAX_BLOCKS: Final = 4_096
-"""Beyond this the older half is thinned to every second block."""
+"""Above this number the older half is reduced to every second block."""
 
 
 class Block(NamedTuple):
@@ -29,14 +29,14 @@ class Block(NamedTuple):
 
 
 HashAt = Callable[[int], bytes | None]
-"""The hash of the chain's block of a number now, ``None`` if there is none."""
+"""Returns the hash of the chain's block of a number, ``None`` if there is none."""
 
 
 class HistoryLostError(VerificationError):
-    """The chain no longer holds a block that was on it; ``code`` is what the coordinator is told.
+    """The chain no longer has a block that was on it; ``code`` is sent to the coordinator.
 
-    ``lost`` is the first such block that is remembered, ``found`` what is there now (``None`` for
-    nothing), ``kept`` the newest remembered block that still is where it was.
+    ``lost`` is the first remembered block that is missing, ``found`` the hash of the block there
+    now, ``None`` without one, ``kept`` the newest remembered block that is still there.
     """
 
     code = "history-lost"
@@ -52,19 +52,19 @@ class HistoryLostError(VerificationError):
 
 
 class BlockHistory:
-    """What one participant has seen of one chain.
+    """The blocks of one chain that one participant has seen.
 
     Parameters
     ----------
     path
         The file; made when the first block is remembered.
     confirmations
-        How many blocks must lie above one before it is remembered: 0 where blocks stay.
+        Number of later blocks before a block is remembered; 0 on a chain that never reorganises.
 
     Raises
     ------
     StoreError
-        If the file is there and damaged: without it, a replaced chain could not be told.
+        If the file exists and is damaged: without it, a replaced chain would not be noticed.
     """
 
     def __init__(self, path: Path, *, confirmations: int = 0) -> None:
@@ -78,23 +78,23 @@ class BlockHistory:
         return self._blocks[-1] if self._blocks else None
 
     def __len__(self) -> int:
-        """Return how many blocks are remembered."""
+        """Return the number of remembered blocks."""
         return len(self._blocks)
 
     def check(self, head: int, hash_at: HashAt) -> None:
-        """Compare the chain with what was seen, and remember how far it goes now.
+        """Compare the chain with the blocks seen, and remember its newest block.
 
         Parameters
         ----------
         head
             Number of the chain's latest block.
         hash_at
-            Asks the chain.
+            Reads a block's hash from the chain.
 
         Raises
         ------
         HistoryLostError
-            Naming the first remembered block that is gone. Nothing new is remembered then.
+            If a remembered block is missing; names the first. Nothing new is remembered then.
         StoreError
             If the file cannot be written.
         """
@@ -104,12 +104,12 @@ class BlockHistory:
         number = head - self._confirmations
         if number < 0 or (newest is not None and number <= newest.number):
             return
-        found = hash_at(number)
-        if found is not None:
-            self._remember(Block(number, found))
+        block_hash = hash_at(number)
+        if block_hash is not None:
+            self._remember(Block(number, block_hash))
 
     def _lost(self, hash_at: HashAt) -> HistoryLostError:
-        """Find the first block that is gone, by bisection: what follows a lost block is lost."""
+        """Find the first missing block by bisection: all blocks after a missing one are missing."""
         low, high = 0, len(self._blocks) - 1
         while low < high:
             middle = (low + high) // 2
@@ -147,11 +147,11 @@ def _read(path: Path) -> list[Block]:
         return []
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}") from error
-    lines = content[: content.rfind(b"\n") + 1].splitlines()  # the last may be cut by a crash
+    lines = content[: content.rfind(b"\n") + 1].splitlines()  # a crash may have cut the last line
     blocks = [_block(line, f"{path}: line {number}") for number, line in enumerate(lines, 1)]
-    for one, next_one in pairwise(blocks):
-        if next_one.number <= one.number:
-            raise StoreError(f"{path}: block {next_one.number} follows block {one.number}")
+    for block, next_block in pairwise(blocks):
+        if next_block.number <= block.number:
+            raise StoreError(f"{path}: block {next_block.number} follows block {block.number}")
     return blocks
 
 

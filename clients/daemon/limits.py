@@ -1,4 +1,4 @@
-"""A participant's own limits on what its data is used for, checked before anything is trained."""
+"""Checks a participant's own limits on the use of its data, before any training."""
 
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.rules.chosen import quorum
@@ -7,12 +7,12 @@ from coordinator.settings.participant import DataUse
 
 
 def check_agreement(limits: DataUse, agreement: FederationAgreement) -> None:
-    """Check what the federation agreed on against the participant's own limits.
+    """Check the federation's agreement against the participant's own limits.
 
     Raises
     ------
     ConfigError
-        Naming the limit and what the federation has instead.
+        If a limit is not met; names it and the federation's value.
     """
     fewest = quorum(agreement.core_rule)
     if fewest < limits.min_contributors:

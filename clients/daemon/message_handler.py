@@ -1,8 +1,9 @@
-"""What the participant answers to Flower's messages, whoever asks and however often.
+"""Answers the participant's Flower messages, the same each time a message is repeated.
 
 A train message is answered from disk if this round was answered before; otherwise limits and chain
-are looked at, the application trains, ``VerifiableUpdates`` signs, and the reply is on disk before
-it is returned. A hello is answered with a signature that binds Flower's node to the account.
+are checked, the application trains, ``VerifiableUpdates`` signs, and the reply is on disk before it
+is returned (ADR 95). A presence query is answered with a signature that binds Flower's node to the
+account.
 """
 
 import logging
@@ -30,14 +31,14 @@ from coordinator.protocol.types import Address, Presence, RoundId
 from coordinator.settings.participant import DataUse
 
 PRESENCE_S: Final = 24 * 3600
-"""How long a hello is valid, in chain seconds."""
+"""Seconds of chain time that a presence statement is valid."""
 _PRECONDITION_FAILED: Final = 6  # of Flower's error codes
 _APP_FAILED: Final = 3  # of Flower's error codes: the ClientApp raised
 _log = logging.getLogger(__name__)
 
 
 class ChainGuard(Protocol):
-    """A look at the chain that refuses one which lost its past."""
+    """A check that the chain has not lost blocks."""
 
     def check(self) -> int:
         """Return the latest block's number, or raise ``HistoryLostError``."""
@@ -48,7 +49,7 @@ class ChainGuard(Protocol):
 
 @dataclass
 class Progress:
-    """What was answered since the start, for status and ``--once``."""
+    """Counts of the answers since the start, for status and ``--once``."""
 
     trained: int = 0
     repeated: int = 0
@@ -59,30 +60,30 @@ class Progress:
     rounds: set[RoundId] = field(default_factory=set)
 
     def answered(self, round_id: RoundId) -> None:
-        """Note that an update of a round may be on its way."""
+        """Note that an update of a round was answered, and may have been sent."""
         self.last_round = round_id
         self.rounds.add(round_id)
 
 
 class MessageHandler:
-    """Answers one message at a time; hellos go past a training that is under way.
+    """Answers one message at a time; presence queries are answered even during training.
 
     Parameters
     ----------
     participant
-        Who signs, and its view of the chain.
+        The signer, and its view of the chain.
     app
-        The application, with whatever mods of its own.
+        The application, with its own mods.
     replies, journal
-        What was signed.
+        The replies and updates signed before.
     guard
-        Looks at the chain before anything is answered.
+        Checks the chain before each answer.
     limits
-        The participant's own.
+        The participant's own limits on the use of its data.
     contexts
         The application's context.
     received
-        Keeps the models that rounds start from, once the chain was found to know them.
+        Keeps the base models of rounds, once they were checked against the chain.
     """
 
     def __init__(
@@ -115,11 +116,11 @@ class MessageHandler:
 
     @property
     def is_training(self) -> bool:
-        """Whether the application is at work."""
+        """Whether the application is training."""
         return self._one.locked()
 
     def answer(self, message: Message, run_config: Mapping[str, Any]) -> StoredReply:
-        """Return the reply to a message, packed; every failure is an error reply with a code."""
+        """Return the packed reply to a message; every failure is an error reply with a code."""
         try:
             return self._answer(message, run_config)
         except (InstructionRefusedError, ContributorError, HistoryLostError) as error:
@@ -128,8 +129,8 @@ class MessageHandler:
             return self._refusal(message, wire.CHAIN_UNAVAILABLE, error)
         except FedproofError as error:
             return self._refusal(message, "client-failure", error)
-        except Exception as error:  # the application is somebody else's code
-            # its text may hold what it was working on: that stays here
+        except Exception as error:  # the application may raise anything
+            # Only the error's class is sent: its text may contain private data.
             _log.exception("the application failed")
             return self._failed(message, _APP_FAILED, f"application: {type(error).__name__}")
 
@@ -173,7 +174,7 @@ class MessageHandler:
         packed = _packed(reply)
         if reply.has_error():
             reason = reply.error.reason or ""
-            # what the mod declines it logs itself; an application's own error reply nobody did
+            # The mod logs its own refusals; an application's error reply is logged here.
             self._note_refusal(reason, is_logged=reason.startswith(wire.CLIENT_REFUSAL_PREFIX))
             return packed
         self._replies.put(round_id, base, packed)
@@ -185,7 +186,7 @@ class MessageHandler:
         return packed
 
     def _run(self, message: Message, run_config: Mapping[str, Any]) -> Message:
-        """Let the application work, and keep its state if it did."""
+        """Run the application, and keep its state if it succeeds."""
         context = self._contexts.context(message, run_config)
         try:
             reply = self._sign(message, context, self._within_limits)
@@ -199,7 +200,7 @@ class MessageHandler:
         return reply
 
     def _within_limits(self, message: Message, context: Context) -> Message:
-        """Run the application; refuse to sign for more examples than may be used."""
+        """Run the application; refuse to sign if it used more examples than allowed."""
         reply = self._app(message, context)
         most = self._limits.max_examples
         if most and not reply.has_error():
@@ -222,7 +223,7 @@ class MessageHandler:
             )
 
     def _check_deadline(self, round_id: RoundId) -> None:
-        """Refuse what could no longer count: a round stays open on chain until someone looks."""
+        """Refuse a round past its deadline: it stays open on chain until a transaction ends it."""
         facts = self._participant.chain_view.round(round_id)
         now = self._guard.now()
         if facts.status is RoundStatus.OPEN and now >= facts.deadline:

@@ -1,8 +1,8 @@
-"""The participant's own copy of the final models: what it helped to make does not depend on others.
+"""The participant's own copies of the final models, so that it needs no other party to have them.
 
-``models/round-N.safetensors`` holds the named tensors as floats, ready for use, and the committed
+``models/round-N.safetensors`` has the named tensors as floats, ready for use, and the committed
 integers as ``fedproof.vector``, whose parameter root is the one on chain; ``models/manifest.json``
-says how one follows from the other.
+gives the mapping between the two.
 """
 
 import logging
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 class ModelCopies:
     """Copies of the newest ``keep`` final models in ``folder`` (0 keeps all).
 
-    Those in ``received`` are not fetched from the store.
+    Models in ``received`` are not fetched from the store.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class ModelCopies:
         Raises
         ------
         StoreError
-            If one cannot be had, is not the one on chain, or cannot be written.
+            If a model cannot be read, is not the one on chain, or cannot be written.
         ChainUnavailableError
             If the node does not answer.
         """
@@ -74,7 +74,7 @@ class ModelCopies:
         return fetched
 
     def path(self, round_id: RoundId) -> Path:
-        """Return where the model of a round is kept."""
+        """Return the path of a round's model."""
         return self.folder / f"round-{round_id}.safetensors"
 
     def _fetch(self, round_id: RoundId, root: bytes, store: ArtifactStore) -> None:

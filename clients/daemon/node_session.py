@@ -1,11 +1,12 @@
-"""The SuperNode's session with the SuperLink: noted while it lasts, ended for one that died.
+"""Notes the SuperNode's session with the SuperLink, and ends it if the SuperNode died.
 
-A SuperLink takes a node for alive until its heartbeat lapses, up to a minute. So long it lets no
-successor in, and a round waits for an answer that cannot come. Whoever kept the SuperNode running
-knows that it is dead, and says so with the node's key, as one that ends in good order does itself.
+A SuperLink considers a node alive until its heartbeat lapses, up to a minute. Until then it refuses
+a restarted SuperNode, and a round waits for an answer that cannot come. The daemon knows that its
+SuperNode is dead, and ends the session with the node's key, as a SuperNode that stops normally
+does itself.
 
-Only a session that was held from this folder, on this machine, since it was started, is ended: a
-copy of the folder elsewhere must not push out a participant that lives.
+Only a session from this folder, on this machine, since its last boot, is ended: a copy of the
+folder elsewhere must not end the session of a running participant (ADR 94).
 """
 
 import json
@@ -34,34 +35,34 @@ _BUSY: Final = (408, 429, 500, 502, 503, 504)
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _log = logging.getLogger(__name__)
 
-Farewell = Callable[[int], bool]
-"""Ends a node's session; returns whether it is over, whoever ended it."""
+EndSession = Callable[[int], bool]
+"""Ends a node's session; returns whether the session is over, even if it was before."""
 
 
 class NodeSession:
-    """Which node our SuperNodes are, and which of them holds its session.
+    """The node number of our SuperNodes, and the one that holds the session.
 
     Parameters
     ----------
     note
-        A file that outlives us.
-    farewell
+        The file in which the session is noted.
+    end_session
         Ends a session.
     """
 
-    def __init__(self, note: Path, farewell: Farewell) -> None:
-        self._note, self._farewell = note, farewell
+    def __init__(self, note: Path, end_session: EndSession) -> None:
+        self._note, self._end_session = note, end_session
         self._where = f"{_boot_id()} {socket.gethostname()} {note.absolute()}"
         self._node = self._noted()
         self._pid: int | None = None
         self._next_at = 0.0
 
     def is_held_by(self, pid: int) -> bool:
-        """Whether this SuperNode is known to hold it."""
+        """Whether the SuperNode with this process id holds the session."""
         return self._node is not None and self._pid == pid
 
     def begins(self, node_id: int, pid: int) -> None:
-        """Note that the SuperLink has let in a SuperNode of ours.
+        """Note that the SuperLink has admitted our SuperNode.
 
         Raises
         ------
@@ -69,37 +70,38 @@ class NodeSession:
             If the note cannot be written.
         """
         if self._node != node_id:
-            told = {"node": node_id, "where": self._where}
-            write_durably(self._note, [json.dumps(told).encode()])
+            document = {"node": node_id, "where": self._where}
+            write_durably(self._note, [json.dumps(document).encode()])
         self._node, self._pid = node_id, pid
 
     def end(self) -> None:
-        """End the session of a SuperNode that is dead, if one is known; else do nothing.
+        """End the session of a dead SuperNode, if one is noted.
 
-        If the SuperLink does not answer, it is tried again at a later call.
+        If the SuperLink does not answer, a later call tries again.
         """
         if self._node is None or time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + _AGAIN_S
-        if self._farewell(self._node):
+        if self._end_session(self._node):
             self._node = self._pid = None
             self._next_at = 0.0
             try:
                 self._note.unlink(missing_ok=True)
-            except OSError as error:  # to end it twice does no harm
+            except OSError as error:  # ending a session twice is harmless
                 _log.warning("%s: cannot be removed: %s", self._note, error.strerror or error)
 
     def _noted(self) -> int | None:
-        """Return the node of the note, if it is of this machine, folder and start."""
+        """Return the noted node, if the note is of this machine, folder and boot."""
+        # A copy of the folder elsewhere must not push out a running node (ADR 94).
         try:
-            told = json.loads(self._note.read_bytes())
-            return int(told["node"]) if told["where"] == self._where else None
+            document = json.loads(self._note.read_bytes())
+            return int(document["node"]) if document["where"] == self._where else None
         except (OSError, ValueError, KeyError, TypeError):
-            return None  # without a note, the SuperLink's own patience has to do
+            return None  # without a note, the heartbeat must lapse first
 
 
-def deactivate_node(address: str, ca: Path, key: Path) -> Farewell:
-    """Return what ends a node's session at a SuperLink.
+def deactivate_node(address: str, ca: Path, key: Path) -> EndSession:
+    """Return a function that ends a node's session at a SuperLink.
 
     Parameters
     ----------
@@ -121,7 +123,7 @@ def deactivate_node(address: str, ca: Path, key: Path) -> Farewell:
             with fleet_client(address, private, trusted, _TIMEOUT_S) as end_session:
                 end_session(node_id)
         except httpx.HTTPStatusError as error:
-            return error.response.status_code not in _BUSY  # else it was over already
+            return error.response.status_code not in _BUSY  # other codes: it was over already
         except (httpx.HTTPError, OSError, RuntimeError, ValueError) as error:
             _log.info("cannot end the session of a dead SuperNode yet: %s", error)
             return False
@@ -132,16 +134,18 @@ def deactivate_node(address: str, ca: Path, key: Path) -> Farewell:
 
 
 def admitted_node(log: str, pid: int) -> int | None:
-    """Return as which node the SuperLink let in the SuperNode with this process id.
+    """Return the node number under which the SuperLink admitted a SuperNode process.
 
     Parameters
     ----------
     log
-        What SuperNodes wrote, the last one's life at the end.
+        The log of our SuperNodes, the newest process last.
+    pid
+        Process id of the SuperNode.
     """
     _, begun, its_life = log.rpartition(f"Started server process [{pid}]")
-    found = SUPERNODE_ADMITTED.search(its_life) if begun else None
-    return None if found is None else int(found[1])
+    match = SUPERNODE_ADMITTED.search(its_life) if begun else None
+    return None if match is None else int(match[1])
 
 
 def _private_key(file: Path) -> EllipticCurvePrivateKey:

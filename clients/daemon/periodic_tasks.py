@@ -1,8 +1,7 @@
-"""What the daemon does between messages: looks at the chain, bonds, claims, keeps final models.
+"""The daemon's tasks between messages: checks the chain, bonds, claims, copies final models.
 
-Each duty fails for itself: a store that is away does not keep the participant from training, a lost
-block keeps it from everything. What is wrong is in the status until it is right again, and is
-logged when it changes, not at every look.
+Each task fails separately: an unavailable store does not stop training, but a lost block stops
+everything. A fault is shown in the status until it is solved, and is logged when it changes.
 """
 
 import logging
@@ -25,26 +24,26 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Faults:
-    """What is wrong now, by duty; empty when all is well."""
+    """The current faults, by task; empty if there is none."""
 
     now: dict[str, str] = field(default_factory=dict)
 
     def wrong(self, task: str, error: Exception) -> None:
-        """Note a fault, and log it if it is a new one."""
+        """Note a task's fault, and log it if it is new."""
         text = str(error)
         if self.now.get(task) != text:
             _log.error("%s", text, extra=fields(task=task))
         self.now[task] = text
 
     def right(self, task: str) -> None:
-        """Note that a duty is done."""
+        """Note that a task succeeded."""
         if self.now.pop(task, None) is not None:
             _log.info("%s is in order again", task)
 
 
 @dataclass
 class PeriodicTasks:
-    """One participant's duties on one connection; :meth:`step` does what is due."""
+    """One participant's tasks on one connection; :meth:`step` runs those that are due."""
 
     link: ChainLink
     guard: HistoryGuard
@@ -59,9 +58,10 @@ class PeriodicTasks:
     _done_at: int = -1
 
     def step(self) -> bool:
-        """Do what is due; return whether the chain is there and still the one it was.
+        """Run the tasks that are due; return whether the chain answers and has lost no block.
 
-        What is due is on chain, so where no block has come since all of it was done, nothing is.
+        All tasks depend on the chain, so none is due if there is no new block since the last time
+        that all succeeded.
         """
         if not self._duty("history", self._look):
             self._done_at, self.open_round = -1, RoundId(0)
@@ -76,7 +76,7 @@ class PeriodicTasks:
         return True
 
     def _work(self) -> bool:
-        """Do what is due; return whether the chain is there."""
+        """Run the tasks that are due; return whether the chain answers."""
         self.open_round = RoundId(0)
         self._duty("bond", self._bond)
         try:
@@ -125,7 +125,7 @@ def took_part(
     Raises
     ------
     ChainUnavailableError, StoreError
-        If chain or store cannot tell now.
+        If chain or store do not answer.
     """
     state = federation.round(round_id)
     if not state.status.has_result:

@@ -1,4 +1,4 @@
-"""Loads compiled kernels before the first round, so that it is no slower than the others."""
+"""Loads compiled kernels before the first round, so that it is not slower than the others."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from coordinator.protocol.numbers.manifest import Manifest
 
 
 def load_kernels(manifest: Manifest) -> None:
-    """Go once through what a round does with a model, on zeros."""
+    """Run all of a round's operations on a model once, on zeros."""
     vector = np.zeros(manifest.dimension, np.int32)
     trained = quantise_into(dequantise(vector, manifest), manifest, np.empty_like(vector))
     parameter_root(subtract(trained, vector, out=trained), manifest, threads=1)

@@ -1,8 +1,8 @@
-"""Models as rounds brought them: the next round starts from what the last one made.
+"""Keeps the base models that rounds brought, so that they need not be downloaded again.
 
-So a participant that took part in the round after it has a round's model before it is final, and
-need not download it once more. What is kept here is a convenience: it is checked like anything
-from elsewhere when it is used, and where it is missing the store has it.
+A round starts from the model of the round before it. So a participant of the later round has that
+model before it is final. The kept models are a cache: they are checked when used, and a missing one
+is read from the store.
 """
 
 import logging
@@ -18,7 +18,7 @@ from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.types import Int32Vector
 
 MAX_BYTES: Final = 256 << 20
-"""Of all that is kept: the oldest goes first."""
+"""Limit on the size of all kept models; the oldest are removed first."""
 _log = logging.getLogger(__name__)
 
 
@@ -28,18 +28,18 @@ class ReceivedModels:
     Parameters
     ----------
     folder
-        Made when the first is kept.
+        Made when the first model is kept.
     manifest
-        The federation's.
+        The federation's manifest.
     max_bytes
-        Beyond this the oldest are removed; a larger model is not kept at all.
+        Limit on the size of all models together; a larger model is not kept at all.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, max_bytes: int = MAX_BYTES) -> None:
         self._folder, self._manifest, self._max_bytes = folder, manifest, max_bytes
 
     def keep(self, root: bytes, encoded: bytes) -> None:
-        """Keep a model's ``.npy`` bytes. What cannot be kept is fetched later: no error."""
+        """Keep a model's ``.npy`` bytes; failing to is not an error, as the store has it too."""
         path = self._path(root)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ class ReceivedModels:
             _log.warning("a model was not kept", extra=fields(root=root.hex(), error=str(error)))
 
     def take(self, root: bytes) -> Int32Vector | None:
-        """Return a model and keep it no longer; ``None`` if it is not here, or not what it was."""
+        """Return a model and remove it; ``None`` if it is missing or damaged."""
         path = self._path(root)
         try:
             encoded = path.read_bytes()
@@ -63,7 +63,7 @@ class ReceivedModels:
     def _make_room(self, size: int) -> None:
         kept = [(path.stat(), path) for path in self._folder.iterdir()]
         total = size + sum(stat.st_size for stat, _ in kept)
-        for stat, path in sorted(kept, key=lambda one: one[0].st_mtime_ns):
+        for stat, path in sorted(kept, key=lambda entry: entry[0].st_mtime_ns):
             if total <= self._max_bytes:
                 return
             path.unlink()

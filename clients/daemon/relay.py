@@ -1,8 +1,8 @@
-"""Flower messages on the local socket between the thin ClientApp and the participant's daemon.
+"""Flower messages on the local socket between the relaying ClientApp and the participant's daemon.
 
-A message becomes a JSON header and binary attachments: first all records but the arrays, as
-Flower's own protobuf; then the data of each array record, so that a vector crosses with one copy.
-Imports no torch and no web3: Flower starts a process with this for every message.
+A message is sent as a JSON header and binary attachments: first all records but the arrays, in
+Flower's own protobuf; then the data of each array record, so that a vector is copied only once.
+Imports no torch and no web3: Flower starts a process with this for every message (ADR 90).
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from coordinator.protocol.types import JsonObject
 CALL: Final = "message"
 """The daemon's call that answers one Flower message."""
 SOCKET_SETTING: Final = "fedproof-socket"
-"""Key of the node configuration that says where the daemon listens."""
+"""Key of the node configuration with the path of the daemon's socket."""
 MAX_METADATA_TEXT: Final = 1_000
 
 
@@ -47,7 +47,7 @@ def unpack_records(header: JsonObject, attachments: Sequence[Buffer]) -> RecordD
     Raises
     ------
     ChannelError
-        If it is malformed: both ends are this project's own, so one of them is of another version.
+        If it is malformed: both sides are this project's own, so one of them has another version.
     """
     try:
         content = records_from_bytes(bytes(attachments[0]))
@@ -70,7 +70,7 @@ def _arrays(parts: Sequence[Any], data: Buffer) -> Iterator[tuple[str, Array]]:
 
 
 def pack_request(message: Message, context: Context) -> tuple[JsonObject, list[Buffer]]:
-    """Return what the ClientApp sends its daemon for one message."""
+    """Return the ClientApp's request to its daemon for one message."""
     metadata = message.metadata
     header, attachments = pack_records(message.content)
     header["metadata"] = {
@@ -96,17 +96,17 @@ def unpack_request(header: JsonObject, attachments: Sequence[Buffer]) -> Message
         If it is malformed.
     """
     try:
-        told = header["metadata"]
+        fields = header["metadata"]
         metadata = Metadata(
-            run_id=int(told["run"]),
-            message_id=str(told["message"]),
-            src_node_id=int(told["source"]),
-            dst_node_id=int(told["node"]),
+            run_id=int(fields["run"]),
+            message_id=str(fields["message"]),
+            src_node_id=int(fields["source"]),
+            dst_node_id=int(fields["node"]),
             reply_to_message_id="",
-            group_id=str(told["group"]),
-            created_at=float(told["created"]),
-            ttl=float(told["ttl"]),
-            message_type=str(told["type"]),
+            group_id=str(fields["group"]),
+            created_at=float(fields["created"]),
+            ttl=float(fields["ttl"]),
+            message_type=str(fields["type"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ChannelError(f"malformed message: {type(error).__name__}: {error}") from error
@@ -114,7 +114,7 @@ def unpack_request(header: JsonObject, attachments: Sequence[Buffer]) -> Message
 
 
 def pack_reply(reply: Message) -> tuple[JsonObject, list[Buffer]]:
-    """Return what the daemon answers: content, or an error."""
+    """Return the daemon's answer: content, or an error."""
     if reply.has_error():
         return {"error": {"code": reply.error.code, "reason": reply.error.reason or ""}}, []
     return pack_records(reply.content)

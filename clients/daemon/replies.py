@@ -1,8 +1,10 @@
-"""Signed replies on disk: what was signed once is sent again byte for byte, never made again.
+"""Keeps signed replies on disk, so that a repeated question gets exactly the same bytes.
 
-A reply lies here, synced, before it leaves the machine. A daemon that is killed at any moment and
-started again answers the same question with the same bytes.
-Only the last few are kept; what was signed for older rounds stays in the journal, which refuses.
+A reply is on disk before it is sent, so a daemon that is killed at any time and started again gives
+the same answer, whatever the application does (ADR 95).
+
+Only the last few are kept; updates signed for older rounds are in the journal, which refuses to
+sign others.
 """
 
 import contextlib
@@ -29,21 +31,21 @@ _NAME: Final = re.compile(r"(\d{8})-([0-9a-f]{64})\.reply")
 
 @dataclass(frozen=True)
 class StoredReply:
-    """One reply as it was, or will be, sent (``clients.daemon.relay.pack_reply``)."""
+    """One reply in the form in which it is sent (``clients.daemon.relay.pack_reply``)."""
 
     header: JsonObject
     attachments: Sequence[Buffer]
 
 
 class ReplyStore:
-    """The signed replies of one participant, in one folder of its own.
+    """The signed replies of one participant, in a folder.
 
     Parameters
     ----------
     folder
-        Made, mode 0700, where it does not exist; what a killed process left half written goes.
+        Made with mode 0700 if it does not exist; unfinished files in it are removed.
     kept
-        How many rounds are kept.
+        Number of rounds to keep.
 
     Raises
     ------
@@ -57,7 +59,7 @@ class ReplyStore:
         discard_leftovers(private_folder(folder))
 
     def find(self, round_id: RoundId, base_model: bytes) -> StoredReply | None:
-        """Return the reply that was signed for a round on this model, ``None`` if none was.
+        """Return the reply signed for a round on this base model, ``None`` if there is none.
 
         Raises
         ------
@@ -79,23 +81,23 @@ class ReplyStore:
         Raises
         ------
         StoreError
-            If it could not be made to last; nothing is left of it then.
+            If it cannot be written durably; nothing is left behind then.
         """
         path = self._path(round_id, base_model)
         write_durably(path, _pieces(reply))
         self._prune()
 
     def rounds(self) -> list[RoundId]:
-        """Return the rounds that are kept, in order."""
-        found = [_NAME.fullmatch(path.name) for path in self._folder.iterdir()]
-        return sorted({RoundId(int(match[1])) for match in found if match})
+        """Return the kept rounds, in order."""
+        matches = [_NAME.fullmatch(path.name) for path in self._folder.iterdir()]
+        return sorted({RoundId(int(match[1])) for match in matches if match})
 
     def _prune(self) -> None:
         old = set(self.rounds()[: -self._kept])
         for path in self._folder.iterdir():
             match = _NAME.fullmatch(path.name)
             if match and int(match[1]) in old:
-                with contextlib.suppress(OSError):  # room is made another time
+                with contextlib.suppress(OSError):  # removed the next time
                     path.unlink()
 
     def _path(self, round_id: RoundId, base_model: bytes) -> Path:
@@ -121,7 +123,7 @@ def _decode(data: bytes, path: Path) -> StoredReply:
     end = start + _LENGTH.unpack(body[4:start])[0]
     try:
         about = parse_json(body[start:end], str(path))
-    except VerificationError as error:  # written so by us: a defect, not an accident
+    except VerificationError as error:  # the digest is right, so this is a defect, not damage
         raise StoreError(str(error)) from error
     attachments = []
     for size in about["sizes"]:

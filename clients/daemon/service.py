@@ -1,8 +1,8 @@
-"""The participant's daemon: holds key, data, model and chain; keeps Flower's SuperNode running.
+"""The participant's daemon: has key, data, model and chain; keeps Flower's SuperNode running.
 
 One process with one loop (``PeriodicTasks``) and a thread for each message. It is meant to run for
-months: what fails is tried again with growing pauses, and only mistakes in its own files, or a node
-that answers for another federation, end it.
+months: failures are tried again after growing pauses, and only mistakes in its own files, or a node
+of another federation, end it.
 """
 
 import logging
@@ -38,19 +38,19 @@ POLL_S: Final = 2.0
 _LONGEST_PAUSE_S: Final = 30.0
 _GRACE_S: Final = 5.0
 _SLACK_BYTES: Final = 64 << 20
-"""What a message may hold besides the model: buffers, the user's own records."""
+"""Bytes of a message besides the model: buffers, the user's own records."""
 _log = logging.getLogger(__name__)
 
 
 class ParticipantDaemon:
-    """One participant. The caller holds the lock on its state folder.
+    """One participant's daemon. The caller holds the lock on its state folder.
 
     Parameters
     ----------
     setup
         Settings and agreement.
     account
-        The decrypted key; it stays in this process.
+        The decrypted key, which never leaves this process.
     app
         The application.
     """
@@ -71,12 +71,12 @@ class ParticipantDaemon:
         self._connected: Connected | None = None
 
     def stop(self) -> None:
-        """Ask it to end; may be called from a signal handler."""
+        """Request the end; may be called from a signal handler."""
         self._stop.set()
 
     @property
     def is_training(self) -> bool:
-        """Whether the application is at work now."""
+        """Whether the application is training now."""
         return self._connected is not None and self._connected.message_handler.is_training
 
     def run(self, *, once: bool = False) -> None:
@@ -85,7 +85,7 @@ class ParticipantDaemon:
         Raises
         ------
         WrongFederationError
-            If the node answers for another chain or contract.
+            If the node's chain or contract is not the agreed one.
         """
         ended = end_leftovers(self._mark)
         if ended:
@@ -104,7 +104,7 @@ class ParticipantDaemon:
                 children.stop(grace_s=_GRACE_S)
 
     def _connect(self, children: Children) -> None:
-        """Reach the chain and check it, however long that takes; then start the SuperNode."""
+        """Connect to the chain, retrying without limit, and check it; then start the SuperNode."""
         pause_s = POLL_S / 2
         while not self._stop.is_set():
             try:
@@ -134,7 +134,7 @@ class ParticipantDaemon:
                 message_handler.is_training
                 or message_handler.progress.last_asked == periodic_tasks.open_round
             ):
-                self._watchdog.heard()  # before we saw that the round is open
+                self._watchdog.heard()  # the message came before we saw that the round is open
             self._look_at_node(children, periodic_tasks.open_round)
             state: State = "training" if message_handler.is_training else "ready"
             self._write(state if whole else "refusing", children)

@@ -1,4 +1,4 @@
-"""From the participant's files to what the daemon works with; mistakes are told before it runs."""
+"""Reads and checks the participant's files before the daemon runs."""
 
 import sys
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from coordinator.settings.participant import ParticipantSettings, load_participa
 
 @dataclass(frozen=True)
 class Setup:
-    """A participant's settings, read and checked; ``folder`` is where relative paths start."""
+    """A participant's settings, read and checked; relative paths are relative to ``folder``."""
 
     settings: ParticipantSettings
     folder: Path
@@ -36,13 +36,13 @@ class Setup:
 
     @property
     def ca(self) -> Path | None:
-        """The certificate authority everything of the coordinator is under."""
+        """Certificate of the authority that signs the coordinator's certificates."""
         name = self.settings.coordinator.ca
         return (self.folder / name).absolute() if name else None
 
     @property
     def rpc_ca(self) -> Path | None:
-        """The authority of the chain's node: the same, unless it is not the coordinator's node."""
+        """The authority for the chain's node: ``ca`` if it is the coordinator's node, else none."""
         reach = self.settings.coordinator
         return self.ca if is_same_server(reach.rpc, reach.store) else None
 
@@ -53,7 +53,8 @@ def read_setup(config: Path) -> Setup:
     Raises
     ------
     ConfigError
-        Naming file and key, or the limit of one's own that the federation does not keep.
+        If a file is missing or malformed, naming file and key; or if the federation does not meet
+        one of the participant's limits, naming it.
     """
     settings = load_participant(config)
     folder = config.absolute().parent
@@ -63,7 +64,7 @@ def read_setup(config: Path) -> Setup:
 
 
 def open_account(key: KeyFile, folder: Path) -> LocalAccount:
-    """Open the account's key file; the password leaves this process's environment.
+    """Open the account's key file, and remove the password from this process's environment.
 
     Raises
     ------
@@ -79,17 +80,17 @@ def open_account(key: KeyFile, folder: Path) -> LocalAccount:
 
 
 def build_app(setup: Setup, address: Address) -> ClientAppCallable:
-    """Return the application: the one that is named, or the built-in trainer on the own data.
+    """Return the application: the configured one, or the built-in trainer on the own data.
 
-    Modules that the settings name are found as installed, or in the settings' own folder.
+    Modules named in the settings must be installed, or be in the settings' folder.
 
     Raises
     ------
     ConfigError
-        If it cannot be imported, or data and model do not fit.
+        If it cannot be imported, or the data does not fit the model.
     """
     settings, agreement = setup.settings, setup.agreement
-    # last: what lies beside the settings must not take an installed package's place
+    # Last, so that modules beside the settings cannot replace installed packages.
     sys.path.append(str(setup.folder))
     if settings.app:
         app: ClientAppCallable = resolve(settings.app)

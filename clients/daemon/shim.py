@@ -1,7 +1,7 @@
-"""The ClientApp that Flower starts, once for every message: passes it on to the daemon.
+"""The ClientApp that Flower starts once for every message, which it passes on to the daemon.
 
-It holds no key, no data, no model and no torch; it asks the participant's daemon over the socket
-that the node's configuration names, and returns what the daemon answers. Start it as
+It has no key, no data, no model and no torch (ADR 90); it asks the participant's daemon over the
+socket that the node's configuration names, and returns the daemon's answer. Start it as
 ``clients.daemon.shim:app``.
 """
 
@@ -21,15 +21,15 @@ from coordinator.protocol.errors import FedproofError
 from coordinator.protocol.wire import AWAY, CLIENT_REFUSAL_PREFIX
 
 PATIENCE_S: Final = 20.0
-"""How long a daemon may be away, all in all, before the message is answered with an error."""
+"""Seconds in total to wait for a daemon before the message is answered with an error."""
 _FAILED_PRECONDITION: Final = 6  # of Flower's error codes
 _LIMITS: Final = FrameLimits(max_header_bytes=1 << 24, max_attachment_bytes=1 << 36)
-"""Of the daemon's answer, which is this user's own."""
+"""For the daemon's answer, which is trusted."""
 _log = logging.getLogger(__name__)
 
 
 class Relay(ClientApp):
-    """Answers every kind of message with what the daemon says."""
+    """Answers every message with the daemon's reply."""
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Relay(ClientApp):
             return _refusal(message, "client-failure", str(error))
 
     def _ask(self, path: Path, message: Message, context: Context) -> Message:
-        """Ask again where the daemon was away or was restarted: it answers the same both times."""
+        """Ask the daemon, again if it was unavailable: it gives the same answer each time."""
         header, attachments = pack_request(message, context)
         end = time.monotonic() + self._patience_s
         while True:

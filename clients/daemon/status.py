@@ -1,4 +1,4 @@
-"""``state/status.json``: how the daemon is, for people and monitoring; never read back by it."""
+"""``state/status.json``: the daemon's state, for people and monitoring; it is never read back."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ State = Literal["connecting", "refusing", "ready", "training", "stopped"]
 
 @dataclass(frozen=True)
 class ParticipantStatus:
-    """A snapshot; ``faults`` says what is wrong now, by duty.
+    """The daemon's state at one time; ``faults`` are the current ones, by task.
 
-    ``out_of_step`` counts how often the SuperNode was started again because it would have passed
-    replies on one round late.
+    ``out_of_step`` counts the restarts of the SuperNode because it would have passed replies on
+    one round late.
     """
 
     name: str
@@ -43,7 +43,7 @@ def child_rows(children: Sequence[ChildStatus]) -> list[Mapping[str, Any]]:
 
 
 def write_status(path: Path, status: ParticipantStatus) -> None:
-    """Replace the status file; a full disk must not stop the daemon, so failing is silent."""
+    """Replace the status file; errors are ignored, as a full disk must not stop the daemon."""
     with contextlib.suppress(OSError):
         replace_file(path, [canonical_json(_plain(asdict(status))), b"\n"], sync=False)
 

@@ -1,7 +1,7 @@
-"""The participant's SuperNode: Flower's program that carries messages, kept running beside us.
+"""Keeps the participant's SuperNode running, Flower's program that transports messages.
 
-It gets the coordinator's address, its own node key, and where our socket is; nothing of the
-account. It and all it starts die with the daemon.
+It gets the coordinator's address, its own node key and the path of our socket, but nothing of the
+account. It and all processes that it starts end with the daemon.
 """
 
 import logging
@@ -35,25 +35,25 @@ from coordinator.settings.participant import ParticipantSettings
 NAME: Final = "supernode"
 HOST: Final = "127.0.0.1"
 POLL_S: Final = "0.5"
-"""How often Flower's executor asks for a message to start a process for; by itself, a second."""
+"""Seconds between the executor's requests for a message; Flower's default is one second."""
 _PORTS: Final = range(20_000, 32_768)
-"""Below what the kernel hands out by itself, so that nobody is given ours between two starts."""
+"""Below the kernel's ephemeral ports, so that no process is given ours between two starts."""
 _STARTS_A_PORT: Final = 4
 _STEADY_S: Final = 20.0
 _TAIL_BYTES: Final = 8_192
 _LIFE_BYTES: Final = 262_144
-"""Of the log, to find in it that a SuperNode was let in: before that it writes a line for each
-attempt to connect."""
+"""Bytes of the log to search for the line that a SuperNode was admitted: before it, there is a line
+for each attempt to connect."""
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _MOST_TEXT: Final = 300
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE_S: Final = 10.0
-"""A SuperLink that was not told that a SuperNode died refuses the next until the heartbeat lapses
-(60 s): ask again."""
+"""Longest pause between starts. A SuperLink that does not know that a SuperNode died refuses the
+next until the heartbeat lapses (60 s)."""
 
 
 class SuperNodeError(FedproofError):
-    """The SuperNode does not stay up; it is started again and again."""
+    """The SuperNode does not stay up; it is restarted repeatedly."""
 
 
 class SuperNode:
@@ -64,11 +64,11 @@ class SuperNode:
     settings, folder
         The participant's; relative paths are relative to ``folder``.
     socket_path
-        Where the daemon listens.
+        The daemon's socket.
     state
-        Logs and Flower's own folder lie there.
+        The folder for logs and Flower's own files.
     mark
-        By which leftovers of an earlier life are known.
+        Identifies processes left by an earlier daemon.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class SuperNode:
     Raises
     ------
     ConfigError
-        If TLS or the node's key is missing where the coordinator is not on this machine.
+        If TLS or the node's key is missing and the coordinator is on another machine.
     """
 
     def __init__(
@@ -104,9 +104,9 @@ class SuperNode:
         self.deliveries = Deliveries(self._log)
 
     def start(self, children: Children) -> None:
-        """Start it, on its own port or any that is free."""
+        """Start the SuperNode, on its own port or any free one."""
         if self._session is not None:
-            self._session.end()  # of a SuperNode of an earlier life that was killed
+            self._session.end()  # of a SuperNode that an earlier daemon left, killed since
         home = self._state / "flower"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         port = self._port or free_port()
@@ -129,29 +129,29 @@ class SuperNode:
         )
 
     def restart(self, children: Children) -> None:
-        """End it in good order, so that its node may come back at once, and start it again."""
+        """Stop the SuperNode normally, so that it may reconnect at once, and start it again."""
         children.remove(NAME)
         self.start(children)
 
     def is_carrying(self) -> bool:
-        """Whether Flower runs a program that hands us a message, or is about to.
+        """Whether Flower runs, or is about to run, a process that passes a message to us.
 
-        It starts one for each message; ours passes it to the daemon (``clients.daemon.shim``).
+        It starts one for each message (``clients.daemon.shim``).
         """
         return any(CLIENT_APP_PROGRAM in _command(pid) for pid in marked(self._mark))
 
     def look(self, children: Children) -> float:
-        """Look whether it runs, and take another port where it keeps ending: ours may be taken.
+        """Check that it runs; if it keeps ending, use another port, as ours may be taken.
 
         Returns
         -------
-        How long it has been running, in seconds; 0 if it does not.
+        Seconds for which it has been running; 0 if it is not.
 
         Raises
         ------
         SuperNodeError
-            If it ended lately, or has not been let in by the SuperLink for long; says why, as far
-            as it can be known.
+            If it ended lately, or the SuperLink has not admitted it for long; names the reason if
+            it is known.
         StoreError
             If its session cannot be noted.
         """
@@ -162,7 +162,7 @@ class SuperNode:
         node_id = self._admitted_node(status.pid)
         if self._session is not None:
             self._keep_session(self._session, status.pid, node_id)
-        missed = status.returncode == 0 and status.starts > self._starts  # it ended between looks
+        missed = status.returncode == 0 and status.starts > self._starts  # ended between two checks
         self._starts = status.starts
         if missed and status.state == "running":
             self._fault = why_ended(0, "")
@@ -194,7 +194,7 @@ class SuperNode:
                 _log.warning("the SuperNode dropped a message: %s", dropped[0][:_MOST_TEXT])
 
     def _admitted_node(self, pid: int | None) -> int | None:
-        """Return as which node the SuperLink let this process in, where that is news."""
+        """Return the node number of a newly admitted process, ``None`` if it was known before."""
         if pid is None or pid == self._admitted:
             return None
         node_id = admitted_node(_tail(self._log, _LIFE_BYTES), pid)
@@ -210,7 +210,7 @@ class SuperNode:
         )
 
     def _keep_session(self, session: NodeSession, pid: int | None, node_id: int | None) -> None:
-        """Note whom the SuperLink has let in; end the session of one that is dead."""
+        """Note an admitted process's session; end the session of a dead one."""
         if pid is None:
             session.end()
         elif node_id is not None:
@@ -222,51 +222,56 @@ class SuperNode:
 def node_setting(text: str) -> str:
     """Return a text as a value of Flower's ``--node-config``.
 
-    Flower cuts the option at the next double quote, escaped or not, before it reads the pieces as
-    TOML: so quotes, backslashes and what cannot be printed are written as TOML's escapes by number.
+    Flower splits the option at every double quote, escaped or not, before it parses the pieces as
+    TOML. So quotes, backslashes and non-printable characters are written as numeric TOML escapes.
 
     Raises
     ------
     ConfigError
-        If the text is a path whose bytes are not UTF-8, which TOML cannot hold.
+        If the text is a path whose bytes are not UTF-8, which TOML cannot express.
     """
-    if any(0xD800 <= ord(one) < 0xE000 for one in text):
+    if any(0xD800 <= ord(character) < 0xE000 for character in text):
         raise ConfigError(
             f"{text!r}: this path is not UTF-8, expected a folder whose name is; Flower's settings "
             "cannot hold another"
         )
     plain = (
-        one if one.isprintable() and one not in '"\\' else f"\\U{ord(one):08x}" for one in text
+        character
+        if character.isprintable() and character not in '"\\'
+        else f"\\U{ord(character):08x}"
+        for character in text
     )
     return '"' + "".join(plain) + '"'
 
 
 def _session(settings: ParticipantSettings, folder: Path, state: Path) -> NodeSession | None:
-    """Return the session of a node that has a key; without one each SuperNode is another node."""
+    """Return the session of a node with a key; without a key each SuperNode is a new node."""
     reach, key = settings.coordinator, settings.node.key
     if not reach.ca or not key:
         return None
-    farewell = deactivate_node(reach.superlink, folder / reach.ca, folder / key)
-    return NodeSession(state / "session.json", farewell)
+    end_session = deactivate_node(reach.superlink, folder / reach.ca, folder / key)
+    return NodeSession(state / "session.json", end_session)
 
 
 def _command(pid: int) -> str:
     try:
         return " ".join(psutil.Process(pid).cmdline())
-    except psutil.Error:  # it has ended meanwhile
+    except psutil.Error:  # it has ended since
         return ""
 
 
 def why_ended(returncode: int, tail: str) -> str:
-    """Return in words why a SuperNode ended, from its status and the end of its log.
+    """Return why a SuperNode ended, from its exit status and the end of its log.
 
-    It says nothing at all where the SuperLink answers that it does not know the node.
+    If the SuperLink does not know the node, the log says nothing.
     """
     refusal = tail.rsplit(SUPERNODE_REFUSED, 1)
     if len(refusal) == 2:
         lines = [line.strip() for line in refusal[1].splitlines() if line.strip()]
-        said = " ".join(lines[:2])[:300]
-        return f"the SuperLink refuses this node (it may take it for alive for 60 s more): {said}"
+        excerpt = " ".join(lines[:2])[:300]
+        return (
+            f"the SuperLink refuses this node (it may take it for alive for 60 s more): {excerpt}"
+        )
     if returncode == 0:
         return (
             "the SuperLink does not know this node: its key (node.key) is not, or no longer, in "
@@ -281,7 +286,7 @@ def _last_line(tail: str) -> str:
 
 
 def _tail(log: Path, size_bytes: int = _TAIL_BYTES) -> str:
-    """Return what the last life of a child wrote, its end only where that is longer."""
+    """Return the log of a child's last process, only its end if that is longer."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - size_bytes))
@@ -292,7 +297,7 @@ def _tail(log: Path, size_bytes: int = _TAIL_BYTES) -> str:
 
 
 def connection_options(settings: ParticipantSettings, folder: Path) -> list[str]:
-    """Return how the SuperNode reaches the SuperLink; raises ``ConfigError`` if not safely."""
+    """Return the SuperNode's connection options; raises ``ConfigError`` for an unsafe one."""
     address = settings.coordinator.superlink
     options = ["--superlink", address]
     if not settings.coordinator.ca:
@@ -320,9 +325,9 @@ def _file(folder: Path, name: str, setting: str) -> str:
 
 
 def child_environment(own: Mapping[str, str], home: Path, mark: str) -> dict[str, str]:
-    """Return the environment of what Flower starts: no password, proxy or telemetry, our programs.
+    """Return the environment for Flower's processes: no password, proxy or telemetry, our programs.
 
-    A proxy is for the web; the SuperLink and this machine's own processes are reached directly, as
+    Without a proxy, since the SuperLink and this machine's own processes are reached directly, as
     the chain and the store are.
     """
     programs = str(Path(sys.executable).parent)
@@ -344,7 +349,7 @@ def child_environment(own: Mapping[str, str], home: Path, mark: str) -> dict[str
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
+    """Return a loopback port that no process listens on now."""
     for port in random.sample(_PORTS, 200):
         with socket.socket() as probe:
             try:

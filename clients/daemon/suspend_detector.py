@@ -1,6 +1,6 @@
-"""Notices that this process stood still: stopped, swapped out, its machine suspended.
+"""Detects that this process did not run for a while: stopped, swapped out, or machine suspended.
 
-Whatever was in flight then has lapsed at the other end: connections, upload sessions, heartbeats.
+Connections, upload sessions and heartbeats have expired at the other side by then.
 """
 
 import threading
@@ -9,24 +9,24 @@ from collections.abc import Callable
 from typing import Final
 
 LONGEST_S: Final = 30.0
-"""What is not yet a standstill, on a machine with too much to do."""
+"""Seconds without running that are still normal on a busy machine."""
 _TICK_S: Final = 1.0
 
 
 def since_boot() -> float:
-    """Return the seconds since the machine started, those it was suspended included."""
+    """Return the seconds since the machine's boot, including those it was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class SuspendDetector:
-    """A thread that does nothing but to see how long that takes.
+    """A thread that wakes up regularly, and measures how late it is.
 
     Parameters
     ----------
     longest_s
-        Shorter ones are not told.
+        Shorter suspensions are not reported.
     clock
-        Seconds, the same wherever it is asked, and going on while processes are stopped.
+        A clock in seconds that goes on while processes are stopped or the machine is suspended.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class SuspendDetector:
         self._thread = threading.Thread(target=self._run, name="fedproof-standstill", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._last = self._clock()
         self._thread.start()
 
@@ -48,7 +48,7 @@ class SuspendDetector:
         self._stopping.set()
 
     def look(self) -> None:
-        """Note how long ago the last look was; the thread does this every second."""
+        """Note the time since the last call; the thread calls this every second."""
         with self._lock:
             now = self._clock()
             if now - self._last > self._longest_s:
@@ -56,7 +56,7 @@ class SuspendDetector:
             self._last = now
 
     def take(self) -> float:
-        """Return the longest standstill since this was last asked, in seconds; 0 for none."""
+        """Return the longest suspension since the last call, in seconds; 0 for none."""
         with self._lock:
             taken, self._stood_s = self._stood_s, 0.0
         return taken

@@ -1,4 +1,4 @@
-"""The built-in trainer as a Flower ClientApp: the agreed model on the participant's own data.
+"""The built-in trainer as a Flower ClientApp: trains the agreed model on the participant's data.
 
 For one key and round, training gives the same bytes on the same machine however often it is
 repeated: torch runs one thread, and the order of the examples is drawn from address and round.
@@ -23,7 +23,7 @@ from coordinator.protocol.wire import ARRAYS_RECORD, EXAMPLES_METRIC, encode_npy
 def trainer_app(
     architecture: Architecture, data: LocalData, settings: TrainingSettings, address: Address
 ) -> ClientApp:
-    """Return a ClientApp that trains and evaluates the federation's model on one's own data."""
+    """Return a ClientApp that trains and evaluates the federation's model on the given data."""
     training.use_one_thread()
     training.load_optimizers()
     trainer = Trainer(architecture, data, settings, address)
@@ -50,7 +50,7 @@ class Trainer:
         self._address = address
 
     def train(self, message: Message, _context: Context) -> Message:
-        """Train on all data, from the model received."""
+        """Train on all data, starting from the received model."""
         self._load(message)
         seed = round_seed(self._address, message.metadata.group_id)
         result = training.train(self._model, self._data.x, self._data.y, self._settings, seed)
@@ -59,7 +59,7 @@ class Trainer:
         return Message(content, reply_to=message)
 
     def evaluate(self, message: Message, _context: Context) -> Message:
-        """Report loss and accuracy of the model received on one's own data."""
+        """Report loss and accuracy of the received model on the participant's data."""
         self._load(message)
         loss, correct = training.evaluate(self._model, self._data.x, self._data.y)
         count = len(self._data)
@@ -79,6 +79,6 @@ class Trainer:
 
 
 def round_seed(address: Address, group: str) -> int:
-    """Return the seed of one contributor's order of examples in one round (its group id)."""
+    """Return the seed for the order of one contributor's examples in one round (its group id)."""
     digest = hashlib.sha256(f"fedproof training {address.lower()} {group}".encode()).digest()
     return int.from_bytes(digest[:8], "big")

@@ -1,9 +1,9 @@
-"""Notices a SuperNode that is alive and passes nothing on any more.
+"""Detects a SuperNode that runs but no longer passes messages on.
 
-Flower's SuperNode waits for ever for the rest of a reply whose ClientApp died while it was handing
-it over (machine stopped for a minute, process killed), and takes no message from then on; its
-heartbeats go on, so that to the coordinator it is online. Only the participant can tell: a round
-is open, it is asked nothing, no process hands it a message, and in earlier rounds it was.
+If a ClientApp dies while it passes its reply on (machine stopped for a minute, process killed),
+Flower's SuperNode waits for ever for the rest, and takes no more messages; its heartbeats go on, so
+the coordinator sees it online. Only the participant can notice: a round is open, no message and no
+process that passes one arrives, unlike in earlier rounds.
 """
 
 import time
@@ -13,18 +13,18 @@ from typing import Final
 from coordinator.protocol.types import RoundId
 
 PATIENCE_S: Final = 45.0
-"""How long a round may be open before its message must be here: Flower takes six to ten seconds."""
+"""Seconds after a round's opening within which its message must arrive; Flower takes 6 to 10 s."""
 SLOW: Final = 4
-"""So many times as long if a message is on its way here: a busy machine starts programs slowly."""
+"""Factor on that time if a process for a message has started: a busy machine starts it slowly."""
 
 
 class Watchdog:
-    """Decides; starting the SuperNode again is the caller's.
+    """Decides whether the SuperNode is stuck; the caller restarts it.
 
     Parameters
     ----------
     patience_s
-        How long an open round may bring nothing.
+        Seconds that a round may be open without a message.
     monotonic
         A clock in seconds that never goes back.
     """
@@ -38,9 +38,9 @@ class Watchdog:
         self._given_up = RoundId(0)
 
     def heard(self) -> None:
-        """Note that we were asked to train; from any thread.
+        """Note that a train message arrived; may be called from any thread.
 
-        A hello does not count: who comes while a round is under way is asked in the next.
+        A presence query does not count: a node that connects during a round trains in the next.
         """
         self._heard_at = self._monotonic()
 
@@ -50,16 +50,16 @@ class Watchdog:
         uptime_s: float,
         is_carrying: Callable[[], bool] = lambda: False,
     ) -> bool:
-        """Return whether to start the SuperNode again; at most once a round.
+        """Return whether to restart the SuperNode; true at most once per round.
 
         Parameters
         ----------
         open_round
             The round that is open now, 0 for none.
         uptime_s
-            How long the SuperNode has been running.
+            Seconds for which the SuperNode has been running.
         is_carrying
-            Whether a process of its runs that may be about to hand us a message; asked only where
+            Returns whether one of its processes may be about to pass us a message; called only if
             the round has been open for too long.
         """
         now = self._monotonic()

@@ -1,1 +1,1 @@
-"""A participant's own data, read from files it names; nothing of it leaves the machine."""
+"""Reads a participant's own data from files that it names; the data never leaves the machine."""

@@ -1,4 +1,4 @@
-"""NumPy files: ``.npz`` with two named arrays, or two ``.npy`` files; never unpickled."""
+"""Reads NumPy files: ``.npz`` with two named arrays, or two ``.npy`` files; never unpickles."""
 
 import zipfile
 import zlib
@@ -20,7 +20,7 @@ def read_npz(path: Path, features: str, labels: str, scaling: Scaling) -> LocalD
     Raises
     ------
     ConfigError
-        Naming the file and the array that is missing, pickled or of another kind.
+        If an array is missing, pickled or not one of numbers; names file and array.
     """
     try:
         archive = np.load(path, allow_pickle=False)
@@ -39,19 +39,19 @@ def read_npy(features: Path, labels: Path, scaling: Scaling) -> LocalData:
     Raises
     ------
     ConfigError
-        Naming the file that is missing, pickled or of another kind.
+        If a file is missing, pickled or not an array of numbers; names it.
     """
     return check_examples(_array(features), _array(labels), str(features), scaling)
 
 
 def _array(path: Path) -> Array:
     try:
-        found = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise _unreadable(path, error) from error
-    if not isinstance(found, np.ndarray):
+    if not isinstance(array, np.ndarray):
         raise ConfigError(f"{path}: an archive of arrays, expected a single .npy array")
-    return found
+    return array
 
 
 def _member(archive: Any, name: str, path: Path) -> Array:

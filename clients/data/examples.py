@@ -1,4 +1,4 @@
-"""The record a participant's data is loaded into, and its checks against the federation's model."""
+"""The record of a participant's data, and its checks against the federation's model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,10 +24,10 @@ class LocalData:
     y
         Shape ``(n,)``, int64, classes from 0.
     source
-        Where they came from, for messages.
+        Name of their source, for messages.
     own_classes
-        Names of the classes where they were numbered by what this participant has; empty where
-        the participant's settings or the agreement list them, or the file holds their numbers.
+        Names of the classes if they were numbered by the participant's own folders; empty if the
+        settings or the agreement list the classes, or the file has their numbers.
     """
 
     x: Features
@@ -49,10 +49,10 @@ class LocalData:
 
 @dataclass(frozen=True)
 class Scaling:
-    """``(value - mean) / scale``, the same at every participant: part of the agreement.
+    """``(value - mean) / scale``, agreed and the same for every participant.
 
     One number for all features, or one for each feature (of a table) or channel (of images). Never
-    computed from anybody's data: that would tell others about it, and differ between participants.
+    computed from a participant's data, which it would reveal, and which differs between them.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -64,7 +64,7 @@ class Scaling:
         Raises
         ------
         ConfigError
-            If there is neither one number nor one for each of axis 1 of ``x``, or a scale is 0.
+            Unless there is one number, or one for each index of axis 1 of ``x``; if a scale is 0.
         """
         mean = self._fitted(self.mean, "mean", x.shape, source)
         scale = self._fitted(self.scale, "scale", x.shape, source)
@@ -87,7 +87,7 @@ class Scaling:
 
 
 def class_count(architecture: Architecture) -> int:
-    """Return how many classes a model tells apart; a single logit means two."""
+    """Return a model's number of classes; a single logit means two."""
     return max(2, architecture.output_shape[0])
 
 
@@ -97,16 +97,16 @@ def check_examples(
     source: str,
     scaling: Scaling | None = None,
 ) -> LocalData:
-    """Return examples as a record, whatever number types they come in.
+    """Return examples of any number type as a record.
 
-    ``scaling`` is applied in float64, before values are rounded to float32: what is far from zero
-    (a time, an identifier) keeps its differences.
+    ``scaling`` is applied in float64, before values are rounded to float32, so that large values
+    (times, identifiers) keep their differences.
 
     Raises
     ------
     ConfigError
-        If there are none, not as many labels, a label is no whole number from 0, or a value is not
-        finite; names the first.
+        If there are no examples, or not as many labels, a label is not a whole number from 0, or a
+        value is not finite; names the first.
     """
     if y.ndim != 1 or y.dtype.kind not in "iub":
         raise ConfigError(
@@ -146,14 +146,14 @@ def check_fits(data: LocalData, architecture: Architecture) -> LocalData:
     Raises
     ------
     ConfigError
-        If the shape of an example, or a class, is not the model's, or classes were numbered by
-        what this participant has and it does not have all of them.
+        If the shape of the examples, or a class, is not the model's, or classes were numbered by
+        the participant's own folders and some are missing.
     """
     expected = architecture.input_shape
-    found = data.x.shape[1:]
-    if found != expected:
+    shape = data.x.shape[1:]
+    if shape != expected:
         raise ConfigError(
-            f"{data.source}: examples have shape {found}, the federation's model takes {expected}"
+            f"{data.source}: examples have shape {shape}, the federation's model takes {expected}"
         )
     classes = class_count(architecture)
     if data.own_classes and len(data.own_classes) != classes:

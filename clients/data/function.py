@@ -1,7 +1,7 @@
-"""A loader of the participant's own: ``module:function``, named in its own settings only.
+"""Calls a participant's own loader ``module:function``, named in its own settings only.
 
 The function takes the settings' ``options`` table as keyword arguments and returns features and
-labels. It runs with the participant's rights: it is code the participant chose, like the rest.
+labels. It runs with the participant's rights, as all code that the participant chose.
 """
 
 import importlib
@@ -32,20 +32,20 @@ def call_loader(reference: str, options: Mapping[str, Any]) -> LocalData:
     """
     function = resolve(reference)
     try:
-        found = function(**options)
+        result = function(**options)
     except FedproofError:
         raise
-    except Exception as error:  # somebody else's code: anything may come out of it
+    except Exception as error:  # a user's function may raise anything
         raise ConfigError(f"data.function {reference}: {type(error).__name__}: {error}") from error
-    if isinstance(found, LocalData):
-        checked = check_examples(found.x, found.y, found.source)
-        return replace(checked, own_classes=found.own_classes)
-    if not isinstance(found, tuple) or len(found) != 2:
+    if isinstance(result, LocalData):
+        checked = check_examples(result.x, result.y, result.source)
+        return replace(checked, own_classes=result.own_classes)
+    if not isinstance(result, tuple) or len(result) != 2:
         raise ConfigError(
-            f"data.function {reference}: returned {type(found).__name__}, expected a pair of "
+            f"data.function {reference}: returned {type(result).__name__}, expected a pair of "
             "arrays: features and labels"
         )
-    return check_examples(np.asarray(found[0]), np.asarray(found[1]), reference)
+    return check_examples(np.asarray(result[0]), np.asarray(result[1]), reference)
 
 
 def resolve(reference: str) -> Any:
@@ -60,13 +60,13 @@ def resolve(reference: str) -> Any:
     if not separator or not module or not name:
         raise ConfigError(f'"{reference}": expected "package.module:name"')
     try:
-        found: Any = importlib.import_module(module)
+        target: Any = importlib.import_module(module)
         for part in name.split("."):
-            found = getattr(found, part)
+            target = getattr(target, part)
     except ImportError as error:
         raise ConfigError(f'"{reference}": cannot import {module}: {error}') from error
     except AttributeError as error:
         raise ConfigError(f'"{reference}": {module} has no {name}') from error
-    if not callable(found):
-        raise ConfigError(f'"{reference}": {type(found).__name__}, expected something to call')
-    return found
+    if not callable(target):
+        raise ConfigError(f'"{reference}": {type(target).__name__}, expected something to call')
+    return target

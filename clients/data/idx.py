@@ -2,8 +2,8 @@
 
 An IDX file is two zero bytes, a type code, the number of dimensions, each dimension as a
 big-endian uint32, then the values in C order (Y. LeCun, "The MNIST database"). Only unsigned
-bytes (type 0x08) are read here. The header is checked against what the caller expects before
-anything is read for it, so a forged size costs no memory.
+bytes (type 0x08) are supported. The header is checked against the caller's expectation before the
+values are read, so a forged size costs no memory.
 """
 
 import gzip
@@ -31,7 +31,7 @@ def read_idx(path: Path, item_shape: tuple[int, ...], max_items: int) -> NDArray
     item_shape
         Shape of one item: ``()`` for labels, ``(28, 28)`` for images.
     max_items
-        Most items the file may claim to hold.
+        The largest number of items that the header may declare.
 
     Returns
     -------
@@ -40,8 +40,8 @@ def read_idx(path: Path, item_shape: tuple[int, ...], max_items: int) -> NDArray
     Raises
     ------
     ConfigError
-        Naming the file and what is wrong: not gzip, a wrong magic number or dimension, too
-        short, too long, or unreadable.
+        If the file is not gzip, has a wrong magic number or dimension, is too short or too long,
+        or unreadable; names the file.
     """
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
@@ -71,8 +71,8 @@ def _read(
     size = math.prod(dimensions)
     values = stream.read(size + 1)
     if len(values) != size:
-        found = "more" if len(values) > size else f"only {len(values)}"
-        raise ConfigError(f"{path}: IDX header promises {size} bytes of values, found {found}")
+        amount = "more" if len(values) > size else f"only {len(values)}"
+        raise ConfigError(f"{path}: IDX header promises {size} bytes of values, found {amount}")
     return np.frombuffer(values, dtype=np.uint8).reshape(dimensions)
 
 

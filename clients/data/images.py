@@ -1,4 +1,4 @@
-"""A folder of images, one sub-folder a class; and IDX files of images and labels.
+"""Reads a folder of images with one sub-folder per class, and IDX files of images and labels.
 
 Classes are numbered in the order of their names, unless the agreement lists them. Pixels become
 ``value / 255``, shape ``(channels, height, width)``. Not handled: resizing and augmentation.
@@ -18,7 +18,7 @@ from clients.data.idx import read_idx
 from coordinator.protocol.errors import ConfigError
 
 SUFFIXES = (".png", ".pgm", ".ppm", ".pnm", ".bmp")
-"""Lossless formats; a JPEG decodes to other pixels with another decoder."""
+"""Lossless formats only: the pixels of a JPEG depend on the decoder."""
 MAX_IDX_ITEMS = 1 << 24
 _MODES = {1: "L", 3: "RGB"}
 _LEFT_BY_SYSTEMS: Final = ("__MACOSX", "Thumbs.db", "desktop.ini")
@@ -39,15 +39,15 @@ def read_image_folder(
     shape
         ``(channels, height, width)`` that every image must have; 1 channel is grey, 3 are RGB.
     classes
-        Names of the sub-folders in order of class; empty for those there are, sorted: then the
+        Names of the sub-folders in order of class; empty for all existing ones, sorted: then the
         folder must have all classes of the model (:func:`~clients.data.examples.check_fits`).
     grey
-        Turn coloured images to grey where the model takes one channel.
+        Whether to convert coloured images to grey if the model takes one channel.
 
     Raises
     ------
     ConfigError
-        Naming the file or folder that is missing, unexpected, no image, or of another size.
+        If a file or folder is missing, unexpected, not an image, or of another size; names it.
     """
     if len(shape) != 3 or shape[0] not in _MODES:
         raise ConfigError(
@@ -73,39 +73,39 @@ def read_image_folder(
 def read_idx_pair(
     images: Path, labels: Path, shape: tuple[int, ...], scaling: Scaling
 ) -> LocalData:
-    """Read an IDX file of images (or of rows) and the one of their labels.
+    """Read an IDX file of images (or of rows) and another of their labels.
 
     Parameters
     ----------
     shape
-        Of one example: ``(1, height, width)``, or ``(features,)``.
+        Shape of one example: ``(1, height, width)``, or ``(features,)``.
 
     Raises
     ------
     ConfigError
-        Naming the file and what is wrong with it.
+        If a file is malformed or they do not match; names the file.
     """
     pixels = read_idx(images, shape[1:] if shape[0] == 1 else shape, MAX_IDX_ITEMS)
-    found = read_idx(labels, (), MAX_IDX_ITEMS)
-    if len(found) != len(pixels):
+    values = read_idx(labels, (), MAX_IDX_ITEMS)
+    if len(values) != len(pixels):
         raise ConfigError(
-            f"{labels}: has {len(found)} labels, but {images.name} has {len(pixels)} items"
+            f"{labels}: has {len(values)} labels, but {images.name} has {len(pixels)} items"
         )
-    return check_examples(pixels.reshape(-1, *shape) / 255, found, str(images), scaling)
+    return check_examples(pixels.reshape(-1, *shape) / 255, values, str(images), scaling)
 
 
 def _class_folders(folder: Path) -> list[str]:
     try:
-        found = sorted(p.name for p in folder.iterdir() if p.is_dir() and not _is_not_data(p))
+        names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not _is_not_data(p))
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be read: {error.strerror or error}") from error
-    if not found:
+    if not names:
         raise ConfigError(f"{folder}: no sub-folders, expected one for each class")
-    return found
+    return names
 
 
 def _is_not_data(path: Path) -> bool:
-    """Return whether an operating system or an archive program left this beside the data."""
+    """Return whether a file was left beside the data by an operating system or archive program."""
     return path.name[0] == "." or path.name in _LEFT_BY_SYSTEMS
 
 
@@ -122,7 +122,7 @@ def _image(path: Path, shape: tuple[int, ...], grey: bool) -> NDArray[np.uint8]:
     channels, height, width = shape
     try:
         with Image.open(path) as image:
-            # the header's size is checked before any pixel is decoded
+            # The size in the header is checked before any pixel is decoded.
             if (image.width, image.height) != (width, height):
                 raise ConfigError(
                     f"{path}: {image.width}x{image.height} pixels, expected {width}x{height}"

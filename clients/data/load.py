@@ -1,4 +1,4 @@
-"""From the ``[data]`` section of a participant to examples that fit the federation's model."""
+"""Loads a participant's ``[data]`` section as examples that fit the federation's model."""
 
 from pathlib import Path
 from typing import assert_never
@@ -32,20 +32,20 @@ def load_data(
     Parameters
     ----------
     section
-        What and where.
+        Kind and files of the data.
     agreed
-        The federation's own names and constants.
+        The federation's agreed names and constants of features.
     architecture
         The federation's model.
     folder
-        What relative paths are relative to.
+        Folder for relative paths.
     max_examples
-        The most that may be used; 0 for all.
+        The most examples that may be used; 0 for all.
 
     Raises
     ------
     ConfigError
-        Naming file, place, what was found and what was expected.
+        If a file is wrong; names file, place, and the values found and expected.
     """
     loaded = _load(section, agreed, architecture, folder)
     return check_fits(loaded, architecture).first(max_examples)

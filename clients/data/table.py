@@ -1,4 +1,4 @@
-"""Comma-separated files: one line an example, one named column the label.
+"""Reads comma-separated files: one example per line, with the label in a named column.
 
 Numbers only. Not handled: categories (write a ``module:function`` loader), dates, quoted line
 breaks inside a field.
@@ -19,7 +19,7 @@ from coordinator.protocol.errors import ConfigError
 
 @dataclass(frozen=True)
 class TableFormat:
-    """How a file of lines is read.
+    """The format of a table.
 
     Attributes
     ----------
@@ -33,17 +33,16 @@ class TableFormat:
     classes
         Texts of the label column in order of class; empty if it holds the class numbers.
     positive_above
-        If given, the label column is a number, and class 1 is what lies above this, class 0 the
-        rest.
+        If given, the label column is a number, and values above this are class 1, others class 0.
     missing
-        Texts that mean "not known".
+        Texts that mean a missing value.
     fill
-        What a missing value becomes, before scaling; ``"mean"`` is the agreed mean, 0 after
-        scaling. Without it a missing value is a mistake.
+        Replaces a missing value before scaling; ``"mean"`` is the agreed mean, 0 after scaling.
+        Without it a missing value is an error.
     scaling
         Agreed for all participants, in the order of the features.
     delimiter
-        Between two values.
+        Separates two values.
     """
 
     label: str
@@ -63,7 +62,7 @@ def read_table(path: Path, layout: TableFormat) -> LocalData:
     Raises
     ------
     ConfigError
-        Naming file, line and column of what cannot be a value, and what was expected.
+        If a value is malformed or missing; names file, line, column and the expected value.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -105,23 +104,23 @@ def _lines(stream: Iterator[str], delimiter: str) -> Iterator[tuple[int, list[st
 
 
 def _header(lines: Iterator[tuple[int, list[str]]], path: Path) -> list[str]:
-    found = next(lines, None)
-    if found is None:
+    first_line = next(lines, None)
+    if first_line is None:
         raise ConfigError(f"{path}: the file is empty, expected a line with the columns' names")
-    names = found[1]
+    names = first_line[1]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"{path}:{found[0]}: column {twice[0]!r} is named more than once")
+        raise ConfigError(f"{path}:{first_line[0]}: column {twice[0]!r} is named more than once")
     return names
 
 
 def _chosen(names: Sequence[str], layout: TableFormat, path: Path) -> list[int]:
     if layout.label in layout.features:
         raise ConfigError(f"{path}: the label {layout.label!r} is among the features")
-    wanted = layout.features or tuple(name for name in names if name != layout.label)
-    if not wanted:
+    chosen = layout.features or tuple(name for name in names if name != layout.label)
+    if not chosen:
         raise ConfigError(f"{path}: no column besides the label {layout.label!r}")
-    return [_position(names, name, path) for name in wanted]
+    return [_position(names, name, path) for name in chosen]
 
 
 def _position(names: Sequence[str], name: str, path: Path) -> int:

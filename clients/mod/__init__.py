@@ -1,1 +1,1 @@
-"""The Flower mod that checks what it is sent against the chain, and signs what it returns."""
+"""The Flower mod that checks instructions against the chain, and signs updates."""

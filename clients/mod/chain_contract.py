@@ -23,7 +23,7 @@ class FederationChainView:
         Parameters
         ----------
         url
-            Of the participant's own node, or of one it believes.
+            URL of the participant's own node, or of one that it trusts.
         contract
             Address of the federation that it joined.
         ca_file
@@ -45,5 +45,5 @@ class FederationChainView:
         return self._domain
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return what the contract stores of a round now."""
+        """Return a round as the contract stores it now."""
         return self._federation.round(round_id)

@@ -1,8 +1,8 @@
-"""What a contributor asks the chain before it trains: which model, which rule, still open?
+"""A contributor's view of the chain before it trains: a round's model, rule and status.
 
-A contributor takes nothing from the coordinator on trust: the root of the model it receives is
-compared with the one the contract stores, and the EIP-712 domain it signs for is its own
-setting. Not handled: following the chain's headers (``docs/protocol.md`` §1 names that trust).
+A contributor does not trust the coordinator: the root of the model that it receives is compared
+with the one the contract stores, and the EIP-712 domain that it signs for is its own setting
+(ADR 63). Not handled: following the chain's headers (``docs/protocol.md`` §1 names that trust).
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ def chain_round_json(chain_round: ChainRound) -> JsonObject:
 
 
 def chain_round_from_json(values: Mapping[str, Any]) -> ChainRound:
-    """Read what :func:`chain_round_json` wrote.
+    """Return the round that :func:`chain_round_json` encoded.
 
     Raises
     ------
     ChainUnavailableError
-        If a field is missing or is not what that function writes.
+        If a field is missing or malformed.
     """
     try:
         plain = {field.name: values[field.name] for field in fields(ChainRound)}
@@ -40,14 +40,14 @@ def chain_round_from_json(values: Mapping[str, Any]) -> ChainRound:
 
 
 class ChainView(Protocol):
-    """The federation's contract, seen from a contributor."""
+    """The federation's contract, as a contributor reads it."""
 
     @property
     def domain(self) -> SigningDomain:
-        """The federation the contributor joined: the only one it signs for."""
+        """The signing domain of the joined federation, the only one that is signed for."""
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return what the contract stores of a round; status NONE if it never opened.
+        """Return a round as the contract stores it; status NONE if it never opened.
 
         Raises
         ------
@@ -57,7 +57,7 @@ class ChainView(Protocol):
 
 
 class StaticChainView:
-    """Rounds given beforehand: for tests, and for replaying a round by hand."""
+    """A view of given rounds, for tests and for replaying a round by hand."""
 
     def __init__(self, domain: SigningDomain, rounds: Mapping[RoundId, ChainRound]) -> None:
         self._domain = domain
@@ -69,15 +69,15 @@ class StaticChainView:
         return self._domain
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return the round that was given, with status NONE if none was."""
+        """Return the given round, with status NONE if there is none."""
         return self._rounds.get(round_id, ChainRound(round_id, RoundStatus.NONE))
 
 
 class CachedChainView:
-    """Asks another view once a round: what a process trains many clients with.
+    """A view that reads each round once, for a process that trains many clients.
 
-    A round that never opened is asked for again each time. One that was open may be sealed by
-    now: :meth:`refreshed` reads it again.
+    A round that never opened is read again each time. One that was open may be sealed by now:
+    :meth:`refreshed` reads it again.
     """
 
     def __init__(self, view: ChainView) -> None:

@@ -11,7 +11,7 @@ _JOURNAL_ROUNDS = 64
 
 
 class ContextJournal:
-    """Outlives the process that serves one message, but not the node's."""
+    """A journal that lasts as long as the node's process, over all of its messages."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -1,8 +1,8 @@
-"""Reads what the coordinator sends, and checks it against the chain before anything is trained.
+"""Reads the coordinator's instructions, and checks them against the chain before any training.
 
-Nothing in an instruction is believed: the model's root is recomputed and compared with the one
-the contract stores, and chain, contract and rule are compared too. What is refused is refused
-with a named reason (``docs/flower.md`` lists them).
+Instructions are untrusted (ADR 63): the model's root is computed and compared with the one the
+contract stores, and chain, contract and rule are compared too. Every refusal has a code
+(``docs/flower.md`` lists them).
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from coordinator.protocol.types import Int32Vector, RoundId
 
 
 class InstructionRefusedError(FedproofError):
-    """The client declines to take part; ``code`` is the stable kebab-case reason."""
+    """The client declines to take part; ``code`` is the reason's stable kebab-case name."""
 
     exit_code = 3
 
@@ -42,8 +42,8 @@ class InstructionRefusedError(FedproofError):
 class Instruction:
     """A well-formed instruction; not yet compared with the chain.
 
-    ``sealed`` says whether a commitment is asked for instead of the update itself.
-    ``model_bytes`` is the ``.npy`` form of the committed vector, ``config`` the user's own.
+    ``sealed`` says whether a commitment is requested instead of the update itself.
+    ``model_bytes`` is the committed vector in ``.npy`` format, ``config`` the user's own.
     """
 
     round_id: RoundId
@@ -71,7 +71,7 @@ class VerifiedModel:
 
 
 def read_instruction(content: RecordDict) -> Instruction:
-    """Take an instruction apart.
+    """Parse an instruction.
 
     Raises
     ------
@@ -152,10 +152,10 @@ def _integer(fields: Mapping[str, Any], name: str) -> int:
 
 
 class ModelVerifier:
-    """Compares instructions with the chain; remembers the last model by its very bytes.
+    """Compares instructions with the chain; caches the last model by the identity of its bytes.
 
-    A process that trains many clients receives the same immutable bytes for each of them: what
-    was verified once for these bytes, round and kind of message holds for all.
+    A process that trains many clients receives the same immutable bytes object for each of them,
+    so one check for these bytes, round and kind of message is valid for all.
     """
 
     def __init__(self, view: CachedChainView, *, threads: int | None = 1) -> None:
@@ -165,7 +165,7 @@ class ModelVerifier:
         self._model: VerifiedModel | None = None
 
     def verified(self, instruction: Instruction, *, training: bool) -> VerifiedModel:
-        """Return the model, if the chain knows it as this round's.
+        """Return the model, if the chain has it as this round's.
 
         Raises
         ------
@@ -185,14 +185,16 @@ class ModelVerifier:
         return model
 
     def _check_domain(self, instruction: Instruction) -> None:
+        # Our own domain: a signature for the coordinator's could be used to slash us in another
+        # federation (ADR 63).
         domain = self._view.domain
-        found = (instruction.chain_id, instruction.contract.lower())
+        asked_for = (instruction.chain_id, instruction.contract.lower())
         expected = (domain.chain_id, domain.verifying_contract.lower())
-        if found != expected:
+        if asked_for != expected:
             raise InstructionRefusedError(
                 "wrong-domain",
-                f"asked for chain {found[0]} contract {found[1]}, this client takes part in "
-                f"chain {expected[0]} contract {expected[1]}",
+                f"asked for chain {asked_for[0]} contract {asked_for[1]}, this client takes part "
+                f"in chain {expected[0]} contract {expected[1]}",
             )
 
     def _check_facts(
@@ -234,19 +236,19 @@ class ModelVerifier:
         return model
 
 
-def _same_model(one: Instruction, other: Instruction | None) -> bool:
-    """Return whether two instructions carry the very same bytes for the model."""
+def _same_model(first: Instruction, second: Instruction | None) -> bool:
+    """Return whether two instructions have the same bytes object as model."""
     return (
-        other is not None
-        and one.model_bytes is other.model_bytes
-        and one.manifest == other.manifest
-        and one.tensor_order == other.tensor_order
-        and one.buffers == other.buffers
+        second is not None
+        and first.model_bytes is second.model_bytes
+        and first.manifest == second.manifest
+        and first.tensor_order == second.tensor_order
+        and first.buffers == second.buffers
     )
 
 
 def _knows(facts: ChainRound, root: bytes, *, training: bool) -> bool:
-    """Return whether the chain has this model for the round: to train on, or to evaluate."""
+    """Return whether the chain has this model for the round, to train on or to evaluate."""
     if training:
         return facts.status is RoundStatus.OPEN and facts.model_root == root
     return facts.status is not RoundStatus.NONE and root in (facts.model_root, facts.new_model_root)

@@ -1,8 +1,8 @@
-"""What a contributor has signed, so that it never signs a second, different update of a round.
+"""Records a contributor's signed updates, so that it never signs two different ones in a round.
 
-Two signatures for one round and one address with different updates cost the bond, whoever
-asked for them and however often the client was restarted in between: a statement is recorded,
-durably, *before* it is signed. Not handled: two machines with the same key and two journals.
+Signing two different updates for one round costs the bond, even if the client was restarted in
+between. So an update is recorded durably *before* it is signed (ADR 63). Not handled: two machines
+with the same key and two journals.
 """
 
 import json
@@ -16,29 +16,29 @@ from coordinator.protocol.types import Address, RoundId, SigningDomain
 
 
 class SignatureJournal(Protocol):
-    """Remembers the one update a contributor signed in each round of each federation."""
+    """Records the one update that a contributor signed in each round of each federation."""
 
     def record(
         self, domain: SigningDomain, round_id: RoundId, contributor: Address, update_root: bytes
     ) -> None:
-        """Return once it is safe to sign this update; an equal repeat is.
+        """Record an update; returns once it is safe to sign it. An equal repeat is safe.
 
         Raises
         ------
         ContributorError
-            ``already-signed``, if another update is on record for the round.
+            ``already-signed``, if another update is recorded for the round.
         StoreError
-            If the record cannot be made to last.
+            If the record cannot be written durably.
         """
 
 
 def journal_key(domain: SigningDomain, round_id: RoundId, contributor: Address) -> str:
-    """Return what there may be one update of."""
+    """Return the key of a contributor's one update in a round of a federation."""
     return f"{domain.chain_id}/{domain.verifying_contract}/{round_id}/{contributor}".lower()
 
 
 class MemoryJournal:
-    """Forgets when the process ends: for simulations, which are replayed from the start."""
+    """A journal in memory, for simulations, which are replayed from the start."""
 
     def __init__(self) -> None:
         self._signed: dict[str, str] = {}
@@ -55,8 +55,8 @@ class MemoryJournal:
 class FileJournal:
     """One JSON line per signed update, appended and synced before the signature is made.
 
-    Several processes may share the file (Flower starts one per message): each record is made
-    under a lock. A last line cut short by a crash was never signed, and is cut off.
+    Several processes may share the file (Flower starts one per message): each record is written
+    under a lock. A last line that a crash cut short was not signed yet, and is removed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -78,7 +78,7 @@ class FileJournal:
             raise StoreError(f"journal {self._path}: {error.strerror or error}") from error
 
     def count(self, domain: SigningDomain, contributor: Address) -> int:
-        """Return in how many rounds of a federation a contributor has signed an update.
+        """Return the number of rounds of a federation in which a contributor signed an update.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class FileJournal:
 def check_unsigned(
     known: str | None, update_root: bytes, round_id: RoundId, contributor: Address
 ) -> None:
-    """Raise ``ContributorError`` if another update than ``update_root`` is on record."""
+    """Raise ``ContributorError`` if another update than ``update_root`` is recorded."""
     if known is not None and known != update_root.hex():
         raise ContributorError(
             f"round {round_id}: {contributor} has already signed update {known}, "
@@ -113,15 +113,15 @@ def check_unsigned(
 
 
 def _entries(lines: bytes, path: Path) -> dict[str, str]:
-    """Return update root by key; of a key that is there twice, the first counts."""
-    found: dict[str, str] = {}
+    """Return update roots by key; if a key is repeated, the first line counts."""
+    entries: dict[str, str] = {}
     for number, line in enumerate(lines.splitlines(), start=1):
         try:
             entry = parse_json(line, str(path))
-            found.setdefault(entry["key"] + "", entry["update"] + "")
+            entries.setdefault(entry["key"] + "", entry["update"] + "")
         except (VerificationError, KeyError, TypeError) as error:
             raise StoreError(
                 f"journal {path}: line {number} is damaged, expected a JSON object with 'key' and "
                 "'update'; signing without it could cost the bond"
             ) from error
-    return found
+    return entries

@@ -1,11 +1,11 @@
-"""Who a Flower node takes part as, read from the node's own configuration.
+"""Reads a Flower node's participant from the node's own configuration.
 
 Set on the node, never by the coordinator::
 
     flower-supernode ... --node-config 'fedproof-key="KEY.json" fedproof-password="PW.txt"
         fedproof-rpc="http://127.0.0.1:8545" fedproof-contract="0x..." fedproof-journal="J.jsonl"'
 
-The key is decrypted once a process. Not handled: keys in hardware (write an ``UpdateSigner``).
+The key is decrypted once per process. Not handled: keys in hardware (write an ``UpdateSigner``).
 """
 
 from pathlib import Path
@@ -39,7 +39,7 @@ def from_node_config(context: Context) -> Participant:
     Raises
     ------
     ConfigError
-        If a setting is missing or is no text; the message names it.
+        If a setting is missing or is not text; the message names it.
     KeyFileError, LedgerError
         If the key cannot be opened, or there is no contract at the address.
     """

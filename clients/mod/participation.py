@@ -1,4 +1,4 @@
-"""Who takes part in a federation, and in which of its rounds."""
+"""A client's identity in a federation, and the conditions under which it takes part in a round."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,15 @@ from clients.mod.signer import UpdateSigner
 
 @dataclass(frozen=True)
 class Participant:
-    """Who a client is: its key, its view of the chain, and what it has signed.
+    """A client's identity: its key, its view of the chain, and the record of its signatures.
 
-    ``journal`` of ``None`` keeps the record in Flower's ``Context.state``, which lasts as long
-    as the node's process; a contributor with money at stake wants a
-    :class:`~clients.mod.journal.FileJournal`. Likewise ``pending``, where updates of sealed rounds
-    wait: a contributor wants :class:`~clients.mod.pending.FilePending`. ``sealed`` is what the
-    federation agreed on; ``None`` does as the coordinator says, which a copier may be glad of.
+    A ``journal`` of ``None`` keeps the record in Flower's ``Context.state``, which lasts as long
+    as the node's process; a contributor with a bond should use a
+    :class:`~clients.mod.journal.FileJournal`. The same applies to ``pending``, which keeps updates
+    of sealed rounds until they are revealed (:class:`~clients.mod.pending.FilePending`).
+    ``rule_hash`` is the only rule to take part under, ``None`` for any. ``sealed`` says whether the
+    federation agreed on sealed rounds; ``None`` trusts the coordinator, who could then let updates
+    be copied.
     """
 
     signer: UpdateSigner
@@ -32,27 +34,29 @@ class Participant:
 
 
 def check_rule(instruction: Instruction, participant: Participant) -> None:
-    """Raise ``InstructionRefusedError`` (``wrong-rule``) for a rule it does not take part under."""
-    wanted = participant.rule_hash
-    if wanted is not None and instruction.rule_hash != wanted:
+    """Raise ``InstructionRefusedError`` (``wrong-rule``) unless the rule is the participant's."""
+    agreed = participant.rule_hash
+    if agreed is not None and instruction.rule_hash != agreed:
         raise InstructionRefusedError(
             "wrong-rule",
             f"round {instruction.round_id} runs under rule {instruction.rule_hash.hex()}, this "
-            f"client takes part under {wanted.hex()} only",
+            f"client takes part under {agreed.hex()} only",
         )
 
 
 def check_sealed(instruction: Instruction, participant: Participant) -> None:
-    """Raise ``InstructionRefusedError`` if the round is not sealed as agreed, or sealed unasked."""
+    """Raise ``InstructionRefusedError`` if the round is not sealed as agreed, or not open so."""
     if participant.sealed is not None and instruction.sealed is not participant.sealed:
-        asked, agreed = ("a commitment", "open") if instruction.sealed else ("an update", "sealed")
+        requested, agreed = (
+            ("a commitment", "open") if instruction.sealed else ("an update", "sealed")
+        )
         raise InstructionRefusedError(
             "not-sealed" if participant.sealed else "sealed",
-            f"round {instruction.round_id}: asked for {asked}, but the federation's rounds are "
+            f"round {instruction.round_id}: asked for {requested}, but the federation's rounds are "
             f"{agreed}",
         )
 
 
 def pending_of(participant: Participant, context: Context) -> PendingUpdates:
-    """Return where a participant keeps what it has committed to."""
+    """Return the participant's store of committed updates."""
     return participant.pending or ContextPending(context)

@@ -1,8 +1,8 @@
-"""Updates that wait for their round's commitments: signed, kept, not yet shown to anybody.
+"""Keeps the signed updates of sealed rounds until they are revealed.
 
-In a sealed round a contributor answers a train message with a commitment only. What it will reveal
-is kept here, durably, before the commitment leaves the machine: after a crash the same question
-gets the same commitment, and what was committed to can still be revealed.
+In a sealed round a contributor answers a train message with a commitment only. The update is stored
+durably before the commitment is sent: after a crash the same question gets the same commitment, and
+the update can still be revealed.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from coordinator.protocol.errors import StoreError, VerificationError
 from coordinator.protocol.types import Address, Commitment, RoundId, Signed, SigningDomain
 
 KEPT: Final = 4
-"""Rounds of one contributor that are kept; older ones can no longer be open."""
+"""Number of rounds of one contributor to keep; older ones can no longer be open."""
 
 _MAGIC: Final = b"FPU1"
 _LENGTH: Final = struct.Struct(">I")
@@ -32,9 +32,9 @@ _RECORD: Final = "fedproof.pending"
 
 @dataclass(frozen=True)
 class PendingUpdate:
-    """What a contributor committed to: the reply to reveal, and the salt that opens it.
+    """A contributor's commitment, the reply to reveal, and the salt that opens the commitment.
 
-    ``base_model`` is the root it was trained on; ``salt`` is 32 bytes.
+    ``base_model`` is the root of the model it was trained on; ``salt`` is 32 bytes.
     """
 
     commitment: Signed[Commitment]
@@ -44,19 +44,19 @@ class PendingUpdate:
 
 
 class PendingUpdates(Protocol):
-    """Keeps the one update a contributor committed to in each round of each federation."""
+    """Keeps the one update that a contributor committed to in each round of each federation."""
 
     def put(self, domain: SigningDomain, update: PendingUpdate) -> None:
-        """Return once the update lasts; raises ``StoreError`` if it cannot."""
+        """Store an update durably; raises ``StoreError`` if that fails."""
 
     def get(
         self, domain: SigningDomain, round_id: RoundId, contributor: Address
     ) -> PendingUpdate | None:
-        """Return what was put for a round, ``None`` if nothing was or it is too old."""
+        """Return the update stored for a round, ``None`` if there is none or it is too old."""
 
 
 class ContextPending:
-    """In Flower's ``Context.state``: outlives the process of one message, not the node's."""
+    """A store in Flower's ``Context.state``, which lasts as long as the node's process."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -80,14 +80,15 @@ class ContextPending:
 
 
 class FilePending:
-    """One file an update, in a folder of its own (mode 0700) that contributors may share.
+    """A store with one file per update, in a folder (mode 0700) that contributors may share.
 
     Parameters
     ----------
     folder
-        Made where it does not exist.
+        Made if it does not exist.
     durable
-        Whether to wait for the disk. Without it a ``kill -9`` loses nothing, a power cut may.
+        Whether to wait for the disk. Without it a killed process loses nothing, but a power failure
+        may.
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
@@ -129,7 +130,7 @@ class FilePending:
         return update if same else None
 
     def _path(self, domain: SigningDomain, round_id: RoundId, contributor: Address) -> Path:
-        """Return one of :data:`KEPT` names a contributor has: no file outlives its use by far."""
+        """Return one of a contributor's :data:`KEPT` paths, so that old files are overwritten."""
         key = journal_key(domain, RoundId(int(round_id) % KEPT), contributor)
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}.pending"
 
@@ -153,12 +154,12 @@ def encode(update: PendingUpdate) -> bytes:
 
 
 def decode(data: bytes, place: str) -> PendingUpdate:
-    """Return what :func:`encode` wrote.
+    """Return the update that :func:`encode` encoded.
 
     Raises
     ------
     StoreError
-        Naming ``place``, if a byte was changed or lost.
+        If a byte was changed or lost; names ``place``.
     """
     body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
     if hashlib.sha256(body).digest() != digest or body[: len(_MAGIC)] != _MAGIC:

@@ -1,4 +1,4 @@
-"""What an app trained, and the records of a signed reply (``docs/flower.md``)."""
+"""Reads an app's reply, and makes the records of a signed one (``docs/flower.md``)."""
 
 from typing import Any
 
@@ -30,13 +30,13 @@ def read_metrics(content: RecordDict) -> tuple[str, JsonObject]:
 
 
 def update_record(update: Int32Vector) -> ArrayRecord:
-    """Return the array record that carries an update of shape ``(d,)``."""
+    """Return the array record of an update of shape ``(d,)``, int32."""
     array = Array("int32", update.shape, "numpy.ndarray", wire.encode_npy(update))
     return ArrayRecord({wire.UPDATE_ARRAY: array})
 
 
 def statement_record(signed: Signed[UpdateMessage]) -> ConfigRecord:
-    """Return the config record that carries a signed statement."""
+    """Return the config record of a signed statement."""
     message = signed.statement
     return ConfigRecord(
         {
@@ -53,7 +53,7 @@ def statement_record(signed: Signed[UpdateMessage]) -> ConfigRecord:
 
 
 def trained_tensor(name: str, array: Array, specs: dict[str, TensorSpec]) -> NDArray[Any]:
-    """Return a tensor of an app's reply; raises ``MalformedUpdateError`` if it is not as agreed."""
+    """Return a tensor of an app's reply; raises ``MalformedUpdateError`` unless it is as agreed."""
     if (spec := specs.get(name)) is None:
         raise MalformedUpdateError(
             f"reply: tensor {name!r} is not in the manifest, expected {len(specs)} tensors",

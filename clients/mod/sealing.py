@@ -1,8 +1,8 @@
 """A contributor's side of sealed rounds: commit first, reveal once all commitments are on chain.
 
-What is revealed was fixed before anybody could see it, and is shown only when nobody can any
-longer commit to a copy of it: the chain holds the root of the commitments, the document the
-coordinator sends is the one of that root, and one's own commitment is in it.
+An update is revealed only when nobody can commit to a copy of it any more: the chain has the root
+of the commitments, the coordinator's document hashes to that root, and the contributor's own
+commitment is in it.
 """
 
 from collections.abc import Mapping
@@ -29,10 +29,11 @@ _SALT_TAG = b"fedproof salt"
 
 
 def salt_of(signature: bytes) -> bytes:
-    """Return the salt of an update that was signed so: 32 bytes.
+    """Return the salt for an update with this signature, 32 bytes.
 
-    The signature is deterministic, and a secret until the update is revealed: a client that lost
-    everything but its key and its data comes to the same salt, and nobody else can.
+    The signature is deterministic and secret until the update is revealed. So a client that lost
+    everything but its key and its data gets the same salt, nobody else can compute it, and a
+    hardware key can make it (ADR 101).
     """
     return keccak256(_SALT_TAG + signature)
 
@@ -45,7 +46,7 @@ def commit_to(
     domain: SigningDomain,
     signer: UpdateSigner,
 ) -> PendingUpdate:
-    """Commit to a signed reply; ``content`` is what :func:`revealed` will show."""
+    """Commit to a signed reply; ``content`` is the content that :func:`revealed` will return."""
     statement = content.config_records[wire.STATEMENT_RECORD]
     update = bytes.fromhex(str(statement["update"]))
     salt = salt_of(bytes.fromhex(str(statement["signature"])))
@@ -69,7 +70,7 @@ def commitment_reply(signed: Signed[Commitment]) -> RecordDict:
 
 
 def revealed(pending: PendingUpdate) -> RecordDict:
-    """Return the reply to a query for a reveal: the signed update, and what opens it."""
+    """Return the reply to a query for a reveal: the signed update and its salt."""
     salt = ConfigRecord({"version": wire.WIRE_VERSION, "salt": pending.salt.hex()})
     return RecordDict({**pending.content, wire.REVEAL: salt})
 
@@ -90,7 +91,7 @@ def is_reveal_query(content: RecordDict) -> bool:
 
 
 def read_reveal_query(content: RecordDict) -> RevealQuery:
-    """Take a query for a reveal apart.
+    """Parse a query for a reveal.
 
     Raises
     ------
@@ -103,24 +104,24 @@ def read_reveal_query(content: RecordDict) -> RevealQuery:
             "unsupported-version",
             f"found {fields.get(wire.VERSION)!r}, expected {wire.WIRE_VERSION}",
         )
-    found = (
+    values = (
         fields.get(wire.ROUND),
         fields.get(wire.CHAIN_ID),
         fields.get(wire.CONTRACT),
         fields.get(wire.COMMITMENTS),
     )
-    round_id, chain_id, contract, text = found
+    round_id, chain_id, contract, text = values
     if (type(round_id), type(chain_id), type(contract), type(text)) != (int, int, str, str):
-        kinds = [type(value).__name__ for value in found]
+        kinds = [type(value).__name__ for value in values]
         raise InstructionRefusedError("malformed-instruction", f"query for a reveal: {kinds}")
     assert isinstance(round_id, int)
     return RevealQuery(RoundId(round_id), int(str(chain_id)), str(contract), str(text))
 
 
 class CommitmentsVerifier:
-    """Compares the commitments a coordinator shows with the chain's; remembers the last ones.
+    """Compares a coordinator's commitments document with the chain; caches the last one.
 
-    A process that plays many contributors gets the same document for each of them.
+    A process of many contributors gets the same document for each of them.
     """
 
     def __init__(self, view: CachedChainView) -> None:
@@ -128,7 +129,7 @@ class CommitmentsVerifier:
         self._last: tuple[str, bytes, Mapping[Address, bytes]] | None = None
 
     def committed(self, query: RevealQuery, contributor: Address) -> bytes:
-        """Return what the chain says that a contributor committed to.
+        """Return a contributor's commitment according to the chain, 32 bytes.
 
         Raises
         ------
@@ -137,11 +138,11 @@ class CommitmentsVerifier:
             ``not-committed``.
         """
         domain = self._view.domain
-        found = (query.chain_id, query.contract.lower())
+        asked_for = (query.chain_id, query.contract.lower())
         expected = (domain.chain_id, domain.verifying_contract.lower())
-        if found != expected:
+        if asked_for != expected:
             raise InstructionRefusedError(
-                "wrong-domain", f"asked for {found}, this client takes part in {expected}"
+                "wrong-domain", f"asked for {asked_for}, this client takes part in {expected}"
             )
         facts = self._facts(query.round_id)
         if facts.status is not RoundStatus.OPEN:

@@ -1,4 +1,4 @@
-"""Who signs a contributor's statements. The key may live elsewhere: only ``sign`` is asked."""
+"""Signers of a contributor's statements. The key may be elsewhere: only signing is required."""
 
 from typing import Protocol
 
@@ -7,11 +7,11 @@ from coordinator.protocol.types import Address, Signed, SigningDomain, Statement
 
 
 class UpdateSigner(Protocol):
-    """Signs updates, and the smaller statements around them, for one address."""
+    """Signs updates and smaller statements for one address."""
 
     @property
     def address(self) -> Address:
-        """The contributor."""
+        """The contributor's address."""
 
     def sign(self, domain: SigningDomain, message: UpdateMessage) -> Signed[UpdateMessage]:
         """Return the signed update."""

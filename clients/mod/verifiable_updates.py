@@ -1,14 +1,14 @@
 """The Flower mod that makes an unmodified ClientApp verifiable.
 
-Put it first in the list of mods, so that it is outermost and signs what all others made::
+Put it first in the list of mods, so that it is outermost and signs the result of all others::
 
     app = ClientApp(mods=[VerifiableUpdates()])
 
-On the way in it checks the model against the chain and hands the app named float tensors; on
-the way out it turns the trained tensors into the ``int32`` update, commits to it and signs.
-The app's metrics pass unchanged, their hash signed. In a sealed round the answer is a commitment,
-and the signed update is kept until a query asks to reveal it. Not handled: local differential
-privacy and the like, which are mods of their own, further in.
+Before the app runs, it checks the model against the chain, and gives the app named float tensors;
+afterwards it converts the trained tensors to the ``int32`` update, computes its root and signs it.
+The app's metrics are not changed, and their hash is signed. In a sealed round the answer is a
+commitment, and the signed update is kept until a query asks to reveal it. Not handled: local
+differential privacy and the like, which are separate mods, further in.
 """
 
 import logging
@@ -65,10 +65,10 @@ class VerifiableUpdates:
     Parameters
     ----------
     participant
-        Who signs, or a function of Flower's ``Context`` that says who: called once a node.
-        ``None`` reads it from the node's configuration (:mod:`clients.mod.participant`).
+        The participant, or a function of Flower's ``Context`` that returns it, called once per
+        node. ``None`` reads it from the node's configuration (:mod:`clients.mod.participant`).
     threads
-        Used to hash; 1 where many clients share the machine.
+        Threads for hashing; 1 if many clients share the machine.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class VerifiableUpdates:
         self._buffer: Int32Vector = np.empty(0, np.int32)
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-        """Verify, let the app work, sign; or decline with an error that names the reason."""
+        """Verify, run the app and sign; or reply with an error that names the reason."""
         kind = message.metadata.message_type.split(".")[0]
         revealing = kind == MessageType.QUERY and is_reveal_query(message.content)
         if kind not in (MessageType.TRAIN, MessageType.EVALUATE) and not revealing:
@@ -139,7 +139,7 @@ class VerifiableUpdates:
         participant: Participant,
         context: Context,
     ) -> RecordDict | None:
-        """Return the commitment given before, if the same question is asked again."""
+        """Return the commitment given before, if the question is a repeat."""
         pending, domain = pending_of(participant, context), participant.chain_view.domain
         kept = pending.get(domain, instruction.round_id, participant.signer.address)
         if kept is None or kept.base_model != model.root:
@@ -168,10 +168,10 @@ class VerifiableUpdates:
 
     def _reveal(self, content: RecordDict, context: Context) -> RecordDict:
         participant = self._participant(context)
-        query, who = read_reveal_query(content), participant.signer.address
-        committed = self._verifier(participant)[1].committed(query, who)
+        query, address = read_reveal_query(content), participant.signer.address
+        committed = self._verifier(participant)[1].committed(query, address)
         domain = participant.chain_view.domain
-        kept = pending_of(participant, context).get(domain, query.round_id, who)
+        kept = pending_of(participant, context).get(domain, query.round_id, address)
         if kept is None or kept.commitment.statement.commitment != committed:
             raise InstructionRefusedError(
                 "update-lost",
@@ -179,7 +179,7 @@ class VerifiableUpdates:
             )
         return revealed(kept)
 
-    # --- what a process keeps ----------------------------------------------------------------
+    # --- cached per process ------------------------------------------------------------------
 
     def _participant(self, context: Context) -> Participant:
         if isinstance(self._source, Participant):
@@ -194,7 +194,7 @@ class VerifiableUpdates:
         return self._participants[context.node_id]
 
     def _verifier(self, participant: Participant) -> tuple[ModelVerifier, CommitmentsVerifier]:
-        """Return the verifiers of this view of the chain: shared by clients that share the view."""
+        """Return the verifiers for a view of the chain, shared by clients that share the view."""
         view = participant.chain_view
         if id(view) not in self._verifiers:
             cached = view if isinstance(view, CachedChainView) else CachedChainView(view)
@@ -245,7 +245,7 @@ class VerifiableUpdates:
     def _update(
         self, content: RecordDict, instruction: Instruction, model: VerifiedModel
     ) -> Int32Vector:
-        """Return trained minus received, in integers; valid until the next call."""
+        """Return trained minus received model as int32, shape ``(d,)``; reused by the next call."""
         if len(content.array_records) != 1:
             names = sorted(content.array_records)
             raise wire.malformed("wrong-records", "reply", f"arrays {names}", "one array record")
@@ -266,7 +266,7 @@ class VerifiableUpdates:
 
 
 def _plain_content(instruction: Instruction, model: VerifiedModel) -> RecordDict:
-    """Return what the app would have received from any other strategy."""
+    """Return the content that the app would receive from another strategy."""
     return RecordDict(
         {
             instruction.arrays_name: ArrayRecord(dict(model.arrays)),
@@ -276,10 +276,10 @@ def _plain_content(instruction: Instruction, model: VerifiedModel) -> RecordDict
 
 
 def no_queries(message: Message, _context: Context) -> Message:
-    """Answer no query: register it (``app.query()(no_queries)``) where an app has none of its own.
+    """Refuse all queries; register it (``app.query()(no_queries)``) in an app without queries.
 
     Flower runs mods only for kinds of message that the app handles, and a sealed round's updates
-    are revealed in answer to a query.
+    are revealed in answer to a query (ADR 103).
     """
     error = InstructionRefusedError("not-fedproof", "this application answers no queries")
     return _decline(message, error.code, error)

@@ -1,9 +1,8 @@
 """The built-in trainer: an optimiser of ``torch.optim`` on a classification model.
 
-For one seed, the trained weights are the same to the bit in any process, whatever trained there
-before, as long as torch runs one thread (:func:`use_one_thread`): sums over threads depend on how
-many there are. Other hardware may round differently; nothing in the protocol asks that training
-be repeatable elsewhere, only aggregation is.
+For one seed, the trained weights are the same to the bit in any process, whatever was trained in it
+before, if torch runs one thread (:func:`use_one_thread`): sums over threads depend on their number.
+Other hardware may round differently; the protocol requires repeatable aggregation, not training.
 """
 
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ EVALUATION_BATCH = 1_024
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """How one contributor trains in one round.
+    """The settings of one contributor's training in one round.
 
     ``max_steps`` ends training early, in the middle of an epoch if need be; ``None`` for no end.
     ``optimizer`` and ``options`` are :func:`~coordinator.settings.optimizers.make_optimizer`'s. Its
@@ -43,7 +42,7 @@ class TrainingSettings:
 
 
 def training_settings(section: Training) -> TrainingSettings:
-    """Turn a ``[training]`` section into the record that a contributor trains by."""
+    """Return the training settings of a ``[training]`` section."""
     return TrainingSettings(
         epochs=section.epochs,
         batch_size=section.batch_size,
@@ -58,7 +57,7 @@ def training_settings(section: Training) -> TrainingSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """Mean loss over the examples seen, number of examples held, steps made."""
+    """Mean loss over the examples used, number of the contributor's examples, number of steps."""
 
     loss: float
     examples: int
@@ -66,7 +65,7 @@ class TrainingResult:
 
 
 def use_one_thread() -> None:
-    """Make this process's torch repeatable (and leave the other cores to other workers)."""
+    """Make torch repeatable in this process, and leave the other cores to other workers."""
     torch.set_num_threads(1)
 
 
@@ -92,14 +91,13 @@ def train(
         Examples ``(n, *input_shape)`` float32, and labels ``(n,)`` int64; not modified. The last
         batch of an epoch may be smaller.
     settings
-        Of this round.
+        The settings of this round.
     seed
-        Decides the order of the examples, and nothing else.
+        Decides the order of the examples only.
 
     Returns
     -------
-    The loss may be NaN or infinite if training diverges: whoever quantises the weights refuses
-    them then.
+    The loss is NaN or infinite if training diverges; quantising the weights is refused then.
 
     Raises
     ------
@@ -114,7 +112,7 @@ def train(
     model.train()
     optimizer = make_optimizer(
         settings.optimizer,
-        [one for one in model.parameters() if one.requires_grad],
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
         learning_rate=settings.learning_rate,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
@@ -139,14 +137,14 @@ def train(
 def _step(
     model: nn.Module, optimizer: Optimizer, features: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
-    """Make one step; return the loss before it."""
+    """Take one step; return the loss before it."""
 
     def loss() -> torch.Tensor:
         """Some optimisers (L-BFGS) ask for loss and gradients more than once in a step."""
         optimizer.zero_grad()
-        found = functional.cross_entropy(model(features), labels)
-        found.backward()  # type: ignore[no-untyped-call]
-        return found
+        value = functional.cross_entropy(model(features), labels)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
 
     before: torch.Tensor = optimizer.step(loss)  # type: ignore[assignment, arg-type]
     return before.detach()
@@ -170,7 +168,7 @@ def evaluate(
     x: NDArray[np.float32] | torch.Tensor,
     y: NDArray[np.int64] | torch.Tensor,
 ) -> tuple[float, int]:
-    """Return the mean cross-entropy over the examples and how many are classified rightly.
+    """Return the mean cross-entropy and the number of correctly classified examples.
 
     Raises
     ------
