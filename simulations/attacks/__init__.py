@@ -1,1 +1,1 @@
-"""Misbehaviour that a simulation can play: dishonest contributors and coordinators."""
+"""Attacks that a simulation can run: of dishonest contributors and coordinators."""

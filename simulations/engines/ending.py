@@ -1,4 +1,4 @@
-"""Ending a process that owns a pool of workers: SIGTERM runs its clean-up."""
+"""Ends a process that owns a pool of workers with its clean-up, on SIGTERM."""
 
 import signal
 import sys
@@ -10,9 +10,9 @@ from types import FrameType
 
 @contextmanager
 def exit_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into ``SystemExit`` while inside, so that clean-up runs.
+    """Turn SIGTERM into ``SystemExit`` within the context, so that clean-up runs.
 
-    Only on the main thread, and only where nobody else has set a handler.
+    Only on the main thread, and only if no handler is set.
     """
     on_main_thread = threading.current_thread() is threading.main_thread()
     if not on_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:

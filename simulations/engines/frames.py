@@ -1,7 +1,7 @@
-"""What the pool's processes say to each other, and how a Flower message travels in it.
+"""The messages between the pool's processes, and the encoding of a Flower message in them.
 
-A frame is one byte of kind and a few length-prefixed parts. A Flower message travels as
-Flower's own protobuf, except that the bytes of its arrays stay in a segment file and only
+A frame is one byte of kind and a few length-prefixed parts. A Flower message is sent in Flower's
+own protobuf, except that the bytes of its arrays stay in a segment file and only
 ``name offset size`` is serialised. Nothing is pickled in either direction.
 """
 
@@ -27,7 +27,7 @@ ANSWER: Final = b"A"
 STOP: Final = b"S"
 
 _SPILL_BYTES = 32 * 1024
-"""Longer frames go through a segment: both pipe ends may then write without ever blocking."""
+"""Longer frames are passed in a segment, so that writing to the pipe never blocks."""
 _INLINE_BYTES = 2 * 1024
 _INLINE, _REFERENCE = b"\0", b"\1"
 
@@ -40,7 +40,7 @@ class Frame:
     parts: tuple[bytes, ...] = ()
 
     def json(self, index: int = 0) -> Any:
-        """Return a part that is JSON."""
+        """Return a part parsed as JSON."""
         return json.loads(self.parts[index])
 
 
@@ -50,7 +50,7 @@ def json_part(value: object) -> bytes:
 
 
 class FrameChannel:
-    """Sends and receives frames over a pipe; long ones by way of a segment."""
+    """Sends and receives frames over a pipe, long ones in a segment."""
 
     def __init__(self, connection: Connection, segments: SegmentFolder, name: str) -> None:
         self.connection = connection
@@ -59,7 +59,7 @@ class FrameChannel:
         self._spilled = 0
 
     def send(self, frame: Frame) -> None:
-        """Send one frame; raises ``OSError`` if the other side is gone."""
+        """Send one frame; raises ``OSError`` if the other side has ended."""
         body = b"".join(struct.pack("<Q", len(part)) + part for part in frame.parts)
         if len(body) <= _SPILL_BYTES:
             self.connection.send_bytes(frame.kind + _INLINE + body)
@@ -91,7 +91,7 @@ def _split(body: bytes) -> tuple[bytes, ...]:
 
 
 class PackedContent:
-    """A record dict whose array bytes lie in one segment, written once and read by many."""
+    """A record dict whose array bytes are in one segment, written once and read by many."""
 
     def __init__(self, content: RecordDict, name: str, segments: SegmentFolder) -> None:
         blobs: list[bytes] = []
@@ -115,7 +115,7 @@ class PackedContent:
 
 
 def pack_message(message: Message, shadow: RecordDict | None) -> bytes:
-    """Return a message as protobuf, with ``shadow`` in the place of its content."""
+    """Return a message as protobuf, with ``shadow`` instead of its content."""
     if shadow is None:
         return message_to_bytes(message)
     bare = make_message(metadata=message.metadata, content=shadow)

@@ -1,4 +1,4 @@
-"""The chain as the owner of a simulation's pool reads it, for its workers to ask."""
+"""The chain view of a simulation's pool, which its workers query."""
 
 from coordinator.ports import Ledger
 from coordinator.protocol.round.chain_round import ChainRound
@@ -18,5 +18,5 @@ class LedgerChainView:
         return self._domain
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return what the ledger stores of a round now."""
+        """Return a round as the ledger stores it now."""
         return self._ledger.round(round_id)

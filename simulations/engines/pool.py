@@ -1,8 +1,10 @@
 """The worker processes behind :class:`~simulations.engines.process.PoolGrid`.
 
-Tasks wait in one queue in the owner; a worker gets the next one when it has room, so slow and
-fast clients balance out. The owner keeps every client's ``Context.state`` and sends it along:
-any worker can serve any client, and a worker that dies takes no state with it.
+Tasks wait in one queue of the owner process; a worker gets the next one when it is free, so slow
+and fast clients balance out. The owner keeps every client's ``Context.state`` and sends it with the
+task: any worker can serve any client, and no state is lost when a worker dies. Python's
+``ProcessPoolExecutor`` is not used, since it pickles everything and breaks when one worker dies
+(ADR 62).
 """
 
 import atexit
@@ -36,7 +38,7 @@ _START_ATTEMPTS = 3
 
 @dataclass(eq=False)
 class Task:
-    """One message for one client, and what came of it."""
+    """One message for one client, and its state in the pool."""
 
     number: int
     node_id: int
@@ -80,9 +82,9 @@ class WorkerPool:
     factory, spec
         See :class:`~simulations.engines.worker.WorkerSetup`.
     workers
-        How many processes.
+        Number of processes.
     state_of
-        Gives a client's serialised ``Context.state`` at the time its task is sent.
+        Returns a client's serialised ``Context.state`` when its task is sent.
     on_dropped
         Called for a task that will never finish.
     preload
@@ -150,7 +152,7 @@ class WorkerPool:
         return finished
 
     def abandon(self, tasks: Iterable[Task], *, kill: bool) -> None:
-        """Forget tasks: queued ones are dropped; running ones are killed, or end unheard."""
+        """Drop tasks: queued ones are removed; running ones are killed, or their result ignored."""
         doomed = set(tasks)
         for task in [task for task in self._queue if task in doomed]:
             self._queue.remove(task)
@@ -197,8 +199,8 @@ class WorkerPool:
         return _Worker(index, process, FrameChannel(ours, self._segments, f"p{incarnation}"))
 
     def _dispatch(self) -> None:
-        # one task ahead hides the pipe's latency; for long tasks, or near the end, it would only
-        # keep a task waiting behind a slow one
+        # Sending one task ahead hides the pipe's latency; for long tasks, or near the end, it would
+        # only make a task wait behind a slow one.
         brief = self._usual_s < _BRIEF_TASK_S and len(self._queue) > 4 * len(self._workers)
         depth = 2 if brief else 1
         for room in range(1, depth + 1):
@@ -260,7 +262,7 @@ class WorkerPool:
             return frames.json_part({"error": str(error)})
 
     def _bury(self, worker: _Worker) -> list[Finished]:
-        """Replace a dead worker: its running task failed, those behind it wait again."""
+        """Replace a dead worker: its running task has failed, its other tasks are queued again."""
         ended = _ending(worker.process.exitcode)
         if not worker.ready:
             self._failed_starts += 1

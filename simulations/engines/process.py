@@ -1,9 +1,9 @@
 """A Flower ``Grid`` over a pool of processes: real ClientApps, no network, no Ray.
 
-Arrays are broadcast once a round through memory-backed files and come back the same way;
-replies are handed out as they arrive. The result of a client depends on its message, context
-and seed alone, so one worker and sixteen give the same bytes. Works inside ``flwr run`` on a
-SuperLink without SuperNodes, and alone. Not handled: node churn; every client is always there.
+Arrays are broadcast once per round through memory-backed files and returned the same way; replies
+are yielded as they arrive. The result of a client depends only on its message, context and seed, so
+any number of workers gives the same bytes. Works inside ``flwr run`` on a SuperLink without
+SuperNodes, and alone. Not handled: nodes that come and go; every client is always connected.
 """
 
 import itertools
@@ -42,24 +42,24 @@ class PoolGrid(Grid):
     Parameters
     ----------
     factory
-        ``"module:attribute"`` or an importable callable that gives the ClientApp; the attribute
+        ``"module:attribute"`` or an importable callable that returns the ClientApp; the attribute
         may be the ClientApp itself. Called once in every worker.
     clients
         Node id to ``node_config``. Node ids are positive and other than 1 (the server's), and
         should stay the same from run to run: sampling and seeds depend on them.
     spec
-        Passed to the factory; anything ``multiprocessing`` can hand to a child, or ``None``.
+        Passed to the factory; anything that ``multiprocessing`` can pass to a child, or ``None``.
     workers
         Number of processes; all cores if ``None``.
     seed
         Root of the seeds that the process-wide generators get before every task.
     chain_view
-        Answered in this process when a worker asks for a round of the chain.
+        Read in this process when a worker needs a round of the chain.
     wait
-        Lets that many chain seconds pass since the round's opening, before a reply that its
-        client delays is handed out; ``None`` where there is no chain time.
+        Waits until so many seconds of chain time since the round's opening, before a delayed reply
+        is yielded; ``None`` if there is no chain time.
     tag
-        Names the folder of segments.
+        Part of the name of the folder of segments.
 
     Raises
     ------
@@ -143,7 +143,7 @@ class PoolGrid(Grid):
         Raises
         ------
         ConfigError
-            If one cannot.
+            If a worker cannot build it.
         """
         while not self._pool.is_ready:
             for finished in self._pool.poll(None):
@@ -156,11 +156,11 @@ class PoolGrid(Grid):
 
     @property
     def segment_folder(self) -> Path:
-        """Where the segments of this pool lie."""
+        """The folder of this pool's segments."""
         return self._segments.path
 
     def set_run(self, run: Run) -> None:
-        """Take over the identity of a run that Flower started."""
+        """Use the identity of a run that Flower started."""
         self._run = run
 
     @property
@@ -193,19 +193,18 @@ class PoolGrid(Grid):
             self._collect(finished)
         arrived = [name for name in message_ids if name in self._replies]
         for name in arrived:
-            self._delays.pop(name, None)  # who pulls decides itself when
-        found = [self._replies.pop(name) for name in arrived]
-        return [reply for reply in found if reply is not None]
+            self._delays.pop(name, None)  # the caller decides itself when to pull
+        replies = [self._replies.pop(name) for name in arrived]
+        return [reply for reply in replies if reply is not None]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterator[Message]:
-        """Send messages and yield the replies as they come.
+        """Send messages and yield the replies as they arrive.
 
-        Unlike Flower's own grid this answers for every message: one whose client has not
-        replied within ``timeout`` seconds gets an error reply ``client-timeout``, and the worker
-        that is stuck on it is replaced. Replies that their clients delay come last, in order of
-        delay.
+        Unlike Flower's own grid this gives a reply to every message: if a client has not replied
+        within ``timeout`` seconds there is an error reply ``client-timeout``, and the worker that
+        is stuck on it is replaced. Delayed replies come last, in order of delay.
         """
         return self._stream(self._enqueue(messages), timeout)
 

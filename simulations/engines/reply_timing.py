@@ -1,4 +1,4 @@
-"""How a simulated client that answers late, or never, is played without anybody waiting for it."""
+"""Marks replies of simulated clients that answer late or never, so that the pool does not wait."""
 
 from flwr.app import ConfigRecord, Message, RecordDict
 
@@ -7,12 +7,12 @@ _DELAY = "fedproof-simulation.delay"
 
 
 def silent_reply() -> RecordDict:
-    """Return the content by which a ClientApp tells the pool to deliver nothing."""
+    """Return the content with which a ClientApp tells the pool to deliver no reply."""
     return RecordDict({_SILENCE: ConfigRecord()})
 
 
 def is_silent(reply: Message) -> bool:
-    """Return whether the pool must keep this reply to itself."""
+    """Return whether the pool must not deliver this reply."""
     return reply.has_content() and set(reply.content) == {_SILENCE}
 
 
@@ -22,7 +22,7 @@ def delayed_reply(content: RecordDict, delay_s: int) -> RecordDict:
 
 
 def take_delay(reply: Message) -> int:
-    """Take the mark out of a reply and return its delay in chain seconds; 0 without a mark."""
+    """Remove the mark from a reply and return its delay in seconds of chain time, 0 without one."""
     if not reply.has_content() or _DELAY not in reply.content:
         return 0
     mark = reply.content.config_records[_DELAY]

@@ -1,11 +1,11 @@
-"""Memory-backed files that carry arrays between the pool's processes.
+"""Memory-backed files that pass arrays between the pool's processes.
 
-One folder per pool under ``/dev/shm`` (or the temporary folder where there is none), removed
-on close. A killed process cannot remove its folder, so each holds a lock for as long as its
-owner lives, and the next pool sweeps the folders whose lock is free.
+One folder per pool under ``/dev/shm`` (or the temporary folder without it), removed on close. A
+killed process cannot remove its folder, so each owner holds a lock on its folder, and the next pool
+removes the folders whose lock is free.
 
-Files rather than ``multiprocessing.shared_memory``: a write to a full filesystem is an error
-with a name instead of a SIGBUS, and no resource tracker removes what is still in use.
+Files and not ``multiprocessing.shared_memory``, where a full filesystem is a SIGBUS instead of an
+error, and whose resource tracker removes segments that are in use (ADR 62).
 """
 
 import errno
@@ -26,13 +26,13 @@ _LOCK = "owner.lock"
 
 
 def default_base() -> Path:
-    """Return the folder for segments: memory-backed where the system has such a place."""
+    """Return the parent folder for segments, memory-backed if the system has one."""
     shared = Path("/dev/shm")
     return shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
 
 
 def sweep(base: Path) -> list[Path]:
-    """Remove segment folders whose owner is gone; return what was removed."""
+    """Remove segment folders whose owner has ended; return them."""
     removed = []
     for folder in sorted(base.glob(f"{PREFIX}*")):
         if folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
@@ -54,7 +54,7 @@ def _is_abandoned(folder: Path) -> bool:
 
 
 class SegmentFolder:
-    """Reads and writes segments of one folder; the owner made it, workers only use it."""
+    """Reads and writes the segments of one folder, which its owner created and workers share."""
 
     def __init__(self, path: Path, *, lock: FileLock | None = None) -> None:
         self.path = path
@@ -72,7 +72,7 @@ class SegmentFolder:
         base = base or default_base()
         try:
             sweep(base)
-            # locked under another name first: a sweep elsewhere must not see it unlocked
+            # Locked under another name first, so that no other pool removes it as unlocked.
             path = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=base))
             lock = exclusive_lock(path / _LOCK)
             lock.acquire()
@@ -88,7 +88,7 @@ class SegmentFolder:
         Raises
         ------
         StoreError
-            If there is no room; nothing is left behind.
+            If there is no space; nothing is left behind.
         """
         target = self._file(name)
         try:
@@ -100,8 +100,8 @@ class SegmentFolder:
         except OSError as error:
             target.unlink(missing_ok=True)
             size = sum(memoryview(part).nbytes for part in parts)
-            what = "no room" if error.errno == errno.ENOSPC else str(error)
-            raise StoreError(f"segments: {what} for {size} bytes in {self.path}") from error
+            reason = "no room" if error.errno == errno.ENOSPC else str(error)
+            raise StoreError(f"segments: {reason} for {size} bytes in {self.path}") from error
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> bytes:
         """Return ``size`` bytes of a segment: a copy, so no later write can change it.
@@ -109,7 +109,7 @@ class SegmentFolder:
         Raises
         ------
         StoreError
-            If the segment is gone or shorter than that.
+            If the segment is missing or shorter than that.
         """
         try:
             with open(self._file(name), "rb", buffering=0) as file:
@@ -125,7 +125,7 @@ class SegmentFolder:
             raise StoreError(f"segments: cannot read {name} in {self.path}: {error}") from error
 
     def remove(self, name: str) -> None:
-        """Remove a segment; none of that name is fine."""
+        """Remove a segment, if there is one of that name."""
         self._file(name).unlink(missing_ok=True)
 
     def remove_all(self, prefix: str) -> None:

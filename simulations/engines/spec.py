@@ -1,4 +1,4 @@
-"""What a worker process needs to play the contributors of an experiment."""
+"""The data that a worker process needs to simulate an experiment's contributors."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +8,10 @@ from simulations.experiment.schema import Experiment
 
 @dataclass(frozen=True)
 class SimulationSpec:
-    """What a worker needs to play the contributors of an experiment.
+    """The data that a worker needs to simulate an experiment's contributors.
 
-    ``artifacts`` is the folder of the run's store, from which copying contributors take other
-    people's public updates; ``pending`` is where updates of sealed rounds wait, one folder a node.
+    ``artifacts`` is the folder of the run's store, from which attackers copy others' public
+    updates; ``pending`` is the folder of sealed rounds' unrevealed updates, one subfolder per node.
     """
 
     experiment: Experiment

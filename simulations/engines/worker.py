@@ -1,8 +1,8 @@
 """One worker process of the pool: builds the ClientApp once, then answers tasks one by one.
 
-Everything a task's result depends on comes with the task (message, context, seed), so it does
-not matter which worker runs it. The process-wide generators of ``random``, NumPy and torch are
-seeded before every task for the same reason: an unmodified ClientApp may use them.
+All the inputs of a task's result come with the task (message, context, seed), so any worker can run
+it. The process-wide generators of ``random``, NumPy and torch are seeded before every task for the
+same reason: an unmodified ClientApp may use them (ADR 51, 62).
 """
 
 import hashlib
@@ -40,7 +40,7 @@ AppFactory = str | Callable[..., ClientApp]
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a worker needs to start; goes to the child process by way of ``multiprocessing``.
+    """The data that a worker needs to start; passed to the child by ``multiprocessing``.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class WorkerSetup:
 
 
 class ParentChainView:
-    """The chain as the process that owns the pool reads it; asked over the worker's pipe."""
+    """A view of the chain through the process that owns the pool, over the worker's pipe."""
 
     def __init__(self, channel: FrameChannel, domain: SigningDomain) -> None:
         self.domain = domain
@@ -68,7 +68,7 @@ class ParentChainView:
         self._channel = channel
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return what the chain says of a round."""
+        """Return a round as the contract stores it."""
         self._channel.send(Frame(frames.QUERY, (frames.json_part(round_id),)))
         while (frame := self._channel.receive()).kind != frames.ANSWER:
             self.waiting.append(frame)
@@ -95,7 +95,7 @@ def parent_chain_view() -> ParentChainView:
 
 
 def worker_main(pipe: Connection, setup: WorkerSetup) -> None:
-    """Run one worker until its pipe closes or it is told to stop."""
+    """Run one worker until its pipe is closed or a frame stops it."""
     global _chain_view
     _prepare_process(setup)
     segments = SegmentFolder(setup.segments)
@@ -105,7 +105,7 @@ def worker_main(pipe: Connection, setup: WorkerSetup) -> None:
     try:
         try:
             app = build_app(setup.factory, setup.spec)
-        except Exception as error:  # any failure of the user's own code must reach the user
+        except Exception as error:  # any error of the user's code must reach the user
             channel.send(Frame(frames.FAILED, (_describe(error).encode(),)))
             return
         channel.send(Frame(frames.READY))
@@ -114,16 +114,16 @@ def worker_main(pipe: Connection, setup: WorkerSetup) -> None:
         except ExtensionError as error:
             channel.send(Frame(frames.FAILED, (str(error).encode(),)))
     except (EOFError, OSError):
-        return  # the pool is gone, and with it everybody who could read a reply
+        return  # the pool has ended, so nothing reads a reply
 
 
 def build_app(factory: AppFactory, spec: object) -> ClientApp:
-    """Return the ClientApp that ``factory`` names or makes.
+    """Return the ClientApp that ``factory`` names or returns.
 
     Raises
     ------
     TypeError
-        If what comes out is not a ClientApp.
+        If the result is not a ClientApp.
     """
     target: Any = factory
     if isinstance(factory, str):
@@ -173,7 +173,7 @@ class _Worker:
             packed = self._pack(reply)
         except ExtensionError:
             raise
-        except Exception as error:  # Flower, too, answers for an app that raises
+        except Exception as error:  # as in Flower, an app that raises gives an error reply
             reason = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, _describe(error))
             state = frame.parts[1]
             packed = self._pack(Message(reason, reply_to=message))
@@ -191,7 +191,7 @@ class _Worker:
     def _read(self, name: str, offset: int, size: int) -> bytes:
         """Return bytes of a broadcast: the same object for every client of this worker.
 
-        A mod may remember what it verified by the identity of these immutable bytes.
+        A mod may cache verified models by the identity of these immutable bytes.
         """
         if name not in self._received:
             while len(self._received) > 1:
@@ -205,7 +205,7 @@ class _Worker:
 
 def _prepare_process(setup: WorkerSetup) -> None:
     os.environ.update(setup.environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner decides what Ctrl-C means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     if (torch := sys.modules.get("torch")) is not None:

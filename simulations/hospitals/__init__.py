@@ -1,1 +1,1 @@
-"""A whole federation on one machine: a coordinator and four hospitals, each its own processes."""
+"""A whole federation on one machine: a coordinator and four hospitals, in separate processes."""

@@ -1,6 +1,6 @@
-"""The five daemons of the demonstration, as an operator would start them: each a process.
+"""Runs the demonstration's five daemons as an operator would, each in a process.
 
-They die with this process, whatever ends it; each writes to a log of its own.
+They end with this process, however it ends; each writes to its own log.
 """
 
 import os
@@ -18,18 +18,18 @@ _TAIL_LINES: Final = 5
 
 
 class DaemonEndedError(FedproofError):
-    """A daemon ended while it was needed; the message has its last words."""
+    """A daemon ended too early; the message has the end of its log."""
 
 
 class Daemons:
-    """A coordinator and its hospitals; a context manager that ends them all.
+    """The daemons of a coordinator and its hospitals; a context manager that ends them.
 
     Parameters
     ----------
     folder
-        What :func:`simulations.hospitals.founding.found_hospitals` made.
+        The folder that :func:`simulations.hospitals.founding.found_hospitals` made.
     hospitals
-        Their names.
+        Names of the hospitals.
     """
 
     def __init__(self, folder: Path, hospitals: Sequence[str]) -> None:
@@ -38,7 +38,7 @@ class Daemons:
         self._children = Children()
 
     def start(self) -> None:
-        """Start everybody; returns at once."""
+        """Start all daemons; returns at once."""
         self._add(COORDINATOR, "coordinator", self._folder / "coordinator" / "coordinator.toml")
         for name in self._hospitals:
             self._add(name, "client", self._folder / name / "participant.toml")
@@ -49,7 +49,7 @@ class Daemons:
         Raises
         ------
         DaemonEndedError
-            Naming it, its exit status and its log.
+            If one has ended; names it, its exit status and its log.
         """
         for child in self._children.status():
             if child.state == "ended":
@@ -60,7 +60,7 @@ class Daemons:
         return {child.name: child.pid for child in self._children.status()}
 
     def stop(self) -> None:
-        """End everybody: SIGTERM, and SIGKILL for those who do not listen. Harmless repeated."""
+        """End all daemons by SIGTERM, then by SIGKILL. May be called again."""
         self._children.stop(grace_s=STOP_S)
 
     def __enter__(self) -> "Daemons":
@@ -70,7 +70,7 @@ class Daemons:
         self.stop()
 
     def log(self, name: str) -> Path:
-        """Return where a daemon writes."""
+        """Return the path of a daemon's log."""
         return self._folder / "logs" / f"{name}.log"
 
     def _add(self, name: str, command: str, config: Path) -> None:

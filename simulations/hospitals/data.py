@@ -1,8 +1,8 @@
-"""What four hospitals learn from: a CSV file for each, and the constants they agreed on.
+"""The four hospitals' data: a CSV file for each, and the agreed constants.
 
-Columns hold raw values; an empty cell is a missing value, and becomes the agreed mean. Centres and
-scales are round clinical reference values (or, for the bundled data, round figures of a published
-data set): no hospital's own statistics are needed, and none are told to others.
+Columns have raw values; an empty cell is a missing value, and becomes the agreed mean. Means and
+scales are round clinical reference values (or, for the bundled data, rounded figures of a published
+data set), so that no hospital has to reveal its own statistics (ADR 52).
 """
 
 import csv
@@ -44,7 +44,7 @@ Table = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Hospital:
-    """One hospital's patients; the test part stays out of training.
+    """One hospital's patients; the test part is not used for training.
 
     ``train_x`` has shape ``(n, features)``, raw values with NaN where one is missing; ``test_x``
     is scaled as agreed, float32.
@@ -68,7 +68,7 @@ class Hospital:
 
 @dataclass(frozen=True)
 class HospitalData:
-    """All hospitals and their agreed columns; ``title`` says for people what it is."""
+    """All hospitals and their agreed columns; ``title`` describes the data for people."""
 
     title: str
     features: Features
@@ -81,9 +81,9 @@ def load_hospitals(folder: Path | None, named_by: str = "--data") -> HospitalDat
     Parameters
     ----------
     folder
-        The data folder; ``heart-disease/`` is looked for in it.
+        The data folder, with ``heart-disease/`` in it.
     named_by
-        The option or variable that named it, for messages.
+        The option or variable that gave it, for messages.
 
     Raises
     ------
@@ -92,8 +92,8 @@ def load_hospitals(folder: Path | None, named_by: str = "--data") -> HospitalDat
     """
     if folder is None:
         return _bundled()
-    found = DataFolder(folder, named_by)
-    paths = found.files(SUBFOLDER, [f"processed.{site}.data" for site in _HOSPITALS.values()])
+    source = DataFolder(folder, named_by)
+    paths = source.files(SUBFOLDER, [f"processed.{site}.data" for site in _HOSPITALS.values()])
     tables = [read_hospital(path) for path in paths]
     features = _heart_columns()
     hospitals = [
@@ -104,7 +104,7 @@ def load_hospitals(folder: Path | None, named_by: str = "--data") -> HospitalDat
 
 
 def data_folder(given: Path | None, environment: str | None) -> tuple[Path | None, str]:
-    """Return the data folder and what named it: the option, else the environment variable."""
+    """Return the data folder and its source: the option, else the environment variable."""
     if given is not None:
         return given, "--data"
     return (Path(environment), FOLDER_VARIABLE) if environment else (None, "")
@@ -143,7 +143,7 @@ def _raw_features(table: Table) -> Table:
 
 
 def _known(values: Sequence[int]) -> Sequence[int]:
-    """Return the values that get a column: of two, the second says it all."""
+    """Return the values that get a column; of two, one column is enough."""
     return values[1:] if len(values) == 2 else values
 
 

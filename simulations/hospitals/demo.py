@@ -1,7 +1,7 @@
-"""The demonstration: found, start, watch ten rounds, verify, pay, stop. Nothing is simulated.
+"""The demonstration: found a federation, start it, show ten rounds, verify, pay, stop.
 
-What runs are the daemons that an organisation would run, over TLS, with keys and folders of their
-own. Only the machine is one and the same.
+Nothing is simulated: these are the daemons that an organisation would run, over TLS, each with its
+own keys and folder, but all on one machine.
 """
 
 import shutil
@@ -37,12 +37,12 @@ _AT_ONCE = 4
 
 
 class DemonstrationError(FedproofError):
-    """The federation did not do in time what it should."""
+    """The federation did not reach an expected state in time."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What to show, and where; ``named_by`` is what named the data folder, for messages."""
+    """Options of the demonstration; ``named_by`` is the source of ``data_folder``, for messages."""
 
     out: Path
     rounds: int = 10
@@ -51,34 +51,34 @@ class Demonstration:
     fresh: bool = False
 
 
-def run_demonstration(wanted: Demonstration, console: Console) -> None:
-    """Run all of it; what was learned stays in the folder.
+def run_demonstration(options: Demonstration, console: Console) -> None:
+    """Run the demonstration; its results stay in the folder.
 
     Raises
     ------
     ConfigError
         If the folder holds something else, or data are missing.
     DemonstrationError, DaemonEndedError
-        If a daemon ends, or nothing happens for minutes.
+        If a daemon ends, or an expected state is not reached for minutes.
     """
-    out = wanted.out.absolute()
-    _make_room(out, fresh=wanted.fresh)
-    data = load_hospitals(wanted.data_folder, wanted.named_by)
-    names = [one.name for one in data.hospitals]
-    with LiveScreen(console, names, wanted.rounds) as screen:
-        if wanted.data_folder is None:
+    out = options.out.absolute()
+    _make_room(out, fresh=options.fresh)
+    data = load_hospitals(options.data_folder, options.named_by)
+    names = [hospital.name for hospital in data.hospitals]
+    with LiveScreen(console, names, options.rounds) as screen:
+        if options.data_folder is None:
             screen.say(
                 "no data folder given (--data DIR or FEDPROOF_DATA, with heart-disease/ in it): "
                 "taking the bundled breast-cancer data, divided among four hospitals",
                 "yellow",
             )
         started = time.monotonic()
-        founded = found_hospitals(data, out, wanted.rounds, Ports.free())
+        founded = found_hospitals(data, out, options.rounds, Ports.free())
         _tell_founded(screen, data, founded)
         with Daemons(out, names) as daemons:
             daemons.start()
             view = _view(out, data, founded)
-            _Show(screen, daemons, view, wanted.rounds, started).run()
+            _Show(screen, daemons, view, options.rounds, started).run()
             _verify(screen, view)
             _pay(screen, out, data, view)
             stopping = time.monotonic()
@@ -87,7 +87,7 @@ def run_demonstration(wanted: Demonstration, console: Console) -> None:
 
 
 class _Show:
-    """The rounds, from the start of the daemons to the last final one."""
+    """Shows the rounds, from the start of the daemons to the last final one."""
 
     def __init__(
         self,
@@ -120,9 +120,9 @@ class _Show:
 
     def _is_over(self, number: int) -> bool:
         self._look()
-        for found in self._view.rounds(self._done):
-            self._screen.round_over(found)
-            self._done = found.number
+        for round_view in self._view.rounds(self._done):
+            self._screen.round_over(round_view)
+            self._done = round_view.number
         return self._done >= number
 
     def _all_final(self) -> bool:
@@ -133,20 +133,20 @@ class _Show:
         seconds = time.monotonic() - self._started
         self._screen.show(self._view.phase(), self._view.hospitals(), seconds)
 
-    def _wait(self, condition: Callable[[], bool], limit_s: float, what: str) -> None:
+    def _wait(self, condition: Callable[[], bool], limit_s: float, event: str) -> None:
         end = time.monotonic() + limit_s
         while not self._tried(condition):
             self._daemons.check()
             if time.monotonic() >= end:
                 raise DemonstrationError(
-                    f"waited {limit_s:.0f} s in vain until {what}; the daemons' logs are beside "
+                    f"waited {limit_s:.0f} s in vain until {event}; the daemons' logs are beside "
                     f"{self._daemons.log('coordinator')}"
                 )
             time.sleep(_LOOK_S)
 
     @staticmethod
     def _tried(condition: Callable[[], bool]) -> bool:
-        """Return whether it holds; a service that is busy for a moment is asked again."""
+        """Return whether the condition holds; false if the service does not answer now."""
         try:
             return condition()
         except OSError:
@@ -158,7 +158,7 @@ class _Show:
 
 
 def _make_room(out: Path, *, fresh: bool) -> None:
-    """Delete an earlier demonstration; its file last, so that a part of one is still one."""
+    """Delete an earlier demonstration, its founding file last, so that the rest is recognised."""
     if not out.exists() or not any(out.iterdir()):
         return
     if not holds_demonstration(out):
@@ -175,17 +175,17 @@ def _make_room(out: Path, *, fresh: bool) -> None:
 def _tell_founded(screen: LiveScreen, data: HospitalData, founded: Founded) -> None:
     agreement = founded.agreed.agreement
     screen.say(f"{data.title}: contract {agreement.contract} on chain {agreement.chain_id}", "bold")
-    for one, entry in zip(data.hospitals, founded.participants, strict=True):
+    for hospital, entry in zip(data.hospitals, founded.participants, strict=True):
         screen.say(
-            f"{one.name:<14} {entry.address}  {len(one.train_y)} patients to learn from, "
-            f"{len(one.test_y)} kept out"
+            f"{hospital.name:<14} {entry.address}  {len(hospital.train_y)} patients to learn from, "
+            f"{len(hospital.test_y)} kept out"
         )
     if founded.waiting_for:
         screen.say(founded.waiting_for, "yellow")
 
 
 def _view(out: Path, data: HospitalData, founded: Founded) -> FederationView:
-    names = [one.name for one in data.hospitals]
+    names = [item.name for item in data.hospitals]
     reach = _reach_of(out / names[0])
     return FederationView(
         founded.agreed.agreement,
@@ -193,18 +193,18 @@ def _view(out: Path, data: HospitalData, founded: Founded) -> FederationView:
         reach.store,
         out / names[0] / "ca.crt",
         data.hospitals,
-        [Address(one.address) for one in founded.participants],
+        [Address(item.address) for item in founded.participants],
         [out / name / "state" / "status.json" for name in names],
     )
 
 
 def _reach_of(place: Path) -> Reach:
-    found = load_participant(place / "participant.toml").coordinator
-    return Reach(found.rpc, found.store, found.superlink, bool(found.ca))
+    coordinator = load_participant(place / "participant.toml").coordinator
+    return Reach(coordinator.rpc, coordinator.store, coordinator.superlink, bool(coordinator.ca))
 
 
 def _verify(screen: LiveScreen, view: FederationView) -> None:
-    """Replay everything from outside: with the public URLs and the authority's certificate only."""
+    """Verify all rounds with only the public URLs and the authority's certificate."""
     command = ["verify", "--rpc", view.rpc, "--store", view.store_url]
     if view.ca_file is not None:
         command += ["--ca", str(view.ca_file)]
@@ -212,9 +212,10 @@ def _verify(screen: LiveScreen, view: FederationView) -> None:
 
 
 def _pay(screen: LiveScreen, out: Path, data: HospitalData, view: FederationView) -> None:
-    """Have each hospital claim what it earned, with its own key."""
+    """Run each hospital's claim of its rewards, with its own key."""
     commands = [
-        ["claim", "--config", str(out / one.name / "participant.toml")] for one in data.hospitals
+        ["claim", "--config", str(out / hospital.name / "participant.toml")]
+        for hospital in data.hospitals
     ]
     with ThreadPoolExecutor(_AT_ONCE) as workers:
         for command, done in zip(commands, workers.map(_run, commands), strict=True):
@@ -226,7 +227,7 @@ def _pay(screen: LiveScreen, out: Path, data: HospitalData, view: FederationView
 
 
 def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    """Run a command of ours in a process of its own."""
+    """Run a ``fedproof`` command in its own process."""
     try:
         return subprocess.run(
             [sys.executable, "-m", "simulations", *command],
@@ -245,7 +246,7 @@ def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
 def _show(
     screen: LiveScreen, command: Sequence[str], done: "subprocess.CompletedProcess[str]"
 ) -> None:
-    """Show what a command printed; raise if it failed."""
+    """Show a command's output; raise if it failed."""
     screen.say(f"$ fedproof {' '.join(command)}", "cyan")
     for line in done.stdout.splitlines():
         screen.say(line)

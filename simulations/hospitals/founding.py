@@ -1,4 +1,4 @@
-"""Founding the hospitals' federation: the file a coordinator would write, and carrying folders."""
+"""Founds the hospitals' federation: writes its founding file, and moves the hospitals' folders."""
 
 import socket
 import tomllib
@@ -28,15 +28,15 @@ class Ports:
 
     @classmethod
     def free(cls) -> "Ports":
-        """Return two that nobody uses now."""
-        with socket.socket() as one, socket.socket() as two:
-            for probe in (one, two):
+        """Return two ports that are free now."""
+        with socket.socket() as first, socket.socket() as second:
+            for probe in (first, second):
                 probe.bind((HOST, 0))
-            return cls(one.getsockname()[1], two.getsockname()[1])
+            return cls(first.getsockname()[1], second.getsockname()[1])
 
 
 def founding_file(data: HospitalData, rounds: int, ports: Ports, rpc: str = "") -> str:
-    """Return a ``federation.toml`` for hospitals; ``rpc`` is another node's than the embedded."""
+    """Return a ``federation.toml`` for hospitals; ``rpc`` is an external node's, if any."""
     features = data.features
     described = tomli_w.dumps(
         {
@@ -47,7 +47,8 @@ def founding_file(data: HospitalData, rounds: int, ports: Ports, rpc: str = "") 
         }
     )
     people = "".join(
-        f"\n[[participants]]\n{tomli_w.dumps({'name': one.name})}" for one in data.hospitals
+        f"\n[[participants]]\n{tomli_w.dumps({'name': hospital.name})}"
+        for hospital in data.hospitals
     )
     return f"""\
 {_MARK}{data.title}
@@ -103,11 +104,11 @@ superlink_port = {ports.superlink}
 
 
 def holds_demonstration(folder: Path) -> bool:
-    """Whether all that lies in a folder is what a demonstration, whole or not, puts there."""
+    """Whether a folder has only files of a demonstration, complete or not."""
     try:
         text = (folder / FOUNDING).read_text(encoding="utf-8")
         people = tomllib.loads(text).get("participants", [])
-        names = {*_PARTS, *(str(one["name"]) for one in people)}
+        names = {*_PARTS, *(str(person["name"]) for person in people)}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
         return False
     return text.startswith(_MARK) and all(path.name in names for path in folder.iterdir())
@@ -116,7 +117,7 @@ def holds_demonstration(folder: Path) -> bool:
 def found_hospitals(
     data: HospitalData, folder: Path, rounds: int, ports: Ports, rpc: str = ""
 ) -> Founded:
-    """Found the federation in ``folder/coordinator``, and carry each hospital its own folder.
+    """Found the federation in ``folder/coordinator``, and move each hospital's folder out of it.
 
     Raises
     ------
@@ -127,21 +128,21 @@ def found_hospitals(
     config = folder / FOUNDING
     write_durably(config, [founding_file(data, rounds, ports, rpc).encode()], mode=None)
     founded = create_federation(config, folder / _COORDINATOR, load_examples=load_data)
-    for one in data.hospitals:
-        place = folder / one.name
-        founded.folder.participant(one.name).rename(place)
-        (place / "data.csv").write_text(one.csv(data.features), encoding="utf-8")
+    for hospital in data.hospitals:
+        place = folder / hospital.name
+        founded.folder.participant(hospital.name).rename(place)
+        (place / "data.csv").write_text(hospital.csv(data.features), encoding="utf-8")
         _adjust(place / "participant.toml")
     return founded
 
 
 def _adjust(settings: Path) -> None:
-    """Edit a hospital's settings as it would itself: its data, and no claims before the end."""
+    """Edit a hospital's settings as it would itself: its data, and no automatic claims."""
     text = settings.read_text(encoding="utf-8")
-    for line, wanted in (
+    for line, replacement in (
         ('path = "data.csv"', 'path = "data.csv"\nfill = "mean"  # empty cells: the agreed mean'),
         ('claim_above_wei = "0.1 ether"', "claim_above_wei = 0  # fedproof claim does it"),
     ):
         assert line in text, line
-        text = text.replace(line, wanted)
+        text = text.replace(line, replacement)
     settings.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The federation live in a terminal; plain lines where there is none."""
+"""Shows the running federation in a terminal, or as plain lines without one."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -13,7 +13,7 @@ from simulations.hospitals.view import HospitalView, RoundView
 
 
 class LiveScreen:
-    """Prints a line for each thing that happened, above a table of how everybody is now."""
+    """Prints a line for each event, above a table of the hospitals' current states."""
 
     def __init__(self, console: Console, hospitals: Sequence[str], rounds: int) -> None:
         self._console, self._hospitals, self._rounds = console, hospitals, rounds
@@ -38,7 +38,7 @@ class LiveScreen:
         self._console.print(text, style=style, markup=False, soft_wrap=True)
 
     def header(self) -> None:
-        """Print the heads of the rounds' columns."""
+        """Print the header of the rounds' columns."""
         names = "  ".join(f"{name[:12]:>12}" for name in self._hospitals)
         self.say(f"round   updates    paid   right of all  {names}  model", style="bold")
 
@@ -55,7 +55,7 @@ class LiveScreen:
         )
 
     def show(self, phase: str, views: Sequence[HospitalView], seconds: float) -> None:
-        """Show how everybody is; without a terminal, only what has changed."""
+        """Show the hospitals' current states; without a terminal, only changes."""
         if self._console.is_terminal:
             self._live.update(_table(phase, views, seconds))
             return

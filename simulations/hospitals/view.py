@@ -1,7 +1,7 @@
-"""What anybody can see of the running federation: through its RPC and its store, by its own eyes.
+"""The public view of the running federation, through its RPC and its store.
 
-Models are fetched by the root that is on chain, re-hashed, and tried on the patients that were kept
-out of training.
+Models are fetched by their root on chain, re-hashed, and tested on the patients that were not used
+for training.
 """
 
 import json
@@ -29,7 +29,10 @@ _STATUS_BYTES = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class RoundView:
-    """One round that is over. ``correct`` are shares of test patients, by hospital; then all."""
+    """One finished round. ``correct`` are shares of correctly classified test patients.
+
+    By hospital; ``correct_all`` is the share of all test patients.
+    """
 
     number: int
     status: str
@@ -42,7 +45,7 @@ class RoundView:
 
 @dataclass(frozen=True, slots=True)
 class HospitalView:
-    """One hospital now; ``state`` is what its daemon says."""
+    """One hospital's current state; ``state`` is the one its daemon reports."""
 
     name: str
     state: str
@@ -53,7 +56,7 @@ class HospitalView:
 
 
 class FederationView:
-    """A reader of a federation that is running."""
+    """A reader of a running federation."""
 
     def __init__(
         self,
@@ -93,29 +96,29 @@ class FederationView:
 
     def rounds(self, after: int) -> list[RoundView]:
         """Return the rounds above a number that are settled, final or void."""
-        found = []
+        views = []
         for number in range(after + 1, self.federation.head().last_opened + 1):
             state = self.federation.round(RoundId(number))
             if state.status in (RoundStatus.NONE, RoundStatus.OPEN, RoundStatus.SEALED):
                 break
-            found.append(self._round(state))
-        return found
+            views.append(self._round(state))
+        return views
 
     def last_final(self) -> int:
         """Return the number of the last final round."""
         return int(self.federation.head().final_round)
 
     def hospitals(self) -> list[HospitalView]:
-        """Return how each hospital is."""
+        """Return the current state of each hospital."""
         online = {str(a).lower() for a in self._service()["contributors"]["online"]}
         rows = zip(self._hospitals, self._addresses, self._states, strict=True)
         return [
-            self._hospital(one, address, state, address.lower() in online)
-            for one, address, state in rows
+            self._hospital(hospital, address, state, address.lower() in online)
+            for hospital, address, state in rows
         ]
 
     def phase(self) -> str:
-        """Return what the service says it is doing."""
+        """Return the service's current phase."""
         return str(self._service()["phase"])
 
     def _service(self) -> dict[str, Any]:
@@ -123,14 +126,16 @@ class FederationView:
         status: dict[str, Any] = json.loads(answer.data)
         return status
 
-    def _hospital(self, one: Hospital, address: Address, state: Path, online: bool) -> HospitalView:
+    def _hospital(
+        self, hospital: Hospital, address: Address, state: Path, online: bool
+    ) -> HospitalView:
         account = self.federation.account(address)
-        told = _told(state)
+        status = _own_status(state)
         return HospitalView(
-            one.name,
-            str(told.get("state", "starting")),
+            hospital.name,
+            str(status.get("state", "starting")),
             online,
-            int(told.get("trained", 0)),
+            int(status.get("trained", 0)),
             account.bond_wei,
             account.claimed_wei,
         )
@@ -149,24 +154,24 @@ class FederationView:
         )
 
     def _tested(self, root: bytes) -> tuple[tuple[float, ...], float]:
-        """Return the share of test patients a model is right about: by hospital, and of all."""
+        """Return a model's share of correctly classified test patients, by hospital and of all."""
         import torch
 
         manifest = self._agreement.core_manifest
         load_weights(self._network, dequantise(self._store.get_vector(root, manifest), manifest))
         right = []
         with torch.no_grad():
-            for one in self._hospitals:
-                guesses = self._network(torch.from_numpy(one.test_x)).argmax(1).numpy()
-                right.append(guesses == one.test_y)
+            for hospital in self._hospitals:
+                guesses = self._network(torch.from_numpy(hospital.test_x)).argmax(1).numpy()
+                right.append(guesses == hospital.test_y)
         everybody = np.concatenate(right)
         return tuple(float(part.mean()) for part in right), float(everybody.mean())
 
 
-def _told(state: Path) -> dict[str, Any]:
-    """Return what a daemon wrote about itself; nothing before it has."""
+def _own_status(state: Path) -> dict[str, Any]:
+    """Return a daemon's own status, empty if it has not written one yet."""
     try:
-        told = json.loads(state.read_bytes())
+        status = json.loads(state.read_bytes())
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return status if isinstance(status, dict) else {}

@@ -1,1 +1,1 @@
-"""What people read of a run: progress, figures, the report."""
+"""Output of a run for people: progress, figures, the report."""

@@ -1,6 +1,6 @@
-"""What a run's folder says of its coordinator, for people.
+"""Formats a run's record of its coordinator for people.
 
-Not handled: working it out from the chain (``simulations.run.convictions``).
+Not handled: computing it from the chain (``simulations.run.convictions``).
 """
 
 from coordinator.protocol.amounts import ether
@@ -10,7 +10,7 @@ COORDINATOR = "coordinator.json"
 
 
 def coordinator_lines(record: JsonObject) -> list[str]:
-    """Return ``coordinator.json`` for people: a line for each conviction and each refusal."""
+    """Return a line for each conviction and each refused attack in ``coordinator.json``."""
     lines = [
         f"round {row['round']}: convicted ({row['offence']}) by {row['prover']}: "
         f"{ether(int(row['slashed_wei']))} slashed, {ether(int(row['bounty_wei']))} of it to the "

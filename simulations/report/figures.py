@@ -1,7 +1,7 @@
 """Figures of a run: accuracy per round; stakes and rewards per contributor.
 
-Drawn with matplotlib's object interface on the Agg canvas, so no display is needed and nothing
-global changes. Colours are from the Okabe-Ito palette, which colour-blind readers can tell apart.
+Drawn with matplotlib's object interface on the Agg canvas, which needs no display and changes no
+global state. Colours are from the Okabe-Ito palette, which colour-blind readers can distinguish.
 """
 
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def draw_metrics(rounds: Sequence[RoundRecord], title: str, path: Path) -> None:
 
 
 def draw_money(people: Sequence[ContributorRecord], title: str, path: Path) -> None:
-    """Plot each contributor's bond and what it earned, in ether; slashed bonds stand out.
+    """Plot each contributor's bond and rewards in ether; slashed bonds are marked.
 
     Raises
     ------

@@ -1,8 +1,7 @@
 """Writes a run's report: ``report.md`` and the plots beside it.
 
-Everything in it is read from the run folder; nothing is computed anew, so a report can be drawn
-again at any time (``fedproof report RUN``). Plots and report are views: the checksums of the run
-do not cover them.
+Everything in it is read from the run folder, so a report can be made again at any time
+(``fedproof report RUN``). The checksums of the run do not cover plots and report.
 """
 
 from collections.abc import Iterator, Sequence

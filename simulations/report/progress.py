@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a line a round, and a bar."""
+"""Shows the progress of a run: one line per round, and a bar."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,23 +22,23 @@ from coordinator.protocol.round.feed import FeedItem, Subscriber
 from simulations.report.records import RoundRecord
 
 REASONS_SHOWN = 3
-"""Refusals of a round that are told in full."""
+"""Number of a round's refusals that are shown in full."""
 
 
 class Listener(Protocol):
-    """Hears of a run's steps."""
+    """Receives the steps of a run."""
 
     def say(self, text: str) -> None:
-        """Hear a sentence about the set-up or the end."""
+        """Take a sentence about the set-up or the end."""
 
     def round_begins(self, round_id: int, cohort: int) -> None:
-        """Hear that a round collects updates from ``cohort`` contributors."""
+        """Note that a round collects updates from ``cohort`` contributors."""
 
     def update_decided(self) -> None:
-        """Hear that one more update was accepted or refused."""
+        """Note that one more update was accepted or refused."""
 
     def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
-        """Hear how a round ended, and why each refused submission was refused."""
+        """Take a finished round's record, and the reason of each refusal."""
 
 
 def updates_to(listener: Listener) -> Subscriber:
@@ -68,7 +68,7 @@ class Silence:
 
 
 class Screen:
-    """A listener that draws on a terminal, and prints plain lines where there is none."""
+    """A listener that draws on a terminal, or prints plain lines without one."""
 
     def __init__(self, console: Console, rounds: int) -> None:
         self._console = console
@@ -112,23 +112,23 @@ class Screen:
         self._progress.advance(self._task)
 
     def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
-        """Print the round's line, and why somebody was refused."""
+        """Print the round's line, and the reasons of refusals."""
         self._console.print(round_line(record, self._rounds), soft_wrap=True)
         for line in refused_lines(record, reasons):
-            # Reasons quote what contributors sent, which is not markup.
+            # Reasons quote texts of contributors, which must not be read as markup.
             self._console.print(line, style="yellow", markup=False, soft_wrap=True)
 
 
 def refused_lines(record: RoundRecord, reasons: Sequence[str]) -> list[str]:
-    """Return how many were refused for what, then the first reasons in full, each once."""
+    """Return the number of refusals by code, then the first reasons in full, each once."""
     if not record.refusals:
         return []
     counts = ", ".join(f"{n} {code}" for code, n in sorted(record.refusals.items()))
     lines = [f"          refused: {counts}"]
-    told = list(Counter(reasons).items())
-    for reason, times in told[:REASONS_SHOWN]:
+    counted = list(Counter(reasons).items())
+    for reason, times in counted[:REASONS_SHOWN]:
         lines.append(f"          {reason}" + (f" ({times} times)" if times > 1 else ""))
-    if (more := len(told) - REASONS_SHOWN) > 0:
+    if (more := len(counted) - REASONS_SHOWN) > 0:
         lines.append(f"          and {more} more: rounds/{record.round:06d}.json")
     return lines
 

@@ -1,4 +1,4 @@
-"""What a run says of itself: one record a round, one a contributor.
+"""The records of a run: one per round, and one per contributor.
 
 ``metrics.jsonl`` and ``metrics.csv`` hold the rounds, ``contributors.json`` the contributors;
 ``report.md`` and the plots are drawn from them.
@@ -103,7 +103,7 @@ def read_rounds(path: Path) -> list[RoundRecord]:
     Raises
     ------
     ConfigError
-        Naming the file and the line that is not a round record.
+        If a line is not a round record; names file and line.
     StoreError
         If the file cannot be read.
     """

@@ -46,7 +46,7 @@ HONEST = "honest"
 def attack_of(
     tables: Sequence[ContributorAttack], client: int, round_id: int | None = None
 ) -> ContributorAttack | None:
-    """Return how a client misbehaves in a round; ``None`` where it is honest.
+    """Return a client's attack in a round, ``None`` if it is honest.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def attack_of(
     client
         Number of the client, from 0.
     round_id
-        Rounds before the table's ``from_round`` are honest; ``None`` asks for what the client
-        will become (for reports, and for whether it bonds).
+        Rounds before the table's ``from_round`` are honest; ``None`` returns the client's attack in
+        any round (for reports, and to decide whether it bonds).
     """
     for table in tables:
         if client in table.clients and (round_id is None or round_id >= table.from_round):
@@ -65,6 +65,6 @@ def attack_of(
 
 
 def behaviour_name(tables: Sequence[ContributorAttack], client: int) -> str:
-    """Return what a client becomes, for reports: the ``kind`` of its table, or ``honest``."""
+    """Return the name of a client's behaviour: the ``kind`` of its table, or ``honest``."""
     attack = attack_of(tables, client)
     return HONEST if attack is None else attack.kind

@@ -1,4 +1,4 @@
-"""What every attack of a contributor is built on: its options, its hooks, what they can know.
+"""The base class of contributors' attacks, and the data that their hooks can use.
 
 An attack is one class: its fields are the options of a ``[[behaviours]]`` table, its methods the
 hooks. The hooks of a round are called in this order:
@@ -7,12 +7,13 @@ hooks. The hooks of a round are called in this order:
 2. ``change_update``: the integer update, before anything is signed;
 3. ``second_update``: a second update to sign and send for the same round;
 4. ``change_statement``: the statement that will be signed;
-5. ``change_reply``: what is sent, after signing;
-6. ``delay_s``: when it is sent, or never (asked first where training would be wasted).
+5. ``change_reply``: the reply that is sent, after signing;
+6. ``delay_s``: when it is sent, or never (called first, to save training for nothing).
 
-Every hook of the base changes nothing, so an attack overrides only its own. Hooks are pure: what
-they draw comes from the generators in the context, and the arrays they are given are read-only.
-Not handled: training, sending and signing (:mod:`simulations.run.client_mod`).
+The hooks of the base class change nothing, so an attack overrides only those it needs. Hooks are
+pure: they draw from the generators in the context, and their array arguments are read-only. Not
+handled: training, sending and signing (:mod:`simulations.run.client_mod`), which are in the mod
+because a real attacker has key and network there (ADR 64).
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ from coordinator.settings.base import ClientIds, Section
 INT32 = np.iinfo(np.int32)
 
 Stage = Literal["update", "commitment", "reveal"]
-"""What a reply holds: the update of an open round; a sealed round's commitment, or its reveal."""
+"""The kind of a reply: the update of an open round; a sealed round's commitment, or its reveal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class LocalData:
 
 @dataclass(frozen=True, slots=True)
 class AttackContext:
-    """What an attacking contributor knows in a round.
+    """The data that an attacking contributor has in a round.
 
     Attributes
     ----------
@@ -59,9 +60,9 @@ class AttackContext:
         The clients of the same ``[[behaviours]]`` table in this round's cohort, ascending; the
         client itself is one of them.
     generator
-        The client's own for this round and hook.
+        The client's own generator for this round and hook.
     shared_generator
-        Draws the same for every colluder of the round in the same hook.
+        Draws the same values for every colluder of the round in the same hook.
     """
 
     client: int
@@ -73,7 +74,7 @@ class AttackContext:
 
 @dataclass(frozen=True, slots=True)
 class UpdateContext(AttackContext):
-    """What an attacking contributor knows when it makes its update.
+    """The data that an attacking contributor has when it makes its update.
 
     Attributes
     ----------
@@ -82,10 +83,10 @@ class UpdateContext(AttackContext):
     scale_bits
         Fractional bits of ``base_model`` and of every update.
     published
-        The updates that the previous round published, by client; read when asked for.
+        The updates that the previous round published, by client; each is read on access.
     benign
-        What each colluder would have sent had it been honest, by client; trained on its
-        unchanged data when asked for (ADR 134 says what that costs).
+        The honest update of each colluder, by client; each is trained on its unchanged data on
+        access (ADR 134 says what that costs).
     """
 
     base_model: Int32Vector
@@ -96,7 +97,7 @@ class UpdateContext(AttackContext):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is sent beside the signed message; ``vector`` may be anything in a corrupt one."""
+    """Vector and signature that are sent with the signed message; an attack may send any array."""
 
     vector: NDArray[Any]
     signature: bytes
@@ -104,7 +105,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The part of an experiment that an attack's options can contradict."""
+    """The part of an experiment that an attack's options are checked against."""
 
     clients: int
     cohort_size: int
@@ -113,14 +114,14 @@ class Surroundings:
 
 
 class ContributorAttack(Section):
-    """A contributor's misconduct: one ``[[behaviours]]`` table.
+    """A contributor's attack: one ``[[behaviours]]`` table.
 
-    ``clients`` are those that misbehave so, from round ``from_round`` on.
+    ``clients`` attack from round ``from_round`` on.
 
     Attributes
     ----------
     bonds
-        Whether the contributors ever join.
+        Whether the contributors bond a stake.
     trains
         Whether the update needs local training; otherwise ``change_update`` gets zeros.
     """
@@ -134,23 +135,23 @@ class ContributorAttack(Section):
 
     @property
     def overhears(self) -> int | None:
-        """The client whose signed update of this very round it passes off as its own, if any."""
+        """The client whose update of the same round it copies, ``None`` if it copies none."""
         return None
 
     @property
     def sends_second_update(self) -> bool:
-        """Whether it takes a second node with the same key: where ``second_update`` is its own."""
+        """Whether it needs a second node with the same key: if it overrides ``second_update``."""
         return type(self).second_update is not ContributorAttack.second_update
 
     @property
     def changes_data(self) -> bool:
-        """Whether ``change_data`` is its own."""
+        """Whether it overrides ``change_data``."""
         return type(self).change_data is not ContributorAttack.change_data
 
     def faults(self, surroundings: Surroundings) -> Iterator[str]:
-        """Yield what of the options contradicts the rest of the experiment.
+        """Yield a text for each option that contradicts the rest of the experiment.
 
-        Each text follows the table's place: ``".victim = 9 must be ..."``.
+        Each is appended to the table's name: ``".victim = 9 must be ..."``.
         """
         yield from ()
 
@@ -159,7 +160,7 @@ class ContributorAttack(Section):
         return data
 
     def change_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:
-        """Return the update to sign, shape ``(d,)`` int32; ``update`` is what training gave."""
+        """Return the update to sign, shape ``(d,)`` int32; ``update`` is the trained one."""
         return update
 
     def second_update(self, update: Int32Vector, context: UpdateContext) -> Int32Vector:
@@ -171,14 +172,14 @@ class ContributorAttack(Section):
         return message
 
     def change_reply(self, reply: Reply, context: AttackContext) -> Reply:
-        """Return what to send."""
+        """Return the reply to send."""
         return reply
 
     def delay_s(self, stage: Stage, context: AttackContext) -> int | None:
-        """Return how many chain seconds after the round's opening to send, or ``None`` for never.
+        """Return the delay in seconds of chain time after the round's opening, ``None`` for never.
 
-        With 0 the reply is sent at once. Delayed replies arrive after all that are not, in order
-        of delay; one of ``chain.round_deadline_s`` or more misses the round.
+        With 0 the reply is sent at once. Delayed replies arrive after all others, in order of
+        delay; one of ``chain.round_deadline_s`` or more misses the round.
         """
         return 0
 

@@ -1,4 +1,4 @@
-"""A free rider that signs what somebody else published."""
+"""A free rider that signs another contributor's published update."""
 
 from typing import ClassVar, Literal
 

@@ -1,7 +1,7 @@
-"""Calls an attack's hooks with what they can know, and checks what they return.
+"""Calls an attack's hooks with their data, and checks the values they return.
 
-A hook that raises, or returns what it must not, is a mistake in the attack's code: the run ends
-with one line that names the attack, the hook, and what was expected.
+A hook that raises, or returns a wrong value, is a mistake in the attack's code: the run ends with
+one line that names the attack, the hook, and the expected value.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +26,7 @@ Returned = TypeVar("Returned")
 
 
 class VectorsOnDemand(Mapping[int, Int32Vector]):
-    """Vectors by client, each read or trained when it is asked for, once."""
+    """Vectors by client, each read or trained once, on its first access."""
 
     def __init__(self, clients: tuple[int, ...], load: Callable[[int], Int32Vector]) -> None:
         self._clients, self._load = clients, load
@@ -48,7 +48,7 @@ class VectorsOnDemand(Mapping[int, Int32Vector]):
 
 @dataclass(frozen=True)
 class RoundKnowledge:
-    """What a round gives every attacker: the model it started from, and others' vectors."""
+    """The data of a round for every attacker: its base model, and others' updates."""
 
     base_model: Int32Vector
     scale_bits: int
@@ -99,7 +99,7 @@ class AttackHooks:
         if y.min() < 0 or y.max() >= data.num_classes:
             found = f"labels from {y.min()} to {y.max()}"
             raise self._broken("change_data", found, f"0 to {data.num_classes - 1}")
-        # torch warns of arrays it may not write to
+        # Writable, since torch warns of read-only arrays.
         return LocalData(
             np.require(x, requirements="W"), np.require(y, requirements="W"), data.num_classes
         )
@@ -112,7 +112,7 @@ class AttackHooks:
         ExtensionError
             If the hook raises, or returns anything but int32 of the same shape.
         """
-        # The name of the seed is older than the hooks' names: it decides the bytes of noise.
+        # The name of the seed differs from the hook's for the sake of existing runs' bytes.
         context = self._update_context("", known)
         changed = self._call(
             "change_update", self.attack.change_update, _read_only(update), context
@@ -147,7 +147,7 @@ class AttackHooks:
         return changed
 
     def reply(self, reply: Reply) -> Reply:
-        """Return what to send.
+        """Return the reply to send.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class AttackHooks:
         return changed
 
     def delay_s(self, stage: Stage) -> int | None:
-        """Return when to send, in chain seconds from the round's opening; ``None`` for never.
+        """Return the delay in seconds of chain time after the round's opening, ``None`` for never.
 
         Raises
         ------
@@ -203,7 +203,7 @@ class AttackHooks:
     def _call(self, hook: str, method: Callable[..., Returned], *arguments: Any) -> Returned:
         try:
             return method(*arguments)
-        except Exception as error:  # whatever the attack's code raises must reach its author
+        except Exception as error:  # any error of the attack's code must reach its author
             text = " ".join(str(error).split())
             raise ExtensionError(
                 f"{self._place(hook)} raised {type(error).__name__}: {text}"

@@ -1,4 +1,4 @@
-"""A lie about the number of examples."""
+"""A contributor that reports too many examples."""
 
 from dataclasses import replace
 from typing import Literal

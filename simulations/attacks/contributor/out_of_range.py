@@ -1,4 +1,4 @@
-"""An update that overflows the model."""
+"""An update that overflows int32 when it is added to the model."""
 
 from typing import Literal
 

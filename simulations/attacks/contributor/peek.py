@@ -1,4 +1,4 @@
-"""A free rider that signs what another contributor sends in the same round."""
+"""A free rider that signs another contributor's update of the same round."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -9,9 +9,9 @@ from simulations.attacks.contributor.base import ContributorAttack, Surroundings
 
 
 class Peek(ContributorAttack):
-    """Signs what ``victim`` sends in the same round, which it overhears.
+    """Signs the update that ``victim`` sends in the same round, which it overhears.
 
-    In a sealed round all it can overhear in time is a commitment, and it commits to the same.
+    In a sealed round it can overhear only the commitment in time, and commits to the same.
     """
 
     kind: Literal["peek"]
@@ -23,7 +23,7 @@ class Peek(ContributorAttack):
         return self.victim
 
     def faults(self, surroundings: Surroundings) -> Iterator[str]:
-        """Yield a victim that is not there, or is an attacker itself, and absent victims."""
+        """Yield a text if the victim does not exist, is an attacker, or may miss a round."""
         clients = surroundings.clients
         if self.victim >= clients or self.victim in self.clients:
             yield (

@@ -1,4 +1,4 @@
-"""An attack that pulls the model the other way."""
+"""An attack that moves the model in the opposite direction."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What a convicted run is compared with: a round that is given up honestly."""
+"""A round that is voided honestly, for comparison with a convicted one."""
 
 from typing import Literal
 
@@ -8,12 +8,12 @@ from simulations.attacks.coordinator.base import CoordinatorAttack, CoordinatorC
 
 
 class Abandon(CoordinatorAttack):
-    """No attack: gives the round up before sealing."""
+    """Not an attack: voids the round before sealing."""
 
     kind: Literal["abandon"]
 
     def change_result(self, result: RoundInput, context: CoordinatorContext) -> RoundInput:
-        """Give the round up.
+        """Void the round.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The coordinator as an experiment has it cheat: which attack in which round, on whom."""
+"""The attacks of an experiment's coordinator, by round, and the accounts involved."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from simulations.attacks.coordinator.base import CoordinatorAttack
 
 @dataclass(frozen=True)
 class Attacker:
-    """Who cheats, when, and on whom: ``clients`` are the contributors' addresses, by client."""
+    """A coordinator's attacks by round; ``clients`` are the contributors' addresses, by client."""
 
     attacks: Mapping[int, CoordinatorAttack]
     clients: Sequence[Address]
@@ -26,5 +26,5 @@ class Attacker:
         return cls({attack.round: attack for attack in attacks}, clients, coordinator)
 
     def attack(self, round_id: RoundId) -> CoordinatorAttack | None:
-        """Return what is tried in a round."""
+        """Return the attack in a round, ``None`` if there is none."""
         return self.attacks.get(int(round_id))

@@ -1,17 +1,17 @@
-"""What every attack of a dishonest coordinator is built on: options, hooks, what they can use.
+"""The base class of a dishonest coordinator's attacks, and the data that their hooks can use.
 
 An attack is one class: its fields are the options of a ``[[coordinator_attacks]]`` table, its
 methods the hooks, in the order of a round:
 
-1. ``withholds``: which updates never reach the public store;
-2. ``change_result``: what is sealed;
-3. ``seal_before``, ``seal_after``: what else it tries to seal, which the contract must refuse;
-4. ``change_settlement``: what is settled;
-5. ``answer``: what it answers when a parameter's column is asked for in a dispute.
+1. ``withholds``: the updates that are not published;
+2. ``change_result``: the result that is sealed;
+3. ``seal_before``, ``seal_after``: other seals that it tries, which the contract must refuse;
+4. ``change_settlement``: the settlement;
+5. ``answer``: its answer to a question for a parameter's column in a dispute.
 
-Every hook of the base does what an honest coordinator does. An attack should be wrong in one thing
-and consistent in all others, so that what catches it is what was meant to. Not handled: carrying
-the attacks out (:mod:`simulations.run.dishonest`).
+The hooks of the base class do what an honest coordinator does. An attack should be wrong in one
+respect and consistent in all others, so that exactly the intended check catches it (ADR 81). Not
+handled: carrying the attacks out (:mod:`simulations.run.dishonest`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ from coordinator.settings.base import Section
 
 
 class CoordinatorContext(Protocol):
-    """What a dishonest coordinator has at hand to make false results consistent in all else."""
+    """A dishonest coordinator's tools for results that are consistent apart from the attack."""
 
     @property
     def clients(self) -> Sequence[Address]:
@@ -41,17 +41,17 @@ class CoordinatorContext(Protocol):
 
     @property
     def coordinator(self) -> Address:
-        """Its own address."""
+        """The coordinator's address."""
 
     @property
     def rule(self) -> Rule:
         """The federation's rule."""
 
     def place_of(self, result: RoundInput, client: int) -> int:
-        """Return a client's place among a round's entries; the first if it took no part."""
+        """Return a client's position among a round's entries, 0 if it took no part."""
 
     def root_of(self, vector: Int32Vector) -> bytes:
-        """Return the root that a vector of shape ``(d,)`` is committed by."""
+        """Return the root of a vector of shape ``(d,)``, 32 bytes."""
 
     def keep(self, vector: Int32Vector) -> bytes:
         """Put a vector into the artifact store; return its root."""
@@ -62,7 +62,7 @@ class CoordinatorContext(Protocol):
         entries: Sequence[ContributorEntry],
         updates: Sequence[Int32Vector],
     ) -> RoundInput:
-        """Return the result that the rule gives for other entries and updates.
+        """Return the rule's result for other entries and updates.
 
         Raises
         ------
@@ -72,7 +72,7 @@ class CoordinatorContext(Protocol):
 
 
 class PublishedRound(Protocol):
-    """A round as it was published, which a question in a dispute is about."""
+    """The published round that a question in a dispute is about."""
 
     @property
     def known_rule(self) -> Rule:
@@ -87,7 +87,7 @@ class PublishedRound(Protocol):
 
 
 class AnsweredColumn(Protocol):
-    """A column to answer with: ``coordinator.protocol.disputes.columns.Column`` is one."""
+    """A column as an answer, such as ``coordinator.protocol.disputes.columns.Column``."""
 
     @property
     def root(self) -> bytes:
@@ -110,12 +110,12 @@ class AnsweredColumn(Protocol):
 
 
 Answer: TypeAlias = Literal["right", "none"] | AnsweredColumn
-"""To a question in a dispute: the right column, no answer, or a column of its own."""
+"""The answer to a question in a dispute: the right column, none, or a given column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The part of an experiment that an attack's options can contradict."""
+    """The part of an experiment that an attack's options are checked against."""
 
     clients: int
     min_open_s: int
@@ -129,46 +129,46 @@ class CoordinatorAttack(Section):
 
     @property
     def keeps_updates(self) -> bool:
-        """Whether it needs a store with a private part: where ``withholds`` is its own."""
+        """Whether it needs a store with a private part: if it overrides ``withholds``."""
         return type(self).withholds is not CoordinatorAttack.withholds
 
     def faults(self, surroundings: Surroundings) -> Iterator[str]:
-        """Yield what of the options contradicts the rest of the experiment.
+        """Yield a text for each option that contradicts the rest of the experiment.
 
-        Each text follows the table's place: ``".victim = 9, but ..."``.
+        Each is appended to the table's name: ``".victim = 9, but ..."``.
         """
         yield from ()
 
     def withholds(self, contributor: Address, context: CoordinatorContext) -> bool:
-        """Return whether a contributor's update is kept out of the public store."""
+        """Return whether a contributor's update is not published."""
         return False
 
     def change_result(self, result: RoundInput, context: CoordinatorContext) -> RoundInput:
-        """Return what is stored and sealed.
+        """Return the result to store and seal.
 
         Raises
         ------
         AggregationError
-            To give the round up.
+            To void the round.
         """
         return result
 
     def seal_before(self, model_root: bytes) -> bytes | None:
         """Return a model root to try to seal before the round may be sealed, or ``None``.
 
-        ``model_root`` is that of the result; 32 bytes.
+        ``model_root`` is the result's, 32 bytes.
         """
         return None
 
     def seal_after(self, base_root: bytes) -> bytes | None:
         """Return a model root to try to seal once the round is sealed, or ``None``.
 
-        ``base_root`` is that of the model the round started from; 32 bytes.
+        ``base_root`` is the root of the round's base model, 32 bytes.
         """
         return None
 
     def change_settlement(self, scored: ScoredRound, context: CoordinatorContext) -> ScoredRound:
-        """Return what is stored and settled."""
+        """Return the scores and rewards to store and settle."""
         return scored
 
     def answer(self, published: PublishedRound, kind: CaseKind, index: int) -> Answer:
@@ -177,12 +177,12 @@ class CoordinatorAttack(Section):
 
 
 class VictimAttack(CoordinatorAttack):
-    """An attack on one contributor: ``victim`` is the client it is done to."""
+    """An attack on one contributor: ``victim`` is its client number."""
 
     victim: int = Field(default=0, ge=0)
 
     def faults(self, surroundings: Surroundings) -> Iterator[str]:
-        """Yield a victim that does not exist."""
+        """Yield a text if the victim does not exist."""
         clients = surroundings.clients
         if self.victim >= clients:
             yield (

@@ -16,7 +16,7 @@ class CountTwice(VictimAttack):
     kind: Literal["count_twice"]
 
     def change_result(self, result: RoundInput, context: CoordinatorContext) -> RoundInput:
-        """Return the result with the victim's entry in two places, and weights that fit."""
+        """Return the result with the victim's entry in two places, and matching weights."""
         place = context.place_of(result, self.victim)
         other = place + 1 if place + 1 < len(result.entries) else place - 1
         entries, updates = list(result.entries), list(result.updates)

@@ -1,4 +1,4 @@
-"""What makes a false result that is consistent otherwise."""
+"""Helpers for false results that are consistent otherwise."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -10,8 +10,8 @@ from simulations.attacks.coordinator.base import CoordinatorAttack, CoordinatorC
 class PaySelf(CoordinatorAttack):
     """Puts its own account in the place of the best-paid contributor in the rewards tree.
 
-    It gets all that one has earned so far. The other leaves, their places and the sum stay
-    right: each member has a fixed place (ADR 77), so one more leaf would displace others.
+    It gets all that this contributor has earned so far. The other leaves, their places and the sum
+    stay right: each member has a fixed place (ADR 77), so one more leaf would displace others.
     """
 
     kind: Literal["pay_self"]

@@ -1,4 +1,4 @@
-"""ATTACK: the round is sealed before contributors had time to answer."""
+"""ATTACK: the round is sealed before contributors have had time to answer."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from simulations.attacks.coordinator.base import CoordinatorAttack, Surroundings
 
 EARLY_S = 10
-"""A round must be open for so long before a seal can be too early for certain."""
+"""Smallest ``chain.min_open_s``, in seconds, with which a seal is too early for certain."""
 
 
 class SealEarly(CoordinatorAttack):
@@ -15,7 +15,7 @@ class SealEarly(CoordinatorAttack):
     kind: Literal["seal_early"]
 
     def faults(self, surroundings: Surroundings) -> Iterator[str]:
-        """Yield a ``chain.min_open_s`` that leaves no time to be early in."""
+        """Yield a text if ``chain.min_open_s`` is too short for an early seal."""
         if surroundings.min_open_s < EARLY_S:
             yield (
                 f" seals early, but chain.min_open_s = {surroundings.min_open_s} leaves no time "

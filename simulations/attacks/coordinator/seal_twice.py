@@ -11,5 +11,5 @@ class SealTwice(CoordinatorAttack):
     kind: Literal["seal_twice"]
 
     def seal_after(self, base_root: bytes) -> bytes | None:
-        """Return the root of the model the round started from."""
+        """Return the root of the round's base model."""
         return base_root

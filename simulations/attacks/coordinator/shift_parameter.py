@@ -21,8 +21,8 @@ from simulations.attacks.coordinator.base import (
 class ShiftParameter(CoordinatorAttack):
     """Adds ``amount`` units in the last place to one parameter of the new model.
 
-    ``answers`` is what the coordinator does when asked for the parameter's column: shows the right
-    one, a false one that leads to its result, or nothing.
+    ``answers`` is the coordinator's answer to a question for the parameter's column: the right one,
+    a false one that leads to its result, or none.
     """
 
     kind: Literal["shift_parameter"]
@@ -48,7 +48,7 @@ class ShiftParameter(CoordinatorAttack):
         return replace(result, new_model=shifted, new_model_root=context.root_of(shifted))
 
     def answer(self, published: PublishedRound, kind: CaseKind, index: int) -> Answer:
-        """Return what ``answers`` says; other questions than for a column are not answered."""
+        """Return the answer that ``answers`` selects; other questions are not answered."""
         if self.answers == "right":
             return "right"
         if self.answers == "none" or kind is not CaseKind.AGGREGATE:
@@ -57,7 +57,7 @@ class ShiftParameter(CoordinatorAttack):
 
 
 def false_column(published: PublishedRound, parameter: int, amount: int) -> Column:
-    """Return a column that leads to a result ``amount`` too large; some step in it is false."""
+    """Return a column with a false step, which leads to a result that is ``amount`` too large."""
     rule, entries = published.known_rule, published.known_entries
     weights = [entry.leaf.weight for entry in entries]
     values = [int(published.update(i)[parameter]) for i in range(len(entries))]
