@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands.output import console, print_json
+from coordinator.commands.output import console, print_json, shell
 from coordinator.commands.run_names import RUNS, run_folder
 from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import ConfigError, OutsideCodeError
@@ -33,7 +33,10 @@ def simulate(
     overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; default runs/<name>.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; default all cores.")
+        int | None,
+        typer.Option(
+            min=1, help="Worker processes; default, and most, one a core and contributor."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Override the seed.")] = None,
     data: Annotated[
@@ -85,6 +88,9 @@ def simulate(
     )
 
     target = out or RUNS / experiment.name
+    from simulations.engines.pool import default_workers
+
+    workers = workers and min(workers, default_workers())
     options = RunOptions(workers, data, fresh, serve_rpc, pace)
     from simulations.report.coordinator import coordinator_lines
     from simulations.report.progress import Screen, Silence, earnings_table
@@ -93,15 +99,20 @@ def simulate(
         if as_json:
             result = run_experiment(experiment, target, options, Silence())
         else:
-            console.print(
+            heading = (
                 f"[bold]{experiment.name}[/bold]: {experiment.rounds} rounds, "
                 f"{experiment.partition.clients} contributors, {experiment.data.kind}, "
                 f"{experiment.aggregator.kind}, seed {experiment.seed}"
             )
-            with Screen(console, experiment.rounds) as screen:
+            with Screen(console, experiment.rounds, heading) as screen:
                 result = run_experiment(experiment, target, options, screen)
     except OutsideCodeError as error:
         raise ConfigError(f"{config}: {error}") from error
+    if result.resumed_from == experiment.rounds and not as_json:
+        console.print(
+            "already complete: nothing was run; another length is another run: "
+            f"--set rounds=N --out {shell(target.with_name(target.name + '-N'))}"
+        )
     last = result.rounds[-1]
     if as_json:
         print_json(
@@ -136,7 +147,7 @@ def simulate(
     if experiment.metrics:
         console.print(f"         {target / 'plots' / 'metrics.png'}")
     console.print(f"         {target / 'plots' / 'stakes_rewards.png'}")
-    console.print(f"verify   fedproof verify {target}")
+    console.print(f"verify   fedproof verify {shell(target)}")
 
 
 def hospitals(

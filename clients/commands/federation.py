@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from coordinator.commands.output import console, print_json
+from coordinator.commands.output import console, print_json, shell
 from coordinator.local import keyfile as account
 from coordinator.protocol.amounts import ether
 from coordinator.protocol.types import Wei
@@ -65,7 +65,7 @@ def init(
             f"not deployed yet: {founded.waiting_for}", style="yellow", markup=False, soft_wrap=True
         )
     settings = founded.folder.settings
-    console.print(f"start        fedproof coordinator --config {settings}", soft_wrap=True)
+    console.print(f"start        fedproof coordinator --config {shell(settings)}", soft_wrap=True)
 
 
 @federation_app.command()

@@ -11,16 +11,17 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import click
 import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
+from coordinator import __version__
 from coordinator.protocol.errors import FedproofError, StoreError
 
 INTERRUPTED: Final = 130
@@ -31,6 +32,9 @@ DEBUG_VARIABLE: Final = "FEDPROOF_DEBUG"
 _DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _REFUSED: Final = (errno.EACCES, errno.EPERM)
 _OUTPUT: Final = 1
+_RESUMABLE: Final = ("simulate", "coordinator", "client", "watch")
+_TRANSACTIONS: Final = ("join", "leave", "withdraw", "claim", "fund", "challenge")
+"""Commands that find what they did before; the others have nothing to go on with."""
 _HOME: Final = Path(__file__).parents[2]
 
 _ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -46,10 +50,13 @@ class CommandEntry:
         ``"module:name"`` of the command's function, or of a ``typer.Typer`` with commands under it.
     summary
         What the list of commands says; the first sentence of the command's own help.
+    group
+        The heading that help lists it under.
     """
 
     target: str
     summary: str
+    group: str = "Commands"
 
     def load(self, name: str) -> click.Command:
         """Import the command.
@@ -88,17 +95,32 @@ def application(name: str, summary: str, table: Mapping[str, CommandEntry]) -> t
         help=summary,
         cls=CommandTable,
         no_args_is_help=True,
-        add_completion=False,
         suggest_commands=False,  # click suggests as well
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
-    app.callback()(_no_options)
+    app.callback()(_own_options)
     return app
 
 
-def _no_options() -> None:
-    """Take no option of its own: what typer needs to make a group."""
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fedproof {__version__}")
+        raise typer.Exit
+
+
+def _own_options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_print_version,
+            help="Print the version of Fedproof; 'fedproof version' adds what it stands on.",
+        ),
+    ] = False,
+) -> None:
+    """Take the options of the application itself."""
 
 
 class _LoadedWhenUsed(TyperGroup):
@@ -110,7 +132,8 @@ class _LoadedWhenUsed(TyperGroup):
         super().__init__(**attributes)
         # What help lists and misspellings are compared with; replaced by the command when it runs.
         self.commands = {
-            name: TyperCommand(name, help=entry.summary) for name, entry in self.entries.items()
+            name: TyperCommand(name, help=entry.summary, rich_help_panel=entry.group)
+            for name, entry in self.entries.items()
         }
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -151,7 +174,7 @@ def _status(application: typer.Typer) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _report_problem("interrupted; the same command with --resume goes on where it stopped")
+        _report_problem(_interrupted(sys.argv[1:]))
         return INTERRUPTED
     except SystemExit as ended:
         # click ends with 1 on any broken pipe; for `verify` that would mean tampering
@@ -163,6 +186,19 @@ def _status(application: typer.Typer) -> int:
     except Exception as error:
         return _defect(error)
     return result if isinstance(result, int) else 0
+
+
+def _interrupted(arguments: Sequence[str]) -> str:
+    """Say that a command was interrupted, and how to go on where it can be gone on with."""
+    command = arguments[0] if arguments else ""
+    if command == "hospitals":
+        return "interrupted; start again with --fresh"
+    if command in _TRANSACTIONS:
+        return "interrupted; what was sent may still be mined: look before you send it again"
+    if command not in _RESUMABLE:
+        return "interrupted"
+    without = " without --fresh" if "--fresh" in arguments else ""
+    return f"interrupted; the same command{without} goes on where it stopped"
 
 
 def _nobody_reads() -> bool:

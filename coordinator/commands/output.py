@@ -2,14 +2,29 @@
 
 import json
 import os
+import shlex
 import sys
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table
+
+_WIDEST: Final = 10_000
 
 
 class Output(Console):
-    """Standard output; a reader that has gone (``... | head``) is no error."""
+    """Standard output, the same in a pipe, a narrow and a wide terminal.
+
+    Lines are not broken and tables not cut: a terminal wraps them where it must, and what reads a
+    pipe gets a line a row. A reader that has gone (``... | head``) is no error.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, tables at their own width."""
+        super().print(*(_Whole(o) if isinstance(o, Table) else o for o in objects), **options)
 
     def on_broken_pipe(self) -> None:
         """End quietly."""
@@ -17,7 +32,19 @@ class Output(Console):
         raise SystemExit(0)
 
 
-console = Output(highlight=False)
+@dataclass(frozen=True)
+class _Whole:
+    """A table at the width that its cells need, whatever the width of the terminal."""
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.update(max_width=_WIDEST, no_wrap=False, overflow="fold")
+        width = Measurement.get(console, wide, self.table).maximum
+        yield from console.render(self.table, wide.update(width=width))
+
+
+console = Output(highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -28,6 +55,11 @@ def print_json(value: Any) -> None:
 def print_json_line(value: Any) -> None:
     """Print one JSON object on a line of its own, at once: for commands that go on."""
     print(json.dumps(value, sort_keys=True), flush=True)
+
+
+def shell(path: Path) -> str:
+    """Return a path as an argument of a command that is shown to be copied."""
+    return shlex.quote(str(path))
 
 
 def short(digest: str) -> str:

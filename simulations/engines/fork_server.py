@@ -4,7 +4,10 @@ Importing torch and other large modules takes seconds; the server does it while 
 imports its own. Imports nothing large itself. Optional: a pool starts the server if needed.
 """
 
+import atexit
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from multiprocessing import forkserver, get_context
@@ -19,6 +22,7 @@ def start_server(preload: Sequence[str] = DEFAULT_PRELOAD) -> None:
     path.
     """
     get_context("forkserver").set_forkserver_preload(["__main__", *preload])
+    atexit.register(_end_server, os.getpid())
     before = os.environ.get("PYTHONPATH")
     # The server does not inherit sys.path, and ignores modules that it cannot import.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
@@ -29,3 +33,14 @@ def start_server(preload: Sequence[str] = DEFAULT_PRELOAD) -> None:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
+
+
+def _end_server(owner: int) -> None:
+    """Kill the server: while it imports it does not notice that its owner has ended.
+
+    It has the owner's standard output and error, so whatever reads those would wait for it.
+    """
+    pid = vars(forkserver)["_forkserver"]._forkserver_pid
+    if pid is not None and os.getpid() == owner:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

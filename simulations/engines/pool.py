@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import logging
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -34,6 +35,7 @@ _WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NU
 _STOP_GRACE_S = 5.0
 _BRIEF_TASK_S = 0.01
 _START_ATTEMPTS = 3
+_GUARD = 'if __name__ == "__main__":'
 
 
 @dataclass(eq=False)
@@ -269,7 +271,8 @@ class WorkerPool:
         if self._failed_starts >= _START_ATTEMPTS:
             raise ConfigError(
                 f"worker {worker.index}: {ended} while building the ClientApp from "
-                f"{self._factory!r}, {_START_ATTEMPTS} times in a row"
+                f"{self._factory!r}, {_START_ATTEMPTS} times in a row; its own error is above, on "
+                f"standard error{_advice()}"
             )
         lost = worker.sent.popleft() if worker.sent else None
         _log.warning("worker %d %s; starting another", worker.index, ended)
@@ -298,6 +301,14 @@ def _ending(exit_code: int | None) -> str:
     if exit_code is not None and exit_code < 0:
         return f"was killed by signal {-exit_code}"
     return f"ended with exit status {exit_code}"
+
+
+def _advice() -> str:
+    """Return what to look at in a script of the user's: each worker imports it first."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if script is None or getattr(sys.modules["__main__"], "__spec__", None) is not None:
+        return ""
+    return f"; each worker imports {script}: what starts a run there belongs under {_GUARD}"
 
 
 def default_workers() -> int:

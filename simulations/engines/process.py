@@ -84,7 +84,7 @@ class PoolGrid(Grid):
         tag: str = "run",
         segment_base: Path | None = None,
     ) -> None:
-        count = default_workers() if workers is None else workers
+        count = min(default_workers() if workers is None else workers, max(1, len(clients)))
         if count < 1:
             raise ConfigError(f"workers is {count}, expected 1 or more")
         if not clients or any(node_id <= SUPERLINK_NODE_ID for node_id in clients):

@@ -68,9 +68,20 @@ class Silence:
 
 
 class Screen:
-    """A listener that draws on a terminal, or prints plain lines without one."""
+    """A listener that draws on a terminal, or prints plain lines without one.
 
-    def __init__(self, console: Console, rounds: int) -> None:
+    Parameters
+    ----------
+    console
+        Where to.
+    rounds
+        How many the run has.
+    heading
+        Printed with the first line or the first round, so not before a run is accepted.
+    """
+
+    def __init__(self, console: Console, rounds: int, heading: str = "") -> None:
+        self._heading = heading
         self._console = console
         self._rounds = rounds
         self._progress = Progress(
@@ -99,10 +110,17 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line."""
+        self._begin()
         self._console.print(text)
+
+    def _begin(self) -> None:
+        if self._heading:
+            self._console.print(self._heading)
+            self._heading = ""
 
     def round_begins(self, round_id: int, cohort: int) -> None:
         """Start the bar of a round."""
+        self._begin()
         self._progress.reset(
             self._task, description=f"round {round_id}/{self._rounds}", total=cohort
         )
@@ -113,6 +131,7 @@ class Screen:
 
     def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
         """Print the round's line, and the reasons of refusals."""
+        self._begin()
         self._console.print(round_line(record, self._rounds), soft_wrap=True)
         for line in refused_lines(record, reasons):
             # Reasons quote texts of contributors, which must not be read as markup.

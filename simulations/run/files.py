@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from coordinator.commands.version import versions
 from coordinator.local.files import read_file
@@ -17,6 +18,8 @@ from simulations.run.identities import identities_of
 
 RPC = "rpc"
 _CONFIG = "config.json"
+_SHOWN = 3
+_LONGEST = 60
 _FORMATS = ("fedproof-experiment-", "fedproof-app-")
 
 
@@ -40,8 +43,9 @@ def held_folder(
             folder.write(folder.config, config)
         elif read_file(folder.config) != config:
             raise ConfigError(
-                f"--out {folder.root}: holds a run of another configuration (config.json differs);"
-                " choose another folder, or delete it with --fresh"
+                f"--out {folder.root}: holds a run of another configuration "
+                f"({differences(read_file(folder.config), config)}); choose another folder with "
+                "--out, or delete it with --fresh"
             )
         told = folder.root / "versions.json"
         if not told.exists():
@@ -50,6 +54,38 @@ def held_folder(
         yield
     finally:
         folder.release()
+
+
+def differences(there: bytes, here: bytes) -> str:
+    """Return by which keys two resolved experiments differ, the first three with both values.
+
+    Parameters
+    ----------
+    there, here
+        Canonical JSON; ``there`` may be damaged.
+    """
+    try:
+        found, wanted = _leaves(parse_json(there, _CONFIG)), _leaves(parse_json(here, _CONFIG))
+    except VerificationError:
+        return f"{_CONFIG} differs"
+    parts = [
+        f"{name} is {found.get(name, 'not set')} there, {wanted.get(name, 'not set')} here"
+        for name in sorted({**found, **wanted})
+        if found.get(name) != wanted.get(name)
+    ]
+    more = f"; and {len(parts) - _SHOWN} more" if parts[_SHOWN:] else ""
+    return "; ".join(parts[:_SHOWN]) + more
+
+
+def _leaves(value: Any, name: str = "") -> dict[str, str]:
+    """Return the leaves of a JSON value by their dotted names, each as short JSON."""
+    if not isinstance(value, dict):
+        text = json.dumps(value)
+        return {name: text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."}
+    leaves: dict[str, str] = {}
+    for key, inner in value.items():
+        leaves |= _leaves(inner, f"{name}.{key}" if name else key)
+    return leaves
 
 
 def _check_is_run(folder: RunFolder, *, fresh: bool) -> None:

@@ -161,7 +161,14 @@ def test_another_configuration_does_not_mix_into_a_run(finished_run: Path, tmp_p
     copy = Path(shutil.copytree(finished_run, tmp_path / "run"))
     config = write_tiny(tmp_path)
     refused(
-        "simulate", config, "--seed", "9", "--out", copy, status=2, says=["another configuration"]
+        "simulate",
+        config,
+        "--seed",
+        "9",
+        "--out",
+        copy,
+        status=2,
+        says=["another configuration", "9 here"],
     )
     (copy / "thesis.tex").write_text("years of work")
     refused("simulate", config, "--out", copy, "--fresh", status=2, says=["thesis.tex"])
@@ -171,6 +178,8 @@ def test_another_configuration_does_not_mix_into_a_run(finished_run: Path, tmp_p
     again = fedproof("simulate", config, "--out", copy, "--json")
     assert again.returncode == 0, again.stderr  # the same one is finished: nothing to do
     assert json.loads(again.stdout)["resumed_from"] == 4
+    told = fedproof("simulate", config, "--out", copy).stdout
+    assert told.startswith("already complete: nothing was run; another length is another run: ")
 
 
 def test_an_occupied_port_is_named() -> None:

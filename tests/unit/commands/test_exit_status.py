@@ -128,3 +128,36 @@ def test_a_reader_that_has_gone_is_no_error(run: Run) -> None:
         os.dup2(kept, 1)
         for descriptor in (kept, writing):
             os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["simulate", "quickstart"], "interrupted; the same command goes on where it stopped"),
+        (
+            ["simulate", "quickstart", "--fresh"],
+            "interrupted; the same command without --fresh goes on where it stopped",
+        ),
+        (["client"], "interrupted; the same command goes on where it stopped"),
+        (["hospitals"], "interrupted; start again with --fresh"),
+        (["verify", "run"], "interrupted"),
+        (["fund", "1 ether"], "interrupted; what was sent may still be mined: look before"),
+        ([], "interrupted"),
+    ],
+)
+def test_an_interruption_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    def interrupted(**_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["fedproof", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(interrupted)  # type: ignore[arg-type]
+    assert ended.value.code == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"fedproof: error: {said}")
+    assert said != "interrupted" or line.endswith("interrupted")

@@ -1,12 +1,15 @@
 """The table of commands: every line leads to a command, and none is imported before it is used."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from typer.testing import CliRunner
 
+from coordinator import __version__
 from coordinator.commands.cli import CommandEntry, application
 from simulations.cli import COMMANDS, app
 
@@ -41,6 +44,38 @@ def test_help_lists_every_command_in_the_order_of_the_table() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
     starts = [line.strip("│ ").partition(" ")[0] for line in shown.splitlines()]
     assert [start for start in starts if start in COMMANDS] == list(COMMANDS)
+
+
+def test_help_has_groups_and_begins_with_what_a_newcomer_needs() -> None:
+    assert list(COMMANDS)[:2] == ["simulate", "verify"]
+    groups = list(dict.fromkeys(entry.group for entry in COMMANDS.values()))
+    shown = CliRunner().invoke(app, ["--help"]).output
+    places = [shown.index(f"─ {group} ─") for group in groups]
+    assert places == sorted(places)
+    of_groups = [entry.group for entry in COMMANDS.values()]
+    assert of_groups == sorted(of_groups, key=groups.index)
+
+
+def test_the_version_is_an_option_as_well() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.output) == (0, f"fedproof {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "expected"),
+    [("fedproof ver", 1, {"verify", "version"}), ("fedproof simulate --wo", 2, {"--workers"})],
+)
+def test_a_shell_can_complete(words: str, place: int, expected: set[str]) -> None:
+    asked = {
+        "_FEDPROOF_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(place),
+    }
+    script = Path(sys.executable).with_name("fedproof")
+    done = subprocess.run(
+        [script], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) == expected
 
 
 def test_a_misspelt_command_is_refused_with_what_it_resembles() -> None:

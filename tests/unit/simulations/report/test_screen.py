@@ -45,6 +45,16 @@ def test_a_round_is_one_line() -> None:
     assert " ".join(line.split()) == told
 
 
+def test_the_heading_comes_with_the_first_line_and_once() -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=80, highlight=False)
+    with Screen(console, 8, "tiny: 8 rounds") as screen:
+        assert text.getvalue() == ""
+        screen.say("one")
+        screen.say("two")
+    assert text.getvalue().splitlines() == ["tiny: 8 rounds", "one", "two"]
+
+
 def test_the_reason_of_a_refusal_is_told_in_full_whatever_is_in_it() -> None:
     refused = replace(SEALED, refused=1, refusals={"wrong-dtype": 1})
     reason = "client 4: declared dtype: found [red]float64[/red], expected int32" + " and so on" * 9

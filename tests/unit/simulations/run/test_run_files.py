@@ -10,7 +10,7 @@ import pytest
 from coordinator.protocol.errors import ConfigError, StoreError
 from coordinator.stores.run_folder import RunFolder
 from simulations.experiment.schema import Experiment
-from simulations.run.files import held_folder
+from simulations.run.files import differences, held_folder
 
 Load = Callable[..., Experiment]
 WORK = "years of work"
@@ -170,3 +170,18 @@ def test_a_file_in_its_place_is_named(tmp_path: Path, experiment: Load) -> None:
         with pytest.raises(StoreError, match=r"run folder .*file: Not a directory"):
             hold(tmp_path / "file", experiment(), fresh=fresh)
     assert (tmp_path / "file").read_text() == WORK
+
+
+def test_another_configuration_is_told_by_the_keys_that_differ(run: Path, experiment: Load) -> None:
+    with pytest.raises(ConfigError, match=r"\(seed is \d+ there, 4711 here\); choose another"):
+        hold(run, experiment(seed=4711))
+
+
+def test_of_many_differences_the_first_are_told() -> None:
+    there = b'{"a":1,"b":{"c":"x","d":[1]},"e":1,"f":1}'
+    here = b'{"a":2,"b":{"c":"y","d":[1]},"f":2,"g":3}'
+    assert differences(there, here) == (
+        'a is 1 there, 2 here; b.c is "x" there, "y" here; e is 1 there, not set here; and 2 more'
+    )
+    assert differences(b"{", here) == "config.json differs"
+    assert differences(there, there) == ""
