@@ -8,6 +8,7 @@ define, so that adding a file adds an entry. An entry of any other package is na
 import difflib
 import importlib
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -177,7 +178,8 @@ class Registry(Generic[Entry]):
             module = importlib.import_module(module_name)
         except (Exception, SystemExit) as error:  # somebody else's code: anything may come out
             raise ConfigError(
-                f'{self.what} "{name}": module {module_name} cannot be imported: {_reason(error)}'
+                f'{self.what} "{name}": module {module_name} cannot be imported: '
+                f"{_reason(error, module_name)}"
             ) from error
         if attribute not in vars(module):
             close = difflib.get_close_matches(attribute, vars(module), n=1)
@@ -193,12 +195,35 @@ class Registry(Generic[Entry]):
         return accepted
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, module: str) -> str:
     """Say in one line why a module could not be imported, and in which of its lines."""
     text = " ".join(str(error).split())
+    if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+        return f"{text}; its folder has to be on the import path (PYTHONPATH)"
     if isinstance(error, ImportError | SyntaxError | FedproofError):
         return text
-    last = traceback.extract_tb(error.__traceback__)[-1]
+    return failure_of(error)
+
+
+_LIBRARIES = re.compile(r"/(?:site-packages|python3\.\d+)/")
+
+
+def failure_of(error: BaseException) -> str:
+    """Return kind and text of an error of somebody else's code, and where in it, as one line.
+
+    Examples
+    --------
+    >>> try:
+    ...     1 // 0
+    ... except ZeroDivisionError as error:
+    ...     failure_of(error).partition(" (")[0]
+    'ZeroDivisionError: integer division or modulo by zero'
+    """
+    text = " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    # The last line of the author's own: what it called in a library tells less.
+    own = [frame for frame in frames if not _LIBRARIES.search(frame.filename)]
+    last = (own or frames)[-1]
     file = last.filename.rpartition("/")[2]
     return f"{type(error).__name__}: {text} ({file}, line {last.lineno})"
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from coordinator.protocol.errors import AggregationError, ConfigError, OutsideCodeError
 from coordinator.protocol.numbers.weights import apportion
-from coordinator.protocol.registry import SEPARATOR
+from coordinator.protocol.registry import SEPARATOR, failure_of
 from coordinator.protocol.rules.base import AggregationInput
 from coordinator.protocol.rules.chosen import ChosenRule, chosen
 from coordinator.protocol.rules.rows import check_vector
@@ -79,7 +79,7 @@ def _try_rule(known: ChosenRule, rule: Rule, updates: Sequence[Int32Vector]) -> 
         return  # it may refuse what nobody would send
     except (Exception, SystemExit) as error:  # somebody else's code: anything may come out of it
         raise OutsideCodeError(
-            f"aggregator.kind: rule {known.name} failed: {type(error).__name__}: {error}"
+            f"aggregator.kind: rule {known.name} failed: {failure_of(error)}"
         ) from error
     try:
         check_vector(result, f"aggregate of rule {known.name}", rule.dimension)

@@ -107,14 +107,15 @@ def _override(raw: dict[str, Any], text: str, earlier: Sequence[str]) -> str:
     if isinstance(target, list):
         target[_index(target, path[-1], f"--set {text}", key)] = _value(value)
     else:
+        former = target.get("kind")
         target[path[-1]] = _value(value)
         if path[-1] == "kind" and len(path) in (2, 3):
-            _drop_former_options(target, path[:-1], earlier)
+            _drop_former_options(target, former, path[:-1], earlier)
     return ".".join(path)
 
 
 def _drop_former_options(
-    table: dict[str, Any], path: Sequence[str], earlier: Sequence[str]
+    table: dict[str, Any], former: Any, path: Sequence[str], earlier: Sequence[str]
 ) -> None:
     """Take out what only other kinds know, so that a kind can be changed by one override.
 
@@ -124,6 +125,8 @@ def _drop_former_options(
     if (own := options_of_kind(path[0], str(table["kind"]), Experiment)) is None:
         return
     known = frozenset().union(*options_by_kind(path[0], Experiment).values())
+    if isinstance(former, str):  # also one from outside the package
+        known |= options_of_kind(path[0], former, Experiment) or frozenset()
     for name in [name for name in table if name in known - own]:
         if ".".join((*path, name)) not in earlier:
             del table[name]

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.registry import Registry
+from coordinator.protocol.registry import SEPARATOR, Registry, failure_of
 from coordinator.settings.kinds import ByKind, kind_of
 from simulations.metrics.base import Measured, Metric, Predictions
 
@@ -47,12 +47,17 @@ def measure(metrics: Sequence[Metric], given: Predictions) -> dict[str, float | 
     Raises
     ------
     ConfigError
-        If a metric returns something else than numbers.
+        If a metric from outside the package raises, or one returns something else than numbers.
     """
     values: dict[str, float | None] = {}
     for index, metric in enumerate(metrics):
         place = f'metrics.{index}.kind = "{metric.kind}"'
-        measured: Any = metric.measure(given)
+        try:
+            measured: Any = metric.measure(given)
+        except Exception as error:
+            if SEPARATOR not in metric.kind:
+                raise
+            raise ConfigError(f"{place}: measure raised {failure_of(error)}") from error
         if isinstance(measured, Mapping) and measured:
             for name, value in measured.items():
                 values[f"{metric.kind}.{name}"] = _number(value, f"{place}: {name}")

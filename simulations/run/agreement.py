@@ -1,9 +1,11 @@
 """From an experiment to what a federation agrees on before training: model, rule, scoring."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from coordinator.protocol.registry import SEPARATOR
 from coordinator.protocol.types import Int32Vector, JsonObject, Wei
 from coordinator.service.agreement import (
     AgreedModel,
@@ -15,6 +17,7 @@ from coordinator.service.agreement import (
     federation_plan,
 )
 from coordinator.service.plan import FederationPlan
+from coordinator.service.trial import try_outside_code
 from simulations.data.dataset import Dataset, hold_out
 from simulations.experiment.base import SimulatedFederation
 from simulations.experiment.models import architecture, build_model
@@ -102,6 +105,24 @@ def agree(experiment: Experiment, dataset: Dataset) -> Agreement:
         dataset,
         shares,
     )
+
+
+def try_own_code(experiment: Experiment, load: Callable[[], Dataset]) -> None:
+    """Try a rule and a score from outside the package, if the experiment names any.
+
+    Parameters
+    ----------
+    load
+        Returns the experiment's data set; not called where there is nothing to try.
+
+    Raises
+    ------
+    OutsideCodeError
+        If one fails, or returns what none may return.
+    """
+    if SEPARATOR in experiment.aggregator.kind or SEPARATOR in experiment.scoring.kind:
+        agreed = agree(experiment, load())
+        try_outside_code(agreed.plan.rule, agreed.scoring)
 
 
 def _evaluation_set(

@@ -7,6 +7,7 @@ there and does only what is missing.
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 # isort: split
@@ -22,7 +23,7 @@ from simulations.data import load_dataset
 from simulations.experiment.schema import Experiment
 from simulations.report.markdown import write_report
 from simulations.report.progress import Listener, Silence, updates_to
-from simulations.run.agreement import Agreement, agree
+from simulations.run.agreement import Agreement, agree, try_own_code
 from simulations.run.client_app import FACTORY
 from simulations.run.cohort import cohort_sampler, node_configs, public_updates
 from simulations.run.coordinator import (
@@ -63,6 +64,10 @@ def run_experiment(
     """
     options, listener = options or RunOptions(), listener or Silence()
     folder = RunFolder(out)
+    if options.fresh or not folder.config.exists():
+        # before anything is written or deleted
+        load = partial(load_dataset, experiment.data, options.data_folder, experiment.seed)
+        try_own_code(experiment, load)
     with held_folder(folder, experiment, fresh=options.fresh):
         if folder.is_complete:
             return finished(folder, resumed_from=experiment.rounds)

@@ -38,6 +38,15 @@ def cohorts(draw):
     return rows, weights, draw(st.integers(0, (n - 1) // 2)), draw(st.permutations(range(n)))
 
 
+COORDINATEWISE = ("fedavg", "median", "trimmed_mean")
+"""Rules that the oracle knows, and that a translation commutes with."""
+
+
+def applicable(n: int, f: int) -> list[str]:
+    """Return the rules of the package that ``n`` updates are enough for."""
+    return [name for name in RULES.names() if n >= RULES.get(name).fewest(f)]
+
+
 def half_up(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
@@ -56,7 +65,7 @@ def oracle(kind: str, rows: list[list[int]], weights: list[int], f: int) -> list
 @settings(max_examples=examples(300), deadline=None)
 def test_every_rule_equals_the_big_integer_oracle(cohort):
     rows, weights, f, _ = cohort
-    for kind in RULES.names():
+    for kind in COORDINATEWISE:
         result = aggregate(kind, np.array(rows, np.int32), weights, num_byzantine=f)
         assert result.tolist() == oracle(kind, rows, weights, f), kind
 
@@ -68,7 +77,7 @@ def test_order_of_arrival_and_storage_do_not_matter(cohort):
     together = np.array(rows, np.int32)
     apart = [together[i].copy() for i in order]
     shuffled = [weights[i] for i in order]
-    for kind in RULES.names():
+    for kind in applicable(len(rows), f):
         first = aggregate(kind, together, weights, num_byzantine=f)
         assert first.tobytes() == aggregate(kind, apart, shuffled, num_byzantine=f).tobytes()
     running = WeightedSum(together.shape[1])
@@ -83,7 +92,7 @@ def test_translation(cohort, shift):
     rows, weights, f, _ = cohort
     updates = np.clip(np.array(rows, np.int64), -(1 << 30), 1 << 30).astype(np.int32)
     moved = updates + np.int32(shift)
-    for kind in RULES.names():
+    for kind in COORDINATEWISE:
         before = aggregate(kind, updates, weights, num_byzantine=f)
         assert np.array_equal(
             aggregate(kind, moved, weights, num_byzantine=f), before + np.int32(shift)

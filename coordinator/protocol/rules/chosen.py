@@ -15,7 +15,7 @@ from typing import Any
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.errors import AggregationError, ConfigError, UnknownRuleError
 from coordinator.protocol.options import OptionValue, checked_options
-from coordinator.protocol.registry import SEPARATOR, Registry
+from coordinator.protocol.registry import SEPARATOR, Registry, failure_of
 from coordinator.protocol.rules.base import (
     FIRST_DIGEST,
     AggregationInput,
@@ -127,8 +127,7 @@ class ChosenRule:
         except Exception as error:
             if SEPARATOR not in self.name or isinstance(error, AggregationError):
                 raise
-            text = f"rule {self.name} failed: {type(error).__name__}: {error}"
-            raise AggregationError(text) from error
+            raise AggregationError(f"rule {self.name} failed: {failure_of(error)}") from error
         return check_vector(result, f"aggregate of rule {self.name}", len(updates[0]))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coordinator.protocol.errors import ConfigError, FedproofError, UnknownRuleError
-from coordinator.protocol.registry import SEPARATOR, Registry
+from coordinator.protocol.registry import SEPARATOR, Registry, failure_of
 from coordinator.protocol.scores.base import ScoreInput, ScoringRule
 from coordinator.protocol.scores.scoring_round import Evaluate, ScoringRound
 
@@ -57,7 +57,7 @@ def score(
     except Exception as error:
         if SEPARATOR not in kind or isinstance(error, FedproofError):
             raise
-        raise ConfigError(f"score {kind} failed: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"score {kind} failed: {failure_of(error)}") from error
     if not isinstance(scores, list) or not all(type(s) is int and 0 <= s < _LIMIT for s in scores):
         raise ConfigError(
             f"score {kind} returned {scores!r:.80}, expected a list of integers from 0 to 2^64 - 1"

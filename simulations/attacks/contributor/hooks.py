@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from coordinator.protocol.registry import failure_of
 from coordinator.protocol.types import Int32Vector, RoundId, UpdateMessage
 from simulations.attacks.contributor.base import (
     AttackContext,
@@ -204,10 +205,7 @@ class AttackHooks:
         try:
             return method(*arguments)
         except Exception as error:  # any error of the attack's code must reach its author
-            text = " ".join(str(error).split())
-            raise ExtensionError(
-                f"{self._place(hook)} raised {type(error).__name__}: {text}"
-            ) from error
+            raise ExtensionError(f"{self._place(hook)} raised {failure_of(error)}") from error
 
     def _check(self, hook: str, value: object, expected: type) -> None:
         if not isinstance(value, expected):

@@ -151,6 +151,7 @@ def refused(folder: Path, section: str, keys: str, *says: str) -> None:
     for words in says:
         assert words in line
     assert "round   1" not in done.stdout
+    assert not (folder / "run").exists()  # the mended file may name the same folder
 
 
 @pytest.mark.parametrize(

