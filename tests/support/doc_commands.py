@@ -109,6 +109,7 @@ def masked(line: str) -> str:
     line = re.sub(r"0x[0-9a-fA-F]+|\b[0-9a-f]{12,64}\b", "<hex>", line)
     line = re.sub(r"\d+(?:[.,:]\d+)*", "#", line)
     line = re.sub(r"\b(ETH|gwei|wei|s|min|h)\b", "unit", line)
+    line = re.sub(r"# unit(?: # unit)+", "# unit", line)  # 1 min 10 s is 58 s a little later
     return " ".join(line.replace("─", "").split())
 
 

@@ -75,3 +75,4 @@ def test_blocks_are_found_and_output_is_compared_without_what_varies() -> None:
     assert missing_lines(first, "x\nround 7 paid 2.25 ETH 0xFF\n") == []
     assert missing_lines(first, "round 7 lost 2.25 ETH 0xFF\n") == ["round 12 paid 0.5 ETH 0xAb12"]
     assert masked("model 00cfed479fe0 at 08:15:01") == "model <hex> at #"
+    assert masked("free in 1 min 10 s, 2026") == masked("free in 58 s, 2027")
