@@ -1,5 +1,6 @@
 """Raw requests to a server under test: exactly what is asked for, and nothing put right."""
 
+import contextlib
 import http.client
 import json
 import socket
@@ -75,7 +76,9 @@ class Asker:
     ) -> Said:
         connection = self.connect()
         try:
-            connection.request(method, path, body, headers or {})
+            # refused before all of it was sent: the answer is there all the same
+            with contextlib.suppress(BrokenPipeError):
+                connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
             return Said(answer.status, named, answer.read())

@@ -182,6 +182,7 @@ class RevmRpc(Rpc):
                 "blockNumber": hex(log.block),
                 "transactionHash": "0x" + bytes(32).hex(),
                 "logIndex": hex(log.index),
+                "address": log.address,
                 "topics": ["0x" + topic.hex() for topic in log.topics],
                 "data": "0x" + log.data.hex(),
             }

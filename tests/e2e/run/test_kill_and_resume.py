@@ -13,7 +13,7 @@ from warm_command import WarmProcess
 
 from coordinator.stores.run_folder import RunFolder
 
-KILLS, PARTS = (20, 5) if os.environ.get("FEDPROOF_FAULTS") == "full" else (12, 4)
+KILLS, PARTS = (20, 5) if os.environ.get("FEDPROOF_FAULTS") == "full" else (8, 4)
 """Kills in all, in so many parts: each is a test of its own, so that they run side by side."""
 KILLS_SEALED = 4
 SEED = 20261123
