@@ -40,6 +40,7 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("PYTHONPATH", str(folder))
         done = fedproof("simulate", folder / "mine.toml", "--out", folder / "run")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"fedproof verify {folder / 'run'} {' '.join(EXTENSIONS)}" in done.stdout
     return folder
 
 

@@ -167,3 +167,25 @@ def test_a_rule_asks_for_its_own_bound(tmp_path: Path) -> None:
 def test_a_wrong_rule_is_named(tmp_path: Path, aggregator: str, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         run(tmp_path, 'data={kind="my_data:Blobs"}', f"aggregator={aggregator}")
+
+
+def test_set_takes_the_options_of_a_kind_from_outside_out_with_it(tmp_path: Path) -> None:
+    config = tmp_path / "mine.toml"
+    rule = 'aggregator = {kind = "my_rules:KRUM", num_byzantine = 0, keep = 2}'
+    attack = 'behaviours = [{kind = "my_attack:LabelFlip", clients = [3], share = 0.5}]'
+    config.write_text(f"{CONFIG}{rule}\n{attack}\n")
+    changed = load_experiment(config, ["aggregator.kind=fedavg", "behaviours.0.kind=noise"])
+    assert changed.aggregator.kind == "fedavg"
+    assert changed.behaviours[0].kind == "noise"
+
+
+def test_a_metric_that_raises_is_its_authors_mistake(tmp_path: Path) -> None:
+    (tmp_path / "raising_metric.py").write_text(
+        "from fedproof import Metric\n\n\nclass Raises(Metric):\n"
+        "    def measure(self, given):\n        return [][1]\n"
+    )
+    expected = r"Raises\": measure raised IndexError: list index .* \(raising_metric.py, line 6\)"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        with pytest.raises(ConfigError, match=expected):
+            run(tmp_path, 'data={kind="my_data:Blobs"}', 'metrics=["raising_metric:Raises"]')
