@@ -34,7 +34,10 @@ BOXES = (
     *("contracts.binding", "contracts.node", "contracts.src"),
     *(
         f"simulations.{name}"
-        for name in ("data", "partitions", "attacks", "experiment", "engines", "report", "run")
+        for name in (
+            *("data", "metrics", "partitions", "attacks"),
+            *("experiment", "engines", "report", "run"),
+        )
     ),
     *("simulations.hospitals", "simulations.commands"),
 )
