@@ -5,6 +5,7 @@ An experiment adds data, model and misconduct; a Flower app of one's own brings 
 """
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -46,14 +47,14 @@ class SimulatedFederation(Section):
     numbers: Numbers = Numbers()
 
     @property
+    @abstractmethod
     def clients(self) -> int:
         """How many contributors there are; their numbers count from 0."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def clients_key(self) -> str:
         """What a message calls the number of contributors."""
-        raise NotImplementedError
 
     @property
     def watching(self) -> Watcher:
