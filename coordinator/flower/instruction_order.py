@@ -44,17 +44,17 @@ class OrderReport:
 
     def write(self, path: Path) -> None:
         """Replace the file; a full disk only keeps the service from knowing."""
-        told = {"late": {str(n): k for n, k in self.late.items()}, "behind": sorted(self.behind)}
+        stored = {"late": {str(n): k for n, k in self.late.items()}, "behind": sorted(self.behind)}
         with contextlib.suppress(OSError, StoreError):
-            replace_file(path, [json.dumps(told).encode()], sync=False)
+            replace_file(path, [json.dumps(stored).encode()], sync=False)
 
     @classmethod
     def read(cls, path: Path) -> "OrderReport":
         """Read the file; nobody is out of step where there is none."""
         try:
-            told = json.loads(path.read_bytes())
-            late = {int(node): int(count) for node, count in told["late"].items()}
-            return cls(late, frozenset(map(int, told["behind"])))
+            stored = json.loads(path.read_bytes())
+            late = {int(node): int(count) for node, count in stored["late"].items()}
+            return cls(late, frozenset(map(int, stored["behind"])))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
@@ -79,7 +79,7 @@ class InstructionOrder:
         self._nodes: OrderedDict[bytes, _Node] = OrderedDict()
         self._late: dict[int, int] = {}
         self._behind: set[int] = set()
-        self._tell()
+        self._write_report()
 
     @property
     def report(self) -> OrderReport:
@@ -110,15 +110,15 @@ class InstructionOrder:
         if message_id == node.handed.message_id:
             if node_id in self._behind:
                 self._behind.discard(node_id)
-                self._tell()
+                self._write_report()
             return True
         if message_id != node.late_reply:
             node.late_reply = message_id
             self._late[node_id] = self._late.get(node_id, 0) + 1
             self._behind.add(node_id)
-            self._tell()
+            self._write_report()
         return False
 
-    def _tell(self) -> None:
+    def _write_report(self) -> None:
         if self._file is not None:
             self.report.write(self._file)
