@@ -70,7 +70,7 @@ def coordinator_figures(federation: FederationReader) -> JsonObject:
         "convictions": [
             {
                 "round": int(event.round),
-                "offence": event.offence.rstrip(b"\0").decode("ascii", "backslashreplace"),
+                "offence": event.offence_text,
                 "prover": event.prover,
                 "slashed_wei": str(event.amount),
                 "bounty_wei": str(event.bounty),
