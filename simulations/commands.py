@@ -6,16 +6,14 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands.output import console, print_json, shell
+from coordinator.commands.output import console, print_json, shell, verify_command
 from coordinator.commands.run_names import RUNS, run_folder
 from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import ConfigError, OutsideCodeError
-from coordinator.protocol.registry import SEPARATOR
 from coordinator.stores.run_folder import RunFolder
 from simulations.data.folder import FOLDER_VARIABLE
 from simulations.engines.fork_server import start_server
 from simulations.experiment.load import load_experiment, shipped_experiments
-from simulations.experiment.schema import Experiment
 
 Overrides = Annotated[
     list[str] | None,
@@ -149,7 +147,7 @@ def simulate(
     if experiment.metrics:
         console.print(f"         {target / 'plots' / 'metrics.png'}")
     console.print(f"         {target / 'plots' / 'stakes_rewards.png'}")
-    console.print(f"verify   {_verify_command(experiment, target)}", soft_wrap=True)
+    console.print(f"verify   {verify_command(target, experiment.extensions)}", soft_wrap=True)
 
 
 def hospitals(
@@ -200,10 +198,3 @@ def report(
         print_json({"report": str(path), "plots": str(path.parent / "plots")})
         return
     console.print(f"report   {path}\nplots    {path.parent / 'plots'}")
-
-
-def _verify_command(experiment: Experiment, run: Path) -> str:
-    """Return what verifies a run; whoever verifies names his own copy of code from outside."""
-    kinds = (experiment.aggregator.kind, experiment.scoring.kind)
-    own = "".join(f" --extension {kind}" for kind in kinds if SEPARATOR in kind)
-    return f"fedproof verify {shell(run)}{own}"

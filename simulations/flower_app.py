@@ -15,6 +15,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from clients.mod.verifiable_updates import VerifiableUpdates, no_queries
+from coordinator.commands.output import verify_command
 from coordinator.protocol.errors import ConfigError
 from simulations.engines.spec import SimulationSpec
 from simulations.experiment.load import load_experiment
@@ -40,7 +41,7 @@ def main(grid: Grid, context: Context) -> None:  # noqa: ARG001
     last = result.rounds[-1]
     print(f"run      {out} (written by process {os.getpid()})")
     print(f"rounds   {len(result.rounds)}, last {last.status}, model root {last.model_root}")
-    print(f"verify   fedproof verify {out}")
+    print(f"verify   {verify_command(out, experiment.extensions)}")
 
 
 @client.train()

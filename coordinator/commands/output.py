@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -60,6 +61,19 @@ def print_json_line(value: Any) -> None:
 def shell(path: Path) -> str:
     """Return a path as an argument of a command that is shown to be copied."""
     return shlex.quote(str(path))
+
+
+def verify_command(folder: Path, extensions: Sequence[str] = ()) -> str:
+    """Return the command that verifies a folder, to be copied.
+
+    Parameters
+    ----------
+    extensions
+        The rule and the score from outside the package, ``module:NAME`` each: whoever verifies
+        names a copy of his own.
+    """
+    own = "".join(f" --extension {name}" for name in extensions)
+    return f"fedproof verify {shell(folder)}{own}"
 
 
 def short(digest: str) -> str:

@@ -8,7 +8,6 @@ from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
 from coordinator.protocol.amounts import ETHER
-from coordinator.protocol.registry import SEPARATOR
 from coordinator.settings.base import AddressText, Name, Port, PositiveWei, Section
 from coordinator.settings.learning import CheckedTraining, Features, LogisticModel, Model, Training
 from coordinator.settings.load import load_settings
@@ -16,6 +15,7 @@ from coordinator.settings.rules import (
     AnyAggregator,
     AnyScoring,
     aggregator_section,
+    outside_kinds,
     scoring_section,
 )
 from coordinator.settings.terms import (
@@ -117,8 +117,7 @@ class Founding(Section):
     @property
     def extensions(self) -> tuple[str, ...]:
         """The rule and the score that are named ``module:NAME``, if they are."""
-        kinds = (self.aggregator.kind, self.scoring.kind)
-        return tuple(kind for kind in kinds if SEPARATOR in kind)
+        return outside_kinds(self.aggregator, self.scoring)
 
 
 def _contradictions(founding: Founding) -> Iterator[str]:

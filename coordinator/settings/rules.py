@@ -144,6 +144,11 @@ def _scoring_from(values: dict[str, Any]) -> Scoring:
     return scoring_section(**values)
 
 
+def outside_kinds(aggregator: Aggregator, scoring: Scoring) -> tuple[str, ...]:
+    """Return the kinds of these two that name code from outside the package, ``module:NAME``."""
+    return tuple(kind for kind in (aggregator.kind, scoring.kind) if SEPARATOR in kind)
+
+
 def load_extensions(names: Sequence[str], place: str) -> None:
     """Import rules and scores of one's own, so that committed ones of these names are known.
 

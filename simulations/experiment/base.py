@@ -18,6 +18,7 @@ from coordinator.settings.rules import (
     AnyAggregator,
     AnyScoring,
     aggregator_section,
+    outside_kinds,
     scoring_section,
 )
 from coordinator.settings.terms import Numbers, Rewards, Stake
@@ -55,6 +56,11 @@ class SimulatedFederation(Section):
     @abstractmethod
     def clients_key(self) -> str:
         """What a message calls the number of contributors."""
+
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """The rule and the score that are from outside the package: whoever verifies needs them."""
+        return outside_kinds(self.aggregator, self.scoring)
 
     @property
     def watching(self) -> Watcher:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from coordinator.protocol.registry import SEPARATOR
 from coordinator.protocol.types import Int32Vector, JsonObject, Wei
 from coordinator.service.agreement import (
     AgreedModel,
@@ -120,7 +119,7 @@ def try_own_code(experiment: Experiment, load: Callable[[], Dataset]) -> None:
     OutsideCodeError
         If one fails, or returns what none may return.
     """
-    if SEPARATOR in experiment.aggregator.kind or SEPARATOR in experiment.scoring.kind:
+    if experiment.extensions:
         agreed = agree(experiment, load())
         try_outside_code(agreed.plan.rule, agreed.scoring)
 

@@ -24,6 +24,7 @@ from coordinator.protocol.types import RoundId
 from coordinator.service.agreement import agreed_model, agreed_scoring
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
+from coordinator.service.trial import try_outside_code
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
 from simulations.attacks.contributor import HONEST
@@ -62,7 +63,8 @@ def agree_with_app(
     Raises
     ------
     ConfigError
-        Naming what was found and what was expected.
+        Naming what was found and what was expected; also where a rule or a score from outside
+        the package fails on made-up updates.
     """
     for name in _OWN_ARGUMENTS:
         if name in config:
@@ -73,7 +75,9 @@ def agree_with_app(
     root = parameter_root(model.vector, model.manifest).hex()
     settings = settings.model_copy(update={"initial_model_root": root})
     scoring = agreed_scoring(settings.scoring, None)
-    return AppAgreement(settings, agree_on(settings, model, scoring))
+    published = agree_on(settings, model, scoring)
+    try_outside_code(published.plan.rule, published.scoring)
+    return AppAgreement(settings, published)
 
 
 class LocalFederation:
@@ -113,6 +117,7 @@ class LocalFederation:
             self._stack.close()
             raise
         self._clock = time.monotonic()
+        self._concluded = False
 
     def _opened(self, published: PublishedAgreement) -> tuple[DiskStore, SimulatedChain]:
         store = DiskStore(self._folder.blobs)
@@ -145,6 +150,11 @@ class LocalFederation:
         return self._folder.root
 
     @property
+    def extensions(self) -> tuple[str, ...]:
+        """The rule and the score from outside the package, which whoever verifies needs."""
+        return self._settings.extensions
+
+    @property
     def completed_rounds(self) -> int:
         """How many rounds the ledger has decided."""
         return self.service.completed_rounds
@@ -163,8 +173,12 @@ class LocalFederation:
     def conclude(self) -> None:
         """Finalise and pay all rounds, complete the folder and let go of it.
 
-        Afterwards ``fedproof verify`` accepts the folder, and nothing can be added to it.
+        Afterwards ``fedproof verify`` accepts the folder, and nothing can be added to it. Harmless
+        when repeated.
         """
+        if self._concluded:
+            return
+        self._concluded = True
         with self._stack:
             self._records.conclude()
             self._open.close()

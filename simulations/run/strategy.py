@@ -16,6 +16,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
+from coordinator.commands.output import verify_command
 from coordinator.daemon.app_service import AppService, LockedDriver
 from coordinator.flower.records import ModelLayout, model_arrays
 from coordinator.flower.strategy import EvaluateFn, ServiceStrategy
@@ -194,16 +195,16 @@ class FedproofStrategy(ServiceStrategy):
         AggregationError
             If no round was sealed; the folder is complete all the same.
         """
-        sealed, folder = self.sealed_rounds, ""
-        if self._federation is not None:
-            sealed, folder = self._federation.sealed_rounds, str(self._federation.folder)
-            self._federation.conclude()
-            self.log.info("Verify this run with: fedproof verify %s", folder)
-        if self._founded is not None:
-            self._founded.close()
-            self.log.info(
-                "Verify the federation with: fedproof verify %s", self._founded.plan.folder
-            )
+        sealed = self.sealed_rounds
+        if (made := self._federation) is not None:
+            sealed = made.sealed_rounds
+            made.conclude()
+            self.log.info("Verify this run with: %s", verify_command(made.folder, made.extensions))
+        if (founded := self._founded) is not None:
+            founded.close()
+            plan = founded.plan
+            command = verify_command(plan.folder, plan.settings.extensions)
+            self.log.info("Verify the federation with: %s", command)
         if not sealed and not (self._federation is None and self.completed_rounds):
             last = f": round {self.outcome.round_id}: {self.outcome.reason}" if self.outcome else ""
             raise AggregationError(f"no round was sealed, so no model was trained{last}")

@@ -285,3 +285,45 @@ def test_what_a_service_says_of_its_initial_model(tmp_path):
     after = strategy.service.initial_arrays()
     assert after["layer.bias"].tolist() == before["layer.bias"].tolist()
     strategy._federation.close()
+
+
+OUTSIDE = """
+from fedproof import AggregationRule, weighted_mean
+
+
+def rule(aggregate):
+    return AggregationRule(
+        number=1, name="mine", aggregate=aggregate, fewest=lambda f: 1, bound="f = 0",
+        withstands_byzantine=False,
+    )
+
+
+GOOD = rule(lambda given: weighted_mean(given.updates, given.weights))
+FLOATS = rule(lambda given: given.updates[0] / 2)
+"""
+
+
+def test_a_rule_from_outside_is_tried_first_and_named_in_what_verifies(
+    tmp_path, caplog, monkeypatch
+):
+    (tmp_path / "local_rules.py").write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "run"
+    with pytest.raises(ConfigError, match="aggregate of rule local_rules:FLOATS has dtype"):
+        local(folder, config={"aggregator": {"kind": "local_rules:FLOATS"}})
+    assert not folder.exists()
+    with caplog.at_level(logging.INFO, logger="flwr"):
+        strategy = local(folder, config={"aggregator": {"kind": "local_rules:GOOD"}})
+        strategy.start(grid_of(folder), initial_arrays(), num_rounds=1)
+    assert f"fedproof verify {folder} --extension local_rules:GOOD" in caplog.text
+    assert verify(folder).ok
+
+
+def test_finishing_twice_is_said_and_changes_nothing(tmp_path):
+    folder = tmp_path / "run"
+    strategy = local(folder)
+    strategy.start(grid_of(folder), initial_arrays(), num_rounds=1)
+    before = (folder / "SHA256SUMS").read_bytes()
+    strategy.finish()
+    assert (folder / "SHA256SUMS").read_bytes() == before
+    assert verify(folder).ok
