@@ -104,7 +104,7 @@ def simulate(
                 f"{experiment.partition.clients} contributors, {experiment.data.kind}, "
                 f"{experiment.aggregator.kind}, seed {experiment.seed}"
             )
-            with Screen(console, experiment.rounds, heading) as screen:
+            with Screen(console, experiment.rounds, experiment.cohort.size, heading) as screen:
                 result = run_experiment(experiment, target, options, screen)
     except OutsideCodeError as error:
         raise ConfigError(f"{config}: {error}") from error

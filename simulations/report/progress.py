@@ -17,9 +17,9 @@ from rich.progress import (
 
 from coordinator.commands.output import short
 from coordinator.protocol.amounts import ether
-from coordinator.protocol.round.events import UpdateAccepted, UpdateRefused
-from coordinator.protocol.round.feed import FeedItem, Subscriber
-from simulations.report.records import RoundRecord
+from coordinator.protocol.round.events import RoundOpened, UpdateAccepted, UpdateRefused
+from coordinator.protocol.round.feed import FeedItem
+from simulations.report.records import RoundRecord, RoundRecorded
 
 REASONS_SHOWN = 3
 """Number of a round's refusals that are shown in full."""
@@ -31,24 +31,8 @@ class Listener(Protocol):
     def say(self, text: str) -> None:
         """Take a sentence about the set-up or the end."""
 
-    def round_begins(self, round_id: int, cohort: int) -> None:
-        """Note that a round collects updates from ``cohort`` contributors."""
-
-    def update_decided(self) -> None:
-        """Note that one more update was accepted or refused."""
-
-    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
-        """Take a finished round's record, and the reason of each refusal."""
-
-
-def updates_to(listener: Listener) -> Subscriber:
-    """Return a subscriber of a run's feed that tells a listener of each update decided."""
-
-    def observe(item: FeedItem) -> None:
-        if isinstance(item.event, UpdateAccepted | UpdateRefused):
-            listener.update_decided()
-
-    return observe
+    def observe(self, item: FeedItem) -> None:
+        """Take an item of the rounds' feed."""
 
 
 class Silence:
@@ -57,13 +41,7 @@ class Silence:
     def say(self, text: str) -> None:
         """Ignore."""
 
-    def round_begins(self, round_id: int, cohort: int) -> None:
-        """Ignore."""
-
-    def update_decided(self) -> None:
-        """Ignore."""
-
-    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
+    def observe(self, item: FeedItem) -> None:
         """Ignore."""
 
 
@@ -76,14 +54,16 @@ class Screen:
         Where to.
     rounds
         How many the run has.
+    cohort
+        How many contributors a round asks.
     heading
         Printed with the first line or the first round, so not before a run is accepted.
     """
 
-    def __init__(self, console: Console, rounds: int, heading: str = "") -> None:
+    def __init__(self, console: Console, rounds: int, cohort: int, heading: str = "") -> None:
         self._heading = heading
         self._console = console
-        self._rounds = rounds
+        self._rounds, self._cohort = rounds, cohort
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -118,20 +98,22 @@ class Screen:
             self._console.print(self._heading)
             self._heading = ""
 
-    def round_begins(self, round_id: int, cohort: int) -> None:
-        """Start the bar of a round."""
-        self._begin()
-        self._progress.reset(
-            self._task, description=f"round {round_id}/{self._rounds}", total=cohort
-        )
+    def observe(self, item: FeedItem) -> None:
+        """Draw a round's bar, then print its line; to be subscribed to the rounds' feed."""
+        match item.event:
+            case RoundOpened():
+                self._begin()
+                name = f"round {item.round_id}/{self._rounds}"
+                self._progress.reset(self._task, description=name, total=self._cohort)
+            case UpdateAccepted() | UpdateRefused():
+                self._progress.advance(self._task)
+            case RoundRecorded(record, reasons):
+                self._begin()
+                self._print_round(record, reasons)
+            case _:
+                pass
 
-    def update_decided(self) -> None:
-        """Move the bar."""
-        self._progress.advance(self._task)
-
-    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
-        """Print the round's line, and the reasons of refusals."""
-        self._begin()
+    def _print_round(self, record: RoundRecord, reasons: Sequence[str]) -> None:
         self._console.print(round_line(record, self._rounds), soft_wrap=True)
         for line in refused_lines(record, reasons):
             # Reasons quote texts of contributors, which must not be read as markup.

@@ -16,6 +16,7 @@ from typing import Any
 from coordinator.local.files import unreadable
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
+from coordinator.protocol.round.feed import Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,20 @@ class RoundRecord:
         if self.metrics is None:
             del fields["metrics"]
         return fields
+
+    @property
+    def evaluated(self) -> dict[str, float | None]:
+        """Losses, accuracy and the metrics asked for, by name."""
+        own = {name: getattr(self, name) for name in ("train_loss", "test_loss", "test_accuracy")}
+        return own | (self.metrics or {})
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecorded(Observation):
+    """A round's record was written; ``reasons`` has the text of each refusal, in their order."""
+
+    record: RoundRecord
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

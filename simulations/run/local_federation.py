@@ -20,6 +20,7 @@ from contracts.node.rpc import Dispatcher
 from contracts.node.server import serve_in_thread
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.round.feed import RoundFeed
 from coordinator.protocol.types import RoundId
 from coordinator.service.agreement import agreed_model, agreed_scoring
 from coordinator.service.round_service import RoundService
@@ -135,14 +136,15 @@ class LocalFederation:
         chain, store, root = self._chain, self._store, self._folder.root
         journal, attempts = FileJournal(root / "rounds"), FileJournal(root / "attempts")
         scorer = scorer_from(published.scoring, store)
-        service = RoundService(chain.ledger, store, journal, scorer, published.plan)
+        feed = RoundFeed()
+        service = RoundService(chain.ledger, store, journal, scorer, published.plan, feed)
         service.catch_up()
         senders: dict[str, int] = {a: client for client, a in enumerate(chain.identities.addresses)}
         trainers = [Trainer(f"contributor {n}", HONEST, None) for n in senders.values()]
         recorder = RoundRecorder(
             published.plan.rule, trainers, chain, store, journal, senders, lambda _: None
         )
-        return service, RunRecords(self._folder, chain, store, attempts, recorder)
+        return service, RunRecords(self._folder, chain, store, attempts, recorder, feed)
 
     @property
     def folder(self) -> Path:

@@ -10,12 +10,18 @@ from collections.abc import Sequence
 from coordinator.audit.verify.committed_blobs import committed_blobs
 from coordinator.audit.verify.run_blobs import momentum_files
 from coordinator.local.files import append
+from coordinator.protocol.round.feed import RoundEvaluated, RoundFeed
 from coordinator.protocol.types import RoundId
 from coordinator.service.archive import decided_rounds
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal, RunFolder
 from simulations.report.coordinator import COORDINATOR
-from simulations.report.records import RoundRecord, contributors_json, metrics_csv
+from simulations.report.records import (
+    RoundRecord,
+    RoundRecorded,
+    contributors_json,
+    metrics_csv,
+)
 from simulations.run.chain import SimulatedChain, claim_all, finalize_all
 from simulations.run.convictions import coordinator_record
 from simulations.run.files import seconds_on_disk, write_federation
@@ -25,12 +31,12 @@ from simulations.run.round_records import RoundRecorder
 class RunRecords:
     """The records of the rounds decided so far, in memory and in the folder.
 
+    Each record that is added is published: as the round's evaluation, then as its record.
+
     Attributes
     ----------
     rounds
         One record a decided round, in order.
-    untold
-        The rounds that were decided and had no record in the folder: a crash came between.
     """
 
     def __init__(
@@ -40,22 +46,37 @@ class RunRecords:
         store: DiskStore,
         attempts: FileJournal,
         recorder: RoundRecorder,
+        feed: RoundFeed,
     ) -> None:
+        self._feed = feed
         self._folder, self._chain, self._store = folder, chain, store
         self._attempts, self._recorder = attempts, recorder
         seconds = seconds_on_disk(folder.root / "metrics.jsonl")
         numbers = range(1, decided_rounds(chain.ledger) + 1)
-        self.untold: Sequence[RoundId] = [RoundId(n) for n in numbers if n not in seconds]
+        self._unpublished: Sequence[RoundId] = [RoundId(n) for n in numbers if n not in seconds]
         self.rounds = [recorder.round_record(RoundId(n), seconds.get(n, 0.0)) for n in numbers]
         self._write_rounds()
 
     def append(self, round_id: RoundId, seconds: float) -> RoundRecord:
-        """Write the record of a round that was just decided, and return it."""
+        """Write the record of a round that was just decided, publish it, and return it."""
         record = self._recorder.round_record(round_id, seconds)
         self.rounds.append(record)
         line = record.as_json() + "\n"
         append(self._folder.root / "metrics.jsonl", line.encode())
+        self._publish(record)
         return record
+
+    def publish_missed(self) -> None:
+        """Publish the rounds that were decided and had no record: a crash came between."""
+        missed, self._unpublished = self._unpublished, ()
+        for round_id in missed:
+            self._publish(self.rounds[round_id - 1])
+
+    def _publish(self, record: RoundRecord) -> None:
+        round_id = RoundId(record.round)
+        reasons = tuple(self._recorder.reasons(round_id))
+        self._feed.publish(round_id, RoundEvaluated(record.evaluated))
+        self._feed.publish(round_id, RoundRecorded(record, reasons))
 
     def conclude(self) -> None:
         """Finalise all rounds, have everyone claim, and write what the run's folder ends with.

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.round.feed import FeedItem
 from simulations.engines.fork_server import start_server
 from simulations.experiment.load import load_experiment
 from simulations.experiment.schema import Experiment
 from simulations.report.progress import Silence
-from simulations.report.records import RoundRecord
+from simulations.report.records import RoundRecord, RoundRecorded
 
 if TYPE_CHECKING:
     from simulations.run.result import Run
@@ -100,7 +101,7 @@ class _RoundListener(Silence):
     def __init__(self, on_round: Callable[[RoundRecord], None] | None) -> None:
         self._on_round = on_round
 
-    def round_ends(self, record: RoundRecord, reasons: Sequence[str]) -> None:
+    def observe(self, item: FeedItem) -> None:
         """Pass the record on."""
-        if self._on_round is not None:
-            self._on_round(record)
+        if self._on_round is not None and isinstance(item.event, RoundRecorded):
+            self._on_round(item.event.record)

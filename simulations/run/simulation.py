@@ -22,7 +22,7 @@ from coordinator.stores.run_folder import FileJournal, RunFolder
 from simulations.data import load_dataset
 from simulations.experiment.schema import Experiment
 from simulations.report.markdown import write_report
-from simulations.report.progress import Listener, Silence, updates_to
+from simulations.report.progress import Listener, Silence
 from simulations.run.agreement import Agreement, agree, try_own_code
 from simulations.run.client_app import FACTORY
 from simulations.run.cohort import cohort_sampler, node_configs, public_updates
@@ -106,7 +106,7 @@ class Simulation:
         self.attempts = FileJournal(folder.root / "attempts")
         self.nodes = node_configs(experiment)
         self.feed = RoundFeed()
-        self.feed.subscribe(updates_to(listener))
+        self.feed.subscribe(listener.observe)
         self.attacker = attacker_of(experiment, self.chain.identities)
         self.service = round_service(
             experiment,
@@ -118,11 +118,11 @@ class Simulation:
         )
         self.disputes = self._disputes(stack)
         self.service.catch_up()
-        self.round_recorder = experiment_recorder(
+        recorder = experiment_recorder(
             experiment, agreement, self.chain, self.store, self.journal, self.nodes
         )
         self.records = RunRecords(
-            folder, self.chain, self.store, self.attempts, self.round_recorder
+            folder, self.chain, self.store, self.attempts, recorder, self.feed
         )
 
     @property
@@ -139,7 +139,7 @@ class Simulation:
         """Run the rounds that are missing, unless the coordinator's bond runs out."""
         if self.completed_rounds:
             self._settle_disputes()  # a crash may have come between a round and its watcher
-            self._tell_missed()
+            self.records.publish_missed()
         if self.completed_rounds >= self.experiment.rounds:
             return
         try:
@@ -195,8 +195,6 @@ class Simulation:
     # --- what the strategy calls back --------------------------------------------------------
 
     def _public_updates(self, announcement: RoundAnnouncement) -> dict[str, str]:
-        size = self.experiment.cohort.size
-        self.listener.round_begins(int(announcement.round_id), size)
         return public_updates(
             announcement, self.chain.ledger, self.store, self.chain.identities.addresses
         )
@@ -204,15 +202,8 @@ class Simulation:
     def _round_over(self, report: RoundReport) -> None:
         self._settle_disputes()
         now = time.monotonic()
-        record = self.records.append(report.outcome.round_id, now - self._clock)
+        self.records.append(report.outcome.round_id, now - self._clock)
         self._clock = now
-        self.listener.round_ends(record, self.round_recorder.reasons(report.outcome.round_id))
-
-    def _tell_missed(self) -> None:
-        """Show the rounds that a crash left sealed, and not on the screen."""
-        for round_id in self.records.untold:
-            record = self.round_recorder.round_record(round_id, 0.0)
-            self.listener.round_ends(record, self.round_recorder.reasons(round_id))
 
     def _settle_disputes(self) -> None:
         """Let watchers look at what was sealed; a slashed coordinator may bond again."""

@@ -6,8 +6,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from coordinator.protocol.round.events import RoundOpened, UpdateRefused
+from coordinator.protocol.round.feed import RoundEvaluated, RoundFeed
+from coordinator.protocol.types import RoundId
 from simulations.report.progress import REASONS_SHOWN, Screen
-from simulations.report.records import RoundRecord
+from simulations.report.records import RoundRecord, RoundRecorded
 
 ETHER = 10**18
 SEALED = RoundRecord(
@@ -32,10 +35,13 @@ SEALED = RoundRecord(
 def shown(record: RoundRecord, reasons: list[str], *, terminal: bool = False) -> list[str]:
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=80, highlight=False)
-    with Screen(console, 8) as screen:
-        screen.round_begins(3, 10)
-        screen.update_decided()
-        screen.round_ends(record, reasons)
+    feed = RoundFeed()
+    with Screen(console, 8, 10) as screen:
+        feed.subscribe(screen.observe)
+        feed.publish(RoundId(3), RoundOpened(deadline=9))
+        feed.publish(RoundId(3), UpdateRefused("0xa", "nan", "not a number"))
+        feed.publish(RoundId(3), RoundEvaluated(record.evaluated))
+        feed.publish(RoundId(3), RoundRecorded(record, tuple(reasons)))
     return text.getvalue().splitlines()
 
 
@@ -48,7 +54,7 @@ def test_a_round_is_one_line() -> None:
 def test_the_heading_comes_with_the_first_line_and_once() -> None:
     text = io.StringIO()
     console = Console(file=text, width=80, highlight=False)
-    with Screen(console, 8, "tiny: 8 rounds") as screen:
+    with Screen(console, 8, 10, "tiny: 8 rounds") as screen:
         assert text.getvalue() == ""
         screen.say("one")
         screen.say("two")
