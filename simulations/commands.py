@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.commands.output import console, print_json, shell, verify_command
+from coordinator.commands.output import console, print_json, verify_command
 from coordinator.commands.run_names import RUNS, run_folder
 from coordinator.protocol.amounts import ether
 from coordinator.protocol.errors import ConfigError, OutsideCodeError
@@ -39,6 +39,10 @@ def simulate(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Override the seed.")] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Override the rounds; a run of fewer is made longer."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder with data sets; else $FEDPROOF_DATA.")
     ] = None,
@@ -80,7 +84,8 @@ def simulate(
     """
     if resume and fresh:
         raise ConfigError("--resume and --fresh contradict each other; give one of them")
-    experiment = load_experiment(config, overrides or [], seed)
+    length = [] if rounds is None else [f"rounds={rounds}"]
+    experiment = load_experiment(config, [*(overrides or []), *length], seed)
     start_server()  # workers import torch while this process does
     from simulations.run.simulation import (  # torch and flwr, only when needed
         RunOptions,
@@ -91,7 +96,7 @@ def simulate(
     from simulations.engines.pool import default_workers
 
     workers = workers and min(workers, default_workers())
-    options = RunOptions(workers, data, fresh, serve_rpc, pace)
+    options = RunOptions(workers, data, fresh, rounds is not None, serve_rpc, pace)
     from simulations.report.coordinator import coordinator_lines
     from simulations.report.progress import Screen, Silence, earnings_table
 
@@ -108,10 +113,10 @@ def simulate(
                 result = run_experiment(experiment, target, options, screen)
     except OutsideCodeError as error:
         raise ConfigError(f"{config}: {error}") from error
-    if result.resumed_from == experiment.rounds and not as_json:
+    if result.resumed_from == len(result.rounds) and not as_json:
         console.print(
-            "already complete: nothing was run; another length is another run: "
-            f"--set rounds=N --out {shell(target.with_name(target.name + '-N'))}"
+            f"already complete: {len(result.rounds)} rounds, nothing was run; --rounds N makes the "
+            "run longer"
         )
     last = result.rounds[-1]
     if as_json:

@@ -43,7 +43,8 @@ class Numbers(Section):
     """The fixed-point model (PROTOCOL §2) and the bound an update must keep.
 
     ``norm_bound`` is in parameter units, L2 over the whole update; 0 is no bound, and then a
-    single update of extreme values can wreck the mean.
+    single update of extreme values can wreck the mean. The default is a safety net against values
+    near the ends of int32; it is far above the norm of honest updates of small models.
     """
 
     scale_bits: int = Field(default=20, ge=1, le=30)

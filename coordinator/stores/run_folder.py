@@ -93,6 +93,23 @@ class RunFolder:
         """Whether the run was finished (its checksums are written last)."""
         return (self.root / CHECKSUMS).is_file()
 
+    def reopen(self) -> None:
+        """Make a finished run one that is going on; only while it is locked.
+
+        The checksums are deleted first, then the final states, which are written again at its end.
+
+        Raises
+        ------
+        StoreError
+            If a file cannot be deleted.
+        """
+        for name in (CHECKSUMS, "contributors.json", "coordinator.json"):
+            path = self.root / name
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StoreError(f"cannot delete {path}: {error.strerror or error}") from error
+
     def create(self) -> None:
         """Make the folder and take its lock; existing files are kept.
 

@@ -80,7 +80,7 @@ def run_demonstration(options: Demonstration, console: Console) -> None:
             view = _view(out, data, founded)
             _Show(screen, daemons, view, options.rounds, started).run()
             _verify(screen, view)
-            _pay(screen, out, data, view)
+            _pay(screen, out, data, view, started)
             stopping = time.monotonic()
         screen.say(f"all stopped after {time.monotonic() - stopping:.1f} s")
         screen.say(f"folder  {out}")
@@ -211,7 +211,9 @@ def _verify(screen: LiveScreen, view: FederationView) -> None:
     _show(screen, command, _run(command))
 
 
-def _pay(screen: LiveScreen, out: Path, data: HospitalData, view: FederationView) -> None:
+def _pay(
+    screen: LiveScreen, out: Path, data: HospitalData, view: FederationView, started: float
+) -> None:
     """Run each hospital's claim of its rewards, with its own key."""
     commands = [
         ["claim", "--config", str(out / hospital.name / "participant.toml")]
@@ -220,7 +222,9 @@ def _pay(screen: LiveScreen, out: Path, data: HospitalData, view: FederationView
     with ThreadPoolExecutor(_AT_ONCE) as workers:
         for command, done in zip(commands, workers.map(_run, commands), strict=True):
             _show(screen, command, done)
-    for row in view.hospitals():
+    rows = view.hospitals()
+    screen.show("rewards claimed", rows, time.monotonic() - started)  # the last frame
+    for row in rows:
         screen.say(
             f"{row.name:<14} bond {ether(row.bond_wei):>8}   earned {ether(row.claimed_wei):>10}"
         )

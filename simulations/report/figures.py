@@ -9,17 +9,19 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from coordinator.local.files import unwritable
 from coordinator.protocol.amounts import ETHER
+from coordinator.protocol.types import JsonObject
 from simulations.report.records import ContributorRecord, RoundRecord, metric_names
 
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
 _DPI = 120
 _MOST_BARS = 60
 _MOST_LINES = 12
+_COORDINATOR_INCHES = 1.3
 
 
 def draw_accuracy(rounds: Sequence[RoundRecord], title: str, path: Path) -> None:
@@ -48,7 +50,7 @@ def draw_accuracy(rounds: Sequence[RoundRecord], title: str, path: Path) -> None
     losses.set(ylabel="test loss", ylim=(0, None))
     handles = [h for a in (axes, losses) for h in a.get_legend_handles_labels()[0]]
     labels = [text for a in (axes, losses) for text in a.get_legend_handles_labels()[1]]
-    axes.legend(handles, labels, loc="center right", frameon=True)
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     _save(figure, path)
 
 
@@ -75,12 +77,21 @@ def draw_metrics(rounds: Sequence[RoundRecord], title: str, path: Path) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     more = f"first {_MOST_LINES} of {len(names)}" if len(names) > _MOST_LINES else None
-    axes.legend(title=more, fontsize=8, frameon=True)
+    figure.legend(title=more, fontsize=8, loc="outside right upper", frameon=False)
     _save(figure, path)
 
 
-def draw_money(people: Sequence[ContributorRecord], title: str, path: Path) -> None:
+def draw_money(
+    people: Sequence[ContributorRecord], coordinator: JsonObject, title: str, path: Path
+) -> None:
     """Plot each contributor's bond and rewards in ether; slashed bonds are marked.
+
+    A coordinator that was convicted has a row of its own above them, on its own scale.
+
+    Parameters
+    ----------
+    coordinator
+        The contents of ``coordinator.json``.
 
     Raises
     ------
@@ -88,8 +99,16 @@ def draw_money(people: Sequence[ContributorRecord], title: str, path: Path) -> N
         If the file cannot be written.
     """
     shown = people[:_MOST_BARS]
-    figure = Figure(figsize=(8.5, max(3.0, 0.32 * len(shown) + 1.6)), layout="constrained")
-    stakes, rewards = figure.subplots(1, 2, sharey=True)
+    convicted = bool(coordinator["convictions"])
+    height = max(3.0, 0.32 * len(shown) + 1.6) + (_COORDINATOR_INCHES if convicted else 0.0)
+    figure = Figure(figsize=(8.5, height), layout="constrained")
+    below: Figure | SubFigure = figure
+    if convicted:
+        above, below = figure.subfigures(
+            2, 1, height_ratios=[_COORDINATOR_INCHES, height - _COORDINATOR_INCHES]
+        )
+        _draw_coordinator(above, coordinator)
+    stakes, rewards = below.subplots(1, 2, sharey=True)
     rows = list(range(len(shown)))
     _bars(
         stakes,
@@ -113,6 +132,27 @@ def draw_money(people: Sequence[ContributorRecord], title: str, path: Path) -> N
     more = f" (first {_MOST_BARS} of {len(people)})" if len(people) > _MOST_BARS else ""
     figure.suptitle(title + more)
     _save(figure, path)
+
+
+def _draw_coordinator(figure: SubFigure, coordinator: JsonObject) -> None:
+    """Plot what is left of a convicted coordinator's bond, and beside it what was slashed."""
+    slashed = sum(int(one["slashed_wei"]) for one in coordinator["convictions"]) / ETHER
+    left = int(coordinator["bond_wei"]) / ETHER
+    axes = figure.subplots()
+    axes.barh([0], [left], color=GREY, height=0.6, label=f"bond at the end: {left:g} ETH")
+    axes.barh(
+        [0],
+        [slashed],
+        left=left,
+        color=RED,
+        height=0.6,
+        label=f"slashed: {slashed:g} ETH",
+    )
+    axes.set_yticks([0], ["coordinator"], fontsize=8)
+    axes.set(ylim=(-0.6, 0.6))
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
 
 
 def _bars(

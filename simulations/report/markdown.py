@@ -43,8 +43,10 @@ def write_report(folder: RunFolder, out: Path | None = None) -> Path:
     draw_accuracy(rounds, f"{name}: accuracy", target / "plots" / "accuracy.png")
     if metric_names(rounds):
         draw_metrics(rounds, f"{name}: metrics", target / "plots" / "metrics.png")
-    draw_money(people, f"{name}: stakes and rewards", target / "plots" / "stakes_rewards.png")
-    coordinator = coordinator_lines(folder.read_json(folder.root / COORDINATOR))
+    record = folder.read_json(folder.root / COORDINATOR)
+    money = target / "plots" / "stakes_rewards.png"
+    draw_money(people, record, f"{name}: stakes and rewards", money)
+    coordinator = coordinator_lines(record)
     federation = folder.read_json(folder.federation)
     text = "\n".join(_lines(config, federation, rounds, people, coordinator)) + "\n"
     path = target / "report.md"

@@ -113,6 +113,19 @@ class SimulatedChain:
         """Let chain time reach ``timestamp`` with an empty block, if it has not."""
         advance_time(self.node, timestamp)
 
+    def fund_rounds(self, rounds: int, round_budget_wei: int) -> None:
+        """Add to the pool what it lacks to pay so many more rounds; nothing if it has enough.
+
+        While a round is open nothing is added: it was before that round began.
+        """
+        head = self.federation.head()
+        if head.open_round:
+            return
+        free_wei = head.pool_wei - head.pledged_wei
+        if (lacking := rounds * round_budget_wei - free_wei) <= 0:
+            return
+        self.send_in_blocks([(self.identities.coordinator, calls.fund(Wei(lacking)))])
+
     def send_in_blocks(self, batch: Sequence[tuple[LocalAccount, Call]]) -> None:
         """Send calls in order, a fixed number a block."""
         for part in _parts(batch):

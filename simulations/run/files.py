@@ -4,17 +4,18 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from coordinator.commands.version import versions
 from coordinator.local.files import read_file
+from coordinator.protocol.amounts import ether
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
 from coordinator.stores.run_folder import RunFolder
 from coordinator.stores.run_layout import LOCK
 from simulations.experiment.base import SimulatedFederation
 from simulations.run.chain import SimulatedChain, open_chain
-from simulations.run.identities import identities_of
+from simulations.run.identities import EXTENSION_WEI, identities_of
 
 RPC = "rpc"
 _CONFIG = "config.json"
@@ -22,12 +23,17 @@ _SHOWN = 3
 _LONGEST = 60
 _FORMATS = ("fedproof-experiment-", "fedproof-app-")
 
+F = TypeVar("F", bound=SimulatedFederation)
+
 
 @contextmanager
 def held_folder(
-    folder: RunFolder, experiment: SimulatedFederation, *, fresh: bool
-) -> Iterator[None]:
-    """Lock the folder and make sure that it is this experiment's.
+    folder: RunFolder, experiment: F, *, fresh: bool, extend: bool = False
+) -> Iterator[F]:
+    """Lock the folder, make sure that it is this experiment's, and yield what it was founded with.
+
+    That is the experiment itself or, with ``extend``, the same with fewer rounds: the contract
+    binds the digest of the configuration it was deployed with.
 
     Nothing is deleted in a folder that is not recognised as a run's: neither an earlier run
     (``fresh``) nor what a killed process left half written.
@@ -41,19 +47,48 @@ def held_folder(
         config = experiment.canonical_json()
         if not folder.config.exists():
             folder.write(folder.config, config)
-        elif read_file(folder.config) != config:
-            raise ConfigError(
-                f"--out {folder.root}: holds a run of another configuration "
-                f"({differences(read_file(folder.config), config)}); choose another folder with "
-                "--out, or delete it with --fresh"
-            )
+        founded = _founded(folder, experiment, extend=extend)
         told = folder.root / "versions.json"
         if not told.exists():
             text = json.dumps(versions(), indent=1, sort_keys=True)
             folder.write(told, text.encode() + b"\n")
-        yield
+        yield founded
     finally:
         folder.release()
+
+
+def _founded(folder: RunFolder, experiment: F, *, extend: bool) -> F:
+    """Return the experiment that the folder's run was founded with."""
+    there, here = read_file(folder.config), experiment.canonical_json()
+    if there == here:
+        return experiment
+    shorter = _with_length_of(experiment, there)
+    is_same = shorter is not None and shorter.canonical_json() == there
+    if extend and is_same and shorter is not None and shorter.rounds < experiment.rounds:
+        added_wei = experiment.rewards.pool_wei - shorter.rewards.pool_wei
+        if added_wei > EXTENSION_WEI:
+            raise ConfigError(
+                f"rounds = {experiment.rounds}: {ether(added_wei)} would have to be added to the "
+                f"pool of {folder.root}, whose coordinator owns no more than "
+                f"{ether(EXTENSION_WEI)} for it; expected fewer rounds, or another --out"
+            )
+        return shorter
+    hint = "; --rounds N makes a run longer, never shorter" if is_same else ""
+    raise ConfigError(
+        f"--out {folder.root}: holds a run of another configuration ({differences(there, here)}); "
+        f"choose another folder with --out, or delete it with --fresh{hint}"
+    )
+
+
+def _with_length_of(experiment: F, there: bytes) -> F | None:
+    """Return the experiment with the rounds and the pool of a resolved one, ``None`` of others."""
+    try:
+        found = parse_json(there, _CONFIG)
+        rounds, pool_wei = int(found["rounds"]), int(found["rewards"]["pool_wei"])
+    except (VerificationError, KeyError, TypeError, ValueError):
+        return None
+    rewards = experiment.rewards.model_copy(update={"pool_wei": pool_wei})
+    return experiment.model_copy(update={"rounds": rounds, "rewards": rewards})
 
 
 def differences(there: bytes, here: bytes) -> str:

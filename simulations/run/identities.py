@@ -19,6 +19,8 @@ from simulations.experiment.base import SimulatedFederation
 
 GENESIS_TIME = 1_767_225_600  # 2026-01-01T00:00:00Z
 _FOR_GAS = Wei(100 * ETHER)
+EXTENSION_WEI = Wei(99 * ETHER)
+"""What the coordinator can add to the pool of a run: all but far more than the gas it will need."""
 
 
 @dataclass(frozen=True)

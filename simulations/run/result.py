@@ -18,7 +18,8 @@ from simulations.report.records import (
 class RunOptions:
     """How to run; nothing here changes a result.
 
-    ``workers`` of ``None`` means all cores. ``fresh`` deletes an earlier run in the folder.
+    ``workers`` of ``None`` means all cores. ``fresh`` deletes an earlier run in the folder;
+    ``extend`` lets a run of fewer rounds, and the same otherwise, be gone on with.
     ``rpc_port`` serves the chain on loopback while the run lasts (0: any free port), for watchers
     in other processes: after each round it pauses for ``pace_s`` seconds of wall-clock time.
     """
@@ -26,6 +27,7 @@ class RunOptions:
     workers: int | None = None
     data_folder: Path | None = None
     fresh: bool = False
+    extend: bool = False
     rpc_port: int | None = None
     pace_s: float = 5.0
 
@@ -55,12 +57,13 @@ class Run:
     resumed_from: int
 
 
-def finished(folder: RunFolder, *, resumed_from: int) -> Run:
-    """Read back what a run wrote."""
+def finished(folder: RunFolder, *, resumed_from: int | None = None) -> Run:
+    """Read back what a run wrote; ``resumed_from`` of ``None`` is that nothing was missing."""
+    rounds = read_rounds(folder.root / "metrics.jsonl")
     return Run(
         folder.root,
-        read_rounds(folder.root / "metrics.jsonl"),
+        rounds,
         read_contributors(folder.root / "contributors.json"),
         folder.read_json(folder.root / COORDINATOR),
-        resumed_from,
+        len(rounds) if resumed_from is None else resumed_from,
     )

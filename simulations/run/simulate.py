@@ -27,6 +27,7 @@ def simulate(
     *,
     overrides: Sequence[str] = (),
     seed: int | None = None,
+    rounds: int | None = None,
     data: str | Path | None = None,
     workers: int | None = None,
     fresh: bool = False,
@@ -49,6 +50,8 @@ def simulate(
         ``"key.path=value"`` each, as ``--set`` takes them.
     seed
         Replaces the experiment's seed.
+    rounds
+        Replaces the experiment's rounds; a run of fewer rounds in the folder is made longer.
     data
         Folder with data sets; the variable ``FEDPROOF_DATA`` if ``None``.
     workers
@@ -72,13 +75,14 @@ def simulate(
             "simulate: called while a worker process imports the main script; expected the call "
             'under if __name__ == "__main__":'
         )
-    experiment = _experiment(config, overrides, seed)
+    length = () if rounds is None else (f"rounds={rounds}",)
+    experiment = _experiment(config, (*overrides, *length), seed)
     start_server()  # workers import torch while this process does
     from simulations.run.simulation import RunOptions, run_experiment
 
     target = Path(out) if out is not None else Path("runs") / experiment.name
     folder = None if data is None else Path(data)
-    options = RunOptions(workers=workers, data_folder=folder, fresh=fresh)
+    options = RunOptions(workers, folder, fresh, extend=rounds is not None)
     return run_experiment(experiment, target, options, _RoundListener(on_round))
 
 
@@ -89,7 +93,7 @@ def _experiment(
         return load_experiment(config, overrides, seed)
     if overrides or seed is not None:
         raise ConfigError(
-            "simulate: overrides and seed were given with a loaded experiment; expected them in "
+            "simulate: overrides, seed or rounds given with a loaded experiment; expected them in "
             "load_experiment"
         )
     return config

@@ -68,13 +68,18 @@ def run_experiment(
         # before anything is written or deleted
         load = partial(load_dataset, experiment.data, options.data_folder, experiment.seed)
         try_own_code(experiment, load)
-    with held_folder(folder, experiment, fresh=options.fresh):
+    with held_folder(folder, experiment, fresh=options.fresh, extend=options.extend) as founded:
         if folder.is_complete:
-            return finished(folder, resumed_from=experiment.rounds)
+            run = finished(folder)
+            if founded is experiment or len(run.rounds) >= experiment.rounds:
+                return run
+            folder.reopen()
         dataset = load_dataset(experiment.data, options.data_folder, experiment.seed)
         with ExitStack() as stack:
             agreement = agree(experiment, dataset)
-            simulation = Simulation(experiment, agreement, folder, stack, options, listener)
+            simulation = Simulation(
+                experiment, founded, agreement, folder, stack, options, listener
+            )
             resumed_from = simulation.completed_rounds
             simulation.train()
             simulation.conclude()
@@ -84,11 +89,15 @@ def run_experiment(
 
 
 class Simulation:
-    """One run in progress: chain, store and service opened on its folder."""
+    """One run in progress: chain, store and service opened on its folder.
+
+    ``founded`` is what the contract was deployed with: the experiment, or one of fewer rounds.
+    """
 
     def __init__(
         self,
         experiment: Experiment,
+        founded: Experiment,
         agreement: Agreement,
         folder: RunFolder,
         stack: ExitStack,
@@ -96,12 +105,13 @@ class Simulation:
         listener: Listener,
     ) -> None:
         self.experiment, self.agreement, self.folder = experiment, agreement, folder
+        self.is_extended = founded is not experiment
         self.options, self.listener = options, listener
         self.store = artifact_store(experiment, folder)
         self.store.discard_leftovers()  # the folder is locked: nobody else writes
         stack.callback(self.store.close)
         root = publish(self.store, agreement)
-        self.chain = stack.enter_context(run_chain(experiment, folder, root))
+        self.chain = stack.enter_context(run_chain(founded, folder, root))
         self.journal = FileJournal(folder.root / "rounds")
         self.attempts = FileJournal(folder.root / "attempts")
         self.nodes = node_configs(experiment)
@@ -140,8 +150,11 @@ class Simulation:
         if self.completed_rounds:
             self._settle_disputes()  # a crash may have come between a round and its watcher
             self.records.publish_missed()
-        if self.completed_rounds >= self.experiment.rounds:
+        missing = self.experiment.rounds - self.completed_rounds
+        if missing <= 0:
             return
+        if self.is_extended:
+            self.chain.fund_rounds(missing, self.experiment.rewards.round_budget_wei)
         try:
             self._train()
         except TransactionRevertedError as refused:

@@ -179,7 +179,7 @@ def test_another_configuration_does_not_mix_into_a_run(finished_run: Path, tmp_p
     assert again.returncode == 0, again.stderr  # the same one is finished: nothing to do
     assert json.loads(again.stdout)["resumed_from"] == 4
     told = fedproof("simulate", config, "--out", copy).stdout
-    assert told.startswith("already complete: nothing was run; another length is another run: ")
+    assert told.startswith("already complete: 4 rounds, nothing was run; --rounds N makes ")
 
 
 def test_an_occupied_port_is_named() -> None:
