@@ -8,9 +8,25 @@ fedproof`` itself is cheap: it imports neither torch nor Flower nor web3 nor py-
 """
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from coordinator import __version__
+
+def _share_names() -> None:
+    """Find our packages though an application has some of the same names (ADR 154)."""
+    file = Path(__file__).with_name("coordinator") / "shared_names.py"
+    spec = importlib.util.spec_from_file_location("_fedproof_shared_names", file)
+    assert spec is not None  # it is a Python file
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.share()
+
+
+_share_names()
+
+from coordinator import __version__  # noqa: E402  (our packages can be found now)
 
 if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares the two
     from clients.mod.chain_contract import FederationChainView

@@ -1,1 +1,5 @@
 """Contracts: Vyper sources, their typed binding, and the embedded chain."""
+
+from coordinator.shared_names import share
+
+share(__name__)

@@ -214,7 +214,7 @@ class FlowerProcesses:
 
     def _superlink(self) -> ChildSpec:
         settings = self.settings
-        command = [sys.executable, "-m", "coordinator.flower.superlink"]
+        command = [sys.executable, "-P", "-m", "coordinator.flower.superlink"]
         command += [str(self._folder / "guard.json"), "--host", settings.host]
         command += ["--port", str(settings.port), "--isolation", "process"]
         command += ["--database", str(self._folder / "flower.db")]

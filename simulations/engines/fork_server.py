@@ -21,7 +21,7 @@ def start_server(preload: Sequence[str] = DEFAULT_PRELOAD) -> None:
     The first call of a process decides which modules are preloaded, with this process's search
     path.
     """
-    get_context("forkserver").set_forkserver_preload(["__main__", *preload])
+    get_context("forkserver").set_forkserver_preload(["fedproof", "__main__", *preload])
     atexit.register(_end_server, os.getpid())
     before = os.environ.get("PYTHONPATH")
     # The server does not inherit sys.path, and ignores modules that it cannot import.

@@ -76,7 +76,7 @@ class Daemons:
     def _add(self, name: str, command: str, config: Path) -> None:
         spec = ChildSpec(
             name=name,
-            command=(sys.executable, "-m", "simulations", command, "--config", str(config)),
+            command=(sys.executable, "-P", "-m", "simulations", command, "--config", str(config)),
             environment=daemon_environment(),
             folder=config.parent,
             log=self.log(name),

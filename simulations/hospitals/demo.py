@@ -234,7 +234,7 @@ def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     """Run a ``fedproof`` command in its own process."""
     try:
         return subprocess.run(
-            [sys.executable, "-m", "simulations", *command],
+            [sys.executable, "-P", "-m", "simulations", *command],
             env=daemon_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

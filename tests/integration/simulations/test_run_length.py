@@ -72,10 +72,14 @@ def test_what_a_run_cannot_be_made_is_told_and_nothing_is_changed(folder: Path) 
     before = {p: p.read_bytes() for p in (folder / "run").rglob("*") if p.is_file()}
     with pytest.raises(ConfigError, match=r"rounds is 2 there, 1 here.*never shorter"):
         run_of(folder, 1)
-    with pytest.raises(ConfigError, match=r"rounds = 102: 100 ETH would have to be added .* 99 ETH"):
+    with pytest.raises(
+        ConfigError, match=r"rounds = 102: 100 ETH would have to be added .* 99 ETH"
+    ):
         run_of(folder, SHORT + 100)
     with pytest.raises(ConfigError, match=r"rounds is 2 there, 4 here; seed is 3 there, 9 here"):
         run_of(folder, LONG, None, "seed=9")
-    with pytest.raises(ConfigError, match="rounds is 2 there, 4 here"):  # only where it is asked for
+    with pytest.raises(
+        ConfigError, match="rounds is 2 there, 4 here"
+    ):  # only where it is asked for
         run_experiment(load_experiment(folder / "tiny.toml"), folder / "run", RunOptions(workers=1))
     assert before == {p: p.read_bytes() for p in (folder / "run").rglob("*") if p.is_file()}
