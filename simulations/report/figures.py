@@ -21,7 +21,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#9
 _DPI = 120
 _MOST_BARS = 60
 _MOST_LINES = 12
-_COORDINATOR_INCHES = 1.3
+_COORDINATOR_INCHES = 1.6
 
 
 def draw_accuracy(rounds: Sequence[RoundRecord], title: str, path: Path) -> None:
@@ -104,9 +104,8 @@ def draw_money(
     figure = Figure(figsize=(8.5, height), layout="constrained")
     below: Figure | SubFigure = figure
     if convicted:
-        above, below = figure.subfigures(
-            2, 1, height_ratios=[_COORDINATOR_INCHES, height - _COORDINATOR_INCHES]
-        )
+        ratios = [_COORDINATOR_INCHES, height - _COORDINATOR_INCHES]
+        above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=ratios)[:, 0]
         _draw_coordinator(above, coordinator)
     stakes, rewards = below.subplots(1, 2, sharey=True)
     rows = list(range(len(shown)))
@@ -149,7 +148,7 @@ def _draw_coordinator(figure: SubFigure, coordinator: JsonObject) -> None:
         label=f"slashed: {slashed:g} ETH",
     )
     axes.set_yticks([0], ["coordinator"], fontsize=8)
-    axes.set(ylim=(-0.6, 0.6))
+    axes.set(ylim=(-0.6, 0.6), xlabel="bond of the coordinator (ETH)")
     axes.set_xlim(left=0)
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)

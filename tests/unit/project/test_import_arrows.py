@@ -8,6 +8,7 @@ from benchmarks.architecture import import_graph, imported_names, module_files
 
 # What each layer may import from the project, besides itself.
 _LAYERS = (
+    "coordinator.shared_names",
     "coordinator.protocol",
     "coordinator.ports",
     "coordinator.local",
@@ -25,14 +26,19 @@ _LAYERS = (
 )
 """Lowest first: each imports only what stands before it."""
 # ``contracts`` stands above the protocol, and below whatever reaches a chain.
-_OFF_CHAIN = ("coordinator.protocol", "coordinator.ports", "coordinator.local")
+_OFF_CHAIN = (
+    "coordinator.shared_names",
+    "coordinator.protocol",
+    "coordinator.ports",
+    "coordinator.local",
+)
 ALLOWED: dict[str, set[str]] = {
     **{
         layer: {*_LAYERS[:place], *(() if layer in _OFF_CHAIN else ("contracts",))}
         for place, layer in enumerate(_LAYERS)
     },
     "coordinator.commands": {"coordinator", *_LAYERS[:-1], "contracts"},
-    "contracts": {"coordinator.protocol"},
+    "contracts": {"coordinator.protocol", "coordinator.shared_names"},
     "clients": {"coordinator", *_LAYERS, "contracts"},
     "simulations": {"coordinator", "clients", "contracts"},
 }
