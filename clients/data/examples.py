@@ -108,6 +108,8 @@ def check_examples(
         If there are no examples, or not as many labels, a label is not a whole number from 0, or a
         value is not finite; names the first.
     """
+    if x.ndim and y.ndim and not (len(x) and len(y)):
+        raise _not_as_many(x, y, source)
     if y.ndim != 1 or y.dtype.kind not in "iub":
         raise ConfigError(
             f"{source}: labels have shape {y.shape} and type {y.dtype}, expected one whole number "
@@ -118,10 +120,8 @@ def check_examples(
             f"{source}: features have shape {x.shape} and type {x.dtype}, expected numbers of "
             "shape (examples, ...)"
         )
-    if len(x) != len(y) or len(y) == 0:
-        raise ConfigError(
-            f"{source}: {len(x)} examples and {len(y)} labels, expected as many of both, not 0"
-        )
+    if len(x) != len(y):
+        raise _not_as_many(x, y, source)
     low = int(np.argmin(y))
     if y[low] < 0:
         raise ConfigError(f"{source}: label of example {low} is {y[low]}, expected 0 or more")
@@ -138,6 +138,12 @@ def check_examples(
             "expected a finite number"
         )
     return LocalData(values, y.astype(np.int64), source)
+
+
+def _not_as_many(x: NDArray[np.generic], y: NDArray[np.generic], source: str) -> ConfigError:
+    return ConfigError(
+        f"{source}: {len(x)} examples and {len(y)} labels, expected as many of both, not 0"
+    )
 
 
 def check_fits(data: LocalData, architecture: Architecture) -> LocalData:

@@ -5,6 +5,7 @@ Classes are numbered in the order of their names, unless the agreement lists the
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -54,8 +55,8 @@ def read_image_folder(
             f"{folder}: the federation's model takes examples of shape {shape}, expected images of "
             "(1 or 3 channels, height, width)"
         )
-    names = list(classes) or _class_folders(folder)
-    unknown = sorted(set(_class_folders(folder)) - set(names))
+    names = list(classes) or class_folders(folder)
+    unknown = sorted(set(class_folders(folder)) - set(names))
     if unknown:
         raise ConfigError(f"{folder / unknown[0]}: unknown class, expected {', '.join(names)}")
     images: list[NDArray[np.uint8]] = []
@@ -94,7 +95,23 @@ def read_idx_pair(
     return check_examples(pixels.reshape(-1, *shape) / 255, values, str(images), scaling)
 
 
-def _class_folders(folder: Path) -> list[str]:
+def first_image_shape(folder: Path, classes: Sequence[str], *, grey: bool) -> tuple[int, int, int]:
+    """Return ``(channels, height, width)`` of a folder's first image, which all others must have.
+
+    Raises
+    ------
+    ConfigError
+        If there is no image in the folder, or the first cannot be read; names it.
+    """
+    for name in classes:
+        for path in _image_files(folder / name):
+            with _opened(path) as image:
+                return 1 if grey or image.mode in ("L", "1") else 3, image.height, image.width
+    raise ConfigError(f"{folder}: no images, expected sub-folders with {', '.join(SUFFIXES)}")
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Return the sub-folders that are classes, sorted; ``ConfigError`` if there are none."""
     try:
         names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not _is_not_data(p))
     except OSError as error:
@@ -120,22 +137,27 @@ def _image_files(folder: Path) -> Iterator[Path]:
 
 def _image(path: Path, shape: tuple[int, ...], grey: bool) -> NDArray[np.uint8]:
     channels, height, width = shape
+    with _opened(path) as image:
+        # The size in the header is checked before any pixel is decoded.
+        if (image.width, image.height) != (width, height):
+            raise ConfigError(
+                f"{path}: {image.width}x{image.height} pixels, expected {width}x{height}"
+            )
+        if image.mode not in ("L", "RGB", "1"):
+            raise ConfigError(f"{path}: pixels of kind {image.mode}, expected 8-bit grey or RGB")
+        if channels == 1 and image.mode == "RGB" and not grey:
+            raise ConfigError(f"{path}: coloured, expected grey (or set data.grey)")
+        pixels = np.asarray(image.convert(_MODES[channels]), np.uint8)
+    return pixels.reshape(height, width, channels).transpose(2, 0, 1)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image, and say what is wrong with it if it cannot be read."""
     try:
         with Image.open(path) as image:
-            # The size in the header is checked before any pixel is decoded.
-            if (image.width, image.height) != (width, height):
-                raise ConfigError(
-                    f"{path}: {image.width}x{image.height} pixels, expected {width}x{height}"
-                )
-            if image.mode not in ("L", "RGB", "1"):
-                raise ConfigError(
-                    f"{path}: pixels of kind {image.mode}, expected 8-bit grey or RGB"
-                )
-            if channels == 1 and image.mode == "RGB" and not grey:
-                raise ConfigError(f"{path}: coloured, expected grey (or set data.grey)")
-            pixels = np.asarray(image.convert(_MODES[channels]), np.uint8)
+            yield image
     except UnidentifiedImageError as error:
         raise ConfigError(f"{path}: not an image") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ConfigError(f"{path}: cannot be decoded: {error}") from error
-    return pixels.reshape(height, width, channels).transpose(2, 0, 1)

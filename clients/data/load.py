@@ -1,11 +1,13 @@
 """Loads a participant's ``[data]`` section as examples that fit the federation's model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
 
 from clients.data.arrays import read_npy, read_npz
 from clients.data.examples import LocalData, Scaling, check_fits
 from clients.data.function import call_loader
+from clients.data.parquet import read_parquet
 from clients.data.table import TableFormat, read_table
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.scores.architecture import Architecture
@@ -15,8 +17,10 @@ from coordinator.settings.participant import (
     IdxData,
     ImageFolderData,
     NumpyData,
+    ParquetData,
     ParticipantData,
     PythonData,
+    TableData,
 )
 
 
@@ -47,18 +51,31 @@ def load_data(
     ConfigError
         If a file is wrong; names file, place, and the values found and expected.
     """
-    loaded = _load(section, agreed, architecture, folder)
+    loaded = read_examples(section, agreed, architecture.input_shape, folder)
     return check_fits(loaded, architecture).first(max_examples)
 
 
-def _load(
-    section: ParticipantData, agreed: Features, architecture: Architecture, folder: Path
+def read_examples(
+    section: ParticipantData, agreed: Features, shape: tuple[int, ...], folder: Path
 ) -> LocalData:
+    """Read the examples that a section names, scaled as agreed; not yet compared with a model.
+
+    Parameters
+    ----------
+    shape
+        Shape of one example; only images are read by it.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`load_data`.
+    """
     scaling = Scaling(tuple(agreed.mean) or (0.0,), tuple(agreed.scale) or (1.0,))
-    shape = architecture.input_shape
     match section:
         case CsvData():
-            return read_table(folder / section.path, _layout(section, agreed, scaling))
+            return read_table(folder / section.path, csv_format(section, agreed))
+        case ParquetData():
+            return read_parquet(folder / section.path, table_format(section, agreed))
         case NumpyData(labels_path=""):
             return read_npz(folder / section.path, section.features, section.labels, scaling)
         case NumpyData():
@@ -77,7 +94,18 @@ def _load(
             assert_never(section)
 
 
-def _layout(section: CsvData, agreed: Features, scaling: Scaling) -> TableFormat:
+def csv_format(section: CsvData, agreed: Features) -> TableFormat:
+    """Return how a CSV file is read; ``ConfigError`` if its features are not as many as agreed."""
+    return replace(
+        table_format(section, agreed),
+        columns=tuple(section.columns),
+        missing=tuple(section.missing),
+        delimiter=section.delimiter,
+    )
+
+
+def table_format(section: TableData, agreed: Features) -> TableFormat:
+    """Return what any table says; ``ConfigError`` if its features are not as many as agreed."""
     own, common = tuple(section.features), tuple(agreed.names)
     if own and common and len(own) != len(common):
         raise ConfigError(
@@ -90,11 +118,8 @@ def _layout(section: CsvData, agreed: Features, scaling: Scaling) -> TableFormat
     return TableFormat(
         label=label,
         features=own or common,
-        columns=tuple(section.columns),
         classes=tuple(section.classes),
         positive_above=section.positive_above,
-        missing=tuple(section.missing),
         fill=section.fill,
-        scaling=scaling,
-        delimiter=section.delimiter,
+        scaling=Scaling(tuple(agreed.mean) or (0.0,), tuple(agreed.scale) or (1.0,)),
     )

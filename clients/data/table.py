@@ -7,6 +7,7 @@ breaks inside a field.
 import csv
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -64,9 +65,23 @@ def read_table(path: Path, layout: TableFormat) -> LocalData:
     ConfigError
         If a value is malformed or missing; names file, line, column and the expected value.
     """
+    with _opened(path) as stream:
+        return _read(stream, path, layout)
+
+
+def feature_columns(path: Path, layout: TableFormat) -> list[str]:
+    """Return the columns that :func:`read_table` learns from, in order; errors as there."""
+    with _opened(path) as stream:
+        names = list(layout.columns) or _header(_lines(stream, layout.delimiter), path)
+        return [names[at] for at in chosen_columns(names, layout, path)]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Iterator[str]]:
+    """Open a table, and say what is wrong with it if it cannot be read."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return _read(stream, path, layout)
+            yield stream
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -78,8 +93,8 @@ def read_table(path: Path, layout: TableFormat) -> LocalData:
 def _read(stream: Iterator[str], path: Path, layout: TableFormat) -> LocalData:
     lines = _lines(stream, layout.delimiter)
     names = list(layout.columns) or _header(lines, path)
-    chosen = _chosen(names, layout, path)
-    label = _position(names, layout.label, path)
+    chosen = chosen_columns(names, layout, path)
+    label = position_of(names, layout.label, path)
     features: list[list[float]] = []
     labels: list[int] = []
     for number, fields in lines:
@@ -87,7 +102,7 @@ def _read(stream: Iterator[str], path: Path, layout: TableFormat) -> LocalData:
         if len(fields) != len(names):
             raise ConfigError(f"{place}: {len(fields)} values, expected {len(names)}")
         features.append([_feature(fields[at], names[at], place, layout) for at in chosen])
-        labels.append(_label(fields[label], place, layout))
+        labels.append(class_of(fields[label], place, layout))
     if not labels:
         raise ConfigError(f"{path}: no examples in the file")
     x = layout.scaling.applied(np.array(features), str(path))
@@ -114,16 +129,24 @@ def _header(lines: Iterator[tuple[int, list[str]]], path: Path) -> list[str]:
     return names
 
 
-def _chosen(names: Sequence[str], layout: TableFormat, path: Path) -> list[int]:
+def chosen_columns(names: Sequence[str], layout: TableFormat, path: Path) -> list[int]:
+    """Return the positions of the features among a file's columns; ``ConfigError`` if one is not.
+
+    Examples
+    --------
+    >>> chosen_columns(["age", "y", "chol"], TableFormat(label="y"), Path("a.csv"))
+    [0, 2]
+    """
     if layout.label in layout.features:
         raise ConfigError(f"{path}: the label {layout.label!r} is among the features")
     chosen = layout.features or tuple(name for name in names if name != layout.label)
     if not chosen:
         raise ConfigError(f"{path}: no column besides the label {layout.label!r}")
-    return [_position(names, name, path) for name in chosen]
+    return [position_of(names, name, path) for name in chosen]
 
 
-def _position(names: Sequence[str], name: str, path: Path) -> int:
+def position_of(names: Sequence[str], name: str, path: Path) -> int:
+    """Return the position of a column; ``ConfigError`` if there is none of that name."""
     if name not in names:
         raise ConfigError(f"{path}: no column {name!r}, found {', '.join(names)[:200]}")
     return names.index(name)
@@ -131,25 +154,31 @@ def _position(names: Sequence[str], name: str, path: Path) -> int:
 
 def _feature(text: str, name: str, place: str, layout: TableFormat) -> float:
     if text in layout.missing:
-        if layout.fill is None:
-            raise ConfigError(
-                f'{place}: {name} is missing ("{text}"); say what it becomes in data.fill'
-            )
-        return math.nan if layout.fill == "mean" else layout.fill
+        return missing_value(text, name, place, layout)
     return _number(text, name, place)
 
 
-def _number(text: str, name: str, place: str) -> float:
+def missing_value(text: str, name: str, place: str, layout: TableFormat) -> float:
+    """Return what a missing value becomes, NaN for the agreed mean; ``ConfigError`` if unsaid."""
+    if layout.fill is None:
+        raise ConfigError(
+            f'{place}: {name} is missing ("{text}"); say what it becomes in data.fill'
+        )
+    return math.nan if layout.fill == "mean" else layout.fill
+
+
+def _number(text: str, name: str, place: str, expected: str = "a number") -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or "_" in text:
-        raise ConfigError(f'{place}: {name} is "{text[:60]}", expected a number')
+        raise ConfigError(f'{place}: {name} is "{text[:60]}", expected {expected}')
     return value
 
 
-def _label(text: str, place: str, layout: TableFormat) -> int:
+def class_of(text: str, place: str, layout: TableFormat) -> int:
+    """Return the class that the label column's text means; ``ConfigError`` if it means none."""
     if layout.classes:
         if text not in layout.classes:
             raise ConfigError(
@@ -157,7 +186,7 @@ def _label(text: str, place: str, layout: TableFormat) -> int:
                 f"{', '.join(layout.classes)[:200]}"
             )
         return layout.classes.index(text)
-    value = _number(text, layout.label, place)
+    value = _number(text, layout.label, place, "a number (or all classes' texts in data.classes)")
     if layout.positive_above is not None:
         return int(value > layout.positive_above)
     if value < 0 or value != int(value):

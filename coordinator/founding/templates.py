@@ -109,7 +109,7 @@ def participant_toml(name: str, reach: Reach, label: str, *, own_account: bool) 
     }
     remarks = {
         "account": "put your own key file here" if own_account else "",
-        "data": 'your own data, here: kind = "csv", "numpy", "idx", "image_folder" or "python"',
+        "data": 'your own data: kind = "csv", "parquet", "numpy", "idx", "images" or "python"',
         "stake": "bond by oneself when the daemon starts",
     }
     title = f"# {name}: fedproof client --config participant.toml"

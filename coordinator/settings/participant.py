@@ -56,25 +56,38 @@ class ParticipantNode(Section):
     config: dict[str, bool | int | float | str] = Field(default={})
 
 
-class CsvData(Section):
-    """A CSV file; ``features`` empty means all columns but the label.
+class TableData(Section):
+    """A table: ``features`` empty means all columns but the label.
 
-    ``columns`` names the columns of a file without a header line. The label column holds class
-    numbers, or one of ``classes``, or a number that means class 1 where it is above
-    ``positive_above``. Cells equal to one of ``missing`` become ``fill`` (``"mean"``: the agreed
+    The label column holds class numbers, or one of ``classes``, or a number that means class 1
+    where it is above ``positive_above``. Missing values become ``fill`` (``"mean"``: the agreed
     mean), or are a mistake where there is no fill.
     """
 
-    kind: Literal["csv"] = "csv"
     path: str = Field(min_length=1)
     label: str = Field(default="label", min_length=1)
     features: list[str] = Field(default=[])
-    delimiter: str = Field(default=",", min_length=1, max_length=1)
-    columns: list[str] = Field(default=[])
     classes: list[str] = Field(default=[])
     positive_above: float | None = None
-    missing: list[str] = Field(default=["", "?"])
     fill: float | Literal["mean"] | None = None
+
+
+class CsvData(TableData):
+    """A CSV file; ``columns`` names the columns of a file without a header line.
+
+    Cells equal to one of ``missing`` are missing values.
+    """
+
+    kind: Literal["csv"] = "csv"
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    columns: list[str] = Field(default=[])
+    missing: list[str] = Field(default=["", "?"])
+
+
+class ParquetData(TableData):
+    """A Parquet file (the ``parquet`` extra); null and NaN are missing values."""
+
+    kind: Literal["parquet"]
 
 
 class NumpyData(Section):
@@ -96,9 +109,12 @@ class IdxData(Section):
 
 
 class ImageFolderData(Section):
-    """One folder a class; classes are numbered in the order given, or of their names."""
+    """One folder a class; classes are numbered in the order given, or of their names.
 
-    kind: Literal["image_folder"]
+    ``images`` is what experiments call it; both mean the same.
+    """
+
+    kind: Literal["images", "image_folder"]
     path: str = Field(min_length=1)
     classes: list[str] = Field(default=[])
     grey: bool = False
@@ -114,7 +130,8 @@ class PythonData(Section):
 
 ParticipantData = Annotated[
     Annotated[
-        CsvData | NumpyData | IdxData | ImageFolderData | PythonData, Field(discriminator="kind")
+        CsvData | ParquetData | NumpyData | IdxData | ImageFolderData | PythonData,
+        Field(discriminator="kind"),
     ],
     by_kind("csv"),
 ]

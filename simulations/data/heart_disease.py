@@ -10,6 +10,7 @@ missing category becomes all zeros, and each column that is ever missing has an 
 hospital learns anything about another's patients from the encoding, and none about the test set.
 """
 
+import codecs
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -127,7 +128,8 @@ def read_hospital(path: Path) -> NDArray[np.float64]:
         Naming file, line and column of what cannot be a value.
     """
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        # some programs begin a text file with a mark
+        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii").splitlines()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -130,7 +130,10 @@ def _features(columns: Sequence[NDArray[Any]], config: HubData, place: str) -> N
         x = np.stack(columns, axis=1)
     else:
         raise ConfigError(f"{place}: several feature columns must each hold one number a row")
-    scaled = x.astype(np.float32) / np.float32(config.scale)
+    # Values beyond float32 may be within it once divided; small integers need no more than it has.
+    exact: Any = np.float32 if np.can_cast(x.dtype, np.float32) else np.float64
+    with np.errstate(over="ignore"):  # becomes infinite, which is refused below
+        scaled: NDArray[np.float32] = (x.astype(exact) / exact(config.scale)).astype(np.float32)
     if not np.isfinite(scaled).all():
         raise ConfigError(f"{place}: a feature is NaN or infinite, expected finite numbers")
     return scaled

@@ -14,6 +14,7 @@ from typing import Any
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
 from coordinator.settings.load import options_by_kind, options_of_kind, read_toml, validated
+from simulations.data.own_data import OwnData
 from simulations.experiment.schema import Experiment
 
 CONFIG_FOLDER = Path(__file__).parents[1] / "configs"
@@ -46,18 +47,22 @@ def load_experiment(
     ConfigError
         Naming file, key, what was found and what was expected.
     """
+    folder = Path()
     if isinstance(config, Mapping):
         source, raw = "experiment", copy.deepcopy(dict(config))
     else:
         file = _find(str(config))
-        source, raw = str(file), read_toml(file)
+        source, raw, folder = str(file), read_toml(file), file.absolute().parent
     overridden: list[str] = []
     for text in overrides:
         overridden.append(_override(raw, text, overridden))
     if seed is not None:
         raw["seed"] = seed
         overridden.append("seed")
-    return _validate(raw, source, overridden)
+    experiment = _validate(raw, source, overridden)
+    if isinstance(experiment.data, OwnData):
+        experiment.data.place_beside(folder)
+    return experiment
 
 
 def experiment_from_json(data: bytes, source: str) -> Experiment:

@@ -8,13 +8,19 @@ from collections.abc import Iterable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SHIPPED = ("coordinator", "clients", "contracts", "simulations")
 DEVELOPMENT = ("tests", "benchmarks")
 # Compiles the contracts, whose output is in the repository: a developer's tool in a shipped folder.
 COMPILER = ROOT / "contracts" / "compile.py"
-HUB = ROOT / "simulations" / "data" / "hub.py"
+# Each extra is what one file imports.
+EXTRAS = {
+    "hub": ROOT / "simulations" / "data" / "hub.py",
+    "parquet": ROOT / "clients" / "data" / "parquet.py",
+}
 # Development tools that are run and not imported: the file that runs each, and by which text.
 RUN = {
     "setuptools": ("pyproject.toml", '\nbuild-backend = "setuptools.build_meta"'),
@@ -83,14 +89,20 @@ def imported(paths: Iterable[Path]) -> set[str]:
 
 
 def test_the_package_declares_what_it_imports() -> None:
-    used = imported(path for path in sources(*SHIPPED) if path not in (COMPILER, HUB))
+    others = (COMPILER, *EXTRAS.values())
+    used = imported(path for path in sources(*SHIPPED) if path not in others)
     assert declared(PROJECT["dependencies"]) == used
 
 
-def test_the_hub_extra_is_what_the_hub_reader_imports() -> None:
+@pytest.mark.parametrize("name", EXTRAS)
+def test_an_extra_is_what_its_reader_imports(name: str) -> None:
     """By its text: the extra need not be installed."""
-    used = {normal(name) for name in modules_of(HUB) - own_modules()}
-    assert extra("hub") == used - declared(PROJECT["dependencies"])
+    used = {normal(module) for module in modules_of(EXTRAS[name]) - own_modules()}
+    assert extra(name) == used - declared(PROJECT["dependencies"])
+
+
+def test_no_other_extra_is_offered() -> None:
+    assert set(PROJECT["optional-dependencies"]) == {"dev", *EXTRAS}
 
 
 def test_the_dev_extra_is_what_tests_benchmarks_and_tools_need() -> None:

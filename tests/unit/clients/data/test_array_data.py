@@ -202,6 +202,41 @@ def raises():
     raise RuntimeError("no such hospital")
 
 
+def batches(sizes=(2, 1)):
+    for size in sizes:
+        yield [[0.0, 1.0]] * size, [1] * size
+
+
+def a_torch_loader():
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    examples = TensorDataset(torch.arange(6.0).reshape(3, 2), torch.tensor([0, 2, 1]))
+    return DataLoader(examples, batch_size=2)
+
+
+def odd_batches():
+    yield [[0.0]], [1]
+    yield [[0.0, 1.0]], [1]
+
+
+def batches_of_one_array():
+    yield np.zeros((2, 2))
+
+
+def ragged():
+    return [[0.0], [0.0, 1.0]], [0, 1]
+
+
+def fails_later():
+    yield [[0.0]], [1]
+    raise KeyError("sick")
+
+
+def nothing():
+    return None
+
+
 NOT_CALLABLE = 7
 
 
@@ -210,19 +245,36 @@ def test_a_function_of_ones_own():
     assert (data.x.tolist(), data.y.tolist()) == ([[9.0, 2.0], [3.0, 4.0]], [0, 1])
 
 
+def test_batches_are_put_together():
+    data = call_loader(f"{__name__}:batches", {})
+    assert (data.x.tolist(), data.y.tolist()) == ([[0.0, 1.0]] * 3, [1, 1, 1])
+    data = call_loader(f"{__name__}:a_torch_loader", {})
+    assert (data.x.tolist(), data.y.tolist()) == ([[0, 1], [2, 3], [4, 5]], [0, 2, 1])
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("not_a_pair", {}, "returned list, expected a pair of arrays"),
-        ("raises", {}, "RuntimeError: no such hospital"),
+        ("not_a_pair", {}, "returned list, expected a pair of arrays, features and labels, or"),
+        ("nothing", {}, "returned NoneType, expected a pair of arrays"),
+        ("np", {}, "module, expected something to call"),
+        ("X", {}, "ndarray, expected something to call"),
+        ("batches", {"sizes": []}, "yields nothing, expected batches of features and labels"),
+        ("batches", {"sizes": [0]}, "0 examples and 0 labels, expected as many of both, not 0"),
+        ("batches_of_one_array", {}, "batch 0 is ndarray, expected a pair of arrays"),
+        ("odd_batches", {}, "batches that do not fit together"),
+        ("ragged", {}, "cannot be made into arrays"),
+        ("fails_later", {}, r"KeyError: 'sick' \(test_array_data.py, line \d+\)"),
+        ("raises", {}, r"RuntimeError: no such hospital \(test_array_data.py, line \d+\)"),
         ("two_examples", {"size": 1}, "unexpected keyword argument 'size'"),
         ("none", {}, "has no none"),
         ("NOT_CALLABLE", {}, "int, expected something to call"),
     ],
 )
 def test_a_function_that_will_not_do_is_named(name, options, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         call_loader(f"{__name__}:{name}", options)
+    assert "\n" not in str(caught.value)
 
 
 def test_references_that_cannot_be_resolved():
@@ -278,8 +330,9 @@ def test_every_kind_of_section_is_loaded(tmp_path, pictures):
     rows = load(IdxData(kind="idx", images="d.idx", labels="l.idx"))
     np.testing.assert_allclose(rows.x, X / 255, rtol=1e-6)
     images = Architecture((Flatten(), Linear(6, 2)), (1, 2, 3))
-    folder = ImageFolderData(kind="image_folder", path="pictures")
-    assert len(load(folder, model=images)) == 4
+    for kind in ("images", "image_folder"):
+        folder = ImageFolderData(kind=kind, path="pictures")
+        assert len(load(folder, model=images)) == 4
     function = PythonData(kind="python", function=f"{__name__}:two_examples")
     assert load(function).x.tolist() == [[1.0, 2.0], [3.0, 4.0]]
 

@@ -1,9 +1,13 @@
 """CSV files: values by hand, and every mistake with its file, line and column."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from clients.data.examples import Scaling
+from clients.data.parquet import read_parquet
 from clients.data.table import TableFormat, read_table
 from coordinator.protocol.errors import ConfigError
 
@@ -77,7 +81,11 @@ def test_missing_values_become_what_the_settings_say(tmp_path):
         ("sick,x\n\n1,1e999\n", {}, ':3: x is "1e999", expected a number'),
         ("sick,x\n1.5,2\n", {}, ':2: sick is "1.5", expected a class, 0 or more'),
         ("sick,x\n-1,2\n", {}, ':2: sick is "-1", expected a class, 0 or more'),
-        ("sick,x\n?,2\n", {}, ':2: sick is "?", expected a number'),
+        (
+            "sick,x\n?,2\n",
+            {},
+            ':2: sick is "?", expected a number (or all classes\' texts in data.classes)',
+        ),
         (
             "sick,x\nmaybe,2\n",
             {"classes": ("no", "yes")},
@@ -114,3 +122,15 @@ def test_unreadable_files_are_named(tmp_path):
         read_table(write(tmp_path, "sick,x\né,1\n", "latin-1"), TableFormat("sick"))
     with pytest.raises(ConfigError, match="Is a directory"):
         read_table(tmp_path, TableFormat("y"))
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ConfigError) as caught:
+        read_parquet(tmp_path / "p.parquet", TableFormat("y"))
+    assert str(caught.value) == (
+        f"{tmp_path}/p.parquet: a Parquet file needs the package pyarrow: "
+        'pip install "fedproof[parquet]"'
+    )

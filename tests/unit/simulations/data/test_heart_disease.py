@@ -72,3 +72,9 @@ def test_a_file_that_is_not_ascii_is_refused(tmp_path):
     file.write_bytes(b"63,\xe9")
     with pytest.raises(ConfigError, match=r"processed\.va\.data: byte 3 is not ASCII"):
         read_hospital(file)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    file = tmp_path / "processed.va.data"
+    file.write_bytes(b"\xef\xbb\xbf" + GOOD.encode() + b"\n")
+    np.testing.assert_array_equal(read_hospital(file), read(tmp_path, GOOD))

@@ -51,6 +51,12 @@ def images(count, labels):
     return Split(image=pixels, label=np.array(labels), who=np.array(["b", "a"] * (count // 2)))
 
 
+def test_values_are_scaled_before_they_are_rounded(hub):
+    hub.splits["train"] = Split(t=np.array([3e39, 6e39] * 2), label=np.array([0, 1] * 2))
+    config = HubData(kind="hub", dataset="x", features=["t"], scale=1e38, test_fraction=0.5)
+    assert sorted({*load_dataset(config, None, 1).train_x[:, 0].tolist()}) == [30.0, 60.0]
+
+
 def test_images_come_channels_first_and_scaled(hub):
     hub.splits["train"], hub.splits["test"] = images(4, [5, 3, 5, 3]), images(2, [3, 5])
     config = HubData(kind="hub", dataset="x/y", test_split="test", site="who", revision="abc")
