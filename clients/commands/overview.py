@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clients.commands.evaluations import CLAIMED, cells, evaluation_line, evaluations
 from clients.commands.output import amount, duration, moment, table
 from clients.commands.session import AsJson, Session, service_of, with_session
 from contracts.binding.http_client import HttpClient, UnreachableError
@@ -14,6 +15,7 @@ from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.documents import reward_leaves
 from coordinator.protocol.errors import VerificationError
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
+from coordinator.protocol.round.evaluation import EvaluationSummary
 from coordinator.protocol.types import Address, RoundId, Wei
 
 _STATUS_BYTES = 1 << 20
@@ -101,6 +103,7 @@ def _status_lines(
     age = max(0, int(time.time()) - facts["block_time"])
     opened = f"round {facts['open_round']} is open" if facts["open_round"] else "no round is open"
     budget = amount(int(facts["round_budget_wei"]))
+    evaluated = evaluation_line(service)
     bond = f"bond {amount(int(facts['coordinator_bond_wei']))}"
     return [
         ("federation", f"{name}contract {facts['contract']}, chain {facts['chain_id']}"),
@@ -122,6 +125,7 @@ def _status_lines(
         ),
         ("coordinator", f"{facts['coordinator']}, {bond}"),
         ("service", _service_line(service)),
+        *([] if evaluated is None else [("evaluation", evaluated)]),
     ]
 
 
@@ -145,6 +149,8 @@ def rounds(
 ) -> None:
     """List rounds: status, contributors, examples, what was paid, the model that came out.
 
+    Where the federation agreed on evaluation, also accuracy and loss as participants claim them.
+
     Example: [bold]fedproof rounds --config participant.toml --last 5[/bold]
 
     Exit status: 0; 2 bad options; 5 chain.
@@ -153,14 +159,41 @@ def rounds(
     newest = federation.head().last_opened
     numbers = range(max(1, newest - last + 1), newest + 1)
     found = [_round_json(session, federation.round(RoundId(number))) for number in numbers]
+    measured = _measured(session, found, last)
+    if measured is not None:
+        found = [
+            {**row, "evaluation": None if one is None else one.as_json()}
+            for row, one in zip(found, measured, strict=True)
+        ]
     if as_json:
         print_json({"contract": federation.address, "last_opened": newest, "rounds": found})
         return
     if not found:
         console.print("no round has been opened yet")
         return
-    names = ("round", "status", "opened", "n", "examples", "score", "paid", "model", "why")
-    table(names, [_round_row(row) for row in found], left=("status", "model", "why"))
+    names = ["round", "status", "opened", "n", "examples", "score", "paid", "model", "why"]
+    rows = [_round_row(row) for row in found]
+    if measured is not None:
+        names[-2:-2] = ["accuracy", "loss"]
+        for row, one in zip(rows, measured, strict=True):
+            row[-2:-2] = cells(one)
+    table(names, rows, left=("status", "model", "why"))
+    if measured is not None and any(measured):
+        console.print(CLAIMED, soft_wrap=True)
+
+
+def _measured(
+    session: Session, rows: list[dict[str, Any]], last: int
+) -> list[EvaluationSummary | None] | None:
+    """Return each round's evaluation of the model that the chain says; ``None`` without any."""
+    said = evaluations(session, last)
+    if said is None:
+        return None
+    by_round = (said.get(RoundId(row["round"])) for row in rows)
+    return [
+        one if one is not None and one.model_root.hex() == row["model_root"] else None
+        for one, row in zip(by_round, rows, strict=True)
+    ]
 
 
 def _round_row(row: dict[str, Any]) -> list[str]:

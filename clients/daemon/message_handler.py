@@ -139,6 +139,10 @@ class MessageHandler:
         kind = message.metadata.message_type.split(".")[0]
         if kind == MessageType.QUERY and wire.HELLO in message.content.config_records:
             return _packed(self._hello(message))
+        if kind == MessageType.EVALUATE and not self._limits.evaluate:
+            raise InstructionRefusedError(
+                "limit-reached", "this participant evaluates no model: limits.evaluate = false"
+            )
         with self._one:
             if kind == MessageType.TRAIN:
                 return self._train(message, run_config)

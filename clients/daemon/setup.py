@@ -8,6 +8,7 @@ from pathlib import Path
 from eth_account.signers.local import LocalAccount
 
 from clients.daemon.limits import check_agreement
+from clients.data.examples import LocalData
 from clients.data.function import resolve
 from clients.data.load import load_data
 from clients.mod.verifiable_updates import ClientAppCallable
@@ -18,7 +19,11 @@ from coordinator.protocol.types import Address
 from coordinator.settings.agreement import FederationAgreement, read_agreement
 from coordinator.settings.coordinator import KeyFile
 from coordinator.settings.learning import check_training
-from coordinator.settings.participant import ParticipantSettings, load_participant
+from coordinator.settings.participant import (
+    ParticipantData,
+    ParticipantSettings,
+    load_participant,
+)
 
 
 @dataclass(frozen=True)
@@ -109,11 +114,14 @@ def build_app(setup: Setup, address: Address) -> ClientAppCallable:
     from clients.daemon.trainer import trainer_app  # torch, only where needed
     from clients.training.trainer import training_settings
 
-    data = load_data(
-        settings.data,
-        agreement.features,
-        architecture,
-        setup.folder,
-        settings.limits.max_examples,
-    )
-    return trainer_app(architecture, data, training_settings(agreement.training), address)
+    def loaded(section: ParticipantData) -> LocalData:
+        most = settings.limits.max_examples
+        return load_data(section, agreement.features, architecture, setup.folder, most)
+
+    data, test = loaded(settings.data), None
+    if agreement.evaluation is not None and settings.limits.evaluate:
+        if settings.test_data is not None:
+            test = loaded(settings.test_data)
+        else:
+            data, test = data.split(agreement.evaluation.test_share)
+    return trainer_app(architecture, data, training_settings(agreement.training), address, test)

@@ -21,12 +21,19 @@ from coordinator.protocol.wire import ARRAYS_RECORD, EXAMPLES_METRIC, encode_npy
 
 
 def trainer_app(
-    architecture: Architecture, data: LocalData, settings: TrainingSettings, address: Address
+    architecture: Architecture,
+    data: LocalData,
+    settings: TrainingSettings,
+    address: Address,
+    test: LocalData | None = None,
 ) -> ClientApp:
-    """Return a ClientApp that trains and evaluates the federation's model on the given data."""
+    """Return a ClientApp that trains the federation's model on ``data``.
+
+    It evaluates on ``test``, or on the same data where there is none.
+    """
     training.use_one_thread()
     training.load_optimizers()
-    trainer = Trainer(architecture, data, settings, address)
+    trainer = Trainer(architecture, data, settings, address, test)
     app = ClientApp()
     app.train()(trainer.train)
     app.evaluate()(trainer.evaluate)
@@ -42,10 +49,12 @@ class Trainer:
         data: LocalData,
         settings: TrainingSettings,
         address: Address,
+        test: LocalData | None = None,
     ) -> None:
         self._network = build_network(architecture)
         self._model: nn.Module = BinaryLogits.around(self._network, architecture)
         self._data = data
+        self._test = data if test is None else test
         self._settings = settings
         self._address = address
 
@@ -59,10 +68,10 @@ class Trainer:
         return Message(content, reply_to=message)
 
     def evaluate(self, message: Message, _context: Context) -> Message:
-        """Report loss and accuracy of the received model on the participant's data."""
+        """Report loss and accuracy of the received model on the participant's test data."""
         self._load(message)
-        loss, correct = training.evaluate(self._model, self._data.x, self._data.y)
-        count = len(self._data)
+        loss, correct = training.evaluate(self._model, self._test.x, self._test.y)
+        count = len(self._test)
         metrics = MetricRecord({EXAMPLES_METRIC: count, "loss": loss, "accuracy": correct / count})
         return Message(RecordDict({"metrics": metrics}), reply_to=message)
 

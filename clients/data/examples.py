@@ -1,5 +1,6 @@
 """The record of a participant's data, and its checks against the federation's model."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ from coordinator.protocol.scores.architecture import Architecture
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
+_TEST_SPLIT = b"fedproof test share 1"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,34 @@ class LocalData:
             return self
         kept = np.arange(count) * len(self) // count
         return replace(self, x=self.x[kept], y=self.y[kept])
+
+    def split(self, share: float) -> tuple["LocalData", "LocalData"]:
+        """Return the examples to train on, and a share of them, at least one, to test on.
+
+        Both in the order of the file. Which ones is decided by their values alone: the same file
+        gives the same split in every life of the process, and rows that are added or moved leave
+        nearly all others on their side. (Drawn by row, a longer file would put examples that the
+        model was trained on among those it is tested on.)
+
+        Raises
+        ------
+        ConfigError
+            If nothing would be left to train on.
+        """
+        count = max(1, round(share * len(self)))
+        if count >= len(self):
+            raise ConfigError(
+                f"{self.source}: {len(self)} examples, of which evaluation.test_share = {share:g} "
+                f"takes {count}; nothing is left to train on"
+            )
+        digests = [hashlib.sha256(_TEST_SPLIT + row.tobytes()).digest() for row in self.x]
+        order = sorted(range(len(self)), key=lambda index: (digests[index], index))
+        is_test = np.zeros(len(self), bool)
+        is_test[order[:count]] = True
+        return (
+            replace(self, x=self.x[~is_test], y=self.y[~is_test]),
+            replace(self, x=self.x[is_test], y=self.y[is_test]),
+        )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from eth_account.signers.local import LocalAccount
 from coordinator.audit.responder import Responder
 from coordinator.audit.watch.rounds import RoundReader
 from coordinator.daemon.chain import open_service_chain
+from coordinator.daemon.evaluation import ParticipantsEvaluation
 from coordinator.daemon.periodic_tasks import ChainTask
 from coordinator.daemon.plan import ServicePlan
 from coordinator.flower.presence import PresenceRegister
@@ -27,6 +28,7 @@ from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
 from coordinator.service.trial import try_outside_code
 from coordinator.stores.disk import DiskStore
+from coordinator.stores.evaluations import EVALUATIONS, EvaluationFolder
 from coordinator.stores.run_folder import FileJournal
 
 _log = logging.getLogger("fedproof.coordinator")
@@ -46,7 +48,7 @@ class RoundParts:
     lock
         Must be held while ``rounds`` is used.
     subscribers
-        Receive every event of a round.
+        Receive every event of a round, and what participants say of its model.
 
     Attributes
     ----------
@@ -56,6 +58,8 @@ class RoundParts:
         The round service, and the scheduler that opens and closes rounds.
     task
         The coordinator's duties to the chain.
+    evaluations
+        What participants said of models; ``None`` if the federation agreed on no evaluation.
 
     Raises
     ------
@@ -83,7 +87,11 @@ class RoundParts:
             plan.settings.chain, plan.agreement, account, state, ca, stopping
         )
         stack.callback(self.chain.close)
-        feed = RoundFeed()
+        self.evaluations: EvaluationFolder | None = None
+        if plan.agreement.evaluation is not None:
+            self.evaluations = EvaluationFolder(state / EVALUATIONS)
+            self.evaluations.last(1)
+        feed = self._feed = RoundFeed()
         for subscriber in subscribers:
             feed.subscribe(subscriber)
         terms = self.chain.federation.terms
@@ -131,6 +139,29 @@ class RoundParts:
             dispatcher=self.chain.dispatcher,
             allowed_hosts=self._plan.settings.http.allowed_hosts,
             telemetry=telemetry,
+            evaluations=self.evaluations,
+        )
+
+    def participants_evaluation(
+        self, count: Callable[[str], None]
+    ) -> ParticipantsEvaluation | None:
+        """Return what takes participants' evaluations, ``None`` if none are agreed on.
+
+        ``count`` is told of each answer, as :class:`ParticipantsEvaluation` says.
+        """
+        agreement = self._plan.agreement
+        if agreement.evaluation is None or self.evaluations is None:
+            return None
+        return ParticipantsEvaluation(
+            agreement.evaluation,
+            agreement.core_rule,
+            self.chain.ledger,
+            self.rounds,
+            self.evaluations,
+            lambda: self.scheduler.attendance.present,
+            lambda: self.scheduler.is_complete,
+            count,
+            self._feed,
         )
 
     def block_number(self) -> int:

@@ -98,6 +98,7 @@ class CoordinatorService:
             self._hello().as_hello(),
             lambda _lease: self.engine.server_app_left(),
             self.status.set_problem,
+            self.parts.participants_evaluation(self.telemetry.count_evaluation),
         )
         self._socket = socket_path(state, "service")
         processes = FlowerProcesses(
@@ -180,6 +181,7 @@ class CoordinatorService:
             presence_s=section.presence_s,
             pause_s=section.pause_s,
             examples_cap=agreement.core_rule.examples_cap,
+            evaluation_s=section.evaluation_s if agreement.evaluation else 0.0,
         )
 
     def _tasks(self) -> list[PeriodicTask]:

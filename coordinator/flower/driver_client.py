@@ -112,6 +112,31 @@ class DriverClient:
         reply = self._call("close_round")
         return wire.outcome_from(reply.args, self._vector(reply))
 
+    # --- evaluation between rounds ---------------------------------------------------------------
+
+    def begin_evaluation(self) -> tuple[RoundAnnouncement, list[int]] | None:
+        """Return the model to evaluate and the nodes to ask; ``None`` if none is due.
+
+        The announcement's model is the one that its round ended with.
+        """
+        reply = self._call("begin_evaluation")
+        if not reply.args["due"]:
+            return None
+        announcement = wire.announcement_from(reply.args, self._vector(reply))
+        return announcement, [int(node) for node in reply.args["nodes"]]
+
+    def evaluated(self, node: int, metrics: JsonObject) -> None:
+        """Pass on what a node says of the model; the service checks it."""
+        self._call("evaluated", {"node": node, "metrics": metrics})
+
+    def refuse_evaluation(self, node: int, error: ContributorError) -> None:
+        """Have the service note why a node's answer does not count."""
+        self._call("refuse_evaluation", {"node": node, "code": error.code, "message": str(error)})
+
+    def end_evaluation(self) -> None:
+        """Have the service keep what was passed on."""
+        self._call("end_evaluation")
+
     def close(self) -> None:
         """Close the connection: to the service that is the end of this run."""
         self._channel.close()

@@ -22,7 +22,7 @@ from coordinator.flower import driver_wire as wire
 from coordinator.local.channel import Handler, Peer, Reply, Request
 from coordinator.local.frames import FrameLimits
 from coordinator.local.logs import fields
-from coordinator.ports import RoundDriver
+from coordinator.ports import RoundAnnouncement, RoundDriver
 from coordinator.protocol.errors import ContributorError, FedproofError, PhaseError
 from coordinator.protocol.types import JsonObject, Presence, Signed
 
@@ -71,6 +71,38 @@ class Scheduler(Protocol):
         """Return once the contract lets the open round be sealed."""
 
 
+class Evaluations(Protocol):
+    """Decides when a model is evaluated, and keeps what participants say of it."""
+
+    def begin(self) -> tuple[RoundAnnouncement, Sequence[int]] | None:
+        """Return the model to evaluate and the nodes to ask; ``None`` if none is due."""
+
+    def take(self, node: int, metrics: JsonObject) -> None:
+        """Take what a node says; a wrong answer is noted, and raises nothing."""
+
+    def refuse(self, node: int, code: str, message: str) -> None:
+        """Note why a node's answer does not count."""
+
+    def end(self) -> None:
+        """Keep what was said."""
+
+
+class NoEvaluations:
+    """Of a federation that agreed on none."""
+
+    def begin(self) -> None:
+        """Return ``None``."""
+
+    def take(self, node: int, metrics: JsonObject) -> None:
+        """Ignore."""
+
+    def refuse(self, node: int, code: str, message: str) -> None:
+        """Ignore."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to drive rounds: ``run_id`` is Flower's, ``number`` counts ServerApps so far."""
@@ -95,6 +127,8 @@ class DriverServer:
         Called when the ServerApp that holds the lease has disconnected.
     report_problem
         Called with ``"rounds"`` and the reason why rounds fail, empty once they succeed.
+    evaluations
+        Called under ``lock`` only, too.
     """
 
     def __init__(
@@ -106,10 +140,12 @@ class DriverServer:
         hello: JsonObject,
         on_detach: Callable[[Lease], None] = lambda _lease: None,
         report_problem: Callable[[str, str], None] = lambda _what, _why: None,
+        evaluations: Evaluations | None = None,
     ) -> None:
         self._driver, self._scheduler, self._lock = driver, scheduler, lock
         self._dimension, self._hello, self._on_detach = dimension, hello, on_detach
         self._report_problem, self._problem = report_problem, ""
+        self._evaluations = evaluations or NoEvaluations()
         self._token = ""
         self._lease: Lease | None = None
         self._count = 0
@@ -157,6 +193,10 @@ class DriverServer:
             "submit": self._submit,
             "refuse": self._refuse,
             "close_round": self._close_round,
+            "begin_evaluation": self._begin_evaluation,
+            "evaluated": self._evaluated,
+            "refuse_evaluation": self._refuse_evaluation,
+            "end_evaluation": self._end_evaluation,
         }
         handlers: dict[str, Handler] = {"attach": self._attach}
         for name, handler in leased.items():
@@ -283,6 +323,33 @@ class DriverServer:
     def _close_round(self, _request: Request) -> Reply:
         outcome = self._driver.close_round()
         return Reply(wire.outcome_json(outcome), [wire.vector_bytes(outcome.model)])
+
+    def _begin_evaluation(self, _request: Request) -> Reply:
+        begun = self._evaluations.begin()
+        if begun is None:
+            return Reply({"due": False})
+        announcement, nodes = begun
+        about = {**wire.announcement_json(announcement), "due": True, "nodes": list(nodes)}
+        return Reply(about, [wire.vector_bytes(announcement.model)])
+
+    def _evaluated(self, request: Request) -> Reply:
+        metrics = wire.metrics_from(request.args.get("metrics"))
+        self._evaluations.take(_node_id(request.args.get("node")), metrics)
+        return Reply()
+
+    def _refuse_evaluation(self, request: Request) -> Reply:
+        code, message = (str(request.args.get(name, "")) for name in ("code", "message"))
+        self._evaluations.refuse(_node_id(request.args.get("node")), code, message)
+        return Reply()
+
+    def _end_evaluation(self, _request: Request) -> Reply:
+        self._evaluations.end()
+        return Reply()
+
+
+def _node_id(value: Any) -> int:
+    (node,) = _node_ids([value])
+    return node
 
 
 def _node_ids(values: Any) -> list[int]:

@@ -17,6 +17,7 @@ from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
 from coordinator.flower.driver_client import DriverClient
+from coordinator.flower.evaluation import evaluate_model
 from coordinator.flower.fetching import fetcher_for, reconnections_of
 from coordinator.flower.metrics import weighted_means
 from coordinator.flower.presence_queries import PresenceQueries
@@ -47,12 +48,15 @@ class LoopSettings:
 
     ``presence_s`` are the seconds between two heartbeats while waiting, ``pause_s`` those between
     two rounds; ``examples_cap`` limits a contributor's weight in averaged metrics.
+    ``evaluation_s`` is how long participants may take to evaluate a model, 0 where the federation
+    agreed on no evaluation.
     """
 
     manifest: Manifest
     presence_s: float
     pause_s: float
     examples_cap: int
+    evaluation_s: float = 0.0
 
     @classmethod
     def from_hello(cls, hello: JsonObject) -> "LoopSettings":
@@ -63,6 +67,7 @@ class LoopSettings:
             float(hello["presence_s"]),
             float(hello["pause_s"]),
             int(hello["examples_cap"]),
+            float(hello["evaluation_s"]),
         )
 
     def as_hello(self) -> JsonObject:
@@ -72,6 +77,7 @@ class LoopSettings:
             "presence_s": self.presence_s,
             "pause_s": self.pause_s,
             "examples_cap": self.examples_cap,
+            "evaluation_s": self.evaluation_s,
         }
 
 
@@ -104,6 +110,9 @@ class RoundLoop:
         self._presence_queries = PresenceQueries(driver, grid, fetcher, self._grid.give_up)
         self._failures = 0
         self._not_before = 0.0
+        # At first too: an earlier life may have ended between a round and its evaluation.
+        self._may_evaluate = self._settings.evaluation_s > 0
+        self._evaluated_by: float | None = None
 
     def run(self) -> None:
         """Run rounds.
@@ -124,6 +133,8 @@ class RoundLoop:
             self._grid.drop_late()
             if beat["cohort"] and time.monotonic() >= self._not_before:
                 self._cohort = list(beat["cohort"])
+                if self._may_evaluate:
+                    self._evaluate()
                 self._attempt()
             else:
                 time.sleep(self._rest_s())
@@ -134,6 +145,8 @@ class RoundLoop:
             if self._round() == "sealed":
                 self._failures = 0
                 self._not_before = time.monotonic() + self._settings.pause_s
+                if self._settings.evaluation_s:
+                    self._evaluate()
                 return
         except (ChannelError, PhaseError):
             raise
@@ -142,6 +155,21 @@ class RoundLoop:
         pause_s = _PAUSES_S[min(self._failures, len(_PAUSES_S) - 1)]
         self._failures += 1
         self._not_before = time.monotonic() + pause_s
+
+    def _evaluate(self) -> None:
+        """Have the last sealed round's model evaluated, if the service says that it is due."""
+        self._may_evaluate = False
+        patience_s = self._settings.evaluation_s
+        self._evaluated_by = time.monotonic() + patience_s
+        self._missing = 0  # nobody is asked again
+        try:
+            evaluate_model(self._driver, self._grid, layout_of(self._settings.manifest), patience_s)
+        except (ChannelError, PhaseError):
+            raise
+        except FedproofError as error:
+            _log.warning("the model was not evaluated: %s", error)
+        finally:
+            self._evaluated_by = None
 
     def _rest_s(self) -> float:
         """Return the seconds until the next heartbeat, short enough to keep the lease."""
@@ -195,6 +223,8 @@ class RoundLoop:
         # A node that connects now takes part in the next round.
         self._presence_queries.ask(beat["strangers"])
         self._presence_queries.take()
+        if self._evaluated_by is not None:
+            return max(0.0, self._evaluated_by - time.monotonic())
         self._missing = int(beat["missing"])
         return float(beat["seconds_left"])
 

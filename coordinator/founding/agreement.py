@@ -133,6 +133,7 @@ def agree(
         architecture=_document(described.to_json().encode()),
         training=founding.training,
         features=founding.features,
+        evaluation=founding.evaluation,
         sealed=founding.round.sealed,
         access=founding.access,
         round_duration_s=founding.round.duration_s,

@@ -5,6 +5,7 @@
 ``GET /blobs/NAME``    published artifacts (``blobs``, ``publication``)
 ``GET /federation``    the agreement, the same bytes for every client
 ``GET /status``        the state of the service, for people and scripts
+``GET /evaluations``   what participants say of the newest models; 404 where none are agreed on
 ``GET /healthz``       200 if the process answers
 ``GET /readyz``        200 if rounds can run now; else 503 with the reasons
 ``GET /metrics``       metrics for Prometheus
@@ -38,6 +39,8 @@ from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.errors import ConfigError, LedgerError
 
 Result = TypeVar("Result")
+MOST_EVALUATIONS = 1_000
+"""The rounds, the newest, that ``/evaluations`` shows at most."""
 
 
 def make_app(
@@ -62,6 +65,7 @@ def make_app(
         Route("/healthz", pages.healthz, methods=["GET"]),
         Route("/readyz", pages.readyz, methods=["GET"]),
         Route("/metrics", pages.metrics, methods=["GET"]),
+        Route("/evaluations", pages.evaluations, methods=["GET"]),
         Route("/blobs/{name}", _blobs(context, pages), methods=["GET"]),
     ]
     if context.dispatcher is not None:
@@ -150,6 +154,19 @@ class _Pages:
         """Answer with the state of service and chain."""
         return JSONResponse(await self._run(self._status))
 
+    async def evaluations(self, request: Request) -> Response:
+        """Answer with the newest evaluations, ``?last=N`` of them."""
+        folder = self._context.evaluations
+        if folder is None:
+            return PlainTextResponse("this federation agreed on no evaluation", status_code=404)
+        text = request.query_params.get("last", "100")
+        if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MOST_EVALUATIONS):
+            reason = f"last: expected a number from 1 to {MOST_EVALUATIONS}"
+            return PlainTextResponse(reason, status_code=400)
+        count = int(text[:9])
+        summaries = await self._run(lambda: folder.last(count))
+        return JSONResponse({"evaluations": [summary.as_json() for summary in summaries]})
+
     async def metrics(self, request: Request) -> Response:
         """Answer with the metrics."""
         return PlainTextResponse(await self._run(self._metrics), media_type=CONTENT_TYPE)
@@ -169,7 +186,14 @@ class _Pages:
 
     def _metrics(self) -> str:
         (snapshot, facts), _ = self._readiness()
-        return metrics_page(snapshot, facts, self._context.telemetry, self._certificate_end_s())
+        folder = self._context.evaluations
+        return metrics_page(
+            snapshot,
+            facts,
+            self._context.telemetry,
+            self._certificate_end_s(),
+            None if folder is None else folder.newest,
+        )
 
     def _status(self) -> dict[str, Any]:
         (snapshot, facts), reasons = self._readiness()
@@ -197,7 +221,15 @@ class _Pages:
             "errors": list(snapshot.errors),
             "children": dict(snapshot.children),
             "chain": None if facts is None else _chain(facts),
+            **self._evaluation(),
         }
+
+    def _evaluation(self) -> dict[str, Any]:
+        folder = self._context.evaluations
+        if folder is None:
+            return {}
+        newest = folder.newest
+        return {"evaluation": None if newest is None else newest.as_json()}
 
 
 def _chain(facts: ChainFacts) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from coordinator.http.metrics import Telemetry
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.settings.agreement import FederationAgreement
 from coordinator.stores.disk import DiskStore
+from coordinator.stores.evaluations import EvaluationFolder
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class HttpContext:
         Host headers accepted besides loopback's, without port.
     telemetry
         Counts requests and rounds; its ``observe`` must be subscribed to the rounds' feed.
+    evaluations
+        What participants said of models, of which only summaries are shown; ``None`` if the
+        federation agreed on no evaluation.
     clock
         Unix time in seconds, for the expiry of members' requests.
     """
@@ -45,4 +49,5 @@ class HttpContext:
     allowed_hosts: Sequence[str] = ()
     limits: HttpLimits = field(default_factory=HttpLimits)
     telemetry: Telemetry = field(default_factory=Telemetry)
+    evaluations: EvaluationFolder | None = None
     clock: Callable[[], float] = time.time

@@ -29,6 +29,7 @@ from prometheus_client.samples import Sample
 from coordinator.http.chain_facts import ChainFacts
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.round import machine as machine
+from coordinator.protocol.round.evaluation import EvaluationSummary
 from coordinator.protocol.round.feed import FeedItem
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -80,6 +81,11 @@ class Telemetry:
             "fedproof_replies_out_of_step_total",
             "Replies to an earlier instruction than the node's last.",
         )
+        self._evaluations = self._counter(
+            "fedproof_evaluations_total",
+            "Participants' evaluations of a model, by outcome.",
+            "outcome",
+        )
         self._requests = self._counter(
             "fedproof_http_requests_total", "HTTP requests answered.", "route", "status"
         )
@@ -128,6 +134,10 @@ class Telemetry:
         """Count replies to an earlier instruction than their node's last."""
         self._out_of_step.inc(replies)
 
+    def count_evaluation(self, outcome: str) -> None:
+        """Count a participant's evaluation: ``accepted``, ``refused`` or ``no-reply``."""
+        self._evaluations.labels(outcome=outcome).inc()
+
     def count_request(self, route: str, status: int, sent_bytes: int) -> None:
         """Count an HTTP request that was answered."""
         self._requests.labels(route=route, status=str(status)).inc()
@@ -155,6 +165,7 @@ def metrics_page(
     facts: ChainFacts | None,
     telemetry: Telemetry,
     certificate_end_s: float | None = None,
+    evaluation: EvaluationSummary | None = None,
 ) -> str:
     """Return the page, in Prometheus's text format 0.0.4.
 
@@ -164,10 +175,14 @@ def metrics_page(
         ``None`` if the chain does not answer: then its metrics are absent, not zero.
     certificate_end_s
         Unix time at which the TLS certificate expires; ``None`` without one.
+    evaluation
+        The newest; ``None`` before the first, or if none are agreed on.
     """
     families = [*_service(snapshot, facts is not None)]
     if facts is not None:
         families += _chain(facts)
+    if evaluation is not None:
+        families += _evaluated(evaluation)
     families += _counted(telemetry.registry)
     if certificate_end_s is not None:
         meaning = "Unix time at which the certificate of this port ends."
@@ -224,6 +239,16 @@ def _service(snapshot: ServiceSnapshot, has_chain: bool) -> Iterator[Metric]:
     yield _gauges("fedproof_child_up", meaning, "child", running)
     meaning = "Those online whose replies come one round late."
     yield _gauge("fedproof_contributors_out_of_step", meaning, len(snapshot.out_of_step))
+
+
+def _evaluated(evaluation: EvaluationSummary) -> Iterator[Metric]:
+    meaning = "Round whose model participants evaluated last."
+    yield _gauge("fedproof_evaluation_round", meaning, evaluation.round_id)
+    meaning = "Participants whose evaluation of it counts."
+    yield _gauge("fedproof_evaluation_participants", meaning, evaluation.answered)
+    meaning = "What they claim of it, by metric: the mean weighted by their test examples."
+    means = {name: spread.mean for name, spread in evaluation.metrics.items()}
+    yield _gauges("fedproof_evaluation", meaning, "metric", means)
 
 
 def _chain(facts: ChainFacts) -> Iterator[Metric]:

@@ -10,7 +10,9 @@ from contracts.node.http_checks import HttpChecks, refusal
 from coordinator.http.limits import HttpLimits
 from coordinator.http.metrics import Telemetry
 
-ROUTES: Final = frozenset({"rpc", "blobs", "federation", "status", "healthz", "readyz", "metrics"})
+ROUTES: Final = frozenset(
+    {"rpc", "blobs", "federation", "status", "evaluations", "healthz", "readyz", "metrics"}
+)
 
 
 class RequestLimiter:

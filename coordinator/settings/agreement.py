@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.commitments.digests import rule_hash
@@ -19,6 +19,7 @@ from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.scores.architecture import Architecture
 from coordinator.protocol.types import Address, Rule, SigningDomain
 from coordinator.settings.base import AddressText, Name, Section
+from coordinator.settings.evaluation import Evaluation
 from coordinator.settings.learning import Features, Training
 from coordinator.settings.load import validated
 
@@ -31,6 +32,7 @@ class FederationAgreement(Section):
 
     ``architecture`` is the core's description of the built-in model, or ``None`` where
     participants bring an application of their own. ``access`` says who may read updates.
+    ``evaluation`` is ``None`` where the model is not evaluated between rounds.
     """
 
     format: Literal["fedproof-federation-1"] = "fedproof-federation-1"
@@ -44,9 +46,21 @@ class FederationAgreement(Section):
     architecture: dict[str, JsonValue] | None = None
     training: Training = Training()
     features: Features = Features()
+    evaluation: Evaluation | None = None
     sealed: bool = False
     access: Literal["public", "members"] = "public"
     round_duration_s: int = Field(ge=1)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out an evaluation that is not agreed: older agreements keep their digest.
+
+        The digest is bound on chain (ADR 0166).
+        """
+        fields: dict[str, Any] = handler(self)
+        if self.evaluation is None:
+            fields.pop("evaluation", None)
+        return fields
 
     def canonical_json(self) -> bytes:
         """Return the only bytes this agreement has."""

@@ -66,13 +66,15 @@ class CoordinatorRound(Section):
 
     ``min_online`` bonded contributors must be there (0: as many as the rule asks for);
     ``rounds`` of 0 goes on without end; ``pause_s`` lies between two rounds; ``presence_s`` is
-    how often nodes are looked for while waiting.
+    how often nodes are looked for while waiting; ``evaluation_s`` is how long participants may
+    take to evaluate a model, where the federation agreed on that.
     """
 
     min_online: int = Field(default=0, ge=0)
     rounds: int = Field(default=0, ge=0)
     pause_s: WaitSeconds = 0.0
     presence_s: float = Field(default=2.0, gt=0.0, le=600.0)
+    evaluation_s: float = Field(default=60.0, gt=0.0, le=3_600.0)
     seal_margin_s: float = Field(default=5.0, ge=0.0, le=3_600.0)
 
 

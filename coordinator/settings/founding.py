@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from coordinator.protocol.amounts import ETHER
 from coordinator.settings.base import AddressText, Name, Port, PositiveWei, Section
+from coordinator.settings.evaluation import Evaluation
 from coordinator.settings.learning import CheckedTraining, Features, LogisticModel, Model, Training
 from coordinator.settings.load import load_settings
 from coordinator.settings.rules import (
@@ -91,6 +92,7 @@ class Founding(Section):
     aggregator: AnyAggregator = aggregator_section("fedavg")
     scoring: AnyScoring = scoring_section("examples")
     evaluation_data: str = ""
+    evaluation: Evaluation | None = None
     numbers: Numbers = Numbers()
     stake: Stake = Stake()
     rewards: Rewards = Rewards()

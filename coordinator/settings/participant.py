@@ -142,13 +142,15 @@ class DataUse(Section):
 
     ``rounds`` in all, ``min_contributors`` the rule must ask for (so that an aggregate hides
     one's own update), ``max_examples`` of the data at most, ``sealed_only`` refuses federations
-    in which updates could be copied.
+    in which updates could be copied. Without ``evaluate`` nothing is said of how well a model does
+    on the data, and all of the data is trained on.
     """
 
     rounds: int = Field(default=0, ge=0)
     min_contributors: int = Field(default=0, ge=0)
     max_examples: int = Field(default=0, ge=0)
     sealed_only: bool = False
+    evaluate: bool = True
 
 
 class ParticipantStake(Section):
@@ -173,7 +175,9 @@ class ParticipantModels(Section):
 class ParticipantSettings(Section):
     """One participant. ``app`` names an unmodified Flower ClientApp, ``module:app``.
 
-    Without it the built-in trainer learns the federation's architecture from ``data``.
+    Without it the built-in trainer learns the federation's architecture from ``data``. Where the
+    federation agreed on evaluation, models are tested on ``test_data``, or else on the agreed share
+    of ``data``, which is not trained on then.
     """
 
     format: Literal["fedproof-participant-1"] = "fedproof-participant-1"
@@ -185,6 +189,7 @@ class ParticipantSettings(Section):
     node: ParticipantNode = ParticipantNode()
     app: str = Field(default="", pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$")
     data: ParticipantData | None = None
+    test_data: ParticipantData | None = None
     limits: DataUse = DataUse()
     stake: ParticipantStake = ParticipantStake()
     rewards: ParticipantRewards = ParticipantRewards()

@@ -29,6 +29,12 @@ from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.digests import canonical_json, metrics_hash
 from coordinator.protocol.commitments.documents import rule_document
 from coordinator.protocol.commitments.parameter_tree import parameter_root
+from coordinator.protocol.round.evaluation import (
+    Claim,
+    EvaluationSummary,
+    evaluation_document,
+    summarise,
+)
 from coordinator.protocol.signatures.eip712 import sign_statement
 from coordinator.protocol.types import (
     Address,
@@ -44,7 +50,9 @@ from coordinator.service.plan import FederationPlan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer
 from coordinator.settings.agreement import FederationAgreement
+from coordinator.settings.evaluation import Evaluation
 from coordinator.stores.disk import DiskStore
+from coordinator.stores.evaluations import EVALUATIONS, EvaluationFolder
 from coordinator.stores.run_folder import FileJournal
 
 ETHER = 10**18
@@ -68,7 +76,9 @@ def save_key(path: Path, account: LocalAccount, password: str) -> Path:
     return path
 
 
-def agreement_of(access: str = "public") -> FederationAgreement:
+def agreement_of(
+    access: str = "public", evaluation: Evaluation | None = None
+) -> FederationAgreement:
     manifest: Any = parse_json(MANIFEST.to_json(), "manifest")
     return FederationAgreement.model_validate(
         {
@@ -81,6 +91,7 @@ def agreement_of(access: str = "public") -> FederationAgreement:
             "scoring": SCORING,
             "access": access,
             "round_duration_s": 3600,
+            "evaluation": evaluation,
         }
     )
 
@@ -115,6 +126,7 @@ class HttpBench:
     dispatcher: Dispatcher | None = None
     snapshot: ServiceSnapshot = field(default_factory=lambda: ServiceSnapshot("waiting"))
     open: RoundAnnouncement | None = None
+    evaluations: EvaluationFolder | None = None
 
     def context(self, **changes: Any) -> HttpContext:
         fields: dict[str, Any] = {
@@ -123,6 +135,7 @@ class HttpBench:
             "store": self.store,
             "status": lambda: self.snapshot,
             "dispatcher": self.dispatcher,
+            "evaluations": self.evaluations,
         }
         return HttpContext(**{**fields, **changes})
 
@@ -159,6 +172,18 @@ class HttpBench:
         self.begin()
         return self.service.close_round()
 
+    def evaluate(self, number: int, *accuracies: float) -> EvaluationSummary:
+        """Keep an evaluation of a sealed round: an accuracy of each contributor, one silent."""
+        assert self.evaluations is not None
+        claims = {
+            Address(account.address): Claim(10, {"accuracy": value, "loss": 2 * value})
+            for account, value in zip(CONTRIBUTORS, accuracies, strict=False)
+        }
+        root = self.round(number).new_model_root
+        found = summarise(RoundId(number), root, claims, ["no-reply"], 100)
+        self.evaluations.put(found, evaluation_document(found, claims, {}))
+        return found
+
     def update_root(self, number: int) -> bytes:
         """The root of a contributor's update in the round begun last."""
         return parameter_root(vector(self.value(number)), MANIFEST)
@@ -175,9 +200,14 @@ class HttpBench:
 
 
 def _bench(
-    w3: Web3, folder: Path, access: str, node: EmbeddedNode | None, **terms: Any
+    w3: Web3,
+    folder: Path,
+    access: str,
+    node: EmbeddedNode | None,
+    evaluation: Evaluation | None = None,
+    **terms: Any,
 ) -> Iterator[HttpBench]:
-    agreement = agreement_of(access)
+    agreement = agreement_of(access, evaluation)
     federation = deploy_federation(w3, COORDINATOR, deployment_of(agreement, **terms))
     for account in CONTRIBUTORS:
         federation.join(account, STAKE)
@@ -190,13 +220,21 @@ def _bench(
     ledger = ChainLedger(federation, COORDINATOR, next_time=next_time)
     journal = FileJournal(folder / "rounds")
     service = RoundService(ledger, store, journal, RuleScorer("examples"), plan)
-    yield HttpBench(agreement, federation, service, store, node)
+    made = HttpBench(agreement, federation, service, store, node)
+    if evaluation is not None:
+        made.evaluations = EvaluationFolder(folder / EVALUATIONS)
+    yield made
     store.close()
 
 
 @contextmanager
 def embedded_bench(
-    folder: Path, access: str = "public", *, chain: Path | None = None, **terms: Any
+    folder: Path,
+    access: str = "public",
+    *,
+    chain: Path | None = None,
+    evaluation: Evaluation | None = None,
+    **terms: Any,
 ) -> Iterator[HttpBench]:
     """On the embedded chain, in memory or in a file: a second a block."""
     people = [COORDINATOR, *CONTRIBUTORS, NEWCOMER]
@@ -205,7 +243,8 @@ def embedded_bench(
         chain.parent.mkdir(parents=True)
     with EmbeddedNode.create_or_open(chain, GenesisConfig(alloc=alloc)) as node:
         dispatcher = Dispatcher(node)
-        for bench in _bench(Web3(EmbeddedProvider(dispatcher)), folder, access, node, **terms):
+        w3 = Web3(EmbeddedProvider(dispatcher))
+        for bench in _bench(w3, folder, access, node, evaluation, **terms):
             bench.dispatcher = dispatcher
             yield bench
         dispatcher.close()

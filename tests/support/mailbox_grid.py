@@ -1,6 +1,6 @@
 """A grid with mailboxes, as the SuperLink's is: messages go in, replies are there or not yet."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from flower_bench import DOMAIN, FlowerBench, LocalGrid, local_apps, signer
@@ -17,13 +17,15 @@ class Conduct:
     """How nodes behave.
 
     ``silent`` ones say whom they speak for and nothing else, ``mute`` ones not even that, and
-    ``wrong`` ones answer without content, and ``failing`` ones with this error, once.
+    ``wrong`` ones answer without content, and ``failing`` ones with this error, once. How a node
+    answers an evaluate message, if not with its app, ``evaluating`` says; ``None`` is never.
     """
 
     silent: set[int] = field(default_factory=set)
     mute: set[int] = field(default_factory=set)
     wrong: set[int] = field(default_factory=set)
     failing: dict[int, Error] = field(default_factory=dict)
+    evaluating: dict[int, Callable[[Message], Message] | None] = field(default_factory=dict)
 
 
 class MailboxGrid(LocalGrid):
@@ -85,6 +87,9 @@ class MailboxGrid(LocalGrid):
 
     def _is_silent(self, message: Message) -> bool:
         is_hello = wire.HELLO in message.content.config_records
+        node = message.metadata.dst_node_id
+        if message.metadata.message_type == "evaluate" and node in self.conduct.evaluating:
+            return self.conduct.evaluating[node] is None
         return not is_hello and message.metadata.dst_node_id in self.conduct.silent
 
     def _reply(self, message: Message) -> Message:
@@ -92,6 +97,9 @@ class MailboxGrid(LocalGrid):
         if wire.HELLO in message.content.config_records:
             self.presence_queries.append(node)
             return self._hello(message, node)
+        evaluates = self.conduct.evaluating.get(node)
+        if message.metadata.message_type == "evaluate" and evaluates is not None:
+            return evaluates(message)
         if node in self.conduct.wrong:
             return Message(RecordDict(), reply_to=message)
         if node in self.conduct.failing:

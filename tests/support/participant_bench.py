@@ -194,13 +194,15 @@ def coordinator_stub(root: Path) -> Iterator[CoordinatorStub]:
         stub.close()
 
 
-def train_message(announced: RoundAnnouncement, node: int = 7, **config: Any) -> Message:
+def train_message(
+    announced: RoundAnnouncement, node: int = 7, kind: str = "train", **config: Any
+) -> Message:
     layout = ModelLayout(tuple(spec.name for spec in announced.manifest.tensors), {}, {})
     layout = ModelLayout.of(model_arrays(announced.model, announced.manifest, layout))
     content = instruction_records(
         announced, vector_array(announced.model), layout, ConfigRecord(config)
     )
-    return message(content, "train", node, group=str(announced.round_id))
+    return message(content, kind, node, group=str(announced.round_id))
 
 
 def message(content: RecordDict, kind: str, node: int = 7, group: str = "") -> Message:

@@ -9,22 +9,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flower_bench import DOMAIN, INITIAL, MANIFEST, FlowerBench, make_bench, signer
-from flwr.app import Error, Message
+from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
 from mailbox_grid import MailboxGrid
 
+from coordinator.daemon.evaluation import ParticipantsEvaluation
 from coordinator.flower import round_loop
 from coordinator.flower import streaming_grid as patient_grid
 from coordinator.flower.driver_client import DriverClient
 from coordinator.flower.driver_server import DriverServer
 from coordinator.flower.presence import PresenceRegister
-from coordinator.flower.round_loop import LoopSettings, RoundLoop
+from coordinator.flower.records import instruction_records, read_submission, vector_array
+from coordinator.flower.round_loop import LoopSettings, RoundLoop, layout_of
 from coordinator.flower.scheduler import Pace, RoundScheduler
 from coordinator.local.channel import ChannelServer
 from coordinator.local.frames import ChannelClosedError
+from coordinator.ports import RoundAnnouncement
 from coordinator.protocol.errors import StoreError
 from coordinator.protocol.numbers.fixed_point import quantise
-from coordinator.protocol.types import Wei
+from coordinator.protocol.round.evaluation import Spread
+from coordinator.protocol.round.feed import FeedItem, RoundEvaluated, RoundFeed
+from coordinator.protocol.types import RoundId, Wei
+from coordinator.settings.evaluation import Evaluation
+from coordinator.stores.evaluations import EvaluationFolder
 
 SCALE = 1 << 20
 
@@ -38,6 +45,9 @@ class Run:
     scheduler: RoundScheduler
     session: DriverServer
     path: Path
+    evaluations: EvaluationFolder
+    outcomes: list[str]
+    published: list[FeedItem]
     thread: threading.Thread | None = None
     given_up: ChannelClosedError | None = None
 
@@ -82,22 +92,49 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRu
     monkeypatch.setattr(round_loop, "_PAUSES_S", (0.01,))
     servers = []
 
-    def make(rounds: int = 2, min_online: int = 4, *, sealed: bool = False) -> Run:
+    def make(
+        rounds: int = 2,
+        min_online: int = 4,
+        *,
+        sealed: bool = False,
+        every: int = 0,
+        evaluation_s: float = 30.0,
+    ) -> Run:
         bench = make_bench(sealed=sealed)
         presence_register = PresenceRegister(
             DOMAIN, Wei(1), lambda who: bench.ledger.bonds.get(who, Wei(0)), bench.ledger.now
         )
         pace = Pace(min_online, rounds, seal_margin_s=5.0, min_open_s=0)
         scheduler = RoundScheduler(bench.ledger, bench.service, presence_register, pace)
-        hello = LoopSettings(MANIFEST, presence_s=0.01, pause_s=0.0, examples_cap=100)
+        wait_s = evaluation_s if every else 0.0
+        hello = LoopSettings(MANIFEST, 0.01, 0.0, examples_cap=100, evaluation_s=wait_s)
+        folder, outcomes = EvaluationFolder(tmp_path / "evaluations"), list[str]()
+        feed, published = RoundFeed(), list[FeedItem]()
+        feed.subscribe(published.append)
+        evaluation = ParticipantsEvaluation(
+            Evaluation(every=every or 1),
+            bench.plan.rule,
+            bench.ledger,
+            bench.service,
+            folder,
+            lambda: scheduler.attendance.present,
+            lambda: scheduler.is_complete,
+            outcomes.append,
+            feed,
+        )
         session = DriverServer(
-            bench.service, scheduler, threading.RLock(), MANIFEST.dimension, hello.as_hello()
+            bench.service,
+            scheduler,
+            threading.RLock(),
+            MANIFEST.dimension,
+            hello.as_hello(),
+            evaluations=evaluation if every else None,
         )
         path = tmp_path / "s.sock"
         servers.append(
             ChannelServer(path, session.handlers(), session.limits, session.disconnected)
         )
-        return Run(bench, MailboxGrid(bench), scheduler, session, path)
+        return Run(bench, MailboxGrid(bench), scheduler, session, path, folder, outcomes, published)
 
     yield make
     for server in servers:
@@ -352,3 +389,174 @@ def test_a_full_disk_ends_an_attempt_and_the_round_is_tried_again(
     np.testing.assert_array_equal(run.bench.store.get_vector(root, MANIFEST), model_after(1))
     trains = [m for m in run.grid.sent if _trains(m)]
     assert len(trains) == 12  # asked three times, answered with the same bytes each time
+
+
+# --- evaluation between rounds ---------------------------------------------------------------
+
+
+def evaluates_of(run: Run) -> list[tuple[str, int]]:
+    """Return round and node of each question for an evaluation."""
+    asked = [m.metadata for m in run.grid.sent if m.metadata.message_type == "evaluate"]
+    return [(metadata.group_id, metadata.dst_node_id) for metadata in asked]
+
+
+def says(**values: object) -> Callable[[Message], Message]:
+    """Return a handler of evaluate messages that says this, whatever the model is."""
+
+    def evaluate(message: Message) -> Message:
+        record = MetricRecord()
+        vars(record)["_data"] = dict(values)  # Flower's own checks are not those of a stranger
+        return Message(RecordDict({"metrics": record}), reply_to=message)
+
+    return evaluate
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_participants_evaluate_the_model_that_a_round_ended_with(make_run: MakeRun, sealed: bool):
+    run = make_run(rounds=2, every=1, sealed=sealed).go()
+    run.end()
+    assert run.statuses() == ["final"] * 2
+    for number, summary in enumerate(run.evaluations.last(9), 1):
+        chain_round = run.bench.ledger.rounds[number]
+        assert (summary.round_id, summary.model_root) == (number, chain_round.new_model_root)
+        assert (summary.asked, summary.answered, summary.examples) == (4, 4, 20)
+        total = float(dequantised(model_after(number)))
+        assert summary.metrics["total"] == Spread(total, total, total, total)
+    assert len(run.evaluations.last(9)) == 2
+    totals = [RoundEvaluated({"total": float(dequantised(model_after(n)))}) for n in (1, 2)]
+    assert run.published == [FeedItem(RoundId(n), totals[n - 1]) for n in (1, 2)]
+    assert run.outcomes == ["accepted"] * 8
+    document = run.evaluations._files.get(RoundId(2))
+    assert sorted(document["claims"]) == sorted(signer(n).address for n in range(4))
+
+
+def dequantised(vector: np.ndarray) -> np.ndarray:
+    return vector.astype(np.float64).sum() / SCALE
+
+
+def test_a_federation_without_evaluation_asks_nobody(make_run: MakeRun):
+    run = make_run(rounds=2).go()
+    run.end()
+    assert evaluates_of(run) == []
+    assert not (run.path.parent / "evaluations").exists()
+
+
+def test_evaluations_are_as_often_as_agreed_and_after_the_last_round(make_run: MakeRun):
+    run = make_run(rounds=5, every=2).go()
+    run.end()
+    assert run.evaluations.rounds() == [2, 4, 5]
+    assert {group for group, _ in evaluates_of(run)} == {"2", "4", "5"}
+
+
+HUGE = 1 << 62
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"num-examples": 5, "total": float("nan")}, "bad-metrics"),
+        ({"num-examples": 5, "total": float("inf")}, "bad-metrics"),
+        ({"num-examples": 5, "total": 1e300}, "bad-metrics"),
+        ({"num-examples": 5, "total": HUGE}, "bad-metrics"),
+        ({"num-examples": 5, "total": "much"}, "bad-metrics"),
+        ({"num-examples": 5, "total": True}, "bad-metrics"),
+        ({"num-examples": 5, "\x1b[31m": 1.0}, "bad-metrics"),
+        ({"num-examples": 5, "accuracy": 1.5}, "bad-metrics"),
+        ({"num-examples": 0, "total": 1.0}, "bad-examples"),
+        ({"num-examples": 2.0, "total": 1.0}, "bad-examples"),
+        ({"total": 1.0}, "missing-examples"),
+        ({f"m{n}": 1.0 for n in range(65)}, "bad-metrics"),
+    ],
+)
+def test_a_hostile_evaluation_is_counted_and_changes_nothing(
+    make_run: MakeRun, answer: dict[str, object], code: str
+):
+    run = make_run(rounds=1, every=1)
+    run.grid.conduct.evaluating = {3: says(**answer)}
+    run.go().end()
+    assert run.statuses() == ["final"]
+    (summary,) = run.evaluations.last(9)
+    assert (summary.asked, summary.answered, summary.refused) == (4, 3, {code: 1})
+    assert summary.metrics["total"].mean == float(dequantised(model_after(1)))
+    assert sorted(run.outcomes) == ["accepted"] * 3 + ["refused"]
+
+
+def test_one_participants_claim_weighs_no_more_than_its_cap(make_run: MakeRun):
+    run = make_run(rounds=1, every=1)
+    run.grid.conduct.evaluating = {
+        2: says(**{"num-examples": HUGE, "accuracy": 1.0}),
+        **{n: says(**{"num-examples": 50, "accuracy": 0.5}) for n in (3, 4, 5)},
+    }
+    run.go().end()
+    (summary,) = run.evaluations.last(9)
+    assert summary.metrics["accuracy"] == Spread(0.7, 0.5, 0.5, 1.0)  # (100 + 75) / 250
+
+
+def test_errors_and_replies_that_are_none_are_no_evaluations(make_run: MakeRun):
+    def fails(message: Message) -> Message:
+        return Message(Error(3, "application: ValueError"), reply_to=message)
+
+    def is_empty(message: Message) -> Message:
+        return Message(RecordDict(), reply_to=message)
+
+    run = make_run(rounds=1, every=1)
+    run.grid.conduct.evaluating = {2: fails, 3: is_empty}
+    run.go().end()
+    assert run.statuses() == ["final"]
+    (summary,) = run.evaluations.last(9)
+    assert summary.refused == {"client-error": 1, "empty-reply": 1}
+    assert summary.answered == 2
+
+
+def test_a_silent_node_is_waited_for_and_then_left_out_for_a_while(make_run: MakeRun):
+    run = make_run(rounds=5, every=1, evaluation_s=0.3)
+    run.grid.conduct.evaluating = {4: None}
+    run.go().end()
+    assert run.statuses() == ["final"] * 5
+    assert [run.bench.ledger.rounds[n].n for n in (1, 2, 3, 4, 5)] == [4] * 5
+    assert [int(group) for group, node in evaluates_of(run) if node == 4] == [1, 3]
+    assert [s.refused for s in run.evaluations.last(9)] == [
+        {"no-reply": 1}, {}, {"no-reply": 1}, {}, {}
+    ]  # fmt: skip
+    assert run.outcomes.count("no-reply") == 2
+
+
+def test_an_evaluation_that_a_killed_server_app_left_undone_comes_before_the_next_round(
+    make_run: MakeRun,
+):
+    run = make_run(rounds=2, every=1)
+    announced = run.bench.service.open_round()
+    for node in (2, 3, 4, 5):
+        offer(run, announced, node)
+    run.bench.service.close_round()
+    run.go().end()
+    assert run.statuses() == ["final"] * 2
+    assert run.evaluations.rounds() == [1, 2]
+    kinds = [m.metadata.message_type for m in run.grid.sent if m.metadata.message_type != "query"]
+    assert kinds == ["evaluate"] * 4 + ["train"] * 4 + ["evaluate"] * 4
+
+
+def offer(run: Run, announced: RoundAnnouncement, node: int) -> None:
+    content = instruction_records(
+        announced, vector_array(announced.model), layout_of(MANIFEST), ConfigRecord()
+    )
+    asked = Message(content, node, "train", group_id=str(announced.round_id))
+    vars(asked.metadata)["_message_id"] = f"early{node}"
+    given = read_submission(run.grid.answer(asked).content, MANIFEST.dimension)
+    run.bench.service.submit(given.signed, given.vector, given.metrics)
+
+
+def test_a_full_disk_costs_the_evaluation_and_no_round(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+):
+    run = make_run(rounds=2, every=1)
+
+    def full(*_: object) -> None:
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(run.evaluations._files, "put", full)
+    run.go().end()
+    assert run.statuses() == ["final"] * 2
+    assert run.evaluations.rounds() == []
+    assert run.evaluations.newest is not None
+    assert run.evaluations.newest.round_id == 2

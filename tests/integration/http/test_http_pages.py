@@ -1,11 +1,13 @@
 """Status, health, readiness, metrics, agreement; and who may ask at all."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from http_asking import Asker, samples
-from http_bench import ETHER, HttpBench, embedded_bench
+from http_bench import CONTRIBUTORS, ETHER, HttpBench, embedded_bench
 from tls_files import TlsFiles
 
 from contracts.binding.rpc import Rpc
@@ -14,6 +16,7 @@ from coordinator.http.server import serve_http
 from coordinator.http.snapshot import ServiceSnapshot
 from coordinator.protocol.errors import ChainUnavailableError, ConfigError
 from coordinator.settings.agreement import agreement_from
+from coordinator.settings.evaluation import Evaluation
 
 
 def test_the_agreement_is_the_one_on_chain(asker: Asker, bench: HttpBench) -> None:
@@ -96,6 +99,61 @@ def test_metrics_count_what_happened(asker: Asker, bench: HttpBench) -> None:
     assert after['fedproof_rpc_requests_total{class="read",outcome="ok"}'] == 1
     assert after['fedproof_rpc_requests_total{class="unknown",outcome="refused"}'] == 1
     assert after['fedproof_http_sent_bytes_total{route="blobs"}'] == len(blob.data)
+
+
+class TestEvaluations:
+    @pytest.fixture
+    def evaluating(self, tmp_path: Path) -> Iterator[tuple[HttpBench, Asker]]:
+        with (
+            embedded_bench(tmp_path, evaluation=Evaluation()) as bench,
+            serve_http(bench.context()) as handle,
+        ):
+            yield bench, Asker(handle.url)
+
+    def test_nothing_was_evaluated_yet(self, evaluating: tuple[HttpBench, Asker]) -> None:
+        _, asker = evaluating
+        assert asker.ask("/status").json["evaluation"] is None
+        assert asker.ask("/evaluations").json == {"evaluations": []}
+        assert "fedproof_evaluation_round" not in samples(asker.ask("/metrics").data.decode())
+
+    def test_the_summary_is_shown_and_who_said_what_is_not(
+        self, evaluating: tuple[HttpBench, Asker]
+    ) -> None:
+        bench, asker = evaluating
+        for _ in range(3):
+            bench.play()
+        made = [bench.evaluate(number, 0.5, 0.75) for number in (1, 2, 3)]
+        assert asker.ask("/status").json["evaluation"] == made[2].as_json()
+        shown = asker.ask("/evaluations?last=2")
+        assert shown.json == {"evaluations": [one.as_json() for one in made[1:]]}
+        assert len(asker.ask("/evaluations").json["evaluations"]) == 3
+        assert CONTRIBUTORS[0].address.encode() not in shown.data
+        page = samples(asker.ask("/metrics").data.decode())
+        assert page["fedproof_evaluation_round"] == 3
+        assert page["fedproof_evaluation_participants"] == 2
+        assert page['fedproof_evaluation{metric="accuracy"}'] == 0.625
+        assert page['fedproof_evaluation{metric="loss"}'] == 1.25
+        assert page['fedproof_http_requests_total{route="evaluations",status="200"}'] == 2
+
+    @pytest.mark.parametrize("last", ["0", "-1", "x", "1001", "9" * 400, "²"])
+    def test_how_many_is_a_number(self, evaluating: tuple[HttpBench, Asker], last: str) -> None:
+        answer = evaluating[1].ask(f"/evaluations?last={quote(last)}")
+        assert (answer.status, answer.data) == (400, b"last: expected a number from 1 to 1000")
+
+    def test_a_file_that_is_none_is_left_out(self, evaluating: tuple[HttpBench, Asker]) -> None:
+        bench, asker = evaluating
+        bench.play()
+        made = bench.evaluate(1, 0.5)
+        assert bench.evaluations is not None
+        for number, text in enumerate(("", "[]", '{"round": 1}'), 2):
+            (bench.evaluations.root / f"{number:06d}.json").write_text(text)
+        assert asker.ask("/evaluations").json == {"evaluations": [made.as_json()]}
+
+
+def test_a_federation_without_evaluation_has_nothing_of_it(quiet: Asker) -> None:
+    assert "evaluation" not in quiet.ask("/status").json
+    assert quiet.ask("/evaluations").status == 404
+    assert "fedproof_evaluation_round" not in samples(quiet.ask("/metrics").data.decode())
 
 
 class TestDoor:

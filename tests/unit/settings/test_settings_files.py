@@ -9,6 +9,7 @@ from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.settings.agreement import FederationAgreement, agreement_from
 from coordinator.settings.coordinator import load_coordinator
+from coordinator.settings.evaluation import Evaluation
 from coordinator.settings.founding import load_founding
 from coordinator.settings.learning import Training
 from coordinator.settings.participant import load_participant
@@ -54,6 +55,10 @@ def test_the_least_that_is_needed_is_enough(tmp_path, which):
             "training.options.x: sgd has no such option",
         ),
         ("founding", '[features]\nnames = ["a"]\n', "1 names, 0 means and 0 scales"),
+        ("founding", "[evaluation]\ntest_share = 1.0\n", "evaluation.test_share = 1.0: expected"),
+        ("founding", "[evaluation]\nevery = 0\n", "evaluation.every = 0: expected at least 1"),
+        ("founding", "[evaluation]\nshare = 0.1\n", 'unknown key "evaluation.share"'),
+        ("coordinator", "[round]\nevaluation_s = 0\n", "round.evaluation_s"),
         ("coordinator", "[http]\nport = 70000\n", "http.port = 70000: expected at most 65535"),
         ("coordinator", '[chain]\nrpc = "localhost"\n', 'chain.rpc = "localhost": expected text'),
         ("participant", '[data]\nkind = "csw"\n', 'data.kind = "csw": expected'),
@@ -103,7 +108,7 @@ def test_an_agreement_with_a_broken_manifest():
         agreement_from(json.dumps(raw).encode(), "federation.json")
 
 
-def agreed(training):
+def agreed(training, **more):
     digest, address = "00" * 32, "0x" + "11" * 20
     manifest = Manifest.of({"w": np.zeros(3, np.float32)})
     return FederationAgreement(
@@ -116,6 +121,7 @@ def agreed(training):
         scoring={},
         training=training,
         round_duration_s=1,
+        **more,
     )
 
 
@@ -138,3 +144,29 @@ def test_another_optimiser_is_agreed_with_its_options():
     assert Training.model_validate(fields) == training
     assert agreed(training).digest != agreed(Training(optimizer="adam")).digest
     assert agreed(Training(optimizer="adam")).digest != agreed(Training()).digest
+
+
+def test_an_agreement_without_evaluation_has_the_bytes_it_always_had():
+    """The chain binds the digest: agreements from before evaluation stay what they are."""
+    plain = agreed(Training())
+    assert "evaluation" not in json.loads(plain.canonical_json())
+    assert plain.digest.hex() == (
+        "8b111ff06aa8617a433d7f8a1ce0cb73b4a191bb3fdbfca143438b572a07c740"
+    )
+
+
+def test_an_evaluation_is_agreed_on():
+    evaluation = Evaluation(every=3, test_share=0.25)
+    with_it = agreed(Training(), evaluation=evaluation)
+    assert json.loads(with_it.canonical_json())["evaluation"] == {"every": 3, "test_share": 0.25}
+    assert FederationAgreement.model_validate_json(with_it.canonical_json()) == with_it
+    assert with_it.digest != agreed(Training()).digest
+    assert with_it.digest != agreed(Training(), evaluation=Evaluation(every=3)).digest
+
+
+def test_when_an_evaluation_is_due():
+    third = Evaluation(every=3)
+    due = [height for height in range(9) if third.is_due(height, is_last=False)]
+    assert due == [3, 6]
+    assert third.is_due(7, is_last=True)
+    assert not third.is_due(0, is_last=True)

@@ -37,6 +37,7 @@ from coordinator.protocol.errors import (
     LedgerError,
     StoreError,
 )
+from coordinator.settings.evaluation import Evaluation
 from simulations.cli import app
 
 PASSWORD = "correct horse"
@@ -108,14 +109,16 @@ class Office:
         )
 
 
-def office_of(stack: ExitStack, folder: Path, kind: str) -> Office:
+def office_of(
+    stack: ExitStack, folder: Path, kind: str, evaluation: Evaluation | None = None
+) -> Office:
     tls = make_tls(folder / "tls")
     rpc = ""
     if kind == "anvil":
         rpc = stack.enter_context(running_anvil())
         bench = stack.enter_context(anvil_bench(rpc, folder))
     else:
-        bench = stack.enter_context(embedded_bench(folder))
+        bench = stack.enter_context(embedded_bench(folder, evaluation=evaluation))
     context = bench.context()
     handle = stack.enter_context(serve_http(context, certfile=tls.certificate, keyfile=tls.key))
     office = Office(bench, folder, rpc or f"{handle.url}/rpc", handle.url, tls)
@@ -388,6 +391,50 @@ class TestLooking:
         ]  # fmt: skip
         assert lines[1].split()[:2] == ["1", "final"]
         assert first["model_root"][:12] in lines[1]
+
+    def test_evaluations(self, tmp_path: Path) -> None:
+        with ExitStack() as stack:
+            office = office_of(stack, tmp_path, "embedded", Evaluation())
+            office.bench.play()
+            office.bench.play()
+            said = office.run("rounds", *office.at())
+            assert [r["evaluation"] for r in said["rounds"]] == [None, None]
+            assert "no model was evaluated yet" in office.text("status", *office.at())
+            assert "claim" not in office.text("rounds", *office.at())
+            made = office.bench.evaluate(1, 0.5, 0.75)
+            said = office.run("rounds", *office.at())
+            assert [r["evaluation"] for r in said["rounds"]] == [made.as_json(), None]
+            lines = office.text("rounds", *office.at()).splitlines()
+            assert lines[0].split()[7:] == ["accuracy", "loss", "model", "why"]
+            assert lines[1].split()[-3:-1] == ["62.5%", "1.25"]
+            assert "%" not in lines[2]
+            assert lines[3].startswith("accuracy and loss are what participants claim")
+            line = "round 1: accuracy 62.5%, loss 1.25, claimed by 2 of 3 participants"
+            assert f"evaluation   {line}" in office.text("status", *office.at())
+            assert office.run("status", *office.at())["service"]["evaluation"] == made.as_json()
+            # by options, without an agreement at hand, the coordinator is asked
+            assert "62.5%" in office.text("rounds", *office.options())
+
+    def test_an_evaluation_of_another_model_than_the_chains_is_not_shown(
+        self, tmp_path: Path
+    ) -> None:
+        with ExitStack() as stack:
+            office = office_of(stack, tmp_path, "embedded", Evaluation())
+            office.bench.play()
+            office.bench.evaluate(2, 0.5)  # of no round: its root is of zeros
+            assert office.bench.evaluations is not None
+            other = office.bench.evaluations.root / "000001.json"
+            (office.bench.evaluations.root / "000002.json").rename(other)
+            said = office.run("rounds", *office.at())
+            assert [r["evaluation"] for r in said["rounds"]] == [None]
+
+    def test_what_is_no_evaluation_is_not_shown(self, session: Office, tmp_path: Path) -> None:
+        bare = [*session.options()[:2], "--ca", str(session.tls.ca)]
+        bare += ["--contract", session.bench.agreement.contract]
+        for body in (b"[]", b"{}", b'{"evaluations": [1]}', b"\xff", b'{"evaluations": {}}'):
+            with misbehaving([answer(body, 200)]) as server:
+                text = session.text("rounds", *bare, "--store", server.url)
+            assert "accuracy" not in text
 
     def test_contributors(self, session: Office) -> None:
         said = session.run("contributors", *session.at())

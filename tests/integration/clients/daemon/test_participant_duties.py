@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ from coordinator.protocol.errors import ChainUnavailableError, ConfigError, Ledg
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.signatures.statements import check_presence
 from coordinator.protocol.types import Address, Presence, RoundId, Signed, Wei
-from coordinator.settings.participant import DataUse, ParticipantRewards, ParticipantStake
+from coordinator.settings.evaluation import Evaluation
+from coordinator.settings.participant import CsvData, DataUse, ParticipantRewards, ParticipantStake
 from coordinator.stores.http import HttpStore
 
 ETHER = 10**18
@@ -342,6 +344,50 @@ def test_nothing_is_trained_for_a_round_that_is_over(stub, ada, monkeypatch):
     ada.message_handler._replies.find = lambda *_: None
     assert ada.ask(train_message(announced)).error.reason.startswith(
         "fedproof/round-not-open: round 1 is void on chain"
+    )
+
+
+def examples_of(reply):
+    (metrics,) = reply.content.metric_records.values()
+    return metrics["num-examples"]
+
+
+def evaluating(setup, **limits):
+    agreed = setup.agreement.model_copy(update={"evaluation": Evaluation(test_share=0.25)})
+    settings = setup.settings.model_copy(update={"limits": DataUse(**limits)})
+    return replace(setup, agreement=agreed, settings=settings)
+
+
+def test_the_agreed_share_is_tested_on_and_not_trained_on(stub, ada):
+    announced = stub.service.open_round()
+    assert examples_of(ada.ask(train_message(announced, kind="evaluate"))) == 40  # as ever
+    ada.app = build_app(evaluating(ada.setup), ada.address)
+    assert examples_of(ada.ask(train_message(announced))) == 30
+    reply = ada.ask(train_message(announced, kind="evaluate"))
+    assert examples_of(reply) == 10
+    (metrics,) = reply.content.metric_records.values()
+    assert set(metrics) == {"num-examples", "loss", "accuracy"}
+
+
+def test_a_participant_may_have_test_data_of_its_own_and_trains_on_all_the_rest(stub, ada):
+    write_data(ada.setup.folder / "test.csv", seed=99, rows=7)
+    setup = evaluating(ada.setup)
+    own = CsvData(path="test.csv", label="sick")
+    settings = setup.settings.model_copy(update={"test_data": own})
+    ada.app = build_app(replace(setup, settings=settings), ada.address)
+    announced = stub.service.open_round()
+    assert examples_of(ada.ask(train_message(announced))) == 40
+    assert examples_of(ada.ask(train_message(announced, kind="evaluate"))) == 7
+
+
+def test_a_participant_may_evaluate_nothing_and_train_on_all(stub):
+    ada = Member(stub, "ada", evaluate=False)
+    ada.app = build_app(evaluating(ada.setup, evaluate=False), ada.address)
+    announced = stub.service.open_round()
+    assert examples_of(ada.ask(train_message(announced))) == 40
+    refused = ada.ask(train_message(announced, kind="evaluate")).error.reason
+    assert refused == (
+        "fedproof/limit-reached: this participant evaluates no model: limits.evaluate = false"
     )
 
 

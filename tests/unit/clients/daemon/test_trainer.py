@@ -72,6 +72,20 @@ def test_evaluation_reports_loss_and_accuracy():
     assert metrics["accuracy"] == pytest.approx(float((DATA.y == 0).mean()))
 
 
+def test_what_is_tested_on_is_not_trained_on():
+    train, test = DATA.split(0.3)
+    app = trainer_app(MODEL, train, SETTINGS, ME, test)
+    reply = ask(app, "train", weights())
+    for name, values in trained(
+        ask(trainer_app(MODEL, train, SETTINGS, ME), "train", weights())
+    ).items():
+        np.testing.assert_array_equal(trained(reply)[name], values)
+    assert reply.content.metric_records["metrics"]["num-examples"] == 21
+    metrics = dict(ask(app, "evaluate", weights(0.0)).content.metric_records["metrics"])
+    assert metrics["num-examples"] == 9
+    assert metrics["accuracy"] == pytest.approx(float((test.y == 0).mean()))
+
+
 @pytest.mark.parametrize(
     "change",
     [
