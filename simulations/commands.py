@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from coordinator.audit.coordinator_folder import coordinator_folder
 from coordinator.commands.output import console, print_json, verify_command
 from coordinator.commands.run_names import RUNS, run_folder
 from coordinator.protocol.amounts import ether
@@ -184,21 +185,41 @@ def hospitals(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A finished run's folder, or its name in runs/.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="A finished run's folder, or its name in runs/, or a coordinator's folder."
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="Where to write; default: into the run's folder.")
+        Path | None, typer.Option(help="Where to write; default: into the folder.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Draw a run's plots and write its report again, from its own records.
 
-    Example: [bold]fedproof report runs/quickstart --out /tmp/report[/bold]
+    Of a coordinator's folder, also while it runs: rounds and money from the chain, accuracy and
+    loss as participants claim them. Nothing is verified; that is what verify is for.
 
-    Exit status: 0; 2 if the folder holds no finished run; 6 disk.
+    Examples:
+
+      [bold]fedproof report runs/quickstart --out /tmp/report[/bold]
+
+      [bold]fedproof report /srv/fedproof/heart[/bold]
+
+    Exit status: 0; 1 if an artifact is missing or not what it was; 2 if the folder holds neither a
+    finished run nor a federation; 5 chain; 6 disk.
     """
-    from simulations.report.markdown import write_report  # matplotlib, only when needed
+    folder = run_folder(run)
+    federation = coordinator_folder(folder)
+    if federation is None:
+        from simulations.report.markdown import write_report  # matplotlib, only when needed
 
-    path = write_report(RunFolder(run_folder(run), read_only=True), out)
+        path = write_report(RunFolder(folder, read_only=True), out)
+    else:
+        from simulations.report.federation import write_federation_report
+
+        path = write_federation_report(federation, out or federation.settings.parent)
     if as_json:
         print_json({"report": str(path), "plots": str(path.parent / "plots")})
         return

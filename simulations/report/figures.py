@@ -24,8 +24,12 @@ _MOST_LINES = 12
 _COORDINATOR_INCHES = 1.6
 
 
-def draw_accuracy(rounds: Sequence[RoundRecord], title: str, path: Path) -> None:
+def draw_accuracy(
+    rounds: Sequence[RoundRecord], title: str, path: Path, *, claimed: bool = False
+) -> None:
     """Plot test accuracy and loss against the round number; void rounds are marked.
+
+    ``claimed`` figures are called so.
 
     Raises
     ------
@@ -37,17 +41,19 @@ def draw_accuracy(rounds: Sequence[RoundRecord], title: str, path: Path) -> None
     tested = [r for r in rounds if r.test_accuracy is not None]
     numbers = [r.round for r in tested]
     accuracy = [r.test_accuracy or 0.0 for r in tested]
-    axes.plot(numbers, accuracy, color=BLUE, marker="o", markersize=4, label="test accuracy")
+    kind = "claimed" if claimed else "test"
+    axes.plot(numbers, accuracy, color=BLUE, marker="o", markersize=4, label=f"{kind} accuracy")
     for index, void in enumerate(r.round for r in rounds if r.status == "void"):
         axes.axvline(void, color=RED, linestyle=":", label="void round" if index == 0 else None)
-    axes.set(title=title, xlabel="round", ylabel="test accuracy", ylim=(0, 1.02))
+    axes.set(title=title, xlabel="round", ylabel=f"{kind} accuracy", ylim=(0, 1.02))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     losses = axes.twinx()
     loss = [r.test_loss if r.test_loss is not None else float("nan") for r in tested]
-    losses.plot(numbers, loss, color=ORANGE, marker="s", markersize=3, alpha=0.8, label="test loss")
-    losses.set(ylabel="test loss", ylim=(0, None))
+    label = f"{kind} loss"
+    losses.plot(numbers, loss, color=ORANGE, marker="s", markersize=3, alpha=0.8, label=label)
+    losses.set(ylabel=label, ylim=(0, None))
     handles = [h for a in (axes, losses) for h in a.get_legend_handles_labels()[0]]
     labels = [text for a in (axes, losses) for text in a.get_legend_handles_labels()[1]]
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
@@ -123,10 +129,10 @@ def draw_money(
         rewards,
         rows,
         [p.earned_wei for p in shown],
-        [GREEN if p.behaviour == "honest" else ORANGE for p in shown],
-        "earned (ETH); orange: misbehaves",
+        [GREEN if p.behaviour in ("", "honest") else ORANGE for p in shown],
+        "earned (ETH); orange: misbehaves" if any(p.behaviour for p in shown) else "earned (ETH)",
     )
-    stakes.set_yticks(rows, [f"{p.label} {p.behaviour}" for p in shown], fontsize=8)
+    stakes.set_yticks(rows, [f"{p.label} {p.behaviour}".rstrip() for p in shown], fontsize=8)
     stakes.invert_yaxis()
     more = f" (first {_MOST_BARS} of {len(people)})" if len(people) > _MOST_BARS else ""
     figure.suptitle(title + more)

@@ -4,7 +4,7 @@ Everything in it is read from the run folder, so a report can be made again at a
 (``fedproof report RUN``). The checksums of the run do not cover plots and report.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,20 +85,27 @@ def _lines(
         yield _round_row(record)
     yield ""
     yield from _metric_lines(rounds)
-    yield "## Contributors"
-    yield ""
-    yield "![stakes and rewards](plots/stakes_rewards.png)"
-    yield ""
-    yield "| client | behaviour | examples | rounds | refused | bond | slashed | earned | address |"
-    yield "|---|---|---:|---:|---|---:|---:|---:|---|"
-    for person in people:
-        yield _contributor_row(person)
+    yield from contributor_lines(people)
     if coordinator:
         yield ""
         yield "## Coordinator"
         yield ""
         for line in coordinator:
             yield f"- {line}"
+
+
+def contributor_lines(people: Sequence[ContributorRecord]) -> Iterator[str]:
+    """Return the section on contributors; how they behave only where that is known."""
+    simulated = any(person.behaviour for person in people)
+    who = ("client | behaviour", "---|---") if simulated else ("participant", "---")
+    yield "## Contributors"
+    yield ""
+    yield "![stakes and rewards](plots/stakes_rewards.png)"
+    yield ""
+    yield f"| {who[0]} | examples | rounds | refused | bond | slashed | earned | address |"
+    yield f"|{who[1]}|---:|---:|---|---:|---:|---:|---|"
+    for person in people:
+        yield _contributor_row(person)
 
 
 def _metric_lines(rounds: Sequence[RoundRecord]) -> Iterator[str]:
@@ -128,18 +135,20 @@ def _round_row(record: RoundRecord) -> str:
     accuracy = "" if record.test_accuracy is None else f"{record.test_accuracy:.1%}"
     status = record.status + (f": {record.reason}" if record.reason else "")
     return (
-        f"| {record.round} | {status} | {record.contributors} | {_counts(record.refusals)} | "
+        f"| {record.round} | {status} | {record.contributors} | {counts(record.refusals)} | "
         f"{accuracy} | {ether(record.paid_wei)} | `{record.model_root[:16]}` |"
     )
 
 
 def _contributor_row(person: ContributorRecord) -> str:
+    who = f"{person.label} | {person.behaviour}" if person.behaviour else person.label
     return (
-        f"| {person.label} | {person.behaviour} | {person.examples} | {person.accepted} | "
-        f"{_counts(person.refusals)} | {ether(person.stake_wei)} | {ether(person.slashed_wei)} | "
+        f"| {who} | {person.examples} | {person.accepted} | "
+        f"{counts(person.refusals)} | {ether(person.stake_wei)} | {ether(person.slashed_wei)} | "
         f"{ether(person.earned_wei)} | `{person.address}` |"
     )
 
 
-def _counts(codes: dict[str, int]) -> str:
+def counts(codes: Mapping[str, int]) -> str:
+    """Return codes with how often each was there."""
     return ", ".join(f"{code} ×{n}" if n > 1 else code for code, n in sorted(codes.items()))

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from coordinator.audit.coordinator_folder import coordinator_folder
 from coordinator.audit.verify.findings import Findings
-from coordinator.audit.verify.folder_audit import coordinator_folder, verify_folder
+from coordinator.audit.verify.folder_audit import verify_folder
 from coordinator.audit.verify.run_audit import verify_run
 from coordinator.protocol.errors import ConfigError
 

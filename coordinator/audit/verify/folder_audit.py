@@ -5,9 +5,7 @@ from the chain file itself (a run's folder records them separately), so only a b
 earlier shows that the file is the original chain.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from web3 import Web3
 
@@ -15,6 +13,7 @@ from contracts.binding.federation import Federation
 from contracts.node.provider import EmbeddedProvider
 from contracts.node.replica import replay
 from contracts.node.rpc import Dispatcher
+from coordinator.audit.coordinator_folder import CHAIN, CoordinatorFolder
 from coordinator.audit.verify.contract_audit import check_contracts, check_seen_block
 from coordinator.audit.verify.findings import Findings
 from coordinator.audit.verify.remote_audit import AGREEMENT, audit_rounds, check_agreement
@@ -25,39 +24,7 @@ from coordinator.protocol.errors import (
     VerificationError,
 )
 from coordinator.settings.agreement import FederationAgreement, read_agreement
-from coordinator.settings.coordinator import load_coordinator
 from coordinator.stores.disk import DiskStore
-
-_SETTINGS: Final = "coordinator.toml"
-_CHAIN: Final = "chain/chain.sqlite"
-
-
-@dataclass(frozen=True, slots=True)
-class CoordinatorFolder:
-    """Where a coordinator keeps its agreement and its state."""
-
-    agreement: Path
-    state: Path
-
-
-def coordinator_folder(root: Path) -> CoordinatorFolder | None:
-    """Return the coordinator's folders if ``root`` is a federation's folder or its state's.
-
-    Returns ``None`` if it is neither.
-
-    Raises
-    ------
-    ConfigError
-        If its ``coordinator.toml`` is unusable.
-    """
-    if (root / _SETTINGS).is_file():
-        settings = load_coordinator(root / _SETTINGS)
-        return CoordinatorFolder(root / settings.federation, root / settings.state)
-    above = root.absolute().parent
-    if (above / _SETTINGS).is_file() and not (root / AGREEMENT).exists():
-        folder = coordinator_folder(above)
-        return folder if folder and folder.state.absolute() == root.absolute() else None
-    return None
 
 
 def verify_folder(folder: CoordinatorFolder, *, seen_block: str | None = None) -> Findings:
@@ -71,7 +38,7 @@ def verify_folder(folder: CoordinatorFolder, *, seen_block: str | None = None) -
         If the service is running.
     """
     agreement = read_agreement(folder.agreement)
-    chain = folder.state / _CHAIN
+    chain = folder.state / CHAIN
     if not chain.is_file():
         raise ConfigError(f"{chain}: no embedded chain there; give --rpc URL and --store URL")
     findings = Findings()
@@ -80,7 +47,7 @@ def verify_folder(folder: CoordinatorFolder, *, seen_block: str | None = None) -
         return findings
     check_contracts(federation, findings, int(findings.facts["head_block"]))
     if seen_block:
-        check_seen_block(federation, seen_block, findings, _CHAIN)
+        check_seen_block(federation, seen_block, findings, CHAIN)
     check_agreement(folder.agreement.read_bytes(), federation, findings)
     store = DiskStore(folder.state / "blobs", read_only=True)
     try:
@@ -100,7 +67,7 @@ def _rebuilt(chain: Path, agreement: FederationAgreement, findings: Findings) ->
         _ = federation.terms
     except VerificationError as error:
         rule = "every block must re-execute to its own hash"
-        findings.fault(None, _CHAIN, rule, str(error))
+        findings.fault(None, CHAIN, rule, str(error))
         return None
     except ChainUnavailableError:
         raise
