@@ -46,22 +46,31 @@ Table = NDArray[np.float64]
 class Hospital:
     """One hospital's patients; the test part is not used for training.
 
-    ``train_x`` has shape ``(n, features)``, raw values with NaN where one is missing; ``test_x``
-    is scaled as agreed, float32.
+    ``train_x`` and ``test_raw`` have shape ``(n, features)``, raw values with NaN where one is
+    missing; ``test_x`` is scaled as agreed, float32.
     """
 
     name: str
     train_x: Table
     train_y: NDArray[np.int64]
+    test_raw: Table
     test_x: NDArray[np.float32]
     test_y: NDArray[np.int64]
 
     def csv(self, features: Features) -> str:
         """Return the training part as a CSV file with a header line."""
+        return self._csv(features, self.train_x, self.train_y)
+
+    def test_csv(self, features: Features) -> str:
+        """Return the test part as a CSV file with a header line."""
+        return self._csv(features, self.test_raw, self.test_y)
+
+    @staticmethod
+    def _csv(features: Features, x: Table, y: NDArray[np.int64]) -> str:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*features.names, features.label])
-        for row, label in zip(self.train_x, self.train_y, strict=True):
+        for row, label in zip(x, y, strict=True):
             writer.writerow([*("" if math.isnan(v) else f"{v:.10g}" for v in row), int(label)])
         return text.getvalue()
 
@@ -171,4 +180,5 @@ def _bundled() -> HospitalData:
 def _hospital(name: str, x: Table, y: NDArray[np.int64], features: Features) -> Hospital:
     train, test = split_by_class(y, TEST_FRACTION, generator(SEED, "split", name))
     scaled = (x[test] - np.array(features.mean)) / np.array(features.scale)
-    return Hospital(name, x[train], y[train], np.nan_to_num(scaled).astype(np.float32), y[test])
+    scaled_x = np.nan_to_num(scaled).astype(np.float32)
+    return Hospital(name, x[train], y[train], x[test], scaled_x, y[test])

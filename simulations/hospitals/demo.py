@@ -132,6 +132,8 @@ class _Show:
     def _look(self) -> None:
         seconds = time.monotonic() - self._started
         self._screen.show(self._view.phase(), self._view.hospitals(), seconds)
+        if (summary := self._view.evaluation()) is not None:
+            self._screen.evaluated(summary)
 
     def _wait(self, condition: Callable[[], bool], limit_s: float, event: str) -> None:
         end = time.monotonic() + limit_s

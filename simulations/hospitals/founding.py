@@ -70,6 +70,8 @@ batch_size = 16
 learning_rate = 0.05
 weight_decay = 0.01
 
+[evaluation]                # by each on its own test.csv, after every round
+
 [aggregator]
 kind = "fedavg"
 examples_cap = 250          # the largest hospital has 227 patients to learn from
@@ -132,6 +134,7 @@ def found_hospitals(
         place = folder / hospital.name
         founded.folder.participant(hospital.name).rename(place)
         (place / "data.csv").write_text(hospital.csv(data.features), encoding="utf-8")
+        (place / "test.csv").write_text(hospital.test_csv(data.features), encoding="utf-8")
         _adjust(place / "participant.toml")
     return founded
 
@@ -145,4 +148,6 @@ def _adjust(settings: Path) -> None:
     ):
         assert line in text, line
         text = text.replace(line, replacement)
+    data = tomllib.loads(text)["data"]
+    text += "\n" + tomli_w.dumps({"test_data": {**data, "path": "test.csv"}})
     settings.write_text(text, encoding="utf-8")

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from coordinator.commands.output import short
 from coordinator.protocol.amounts import ether
+from coordinator.protocol.round.evaluation import ACCURACY, LOSS, EvaluationSummary
 from simulations.hospitals.view import HospitalView, RoundView
 
 
@@ -19,6 +20,7 @@ class LiveScreen:
         self._console, self._hospitals, self._rounds = console, hospitals, rounds
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._known: dict[str, str] = {}
+        self._evaluated = 0
 
     def __enter__(self) -> "LiveScreen":
         if self._console.is_terminal:
@@ -52,6 +54,19 @@ class LiveScreen:
         self.say(
             f"{head} {view.contributors:>7}  {ether(view.paid_wei):>6}   {view.correct_all:12.1%}  "
             f"{shares}  {short(view.model_root.hex())}"
+        )
+
+    def evaluated(self, summary: EvaluationSummary) -> None:
+        """Print what hospitals claim of a round's model, once."""
+        if summary.round_id <= self._evaluated:
+            return
+        self._evaluated = summary.round_id
+        accuracy, loss = summary.mean(ACCURACY), summary.mean(LOSS)
+        self.say(
+            f"round {summary.round_id}: "
+            + ("" if accuracy is None else f"accuracy {accuracy:.1%}, ")
+            + ("" if loss is None else f"loss {loss:.4f}, ")
+            + f"claimed by {summary.answered} of {summary.asked} hospitals"
         )
 
     def show(self, phase: str, views: Sequence[HospitalView], seconds: float) -> None:

@@ -19,6 +19,7 @@ from coordinator.models.networks import build_network, load_weights
 from coordinator.protocol.errors import FedproofError
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
+from coordinator.protocol.round.evaluation import EvaluationSummary
 from coordinator.protocol.types import Address, RoundId
 from coordinator.settings.agreement import FederationAgreement
 from coordinator.stores.http import HttpStore
@@ -120,6 +121,11 @@ class FederationView:
     def phase(self) -> str:
         """Return the service's current phase."""
         return str(self._service()["phase"])
+
+    def evaluation(self) -> EvaluationSummary | None:
+        """Return the last evaluation of a model, as the hospitals claim it; ``None`` before."""
+        said = self._service().get("evaluation")
+        return None if said is None else EvaluationSummary.from_json(said, "/status")
 
     def _service(self) -> dict[str, Any]:
         answer = self._status.get("/status", limit_bytes=_STATUS_BYTES)

@@ -52,6 +52,12 @@ def test_the_demonstration_runs_verifies_pays_and_leaves_nothing(tmp_path: Path)
     shares = [float(share) for share in re.findall(r"^ \d/2 .*?(\d+\.\d)%", text, re.MULTILINE)]
     assert len(shares) == 2
     assert shares[-1] > (80.0 if data is None else 60.0), text
+    # what the hospitals claim of a model is what anybody with their test patients computes
+    claims = re.findall(r"^round (\d): accuracy (\d+\.\d)%, loss .* claimed by 4 of 4 ", text, re.M)
+    assert claims[0] == ("1", str(shares[0])), text
+    report = fedproof("report", out / "coordinator")
+    assert report.returncode == 0, report.stderr
+    assert f" {shares[0]}% |" in (out / "coordinator" / "report.md").read_text()
     assert len(re.findall(r"^ok   round   \d  final +4 contributors", text, re.MULTILINE)) == 2
     assert "2 rounds hold, 2 ETH paid" in text
     earned = re.findall(r"^([\w-]+) +bond +5 ETH +earned +([\d.]+) ETH$", text, re.MULTILINE)

@@ -56,6 +56,12 @@ def test_the_bundled_data_is_divided_and_scaled(tmp_path: Path) -> None:
     x, y = loaded(data, 0, tmp_path)
     assert x.shape == (len(data.hospitals[0].train_y), 30)
     np.testing.assert_array_equal(y, data.hospitals[0].train_y)
+    (tmp_path / "test.csv").write_text(data.hospitals[0].test_csv(data.features))
+    shape = architecture(LogisticModel(), (30,), 2)
+    section = CsvData(path="test.csv", fill="mean")
+    tested = load_data(section, data.features, shape, tmp_path)
+    np.testing.assert_allclose(tested.x, data.hospitals[0].test_x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(tested.y, data.hospitals[0].test_y)
     everybody = np.concatenate([one.test_x for one in data.hospitals])
     assert np.abs(everybody.mean(axis=0)).max() < 0.35  # round constants, not fitted ones
     assert 0.7 < everybody.std() < 1.3

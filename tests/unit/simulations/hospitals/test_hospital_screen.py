@@ -4,12 +4,17 @@ import io
 
 from rich.console import Console
 
+from coordinator.protocol.round.evaluation import EvaluationSummary, Spread
+from coordinator.protocol.types import RoundId
 from simulations.hospitals.screen import LiveScreen
 from simulations.hospitals.view import HospitalView, RoundView
 
 ETHER = 10**18
 NAMES = ["cleveland", "zurich-basel"]
 FIRST = RoundView(1, "settled", 2, ETHER, bytes.fromhex("ab" * 32), (0.75, 0.5), 0.661)
+CLAIMED = EvaluationSummary(
+    RoundId(1), bytes(32), 2, 1, 9, {"no-reply": 1}, {"accuracy": Spread(0.661, 0.7, 0.5, 1.0)}
+)
 VOID = RoundView(2, "void", 0, 0, bytes(32), (), 0.0)
 
 
@@ -26,6 +31,8 @@ def shown(*, terminal: bool) -> str:
         for _ in range(3):
             screen.show("training", [hospital(n, online=True, bond=ETHER) for n in NAMES], 2.0)
         screen.round_over(FIRST)
+        for _ in range(2):
+            screen.evaluated(CLAIMED)
         screen.round_over(VOID)
     return text.getvalue()
 
@@ -39,6 +46,7 @@ def test_a_file_gets_each_change_once() -> None:
     (first,) = [line for line in lines if line.startswith(" 1/2")]
     assert first.split() == ["1/2", "2", "1", "ETH", "66.1%", "75.0%", "50.0%", "abababababab"]
     assert [line.split() for line in lines if line.startswith(" 2/2")] == [["2/2", "void"]]
+    assert lines.count("round 1: accuracy 66.1%, claimed by 1 of 2 hospitals") == 1
     assert "\x1b" not in "".join(lines)
 
 
