@@ -31,6 +31,7 @@ from coordinator import __version__  # noqa: E402  (our packages can be found no
 if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares the two
     from clients.mod.chain_contract import FederationChainView
     from clients.mod.journal import FileJournal
+    from clients.mod.numpy_clients import numpy_clients
     from clients.mod.participation import Participant
     from clients.mod.pending import FilePending
     from clients.mod.signer import KeySigner, UpdateSigner
@@ -142,6 +143,7 @@ __all__ = [
     "load_experiment",
     "local_participant",
     "no_queries",
+    "numpy_clients",
     "read_agreement",
     "shipped_experiments",
     "simulate",
@@ -154,6 +156,7 @@ __all__ = [
 _MODULES: Final = {
     "clients.mod.chain_contract": ["FederationChainView"],
     "clients.mod.journal": ["FileJournal"],
+    "clients.mod.numpy_clients": ["numpy_clients"],
     "clients.mod.participation": ["Participant"],
     "clients.mod.pending": ["FilePending"],
     "clients.mod.signer": ["KeySigner", "UpdateSigner"],

@@ -111,7 +111,7 @@ class VerifiableUpdates:
             if kept is not None:
                 return Message(kept, reply_to=message)
         message.content = _plain_content(instruction, model)
-        reply = call_next(message, context)
+        reply = _answer(message, context, call_next)
         if reply.has_error():
             return reply
         content = self._signed_reply(reply.content, instruction, model, participant, context)
@@ -128,7 +128,7 @@ class VerifiableUpdates:
         model = self._verifier(participant)[0].verified(instruction, training=False)
         check_rule(instruction, participant)
         message.content = _plain_content(instruction, model)
-        return call_next(message, context)
+        return _answer(message, context, call_next)
 
     # --- sealed rounds ---------------------------------------------------------------------
 
@@ -273,6 +273,20 @@ def _plain_content(instruction: Instruction, model: VerifiedModel) -> RecordDict
             instruction.config_name: instruction.config,
         }
     )
+
+
+def _answer(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Return the app's reply; name the adapter that an app of Flower's former API lacks."""
+    try:
+        return call_next(message, context)
+    except KeyError as error:
+        if error.args[:1] not in (("fitins.parameters",), ("evaluateins.parameters",)):
+            raise
+        raise InstructionRefusedError(
+            "client-failure",
+            "the app is one of Flower's former API (client_fn); expected fedproof.numpy_clients as "
+            "the last of its mods",
+        ) from error
 
 
 def no_queries(message: Message, _context: Context) -> Message:
