@@ -64,9 +64,10 @@ def numpy_clients(
         return reply
     found = reply.content
     status = found.config_records[f"{answered}.status"]
-    if status["code"] != _OK:
+    if (code := status["code"]) != _OK:
+        told = repr(status["message"])
         raise InstructionRefusedError(
-            "client-failure", f"client_fn: {kind} ended with {status['code']}: {status['message']}"
+            "client-failure", f"client_fn: {kind} ended with {code!r}: {told}"
         )
     examples = found.metric_records[f"{answered}.num_examples"]["num_examples"]
     metrics = _numbers(found.config_records[f"{answered}.metrics"])
