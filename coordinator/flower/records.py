@@ -180,7 +180,8 @@ class ModelLayout:
         Raises
         ------
         ConfigError
-            If an array cannot be read, or is neither float nor integer.
+            If an array cannot be read, or is neither float nor integer; or none is float: trees
+            and other byte strings cannot be averaged (ADR 168).
         """
         named: dict[str, NDArray[Any]] = {}
         for name, array in initial.items():
@@ -191,6 +192,13 @@ class ModelLayout:
             except (MalformedUpdateError, TypeError) as error:
                 raise ConfigError(f"initial_arrays: {name!r} cannot be read: {error}") from error
         floats, buffers = split_buffers(named)
+        if not floats:
+            kinds = ", ".join(sorted({str(array.dtype) for array in named.values()})) or "none"
+            raise ConfigError(
+                f"initial_arrays: no floating-point array, found {len(named)} arrays ({kinds}); "
+                "expected parameters that can be averaged; a model that is a text or byte string, "
+                "such as the trees of a gradient-boosted forest, has none"
+            )
         return cls(tuple(named), {name: initial[name] for name in buffers}, floats)
 
     def manifest(self, *, scale_bits: int = 20, chunk_values: int = 256) -> Manifest:

@@ -327,3 +327,18 @@ def test_finishing_twice_is_said_and_changes_nothing(tmp_path):
     strategy.finish()
     assert (folder / "SHA256SUMS").read_bytes() == before
     assert verify(folder).ok
+
+
+@pytest.mark.parametrize(
+    ("arrays", "found"),
+    [
+        ([np.frombuffer(b'{"learner":{}}', np.uint8)], r"1 arrays \(uint8\)"),
+        ([np.zeros(3, np.int64), np.zeros(2, np.uint8)], r"2 arrays \(int64, uint8\)"),
+        ([], r"0 arrays \(none\)"),
+    ],
+    ids=["trees", "integers", "nothing"],
+)
+def test_a_model_that_is_no_vector_is_refused(tmp_path, arrays, found):
+    with pytest.raises(ConfigError, match=f"no floating-point array, found {found}.*forest"):
+        FedproofStrategy.local(ArrayRecord(arrays), contributors=2, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
