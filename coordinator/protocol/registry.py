@@ -159,7 +159,8 @@ class Registry(Generic[Entry]):
         names = self.names()
         choices = " or ".join(f'"{choice}"' for choice in names)
         close = difflib.get_close_matches(name, names, n=1)
-        return f"expected {choices}" + (f'; did you mean "{close[0]}"?' if close else "")
+        hint = f'; did you mean "{close[0]}"?' if close else ""
+        return f'expected {choices}, or "module{SEPARATOR}NAME" for one of your own{hint}'
 
     def _entries_of(self, module: ModuleType) -> Iterator[Entry]:
         for value in vars(module).values():

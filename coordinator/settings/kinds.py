@@ -44,6 +44,10 @@ class Kinds(Protocol):
         """Return the model of a kind; raises ``ConfigError`` if there is none."""
         ...
 
+    def expected(self, name: str) -> str:
+        """Return what was expected instead of an unknown kind."""
+        ...
+
 
 class ByKind:
     """Marks a field as one of the models of a registry: ``Annotated[Base, ByKind(REGISTRY)]``.
@@ -103,9 +107,8 @@ class ByKind:
 
     def _model(self, kind: str) -> type[Section]:
         if SEPARATOR not in kind and kind not in self.models:
-            expected = ", ".join(f"'{name}'" for name in self.models)
-            context = {"discriminator": "kind", "tag": kind, "expected_tags": expected}
-            raise PydanticKnownError("union_tag_invalid", context)
+            context = {"kind": kind, "expected": self._registry.expected(kind)}
+            raise PydanticCustomError("unknown_kind", "{expected}", context)
         try:
             model: type[Section] = self._registry.get(kind)
         except ConfigError as error:

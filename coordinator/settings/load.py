@@ -143,6 +143,8 @@ def _message(
         return str(context["fault"])
     if code == "kind":
         return f"{key}.kind: {context['reason']}"
+    if code == "unknown_kind":
+        return f'{key}.kind = "{context["kind"]}": {context["expected"]}'
     if code == "extra_forbidden":
         return f'unknown key "{key}"{_hint(location, kind, schema)}'
     if code == "missing":

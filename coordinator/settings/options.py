@@ -80,6 +80,10 @@ class SectionsOf(Generic[Rule, Model]):
         """The sections of the package's rules, by kind."""
         return {name: self._make(name, rule) for name, rule in self._registry.shipped.items()}
 
+    def expected(self, name: str) -> str:
+        """Return what was expected instead of an unknown kind, with the closest one, if any."""
+        return self._registry.expected(name)
+
     def get(self, name: str) -> type[Model]:
         """Return the section of a kind; ``module:name`` is imported.
 

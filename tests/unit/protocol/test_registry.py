@@ -96,8 +96,15 @@ def test_nothing_is_imported_before_an_entry_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("aple", 'fruit "aple": expected "apple" or "pear"; did you mean "apple"?'),
-        ("zzzzzzzz", 'fruit "zzzzzzzz": expected "apple" or "pear"'),
+        (
+            "aple",
+            'fruit "aple": expected "apple" or "pear", or "module:NAME" for one of your own; '
+            'did you mean "apple"?',
+        ),
+        (
+            "zzzzzzzz",
+            'fruit "zzzzzzzz": expected "apple" or "pear", or "module:NAME" for one of your own',
+        ),
         (
             "broken:X",
             'fruit "broken:X": module broken cannot be imported: No module named '

@@ -89,7 +89,8 @@ def test_a_model_from_outside_keeps_the_kind_it_was_named_by() -> None:
     [
         (
             {"shape": {"kind": "squere"}},
-            'shape.kind = "squere": expected "circle" or "square"; did you mean "square"?',
+            'shape.kind = "squere": expected "circle" or "square", or "module:NAME" for one of '
+            'your own; did you mean "square"?',
         ),
         ({"shape": 3}, "shape = 3: expected a table"),
         ({"others": [{}]}, 'key "others.0.kind" is missing'),

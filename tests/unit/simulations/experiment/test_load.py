@@ -115,8 +115,8 @@ def test_money_that_is_none_is_refused(experiment, text, message):
         ),
         (
             '[partition]\nkind = "dirichle"',
-            'partition.kind = "dirichle": expected "by_site" or "dirichlet" or "iid"; '
-            'did you mean "dirichlet"?',
+            'partition.kind = "dirichle": expected "by_site" or "dirichlet" or "iid", '
+            'or "module:NAME" for one of your own; did you mean "dirichlet"?',
         ),
         ("[model]\nkind = 3", 'model.kind = "3": expected "logistic" or "mlp" or "cnn"'),
         ("[[behaviours]]\nclients = [1]", 'key "behaviours.0.kind" is missing'),
@@ -143,7 +143,7 @@ def test_money_that_is_none_is_refused(experiment, text, message):
         (
             'metrics = ["f_1"]',
             'metrics.0.kind = "f_1": expected "auc" or "balanced_accuracy" or "class_accuracy" or '
-            '"f1"; did you mean "f1"?',
+            '"f1", or "module:NAME" for one of your own; did you mean "f1"?',
         ),
         ("metrics = [1]", "metrics.0 = 1: expected a table"),
         ('metrics = "f1"', 'metrics = "f1": expected a list'),
@@ -496,3 +496,15 @@ def test_an_address_may_lack_its_quotes(experiment):
     assert experiment(f'[watcher]\naddress = "{address}"').watcher.address == address
     with pytest.raises(ConfigError, match="watcher"):
         experiment("[watcher]\naddress = -1")
+
+
+@pytest.mark.parametrize("section", ["aggregator", "scoring", "data", "partition"])
+def test_an_unknown_kind_of_a_section_may_be_one_of_ones_own(experiment, section):
+    text = f'[{section}]\nkind = "none_of_these"'
+    assert ', or "module:NAME" for one of your own' in refusal(experiment, text)
+
+
+@pytest.mark.parametrize("section", ["behaviours", "coordinator_attacks", "metrics"])
+def test_an_unknown_kind_of_a_list_may_be_one_of_ones_own(experiment, section):
+    text = f'[[{section}]]\nkind = "none_of_these"'
+    assert ', or "module:NAME" for one of your own' in refusal(experiment, text)
