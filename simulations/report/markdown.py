@@ -4,6 +4,8 @@ Everything in it is read from the run folder, so a report can be made again at a
 (``fedproof report RUN``). The checksums of the run do not cover plots and report.
 """
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,8 @@ def _lines(
         yield ""
         for line in coordinator:
             yield f"- {line}"
+    yield ""
+    yield from _settings_lines(config)
 
 
 def contributor_lines(people: Sequence[ContributorRecord]) -> Iterator[str]:
@@ -124,6 +128,37 @@ def _metric_lines(rounds: Sequence[RoundRecord]) -> Iterator[str]:
             cells = ("" if value is None else f"{value:.4f}" for value in values)
             yield f"| {record.round} | {' | '.join(cells)} |"
     yield ""
+
+
+def _settings_lines(config: Mapping[str, Any]) -> Iterator[str]:
+    """Show every section of the experiment as it was run, whatever sections and kinds there are."""
+    yield "## Settings"
+    yield ""
+    yield "As run, defaults and worked-out values included: `config.json`."
+    yield ""
+    yield "| section | kind | options |"
+    yield "|---|---|---|"
+    for name, value in config.items():
+        tables = value if isinstance(value, list) else [value]
+        for index, table in enumerate(tables):
+            if isinstance(table, dict):
+                place = f"{name}[{index}]" if isinstance(value, list) else name
+                options = (f"{key} = {_value(v)}" for key, v in table.items() if key != "kind")
+                kind = str(table.get("kind", ""))
+                yield f"| {place} | {_code(kind)} | {_code(', '.join(options))} |"
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _code(text: str) -> str:
+    """Return a text as code in one cell of a table, whatever characters it has; empty as it is."""
+    if not text:
+        return ""
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{_cell(text)}{pad}{fence}"
 
 
 def _cell(name: str) -> str:

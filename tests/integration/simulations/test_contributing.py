@@ -106,6 +106,33 @@ def test_the_metric(tmp_path: Path) -> None:
     assert verify_run(tmp_path / "run").ok
 
 
+def test_the_report_shows_the_options_of_everything(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        "rounds=1",
+        'data={kind="my_data:Blobs", distance=6.0}',
+        "partition.clients=5",
+        'aggregator={kind="my_rules:KRUM", num_byzantine=1, keep=2}',
+        'scoring={kind="my_scores:BY_NORM", cap=1000000}',
+        'behaviours=[{kind="my_attack:LabelFlip", clients=[3], share=0.5}, '
+        '{kind="sign_flip", clients=[4], scale=5.0}]',
+    )
+    report = (tmp_path / "run" / "report.md").read_text()
+    settings = report.split("## Settings\n", 1)[1]
+    by_section = dict(re.findall(r"^\| (\S+) \| (.*) \|$", settings, re.MULTILINE))
+    assert by_section["aggregator"].startswith("`my_rules:KRUM` | `")
+    assert "keep = 2" in by_section["aggregator"]
+    assert by_section["scoring"] == "`my_scores:BY_NORM` | `cap = 1000000`"
+    assert "`my_attack:LabelFlip`" in by_section["behaviours[0]"]
+    assert "share = 0.5" in by_section["behaviours[0]"]
+    assert "scale = 5.0" in by_section["behaviours[1]"]
+    assert by_section["partition"] == "`iid` | `clients = 5`"
+    assert "distance = 6.0" in by_section["data"]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    sections = {key for key, value in config.items() if isinstance(value, dict)}
+    assert sections < by_section.keys()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
