@@ -12,7 +12,7 @@ from simulations.data.digits import DigitsData
 from simulations.experiment.base import SimulatedFederation
 from simulations.experiment.evaluation import Evaluation
 from simulations.experiment.federation import Watcher
-from simulations.metrics import MetricTable
+from simulations.metrics import MetricTable, recorded_name
 from simulations.partitions import Partition
 from simulations.partitions.iid import IidPartition
 
@@ -84,11 +84,19 @@ def _data_faults(experiment: Experiment) -> Iterator[str]:
 def _metric_faults(experiment: Experiment) -> Iterator[str]:
     owner = dict[str, int]()
     for index, metric in enumerate(experiment.metrics):
-        first = owner.setdefault(metric.kind, index)
+        name = recorded_name(metric)
+        first = owner.setdefault(name, index)
         if first != index:
             yield (
-                f"metrics[{index}].kind and metrics[{first}].kind are both "
-                f'"{metric.kind}"; values are recorded by kind, so each is named once'
+                f'metrics[{index}] and metrics[{first}] are both recorded as "{name}"; expected a '
+                f'name of its own for one, as in {{kind = "{metric.kind}", name = "..."}}'
+            )
+    for name, index in owner.items():
+        # Of several values each is recorded as the metric's name, a dot and its own.
+        for other in (other for other in owner if name.startswith(f"{other}.")):
+            yield (
+                f'metrics[{index}] is recorded as "{name}", as a value of '
+                f'metrics[{owner[other]}], "{other}", would be; expected another name for one'
             )
 
 

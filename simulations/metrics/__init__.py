@@ -16,9 +16,17 @@ from pydantic import BeforeValidator
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.registry import SEPARATOR, Registry, failure_of
 from coordinator.settings.kinds import ByKind, kind_of
-from simulations.metrics.base import Measured, Metric, Predictions
+from simulations.metrics.base import Measured, Metric, Predictions, recorded_name
 
-__all__ = ["METRICS", "Measured", "Metric", "MetricTable", "Predictions", "measure"]
+__all__ = [
+    "METRICS",
+    "Measured",
+    "Metric",
+    "MetricTable",
+    "Predictions",
+    "measure",
+    "recorded_name",
+]
 
 METRICS: Registry[type[Metric]] = Registry.of_classes(
     __name__,
@@ -41,8 +49,8 @@ def measure(metrics: Sequence[Metric], given: Predictions) -> dict[str, float | 
 
     Returns
     -------
-    Values by name: the metric's kind, with a dot and the value's own name where a metric has
-    several. ``None`` where a metric is undefined or not finite.
+    Values by name: the metric's name or else its kind, with a dot and the value's own name where a
+    metric has several. ``None`` where a metric is undefined or not finite.
 
     Raises
     ------
@@ -58,11 +66,12 @@ def measure(metrics: Sequence[Metric], given: Predictions) -> dict[str, float | 
             if SEPARATOR not in metric.kind:
                 raise
             raise ConfigError(f"{place}: measure raised {failure_of(error)}") from error
+        recorded = recorded_name(metric)
         if isinstance(measured, Mapping) and measured:
             for name, value in measured.items():
-                values[f"{metric.kind}.{name}"] = _number(value, f"{place}: {name}")
+                values[f"{recorded}.{name}"] = _number(value, f"{place}: {name}")
         else:
-            values[metric.kind] = _number(measured, place)
+            values[recorded] = _number(measured, place)
     return values
 
 

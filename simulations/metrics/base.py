@@ -3,9 +3,11 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from coordinator.settings.base import Section
 
@@ -41,9 +43,25 @@ Measured = float | None | Mapping[str, float | None]
 
 
 class Metric(Section):
-    """A metric: its fields are the options of a ``[[metrics]]`` table."""
+    """A metric: its fields are the options of a ``[[metrics]]`` table.
+
+    Attributes
+    ----------
+    name
+        What its values are recorded as; empty for the kind. Without a dot, which divides it from
+        the names of several values.
+    """
 
     kind: str
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$")
+
+    @model_serializer(mode="wrap")
+    def _without_no_name(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out that no name is given: such experiments keep their digest (ADR 0147)."""
+        fields: dict[str, Any] = handler(self)
+        if not self.name:
+            del fields["name"]
+        return fields
 
     @abstractmethod
     def measure(self, given: Predictions) -> Measured:
@@ -59,3 +77,8 @@ class Metric(Section):
         A number, or numbers by name (at least one); ``None`` where the metric is undefined, as for
         a class without examples. The same for the same predictions: a resumed run measures again.
         """
+
+
+def recorded_name(metric: Metric) -> str:
+    """Return what a metric's values are recorded as: its ``name``, or else its ``kind``."""
+    return metric.name or metric.kind

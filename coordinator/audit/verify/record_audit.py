@@ -225,7 +225,7 @@ class RecordAuditor:
 
     def _metrics(self) -> list[JsonObject] | None:
         """Compare each line; return the lines, ``None`` if they cannot be read as rows."""
-        kinds = self._metric_kinds()
+        measured = self._metric_names()
         try:
             *lines, rest = read_file(self._root / METRICS).split(b"\n")
         except StoreError as error:
@@ -238,27 +238,31 @@ class RecordAuditor:
         rows: list[JsonObject] = []
         for line, decided in zip(lines, self._decided, strict=True):
             number = int(decided.found.round_id)
-            self._check(number, METRICS, partial(self._check_line, line, decided, kinds, rows))
+            self._check(number, METRICS, partial(self._check_line, line, decided, measured, rows))
         return rows if len(rows) == len(lines) else None
 
-    def _metric_kinds(self) -> list[str]:
-        """Return which metrics the experiment names beside accuracy; its own audit is elsewhere."""
+    def _metric_names(self) -> list[str]:
+        """Return what the experiment's metrics are recorded as: their names, or else their kinds.
+
+        The experiment's own audit is elsewhere.
+        """
         try:
             config, _ = self._json("config.json")
-            return [str(table["kind"]) for table in config.get(MEASURED, [])]
+            return [str(table.get("name", table["kind"])) for table in config.get(MEASURED, [])]
         except (StoreError, VerificationError, AttributeError, LookupError, TypeError):
             return []
 
     def _check_line(
-        self, line: bytes, decided: _Decided, kinds: Sequence[str], rows: list[JsonObject]
+        self, line: bytes, decided: _Decided, measured: Sequence[str], rows: list[JsonObject]
     ) -> None:
         row: JsonObject = parse_json(line, METRICS)
-        _require_keys(row, {*ROUND_COLUMNS, *([MEASURED] if kinds else [])})
+        _require_keys(row, {*ROUND_COLUMNS, *([MEASURED] if measured else [])})
         if json.dumps(row, sort_keys=True).encode() != line:
             raise _WrongError("not spelled as a run spells it")
         _require_measured(row)
-        if kinds:
-            _require_metrics(row[MEASURED], kinds if row["test_accuracy"] is not None else [])
+        if measured:
+            tested = row["test_accuracy"] is not None
+            _require_metrics(row[MEASURED], measured if tested else [])
         expected = dict(decided.figures or {})
         if _is_close(expected.get("train_loss"), row["train_loss"]):
             # A sum of floats may differ in its last digit under another version of Python.
@@ -409,16 +413,19 @@ def _require_measured(row: JsonObject) -> None:
         raise _WrongError(f"seconds: found {row['seconds']!r}, expected a time")
 
 
-def _require_metrics(values: Any, kinds: Sequence[str]) -> None:
-    """Check the form of what metrics measured: one value or several of each kind, no others."""
+def _require_metrics(values: Any, measured: Sequence[str]) -> None:
+    """Check the form of what metrics measured: one value or several of each, no others.
+
+    ``measured`` is what the metrics are recorded as.
+    """
     if not isinstance(values, dict):
         raise _WrongError(f"{MEASURED}: found {values!r}, expected numbers by name")
-    for kind in kinds:
-        if kind not in values and not any(name.startswith(f"{kind}.") for name in values):
-            raise _WrongError(f"{MEASURED}: found {sorted(values)}, expected a value of {kind}")
+    for metric in measured:
+        if metric not in values and not any(name.startswith(f"{metric}.") for name in values):
+            raise _WrongError(f"{MEASURED}: found {sorted(values)}, expected a value of {metric}")
     for name, value in values.items():
-        if not any(name == kind or name.startswith(f"{kind}.") for kind in kinds):
-            raise _WrongError(f"{MEASURED}: {name}: expected values of {sorted(kinds)} only")
+        if not any(name == metric or name.startswith(f"{metric}.") for metric in measured):
+            raise _WrongError(f"{MEASURED}: {name}: expected values of {sorted(measured)} only")
         if value is not None and not (type(value) is float and math.isfinite(value)):
             raise _WrongError(f"{MEASURED}: {name}: found {value!r}, expected a number or null")
 

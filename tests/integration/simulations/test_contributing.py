@@ -106,6 +106,24 @@ def test_the_metric(tmp_path: Path) -> None:
     assert verify_run(tmp_path / "run").ok
 
 
+def test_two_metrics_of_a_kind_with_names_of_their_own(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        "rounds=1",
+        'data={kind="my_data:Blobs", distance=6.0}',
+        'metrics=[{kind="my_metrics:TopK", name="top_1", k=1}, {kind="my_metrics:TopK", k=2}, '
+        '{kind="class_accuracy", name="recall"}]',
+    )
+    (row,) = rows(tmp_path)
+    names = ["my_metrics:TopK", "recall.left", "recall.right", "top_1"]
+    assert [key for key in row if key.startswith("metrics.")] == [f"metrics.{n}" for n in names]
+    assert row["metrics.top_1"] == row["test_accuracy"]
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert f"| round | {' | '.join(names)} |" in report
+    assert '| metrics[0] | `my_metrics:TopK` | `k = 1, name = "top_1"` |' in report
+    assert verify_run(tmp_path / "run").ok
+
+
 def test_the_report_shows_the_options_of_everything(tmp_path: Path) -> None:
     run(
         tmp_path,

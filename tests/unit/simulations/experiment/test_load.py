@@ -163,8 +163,21 @@ def test_money_that_is_none_is_refused(experiment, text, message):
         ),
         (
             'metrics = ["auc", "f1", "auc"]',
-            'metrics[2].kind and metrics[0].kind are both "auc"; values are recorded by kind, so '
-            "each is named once",
+            'metrics[2] and metrics[0] are both recorded as "auc"; expected a name of its own for '
+            'one, as in {kind = "auc", name = "..."}',
+        ),
+        (
+            'metrics = [{kind = "auc", name = "mine"}, {kind = "f1", name = "mine"}]',
+            'metrics[1] and metrics[0] are both recorded as "mine"; expected a name of its own for '
+            'one, as in {kind = "f1", name = "..."}',
+        ),
+        (
+            '[[metrics]]\nkind = "f1"\nname = "f1.macro"',
+            'metrics.0.name = "f1.macro": expected text like ^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$',
+        ),
+        (
+            '[[metrics]]\nkind = "f1"\nname = 1',
+            "metrics.0.name = 1: expected text in quotes",
         ),
         ("[numbers]\nchunk_values = 12", "numbers.chunk_values = 12: expected a multiple of 8"),
         (

@@ -1,9 +1,11 @@
 """Metrics by hand-worked values, and what an experiment may say of them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from coordinator.protocol.errors import ConfigError
 from simulations.experiment.schema import Experiment
@@ -106,3 +108,53 @@ def test_a_text_is_a_table_with_its_kind_and_the_digest_covers_it() -> None:
 
 def test_each_metric_is_a_kind() -> None:
     assert METRICS.names() == ("auc", "balanced_accuracy", "class_accuracy", "f1")
+
+
+def test_values_are_named_as_the_experiment_says() -> None:
+    given = Experiment.model_validate(
+        {
+            "metrics": [
+                "f1",
+                {"kind": "f1", "name": "by_examples", "average": "weighted"},
+                {"kind": "class_accuracy", "name": "recall"},
+            ]
+        }
+    )
+    values = measure(given.metrics, UNEQUAL)
+    assert [*values] == ["f1", "by_examples", "recall.a", "recall.b", "recall.c", "recall.d"]
+    assert values["f1"] == F1().measure(UNEQUAL)
+    assert values["by_examples"] == F1(average="weighted").measure(UNEQUAL)
+
+
+def test_a_name_is_part_of_the_digest_only_where_it_is_given() -> None:
+    plain = Experiment.model_validate({"metrics": ["f1"]})
+    named = Experiment.model_validate({"metrics": [{"kind": "f1", "name": "mine"}]})
+    assert b'"metrics":[{"average":"macro","kind":"f1"}]' in plain.canonical_json()
+    assert b'"metrics":[{"average":"macro","kind":"f1","name":"mine"}]' in named.canonical_json()
+    assert Experiment.model_validate_json(named.canonical_json()) == named
+    assert named.digest != plain.digest
+
+
+def test_a_class_of_ones_own_may_bring_a_name() -> None:
+    class Mine(Metric):
+        name: str = "mine"
+
+        def measure(self, given: Predictions) -> float:
+            return 0.5
+
+    assert measure([Mine(kind="my_metrics:Mine")], UNEQUAL) == {"mine": 0.5}
+
+
+def test_no_metric_is_recorded_as_a_value_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "apart").mkdir()
+    (tmp_path / "apart" / "metrics.py").write_text(
+        "from fedproof import Metric\n\n\nclass Half(Metric):\n"
+        "    def measure(self, given):\n        return 0.5\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    tables = [{"kind": "class_accuracy", "name": "apart"}, "apart.metrics:Half"]
+    expected = r'metrics\[1\] is recorded as "apart.metrics:Half", as a value of metrics\[0\]'
+    with pytest.raises(ValidationError, match=expected):
+        Experiment.model_validate({"metrics": tables})
