@@ -39,8 +39,8 @@ class AggregationInput:
     updates
         ``n`` int32 vectors of shape ``(d,)``, or one array ``(n, d)``; not to be modified.
     weights
-        ``n`` integers that sum to ``2**24``; for rules without the option ``weighting`` they may be
-        missing.
+        ``n`` integers that sum to ``2**24``; for rules without the option ``weighting`` they are as
+        equal as integers can be.
     num_byzantine
         Fault bound *f*; ``n >= fewest(f)`` has been checked.
     options

@@ -84,7 +84,7 @@ class _AppliedAgain:
         self._rule = chosen(scored.rule)
 
     def _aggregate(self, updates: list[Int32Vector], present: list[int]) -> Int32Vector:
-        if not updates:
+        if len(updates) < self._rule.rule.fewest(0):  # without the absent one there is no round
             return _model(self._scored, np.zeros_like(self._scored.base_model))
         bound = self._scored.rule.num_byzantine
         while bound > 0 and self._rule.rule.fewest(bound) > len(updates):
@@ -93,12 +93,11 @@ class _AppliedAgain:
         return _model(self._scored, delta)
 
     def _weights(self, present: list[int]) -> list[int]:
-        if not self._rule.rule.takes_weights:
-            return []
         scored = self._scored
-        return apportion(
-            [scored.weights[i] for i in present], [scored.contributors[i] for i in present]
-        )
+        members = [scored.contributors[i] for i in present]
+        if not self._rule.rule.takes_weights:  # as in a round, should the rule read them
+            return apportion([1] * len(members), members)
+        return apportion([scored.weights[i] for i in present], members)
 
     def complete(self) -> Int32Vector:
         everyone = list(range(len(self._scored.updates)))

@@ -1,9 +1,16 @@
 """Leave-one-out on utilities small enough to work by hand, and each way to earn nothing."""
 
+import dataclasses
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 
 from coordinator.protocol.errors import AggregationError, ConfigError
+from coordinator.protocol.rules.base import AggregationRule
+from coordinator.protocol.rules.chosen import choose
+from coordinator.protocol.rules.weighted_mean import weighted_mean
 from coordinator.protocol.scores import ScoringRound, score
 from coordinator.protocol.scores.copies import copied
 from coordinator.protocol.scores.counterfactual import counterfactuals
@@ -13,7 +20,7 @@ from coordinator.protocol.scores.leave_one_out import (
     leave_one_out,
     sign_flips,
 )
-from coordinator.protocol.types import WEIGHT_TOTAL, Rule
+from coordinator.protocol.types import WEIGHT_TOTAL, DefinedRule, Rule
 
 D = 256
 SEED = bytes(range(32))
@@ -223,6 +230,38 @@ def test_single_contributor_is_compared_with_no_step():
     for kind in (1, 2, 3):
         scored = a_round([TRUTH * 40], rule=rule(kind), weights=[WEIGHT_TOTAL])
         assert leave_one_out(scored, along(TRUTH)) == [40 * int(TRUTH @ TRUTH)]
+
+
+def outside_rule(monkeypatch, aggregate, fewest):
+    """Return a committed rule of one's own, and load its code."""
+    module = ModuleType("leave_one_out_rules")
+    module.MINE = AggregationRule(1, "mine", aggregate, lambda f: fewest + f, "any")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    mine = choose(f"{module.__name__}:MINE", {})
+    fields = vars_of(rule(weighting=2)) | {"kind": mine.kind, "definition": mine.definition}
+    return DefinedRule(**fields)
+
+
+def vars_of(record):
+    return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+
+
+def test_a_rule_that_needs_everybody_is_compared_with_no_step(monkeypatch):
+    mine = outside_rule(monkeypatch, lambda given: np.max(given.updates, axis=0), 2)
+    updates = [TRUTH * 40, TRUTH * 20]
+    models = counterfactuals(a_round(updates, rule=mine))
+    assert models.without(0).tolist() == models.without(1).tolist() == [0] * D
+    assert models.complete().tolist() == np.max(updates, axis=0).tolist()
+    more = counterfactuals(a_round([*updates, TRUTH * 30], rule=mine))
+    assert more.without(0).tolist() == np.max([TRUTH * 20, TRUTH * 30], axis=0).tolist()
+
+
+def test_a_rule_that_reads_weights_unasked_gets_equal_ones(monkeypatch):
+    mine = outside_rule(monkeypatch, lambda given: weighted_mean(given.updates, given.weights), 1)
+    scored = a_round([TRUTH * 40, TRUTH * 20, TRUTH * 60], rule=mine, weights=[5592405] * 3)
+    models = counterfactuals(scored)
+    assert models.complete().tolist() == (TRUTH * 40).tolist()
+    assert models.without(1).tolist() == (TRUTH * 50).tolist()
 
 
 def test_server_momentum_and_learning_rate_are_part_of_the_model():
