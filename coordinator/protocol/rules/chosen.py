@@ -8,7 +8,7 @@ part of it: whoever verifies runs a rule that it has loaded itself, by the same 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -67,9 +67,14 @@ class ChosenRule:
     options: Mapping[str, OptionValue]
 
     @property
+    def is_outside(self) -> bool:
+        """Whether its code is from outside the package."""
+        return SEPARATOR in self.name
+
+    @property
     def definition(self) -> str:
         """Canonical JSON of name, number and options; empty where the number says it all."""
-        if not self.options and SEPARATOR not in self.name:
+        if not self.options and not self.is_outside:
             return ""
         document = {"kind": self.name, "number": self.rule.number, "options": dict(self.options)}
         return canonical_json(document).decode()
@@ -121,14 +126,20 @@ class ChosenRule:
                 f"rule {self.name} with n = {n} updates cannot withstand f = {num_byzantine} "
                 f"Byzantine ones, expected f >= 0 and {self.rule.bound}"
             )
+        place, dimension = f"aggregate of rule {self.name}", len(updates[0])
         given = AggregationInput(updates, weights, num_byzantine, self.options, threads)
+        if not self.is_outside:
+            return check_vector(self.rule.aggregate(given), place, dimension)
+        # Lists of its own, and a copy of the result: code from outside may sort what it is given,
+        # or return an update itself, or the same array in every round (ADR 0153).
+        given = replace(given, updates=[*updates], weights=[*weights], options=dict(self.options))
         try:
             result = self.rule.aggregate(given)
+        except AggregationError:
+            raise
         except Exception as error:
-            if SEPARATOR not in self.name or isinstance(error, AggregationError):
-                raise
             raise AggregationError(f"rule {self.name} failed: {failure_of(error)}") from error
-        return check_vector(result, f"aggregate of rule {self.name}", len(updates[0]))
+        return check_vector(result, place, dimension).copy()
 
 
 def digest_kind(definition: str) -> int:

@@ -15,14 +15,15 @@ from coordinator.protocol.rules.chosen import choose
 from coordinator.protocol.types import DefinedRule
 
 MODULE = """
+import numpy as np
 from fedproof import AggregationRule, ScoringRule
 HALVES = AggregationRule(
     number=1, name="halves", aggregate=lambda given: given.updates[0] / 2, fewest=lambda f: 1,
     bound="f = 0", withstands_byzantine=False,
 )
-FIRST = AggregationRule(
-    number=1, name="first", aggregate=lambda given: given.updates[0].copy(), fewest=lambda f: 1,
-    bound="f = 0", withstands_byzantine=False,
+LARGEST = AggregationRule(
+    number=1, name="largest", aggregate=lambda given: np.max(given.updates, axis=0),
+    fewest=lambda f: 1, bound="f = 0", withstands_byzantine=False,
 )
 ONE = ScoringRule(name="one", score=lambda given: [1])
 """
@@ -33,7 +34,11 @@ MANIFEST = Manifest.of({"w": np.zeros(10, np.float32)})
     ("rule", "score", "says"),
     [
         ("HALVES", "examples", "aggregator.kind: aggregate of rule {module}:HALVES has dtype <f8"),
-        ("FIRST", "{module}:ONE", "scoring.kind: score {module}:ONE returned 1 scores for 3 contr"),
+        (
+            "LARGEST",
+            "{module}:ONE",
+            "scoring.kind: score {module}:ONE returned 1 scores for 3 contr",
+        ),
     ],
 )
 def test_refused_before_anything_is_opened(
