@@ -149,9 +149,14 @@ def round_line(record: RoundRecord, rounds: int) -> str:
 
 def earnings_table(rows: Sequence[tuple[str, str, int, int, int]]) -> str:
     """Return a plain table of (client, behaviour, bond, slashed, earned) in wei."""
-    lines = [f"{'client':<14}{'behaviour':<14}{'bond':>12}{'slashed':>12}{'earned':>14}"]
+    # A kind from outside the package, or a site's name, may be long.
+    names = max([14, *(2 + len(row[0]) for row in rows)])
+    kinds = max([14, *(2 + len(row[1]) for row in rows)])
+    head = f"{'client':<{names}}{'behaviour':<{kinds}}{'bond':>12}{'slashed':>12}{'earned':>14}"
+    lines = [head]
     for client, behaviour, bond, slashed, earned in rows:
         lines.append(
-            f"{client:<14}{behaviour:<14}{ether(bond):>12}{ether(slashed):>12}{ether(earned):>14}"
+            f"{client:<{names}}{behaviour:<{kinds}}"
+            f"{ether(bond):>12}{ether(slashed):>12}{ether(earned):>14}"
         )
     return "\n".join(lines)

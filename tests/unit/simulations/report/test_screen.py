@@ -9,7 +9,7 @@ from rich.console import Console
 from coordinator.protocol.round.events import RoundOpened, UpdateRefused
 from coordinator.protocol.round.feed import RoundEvaluated, RoundFeed
 from coordinator.protocol.types import RoundId
-from simulations.report.progress import REASONS_SHOWN, Screen
+from simulations.report.progress import REASONS_SHOWN, Screen, earnings_table
 from simulations.report.records import RoundRecord, RoundRecorded
 
 ETHER = 10**18
@@ -98,3 +98,16 @@ def test_the_bar_is_drawn_on_terminals_only(terminal: bool) -> None:
     text = "\n".join(shown(SEALED, [], terminal=terminal))
     assert ("1/10" in text) is terminal
     assert ("\x1b" in text) is terminal
+
+
+def test_the_earnings_are_in_columns_whatever_a_behaviour_is_called():
+    rows = [
+        ("client 0", "honest", ETHER, 0, ETHER),
+        ("client 1", "my_attacks:RelabelEverything", ETHER, 0, 0),
+    ]
+    lines = earnings_table(rows).split("\n")
+    assert len({len(line) for line in lines}) == 1
+    assert [line.split()[:2] for line in lines[1:]] == [["client", "0"], ["client", "1"]]
+    assert lines[0].index("behaviour") == lines[1].index("honest") == lines[2].index("my_attacks")
+    short = earnings_table(rows[:1]).split("\n")
+    assert short[0] == "client        behaviour             bond     slashed        earned"
