@@ -200,7 +200,7 @@ def _reason(error: BaseException, module: str) -> str:
     """Say in one line why a module could not be imported, and in which of its lines."""
     text = " ".join(str(error).split())
     if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
-        return f"{text}; its folder has to be on the import path (PYTHONPATH)"
+        return f"{text}; its folder has to be on the import path (PYTHONPATH=FOLDER)"
     if isinstance(error, ImportError | SyntaxError | FedproofError):
         return text
     return failure_of(error)

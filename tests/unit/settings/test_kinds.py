@@ -119,7 +119,7 @@ def test_a_model_from_outside_keeps_the_kind_it_was_named_by() -> None:
             {"others": [{"kind": "nowhere_at_all:X"}]},
             'others.0.kind: shape "nowhere_at_all:X": module nowhere_at_all cannot be imported: '
             "No module named 'nowhere_at_all'"
-            "; its folder has to be on the import path (PYTHONPATH)",
+            "; its folder has to be on the import path (PYTHONPATH=FOLDER)",
         ),
     ],
 )

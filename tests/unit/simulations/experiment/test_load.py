@@ -159,7 +159,7 @@ def test_money_that_is_none_is_refused(experiment, text, message):
             'metrics = ["no_such_module:Recall"]',
             'metrics.0.kind: metric "no_such_module:Recall": module no_such_module cannot be '
             "imported: No module named 'no_such_module'"
-            "; its folder has to be on the import path (PYTHONPATH)",
+            "; its folder has to be on the import path (PYTHONPATH=FOLDER)",
         ),
         (
             'metrics = ["auc", "f1", "auc"]',
