@@ -65,6 +65,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
     from coordinator.protocol.scores.scoring_round import ScoringRound
     from coordinator.protocol.types import WEIGHT_TOTAL
     from coordinator.settings.agreement import read_agreement
+    from coordinator.settings.models.base import ModelKind
     from simulations.attacks.contributor.base import (
         AttackContext,
         ContributorAttack,
@@ -117,6 +118,7 @@ __all__ = [
     "LocalData",
     "MalformedUpdateError",
     "Metric",
+    "ModelKind",
     "Option",
     "Participant",
     "PartitionRule",
@@ -180,6 +182,7 @@ _MODULES: Final = {
     "simulations.metrics.base": ["Metric", "Predictions"],
     "simulations.partitions.base": ["PartitionRule"],
     "coordinator.settings.agreement": ["read_agreement"],
+    "coordinator.settings.models.base": ["ModelKind"],
     "simulations.attacks.contributor.base": [
         "AttackContext",
         "ContributorAttack",

@@ -22,7 +22,9 @@ from benchmarks.harness import REPEATS, interleaved
 from clients.training.trainer import TrainingSettings, load_optimizers, train, use_one_thread
 from coordinator.models.architecture import architecture
 from coordinator.models.networks import build_network, initialise
-from coordinator.settings.learning import CnnModel, MlpModel, Model
+from coordinator.settings.models import Model
+from coordinator.settings.models.cnn import CnnModel
+from coordinator.settings.models.mlp import MlpModel
 
 EXAMPLES = 400
 LEARNING_RATE = 0.05

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from coordinator.models.networks import least_batch
 from coordinator.settings.learning import Training
 from coordinator.settings.optimizers import make_optimizer
 
@@ -89,7 +90,8 @@ def train(
         Maps ``(batch, *input_shape)`` to logits ``(batch, classes)``. Modified.
     x, y
         Examples ``(n, *input_shape)`` float32, and labels ``(n,)`` int64; not modified. The last
-        batch of an epoch may be smaller.
+        batch of an epoch may be smaller; a single example that is left over is left out where the
+        model has batch norm, which cannot train on it.
     settings
         The settings of this round.
     seed
@@ -102,13 +104,19 @@ def train(
     Raises
     ------
     ValueError
-        If there are no examples, or not as many labels; if there is no such optimiser, or it
-        refuses an option.
+        If there are no examples, or not as many labels, or too few for batch norm; if there is no
+        such optimiser, or it refuses an option.
     """
     features, labels = torch.as_tensor(x), torch.as_tensor(y)
     count = len(labels)
     if count == 0 or len(features) != count:
         raise ValueError(f"{len(features)} examples and {count} labels; expected as many, not 0")
+    least = least_batch(model)
+    if count < least or settings.batch_size < least:
+        raise ValueError(
+            f"{count} examples in batches of {settings.batch_size}; batch norm needs at least "
+            f"{least} in a batch"
+        )
     model.train()
     optimizer = make_optimizer(
         settings.optimizer,
@@ -127,6 +135,8 @@ def train(
             if steps == settings.max_steps:
                 break
             chosen = order[start : start + settings.batch_size]
+            if len(chosen) < least:
+                break
             loss = _step(model, optimizer, features[chosen], labels[chosen])
             total += loss * len(chosen)
             seen += len(chosen)

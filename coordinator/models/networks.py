@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.scores.architecture import (
@@ -47,6 +48,13 @@ def initialise(model: nn.Module, rng: np.random.Generator) -> None:
             for parameter in layer.parameters():
                 uniform = 2 * rng.random(tuple(parameter.shape), dtype=np.float32) - 1
                 parameter.data.copy_(torch.from_numpy(uniform * bound))
+
+
+def least_batch(model: nn.Module) -> int:
+    """Return how many examples a batch needs at least: batch norm cannot train on a single one."""
+    # All of torch's batch norms derive from this class; there is no public one.
+    has_batch_norm = any(isinstance(part, _BatchNorm) for part in model.modules())
+    return 2 if has_batch_norm else 1
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, NDArray[np.floating]]) -> None:

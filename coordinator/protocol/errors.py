@@ -28,7 +28,7 @@ class UnknownRuleError(ConfigError):
 
 
 class OutsideCodeError(ConfigError):
-    """A rule or a score from outside the package raised, or returned what none may return."""
+    """A rule, score or model from outside the package raised, or returned what none may return."""
 
 
 class PhaseError(FedproofError):

@@ -16,7 +16,7 @@ from functools import cached_property
 from types import MappingProxyType, ModuleType
 from typing import Any, Generic, TypeVar
 
-from coordinator.protocol.errors import ConfigError, FedproofError
+from coordinator.protocol.errors import ConfigError, FedproofError, OutsideCodeError
 
 Entry = TypeVar("Entry")
 Base = TypeVar("Base")
@@ -169,31 +169,45 @@ class Registry(Generic[Entry]):
                 yield value
 
     def _outside(self, name: str) -> Entry:
-        module_name, _, attribute = name.partition(SEPARATOR)
-        if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
-            raise ConfigError(
-                f'{self.what} "{name}": expected the dotted name of a module, a colon, and a name '
-                "in that module"
-            )
-        try:
-            module = importlib.import_module(module_name)
-        except (Exception, SystemExit) as error:  # somebody else's code: anything may come out
-            raise ConfigError(
-                f'{self.what} "{name}": module {module_name} cannot be imported: '
-                f"{_reason(error, module_name)}"
-            ) from error
-        if attribute not in vars(module):
-            close = difflib.get_close_matches(attribute, vars(module), n=1)
-            hint = f'; did you mean "{module_name}{SEPARATOR}{close[0]}"?' if close else ""
-            raise ConfigError(
-                f'{self.what} "{name}": module {module_name} has no "{attribute}"{hint}'
-            )
-        entry: Any = vars(module)[attribute]
+        entry = outside_object(name, f'{self.what} "{name}"')
         if not self._accepts(entry):
             found = f"class {entry.__name__}" if isinstance(entry, type) else type(entry).__name__
             raise ConfigError(f'{self.what} "{name}": found {found}, expected {self._expects}')
         accepted: Entry = entry
         return accepted
+
+
+def outside_object(name: str, place: str) -> Any:
+    """Return what ``module:name`` names; the module is imported, which runs its code.
+
+    Parameters
+    ----------
+    name
+        The module's dotted name, a colon, and a name in it.
+    place
+        What names it, for messages: ``'metric "my_metrics:F2"'``.
+
+    Raises
+    ------
+    OutsideCodeError
+        If the text is not of that form, the module cannot be imported, or it has no such name.
+    """
+    module_name, _, attribute = name.partition(SEPARATOR)
+    if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
+        raise OutsideCodeError(
+            f"{place}: expected the dotted name of a module, a colon, and a name in that module"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # somebody else's code: anything may come out
+        raise OutsideCodeError(
+            f"{place}: module {module_name} cannot be imported: {_reason(error, module_name)}"
+        ) from error
+    if attribute not in vars(module):
+        close = difflib.get_close_matches(attribute, vars(module), n=1)
+        hint = f'; did you mean "{module_name}{SEPARATOR}{close[0]}"?' if close else ""
+        raise OutsideCodeError(f'{place}: module {module_name} has no "{attribute}"{hint}')
+    return vars(module)[attribute]
 
 
 def _reason(error: BaseException, module: str) -> str:

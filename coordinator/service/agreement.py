@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from coordinator.protocol.canonical import canonical_json
 from coordinator.protocol.numbers.fixed_point import quantise
-from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.numbers.manifest import Manifest, split_buffers
 from coordinator.protocol.rules.rule import RULE_VERSION, validate_rule
 from coordinator.protocol.scores.architecture import Architecture
 from coordinator.protocol.types import DefinedRule, Int32Vector, JsonObject, Rule, UpdateLimits, Wei
@@ -62,17 +62,18 @@ class EvaluationSet:
 
 
 def agreed_model(arrays: Mapping[str, NDArray[np.generic]], numbers: Numbers) -> AgreedModel:
-    """Return the layout and the quantised values of a model's tensors, in their order.
+    """Return the layout and the quantised values of a model's float tensors, in their order.
+
+    Integer buffers are no part of either: they travel beside the vector.
 
     Raises
     ------
     FedproofError
         If a value has no fixed-point form; names the tensor and the place.
     """
-    manifest = Manifest.of(
-        dict(arrays), scale_bits=numbers.scale_bits, chunk_values=numbers.chunk_values
-    )
-    return AgreedModel(manifest, quantise(dict(arrays), manifest))
+    floats, _ = split_buffers(arrays)
+    manifest = Manifest.of(floats, scale_bits=numbers.scale_bits, chunk_values=numbers.chunk_values)
+    return AgreedModel(manifest, quantise(floats, manifest))
 
 
 def agreed_scoring(scoring: Scoring, evaluation: EvaluationSet | None) -> AgreedScoring:

@@ -89,5 +89,8 @@ AddressText = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """A federation's or a participant's."""
 
+Widths = Annotated[list[Annotated[int, Field(ge=1, le=16_384)]], Field(min_length=1, max_length=8)]
+"""Of a model's layers."""
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
 """A TCP port."""

@@ -10,8 +10,10 @@ from pydantic_core import PydanticCustomError
 from coordinator.protocol.amounts import ETHER
 from coordinator.settings.base import AddressText, Name, Port, PositiveWei, Section
 from coordinator.settings.evaluation import Evaluation
-from coordinator.settings.learning import CheckedTraining, Features, LogisticModel, Model, Training
+from coordinator.settings.learning import CheckedTraining, Features, Training
 from coordinator.settings.load import load_settings
+from coordinator.settings.models import Model
+from coordinator.settings.models.logistic import LogisticModel
 from coordinator.settings.rules import (
     AnyAggregator,
     AnyScoring,

@@ -1,40 +1,12 @@
-"""What is learned and how: the inputs, the model, and a contributor's local training."""
+"""How is learned: the inputs, and a contributor's local training. The model is in ``models``."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import PydanticCustomError
 
-from coordinator.settings.base import Section, by_kind
-
-Widths = Annotated[list[Annotated[int, Field(ge=1, le=16_384)]], Field(min_length=1, max_length=8)]
-
-
-class LogisticModel(Section):
-    """Multinomial logistic regression: one linear layer."""
-
-    kind: Literal["logistic"] = "logistic"
-
-
-class MlpModel(Section):
-    """Fully connected layers of the given widths with ReLU between them."""
-
-    kind: Literal["mlp"] = "mlp"
-    hidden: Widths = Field(default=[64])
-
-
-class CnnModel(Section):
-    """For each entry a 3x3 convolution, ReLU and 2x2 max-pooling; then one linear layer."""
-
-    kind: Literal["cnn"] = "cnn"
-    channels: Widths = Field(default=[8, 16])
-
-
-Model = Annotated[
-    Annotated[LogisticModel | MlpModel | CnnModel, Field(discriminator="kind")], by_kind("mlp")
-]
-
+from coordinator.settings.base import Section
 
 PLAIN_SGD = "sgd"
 

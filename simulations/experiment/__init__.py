@@ -6,7 +6,11 @@ Sections that come in kinds live with what they choose: :mod:`simulations.data`,
 """
 
 from coordinator.settings.base import parse_wei
-from coordinator.settings.learning import CnnModel, LogisticModel, MlpModel, Model, Training
+from coordinator.settings.learning import Training
+from coordinator.settings.models import Model
+from coordinator.settings.models.cnn import CnnModel
+from coordinator.settings.models.logistic import LogisticModel
+from coordinator.settings.models.mlp import MlpModel
 from coordinator.settings.terms import (
     Numbers,
     Rewards,

@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from coordinator.settings.learning import CheckedTraining, MlpModel, Model, Training
+from coordinator.settings.learning import CheckedTraining, Training
+from coordinator.settings.models import Model
+from coordinator.settings.models.mlp import MlpModel
 from simulations.attacks import contributor, coordinator
 from simulations.data import Data
 from simulations.data.digits import DigitsData
@@ -75,8 +77,8 @@ class Experiment(SimulatedFederation):
 
 def _data_faults(experiment: Experiment) -> Iterator[str]:
     data = experiment.data
-    if experiment.model.kind == "cnn" and not data.has_images:
-        yield f'model.kind = "cnn" needs images, but data.kind = "{data.kind}" has none'
+    if experiment.model.needs_images and not data.has_images:
+        yield f'{experiment.model.place} needs images, but data.kind = "{data.kind}" has none'
     yield from data.faults()
     yield from experiment.partition.faults(data)
 

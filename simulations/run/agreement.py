@@ -2,9 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
+from coordinator.models.build import integer_architecture, try_own_model
+from coordinator.models.networks import least_batch
+from coordinator.models.shared import SharedModel
+from coordinator.protocol.errors import MalformedUpdateError, OutsideCodeError
 from coordinator.protocol.types import Int32Vector, JsonObject, Wei
 from coordinator.service.agreement import (
     AgreedModel,
@@ -19,7 +24,7 @@ from coordinator.service.plan import FederationPlan
 from coordinator.service.trial import try_outside_code
 from simulations.data.dataset import Dataset, hold_out
 from simulations.experiment.base import SimulatedFederation
-from simulations.experiment.models import architecture, build_model
+from simulations.experiment.models import build_model
 from simulations.experiment.schema import Experiment
 from simulations.partitions import Shares, divide
 from simulations.seeds import generator
@@ -86,28 +91,26 @@ def agree(experiment: Experiment, dataset: Dataset) -> Agreement:
     ConfigError
         If the model does not fit the data, or there is too little data.
     """
-    evaluation, dataset = _evaluation_set(experiment, dataset)
+    network = _built(experiment, dataset)
+    evaluation, dataset = _evaluation_set(experiment, dataset, network)
     scoring = agreed_scoring(experiment.scoring, evaluation)
-    network = build_model(
-        experiment.model, dataset.input_shape, dataset.num_classes, experiment.seed
-    )
-    state = network.state_dict()
-    model = agreed_model({k: v.numpy() for k, v in state.items()}, experiment.numbers)
+    model = _quantised(experiment, network)
     agreed = agree_on(experiment, model, scoring)
     shares = divide(experiment.partition, dataset, experiment.seed)
+    _check_batches(experiment, network, shares)
     return Agreement(
         agreed.plan,
         agreed.initial_model,
         agreed.scoring,
         agreed.documents,
-        state,
+        network.state(),
         dataset,
         shares,
     )
 
 
 def try_own_code(experiment: Experiment, load: Callable[[], Dataset]) -> None:
-    """Try a rule and a score from outside the package, if the experiment names any.
+    """Try a model, a rule and a score of one's own, if the experiment names any.
 
     Parameters
     ----------
@@ -117,25 +120,61 @@ def try_own_code(experiment: Experiment, load: Callable[[], Dataset]) -> None:
     Raises
     ------
     OutsideCodeError
-        If one fails, or returns what none may return.
+        If one fails, or is or returns what it may not.
     """
-    if experiment.extensions:
-        agreed = agree(experiment, load())
-        try_outside_code(agreed.plan.rule, agreed.scoring)
+    model = experiment.model
+    if not (experiment.extensions or model.is_own):
+        return
+    dataset = load()
+    agreed = agree(experiment, dataset)
+    try_outside_code(agreed.plan.rule, agreed.scoring)
+    if model.is_own:
+        make = partial(_built, experiment, dataset)
+        try_own_model(model, make, dataset.input_shape, dataset.num_classes)
+
+
+def _built(experiment: Experiment, dataset: Dataset) -> SharedModel:
+    return build_model(experiment.model, dataset.input_shape, dataset.num_classes, experiment.seed)
+
+
+def _quantised(experiment: Experiment, network: SharedModel) -> AgreedModel:
+    try:
+        return agreed_model(network.arrays(), experiment.numbers)
+    except MalformedUpdateError as error:  # no contributor's fault, but a setting's
+        raise OutsideCodeError(f"{experiment.model.place}: {error}") from error
+
+
+def _check_batches(experiment: Experiment, network: SharedModel, shares: Shares) -> None:
+    least = least_batch(network.module)
+    if experiment.training.batch_size < least:
+        raise OutsideCodeError(
+            f"training.batch_size = {experiment.training.batch_size}, but {experiment.model.place} "
+            f"has batch norm, which needs at least {least} examples in a batch"
+        )
+    for name, indices in zip(shares.names, shares.indices, strict=True):
+        if len(indices) < least:
+            raise OutsideCodeError(
+                f"{name} has {len(indices)} example to train on, but {experiment.model.place} has "
+                f"batch norm, which needs at least {least} (partition.min_examples)"
+            )
 
 
 def _evaluation_set(
-    experiment: Experiment, dataset: Dataset
+    experiment: Experiment, dataset: Dataset, network: SharedModel
 ) -> tuple[EvaluationSet | None, Dataset]:
     """Return the public examples that scoring needs, and the data that is left to train on."""
-    size = experiment.scoring.evaluation_size
-    if not size:
+    scoring = experiment.scoring
+    if not scoring.evaluation_size:
         return None, dataset
-    held_out = hold_out(dataset, size, generator(experiment.seed, "evaluation set"))
-    described = architecture(
+    described = integer_architecture(
         experiment.model,
+        network,
         dataset.input_shape,
         dataset.num_classes,
         experiment.numbers.scale_bits,
+        scoring.kind,
+    )
+    held_out = hold_out(
+        dataset, scoring.evaluation_size, generator(experiment.seed, "evaluation set")
     )
     return EvaluationSet(described, held_out.x, held_out.y), held_out.rest

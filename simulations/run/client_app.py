@@ -102,17 +102,17 @@ class LocalContributor:
         x: NDArray[np.float32],
         y: NDArray[np.int64],
     ) -> tuple[ArrayRecord, float]:
-        self._model.load_state_dict(arrays.to_torch_state_dict())
+        self._model.load(arrays.to_torch_state_dict())
         seed = integer_seed(self._experiment.seed, "training", round_id, client)
-        loss = train(self._model, x, y, self._settings, seed).loss
-        return ArrayRecord(self._model.state_dict()), loss
+        loss = train(self._model.module, x, y, self._settings, seed).loss
+        return ArrayRecord(self._model.state()), loss
 
     def evaluate(self, message: Message, context: Context) -> Message:
         """Return loss and accuracy of the model on the contributor's own data."""
         x, y = self._data(client_of(context))
         arrays = message.content.array_records["arrays"]
-        self._model.load_state_dict(arrays.to_torch_state_dict())
-        loss, correct = evaluate(self._model, x, y)
+        self._model.load(arrays.to_torch_state_dict())
+        loss, correct = evaluate(self._model.module, x, y)
         metrics = MetricRecord(
             {"num-examples": len(y), "eval-loss": loss, "eval-accuracy": correct / len(y)}
         )

@@ -8,11 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import nn
-
 from clients.training.trainer import evaluate, predict
 from coordinator.ledger.run_figures import round_figures, slashed_wei
+from coordinator.models.shared import SharedModel
 from coordinator.ports import ArtifactStore, RoundJournal
 from coordinator.protocol.commitments.documents import contributor_entries, reward_leaves
 from coordinator.protocol.errors import BlobMissingError
@@ -52,7 +50,7 @@ class Tester:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: SharedModel,
         manifest: Manifest,
         dataset: Dataset,
         store: ArtifactStore,
@@ -74,16 +72,14 @@ class Tester:
 
     def test(self, vector: Int32Vector) -> Tested:
         """Return the figures of the model with parameters ``vector`` (shape ``(d,)`` int32)."""
-        arrays = dequantise(vector, self._manifest)
-        state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        self._model.load_state_dict(state)
-        loss, correct = evaluate(self._model, self._dataset.test_x, self._dataset.test_y)
+        self._model.load(dequantise(vector, self._manifest))
+        loss, correct = evaluate(self._model.module, self._dataset.test_x, self._dataset.test_y)
         return Tested(loss, correct / len(self._dataset.test_y), self._measured())
 
     def _measured(self) -> dict[str, float | None]:
         if not self._metrics:
             return {}
-        probabilities = predict(self._model, self._dataset.test_x)
+        probabilities = predict(self._model.module, self._dataset.test_x)
         labels = self._dataset.test_y.view()
         for array in (probabilities, labels):
             array.setflags(write=False)

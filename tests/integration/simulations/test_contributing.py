@@ -46,6 +46,7 @@ def my_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     (folder / "my_scores.py").write_text(example("Add a score"))
     (folder / "my_partition.py").write_text(example("Add a partition"))
     (folder / "my_metrics.py").write_text(example("Add a metric"))
+    (folder / "my_models.py").write_text(example("Add a model"))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         yield
@@ -83,6 +84,17 @@ def test_the_partition(tmp_path: Path) -> None:
     assert [person.examples for person in done.contributors] == [100] * 4
     # sorted by label, then cut: the two halves have opposite labels, so all train, and disagree
     assert [row["contributors"] for row in rows(tmp_path)] == ["4", "4"]
+
+
+def test_the_model(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        'data={kind="my_data:Blobs", distance=6.0}',
+        'model={kind="my_models:Normed", width=16}',
+    )
+    assert float(rows(tmp_path)[-1]["test_accuracy"]) > 0.9
+    assert done.rounds[0].model_root != done.rounds[1].model_root
+    assert verify_run(tmp_path / "run").ok
 
 
 def test_the_metric(tmp_path: Path) -> None:

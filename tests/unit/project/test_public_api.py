@@ -42,7 +42,14 @@ RECORDS = [
     for name in fedproof.__all__
     if dataclasses.is_dataclass(getattr(fedproof, name)) and name != "Participant"
 ]
-BASES = ["ContributorAttack", "CoordinatorAttack", "DataSource", "Metric", "PartitionRule"]
+BASES = [
+    "ContributorAttack",
+    "CoordinatorAttack",
+    "DataSource",
+    "Metric",
+    "ModelKind",
+    "PartitionRule",
+]
 # made by others of the page, a protocol, or to be derived from
 NOT_CALLED = {
     *ERRORS,

@@ -118,7 +118,10 @@ def test_money_that_is_none_is_refused(experiment, text, message):
             'partition.kind = "dirichle": expected "by_site" or "dirichlet" or "iid", '
             'or "module:NAME" for one of your own; did you mean "dirichlet"?',
         ),
-        ("[model]\nkind = 3", 'model.kind = "3": expected "logistic" or "mlp" or "cnn"'),
+        (
+            "[model]\nkind = 3",
+            'model.kind = "3": expected "cnn" or "logistic" or "mlp" or "python"',
+        ),
         ("[[behaviours]]\nclients = [1]", 'key "behaviours.0.kind" is missing'),
         (
             '[[behaviours]]\nkind = "noise"',

@@ -45,7 +45,7 @@ def test_architectures_by_hand():
 )
 def test_integers_repeat_what_torch_computes(config, shape):
     """Parameters in the order of the state dict give the same logits in fixed point."""
-    model = build_model(config, shape, 4, 7)
+    model = build_model(config, shape, 4, 7).module
     described = architecture(config, shape, 4)
     flat = np.concatenate([p.numpy().ravel() for p in model.state_dict().values()])
     assert flat.shape == (described.dimension,)
@@ -59,7 +59,7 @@ def test_integers_repeat_what_torch_computes(config, shape):
 
 def test_parameters_have_telling_names():
     model = build_model(CnnModel(channels=[2]), IMAGE, 10, 1)
-    assert list(model.state_dict()) == [
+    assert list(model.state()) == [
         "conv1.weight",
         "conv1.bias",
         "linear1.weight",
@@ -68,11 +68,11 @@ def test_parameters_have_telling_names():
 
 
 def test_initial_weights_depend_on_the_seed_alone():
-    first = build_model(MlpModel(), IMAGE, 10, 7).state_dict()
+    first = build_model(MlpModel(), IMAGE, 10, 7).state()
     torch.manual_seed(99)
     torch.rand(5)
-    again = build_model(MlpModel(), IMAGE, 10, 7).state_dict()
-    other = build_model(MlpModel(), IMAGE, 10, 8).state_dict()
+    again = build_model(MlpModel(), IMAGE, 10, 7).state()
+    other = build_model(MlpModel(), IMAGE, 10, 8).state()
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in first)
 
@@ -84,7 +84,7 @@ def test_building_leaves_torchs_generator_alone():
 
 
 def test_initial_weights_fill_their_range():
-    weight = build_model(MlpModel(hidden=[256]), IMAGE, 10, 7).state_dict()["linear1.weight"]
+    weight = build_model(MlpModel(hidden=[256]), IMAGE, 10, 7).state()["linear1.weight"]
     assert weight.dtype == torch.float32
     assert 0.124 < float(weight.abs().max()) <= 1 / 8
     assert abs(float(weight.mean())) < 0.005
@@ -108,7 +108,7 @@ def test_a_cnn_needs_images_that_are_large_enough(channels, shape, message):
 
 
 def test_three_halvings_of_eight_pixels_are_enough():
-    model = build_model(CnnModel(channels=[1, 1, 2]), IMAGE, 10, 1)
+    model = build_model(CnnModel(channels=[1, 1, 2]), IMAGE, 10, 1).module
     assert model(torch.zeros(2, *IMAGE)).shape == (2, 10)
 
 

@@ -28,7 +28,7 @@ def accuracy(name, folder=None):
     data = load_dataset(experiment.data, folder, seed)
     shares = divide(experiment.partition, data, seed)
     settings = training_settings(experiment.training)
-    model = build_model(experiment.model, data.input_shape, data.num_classes, seed)
+    model = build_model(experiment.model, data.input_shape, data.num_classes, seed).module
     weights = np.array([len(part) for part in shares.indices]) / len(data.train_y)
     for round_id in range(1, experiment.rounds + 1):
         trained = []

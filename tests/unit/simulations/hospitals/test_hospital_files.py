@@ -9,7 +9,7 @@ from clients.data.load import load_data
 from coordinator.models.architecture import architecture
 from coordinator.protocol.errors import ConfigError
 from coordinator.settings.founding import load_founding
-from coordinator.settings.learning import LogisticModel
+from coordinator.settings.models.logistic import LogisticModel
 from coordinator.settings.participant import CsvData
 from simulations.data.heart_disease import encode, read_hospital
 from simulations.hospitals.data import HospitalData, data_folder, load_hospitals
