@@ -1,5 +1,6 @@
 """``fedproof federation``: found one, change who takes part, renew its certificate."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,8 @@ def init(
     from clients.data.load import load_data
     from coordinator.founding.create import create_federation
 
+    # Last, so that modules beside the file cannot replace installed packages.
+    sys.path.append(str(config.absolute().parent))
     founded = create_federation(config, out, _own_key(key, password_file), load_examples=load_data)
     if as_json:
         print_json(_founded_json(founded))

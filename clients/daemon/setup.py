@@ -100,23 +100,21 @@ def build_app(setup: Setup, address: Address) -> ClientAppCallable:
     if settings.app:
         app: ClientAppCallable = resolve(settings.app)
         return app
-    architecture = agreement.core_architecture
-    if architecture is None:
-        raise ConfigError(
-            f"app is missing: {agreement.name} has no model of its own, so participants bring one"
-        )
+    from clients.daemon.agreed_model import agreed_model  # torch, only where needed
+
+    model = agreed_model(agreement, settings.model)
     if settings.data is None:
         raise ConfigError("data is missing: expected [data] with what the built-in trainer learns")
     try:
         check_training(agreement.training)
     except ValueError as error:
         raise ConfigError(f"the agreement of {agreement.name}: {error}") from error
-    from clients.daemon.trainer import trainer_app  # torch, only where needed
+    from clients.daemon.trainer import trainer_app
     from clients.training.trainer import training_settings
 
     def loaded(section: ParticipantData) -> LocalData:
         most = settings.limits.max_examples
-        return load_data(section, agreement.features, architecture, setup.folder, most)
+        return load_data(section, agreement.features, model.shape, setup.folder, most)
 
     data, test = loaded(settings.data), None
     if agreement.evaluation is not None and settings.limits.evaluate:
@@ -124,4 +122,9 @@ def build_app(setup: Setup, address: Address) -> ClientAppCallable:
             test = loaded(settings.test_data)
         else:
             data, test = data.split(agreement.evaluation.test_share)
-    return trainer_app(architecture, data, training_settings(agreement.training), address, test)
+    if len(data) < model.least_batch:
+        raise ConfigError(
+            f"{data.source}: {len(data)} example; the model has batch norm, which needs at least "
+            f"{model.least_batch}"
+        )
+    return trainer_app(model, data, training_settings(agreement.training), address, test)

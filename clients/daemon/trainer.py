@@ -9,19 +9,17 @@ import hashlib
 # isort: split
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from torch import nn
 
+from clients.daemon.agreed_model import TrainedModel
 from clients.data.examples import LocalData
 from clients.training import trainer as training
 from clients.training.trainer import TrainingSettings
-from coordinator.models.networks import BinaryLogits, build_network, load_weights
-from coordinator.protocol.scores.architecture import Architecture
 from coordinator.protocol.types import Address
 from coordinator.protocol.wire import ARRAYS_RECORD, EXAMPLES_METRIC, encode_npy
 
 
 def trainer_app(
-    architecture: Architecture,
+    model: TrainedModel,
     data: LocalData,
     settings: TrainingSettings,
     address: Address,
@@ -33,7 +31,7 @@ def trainer_app(
     """
     training.use_one_thread()
     training.load_optimizers()
-    trainer = Trainer(architecture, data, settings, address, test)
+    trainer = Trainer(model, data, settings, address, test)
     app = ClientApp()
     app.train()(trainer.train)
     app.evaluate()(trainer.evaluate)
@@ -45,14 +43,13 @@ class Trainer:
 
     def __init__(
         self,
-        architecture: Architecture,
+        model: TrainedModel,
         data: LocalData,
         settings: TrainingSettings,
         address: Address,
         test: LocalData | None = None,
     ) -> None:
-        self._network = build_network(architecture)
-        self._model: nn.Module = BinaryLogits.around(self._network, architecture)
+        self._shared, self._model = model.shared, model.classifier
         self._data = data
         self._test = data if test is None else test
         self._settings = settings
@@ -77,13 +74,16 @@ class Trainer:
 
     def _load(self, message: Message) -> None:
         (record,) = message.content.array_records.values()
-        load_weights(self._network, {name: array.numpy() for name, array in record.items()})
+        arrays = {name: array.numpy() for name, array in record.items()}
+        # Integer buffers start a round as the agreement has them, whatever was sent.
+        self._shared.load({n: values for n, values in arrays.items() if values.dtype.kind == "f"})
 
     def _arrays(self) -> ArrayRecord:
         arrays = {}
-        for name, tensor in self._network.state_dict().items():
-            values = tensor.numpy()
-            arrays[name] = Array("float32", values.shape, "numpy.ndarray", encode_npy(values))
+        for name, values in self._shared.arrays().items():
+            if name in self._shared.floats:
+                dtype = values.dtype.name
+                arrays[name] = Array(dtype, values.shape, "numpy.ndarray", encode_npy(values))
         return ArrayRecord(arrays)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.scores.architecture import Architecture
+from coordinator.protocol.scores.architecture import ModelShape
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -116,7 +116,7 @@ class Scaling:
         return np.array(values, np.float64).reshape(1, -1, *[1] * (len(shape) - 2))
 
 
-def class_count(architecture: Architecture) -> int:
+def class_count(architecture: ModelShape) -> int:
     """Return a model's number of classes; a single logit means two."""
     return max(2, architecture.output_shape[0])
 
@@ -176,7 +176,7 @@ def _not_as_many(x: NDArray[np.generic], y: NDArray[np.generic], source: str) ->
     )
 
 
-def check_fits(data: LocalData, architecture: Architecture) -> LocalData:
+def check_fits(data: LocalData, architecture: ModelShape) -> LocalData:
     """Return the data if the federation's model can train on it.
 
     Raises

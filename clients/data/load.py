@@ -10,7 +10,7 @@ from clients.data.function import call_loader
 from clients.data.parquet import read_parquet
 from clients.data.table import TableFormat, read_table
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.scores.architecture import Architecture
+from coordinator.protocol.scores.architecture import ModelShape
 from coordinator.settings.learning import Features
 from coordinator.settings.participant import (
     CsvData,
@@ -27,7 +27,7 @@ from coordinator.settings.participant import (
 def load_data(
     section: ParticipantData,
     agreed: Features,
-    architecture: Architecture,
+    architecture: ModelShape,
     folder: Path,
     max_examples: int = 0,
 ) -> LocalData:

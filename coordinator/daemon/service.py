@@ -182,6 +182,7 @@ class CoordinatorService:
             pause_s=section.pause_s,
             examples_cap=agreement.core_rule.examples_cap,
             evaluation_s=section.evaluation_s if agreement.evaluation else 0.0,
+            buffers=agreement.model.buffers if agreement.model else (),
         )
 
     def _tasks(self) -> list[PeriodicTask]:

@@ -6,10 +6,11 @@ with a stable code. Not handled: checking what a statement says, its signature, 
 (the round service).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from numpy.typing import NDArray
 
@@ -31,6 +32,7 @@ from coordinator.protocol.types import (
     Signed,
     UpdateMessage,
 )
+from coordinator.settings.agreement import AgreedBuffer
 
 
 def read_statement(content: RecordDict) -> Signed[UpdateMessage]:
@@ -223,6 +225,24 @@ class ModelLayout:
                 f"initial_arrays: root {root.hex()}, expected {agreed_root.hex()}, the model the "
                 "federation agreed on"
             )
+
+
+def agreed_layout(manifest: Manifest, buffers: Sequence[AgreedBuffer]) -> ModelLayout:
+    """Return the layout of a model as it was agreed on: the manifest's tensors and its buffers."""
+    floats = {
+        spec.name: np.broadcast_to(np.zeros((), spec.dtype), spec.shape)
+        for spec in manifest.tensors
+    }
+    order = list(floats)
+    for buffer in sorted(buffers, key=lambda buffer: buffer.position):
+        order.insert(buffer.position, buffer.name)
+    return ModelLayout(tuple(order), {b.name: buffer_array(b) for b in buffers}, floats)
+
+
+def buffer_array(buffer: AgreedBuffer) -> Array:
+    """Return an agreed buffer as a Flower array."""
+    values = np.array(buffer.values, buffer.dtype).reshape(buffer.shape)
+    return Array(buffer.dtype, values.shape, "numpy.ndarray", wire.encode_npy(values))
 
 
 def vector_array(vector: Int32Vector) -> Array:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 # isort: split
-import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord
 from flwr.serverapp import Grid
 
@@ -21,7 +20,7 @@ from coordinator.flower.evaluation import evaluate_model
 from coordinator.flower.fetching import fetcher_for, reconnections_of
 from coordinator.flower.metrics import weighted_means
 from coordinator.flower.presence_queries import PresenceQueries
-from coordinator.flower.records import ModelLayout
+from coordinator.flower.records import ModelLayout, agreed_layout
 from coordinator.flower.sampling import NodeSampling
 from coordinator.flower.strategy import PhaseSettings, RoundPhases
 from coordinator.flower.streaming_grid import StreamingGrid
@@ -31,6 +30,7 @@ from coordinator.protocol import wire
 from coordinator.protocol.errors import FedproofError, PhaseError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.types import JsonObject, RoundId
+from coordinator.settings.agreement import AgreedBuffer
 
 _EAGER_S: Final = 0.2
 _LONGEST_REST_S: Final = 10.0
@@ -49,7 +49,7 @@ class LoopSettings:
     ``presence_s`` are the seconds between two heartbeats while waiting, ``pause_s`` those between
     two rounds; ``examples_cap`` limits a contributor's weight in averaged metrics.
     ``evaluation_s`` is how long participants may take to evaluate a model, 0 where the federation
-    agreed on no evaluation.
+    agreed on no evaluation. ``buffers`` are the agreed model's integer buffers.
     """
 
     manifest: Manifest
@@ -57,6 +57,12 @@ class LoopSettings:
     pause_s: float
     examples_cap: int
     evaluation_s: float = 0.0
+    buffers: Sequence[AgreedBuffer] = ()
+
+    @property
+    def layout(self) -> ModelLayout:
+        """The agreed model's layout."""
+        return agreed_layout(self.manifest, self.buffers)
 
     @classmethod
     def from_hello(cls, hello: JsonObject) -> "LoopSettings":
@@ -68,6 +74,7 @@ class LoopSettings:
             float(hello["pause_s"]),
             int(hello["examples_cap"]),
             float(hello["evaluation_s"]),
+            [AgreedBuffer.model_validate(buffer) for buffer in hello["buffers"]],
         )
 
     def as_hello(self) -> JsonObject:
@@ -78,6 +85,7 @@ class LoopSettings:
             "pause_s": self.pause_s,
             "examples_cap": self.examples_cap,
             "evaluation_s": self.evaluation_s,
+            "buffers": [buffer.model_dump(mode="json") for buffer in self.buffers],
         }
 
 
@@ -163,7 +171,7 @@ class RoundLoop:
         self._evaluated_by = time.monotonic() + patience_s
         self._missing = 0  # nobody is asked again
         try:
-            evaluate_model(self._driver, self._grid, layout_of(self._settings.manifest), patience_s)
+            evaluate_model(self._driver, self._grid, self._settings.layout, patience_s)
         except (ChannelError, PhaseError):
             raise
         except FedproofError as error:
@@ -203,7 +211,7 @@ class RoundLoop:
             evaluate_metrics_aggr_fn=metrics,
             round_config=None,
         )
-        return ServicePhases(self._driver, settings, self._settings.manifest)
+        return ServicePhases(self._driver, settings, self._settings)
 
     def _pick(self, _round_id: RoundId, _nodes: Sequence[int]) -> Sequence[int]:
         return self._cohort
@@ -230,11 +238,11 @@ class RoundLoop:
 
 
 class ServicePhases(RoundPhases):
-    """Round phases whose model layout is the federation's manifest, not an application's."""
+    """Round phases whose model layout is the agreed one, not an application's."""
 
-    def __init__(self, service: DriverClient, settings: PhaseSettings, manifest: Manifest) -> None:
+    def __init__(self, service: DriverClient, settings: PhaseSettings, loop: LoopSettings) -> None:
         super().__init__(service, settings)
-        self._layout = layout_of(manifest)
+        self._layout = loop.layout
 
     def play(self, grid: Grid, seconds_left: Callable[[], float]) -> RoundOutcome:
         """Open a round, collect the replies, and close it; return its outcome.
@@ -257,12 +265,3 @@ class ServicePhases(RoundPhases):
 
     def _current_arrays(self) -> ArrayRecord:
         return ArrayRecord()  # there is no evaluation, so the model is not converted to tensors
-
-
-def layout_of(manifest: Manifest) -> ModelLayout:
-    """Return the layout of a model that has the manifest's tensors only."""
-    floats = {
-        spec.name: np.broadcast_to(np.zeros((), spec.dtype), spec.shape)
-        for spec in manifest.tensors
-    }
-    return ModelLayout(tuple(floats), {}, floats)

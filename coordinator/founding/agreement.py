@@ -13,19 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.binding.records import Terms
+from coordinator.founding.first_model import FirstModel, first_model
 from coordinator.ledger.deployment import Deployment, contract_address
-from coordinator.models.architecture import architecture
 from coordinator.ports import ArtifactStore
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.documents import rule_document
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.scores.architecture import Architecture
+from coordinator.protocol.scores.architecture import ModelShape
 from coordinator.protocol.types import Address, Int32Vector, Wei
 from coordinator.service.agreement import (
-    AgreedModel,
     EvaluationSet,
-    agreed_model,
     agreed_rule,
     agreed_scoring,
     plan_of,
@@ -82,7 +80,7 @@ class Examples(Protocol):
         ...
 
 
-LoadExamples = Callable[[CsvData | NumpyData, Features, Architecture, Path], Examples]
+LoadExamples = Callable[[CsvData | NumpyData, Features, ModelShape, Path], Examples]
 """Reads a file of examples: section, agreed features, model, folder of relative paths."""
 
 
@@ -105,16 +103,11 @@ def agree(
     ConfigError
         If the model does not fit the input, or the evaluation data not the model.
     """
-    described = architecture(
-        founding.model,
-        tuple(founding.input.shape),
-        founding.input.classes,
-        founding.numbers.scale_bits,
-    )
     _check_features(founding)
-    evaluation = _evaluation_set(founding, described, folder, load_examples)
+    first = first_model(founding)
+    evaluation = _evaluation_set(founding, first, folder, load_examples)
     scoring = agreed_scoring(founding.scoring, evaluation)
-    model = _initial_model(founding, described)
+    model = first.quantised
     rule = agreed_rule(
         founding.aggregator,
         founding.numbers,
@@ -130,7 +123,8 @@ def agree(
         manifest=_document(model.manifest.to_json()),
         rule=rule_document(rule),
         scoring=scoring.document,
-        architecture=_document(described.to_json().encode()),
+        architecture=_described(first),
+        model=first.module,
         training=founding.training,
         features=founding.features,
         evaluation=founding.evaluation,
@@ -142,23 +136,18 @@ def agree(
     return Agreed(agreement, deployment, model.vector, scoring.documents)
 
 
-def _initial_model(founding: Founding, described: Architecture) -> AgreedModel:
-    """Return the model's layout and first values, drawn from the file's seed alone."""
-    from coordinator.models.networks import build_network, initialise  # torch, only when needed
-
-    network = build_network(described)
-    initialise(network, np.random.Generator(np.random.PCG64(founding.seed)))
-    arrays = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    return agreed_model(arrays, founding.numbers)
+def _described(first: FirstModel) -> Any:
+    return None if first.architecture is None else _document(first.architecture.to_json().encode())
 
 
 def _evaluation_set(
-    founding: Founding, described: Architecture, folder: Path, load_examples: LoadExamples
+    founding: Founding, first: FirstModel, folder: Path, load_examples: LoadExamples
 ) -> EvaluationSet | None:
     """Return the public examples that scoring needs, if any."""
     wanted = founding.scoring.evaluation_size
     if not wanted:
         return None
+    described = first.in_integers(founding.scoring.kind)
     path = founding.evaluation_data
     section = CsvData(path=path) if path.endswith(".csv") else NumpyData(kind="numpy", path=path)
     public = load_examples(section, founding.features, described, folder)

@@ -108,8 +108,7 @@ class _FolderWriter:
         """Write everything, and deploy on the embedded chain."""
         founding, folder, agreed = self._founding, self._folder, self.agreed
         host = founding.host
-        agreement = agreed.agreement.canonical_json()
-        write_new(folder.agreement, agreement, PUBLIC_MODE)
+        write_new(folder.agreement, agreed.agreement.canonical_json(), PUBLIC_MODE)
         write_new(folder.settings, coordinator_toml(founding), PUBLIC_MODE)
         write_new(folder.founding, self._config.read_bytes(), PUBLIC_MODE)
         write_new(folder.deployment, agreed.deployment.to_json(), PUBLIC_MODE)
@@ -122,9 +121,8 @@ class _FolderWriter:
             tls=host.tls,
             rpc=founding.chain.rpc,
         )
-        label = founding.features.label
         self.registered = [
-            invite(folder, participant, reach, agreement, label) for participant in invited
+            invite(folder, participant, reach, agreed.agreement) for participant in invited
         ]
         registry = registry_of(self.registered)
         write_new(folder.registry, registry.to_json(), PUBLIC_MODE)

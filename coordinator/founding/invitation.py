@@ -21,6 +21,7 @@ from coordinator.local import keyfile
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.signatures.eip712 import checksum_address
 from coordinator.protocol.types import Address, address_bytes
+from coordinator.settings.agreement import FederationAgreement
 from coordinator.settings.registry import RegisteredParticipant
 
 
@@ -68,16 +69,11 @@ def checked_address(text: str, place: str) -> Address:
 
 
 def invite(
-    folder: FederationFolder, invited: Invited, reach: Reach, agreement: bytes, label: str
+    folder: FederationFolder, invited: Invited, reach: Reach, agreement: FederationAgreement
 ) -> RegisteredParticipant:
     """Make a participant's folder, and return the entry for the registry.
 
-    Parameters
-    ----------
-    agreement
-        The bytes of ``federation.json``.
-    label
-        The agreed name of the label column, or empty.
+    ``agreement`` is what ``federation.json`` of the federation's folder says.
 
     Raises
     ------
@@ -85,9 +81,15 @@ def invite(
         If a file exists already, or the disk fails.
     """
     place = folder.participant(invited.name)
-    text = participant_toml(invited.name, reach, label, own_account=bool(invited.address))
+    text = participant_toml(
+        invited.name,
+        reach,
+        agreement.features.label,
+        own_account=bool(invited.address),
+        model=agreement.model.section if agreement.model else None,
+    )
     write_new(place / "participant.toml", text, PUBLIC_MODE)
-    write_new(place / "federation.json", agreement, PUBLIC_MODE)
+    write_new(place / "federation.json", folder.agreement.read_bytes(), PUBLIC_MODE)
     address, node_key = invited.address, invited.node_key
     if not address:
         password = new_password()

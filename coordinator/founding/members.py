@@ -168,8 +168,7 @@ class FederationMembers:
     # --- parts -------------------------------------------------------------------------------
 
     def _invite(self, invited: Invited) -> RegisteredParticipant:
-        agreement, label = self.folder.agreement.read_bytes(), self.agreement.features.label
-        return invite(self.folder, invited, self.reach, agreement, label)
+        return invite(self.folder, invited, self.reach, self.agreement)
 
     def _withdraw_invitation(self, name: str) -> None:
         shutil.rmtree(self.folder.participant(name), ignore_errors=True)

@@ -79,7 +79,14 @@ def coordinator_toml(founding: Founding) -> bytes:
     return _toml(title, top, sections, remarks)
 
 
-def participant_toml(name: str, reach: Reach, label: str, *, own_account: bool) -> bytes:
+def participant_toml(
+    name: str,
+    reach: Reach,
+    label: str,
+    *,
+    own_account: bool,
+    model: Mapping[str, Any] | None = None,
+) -> bytes:
     """Return a participant's configuration.
 
     Parameters
@@ -88,6 +95,8 @@ def participant_toml(name: str, reach: Reach, label: str, *, own_account: bool) 
         The agreed name of the label column; empty for ``"label"``.
     own_account
         Whether it has its own key, whose password it enters or sets in the environment.
+    model
+        The founder's ``[model]`` table where the federation learns a module of one's own.
     """
     account = {"key": "account.json"}
     if not own_account:
@@ -103,6 +112,7 @@ def participant_toml(name: str, reach: Reach, label: str, *, own_account: bool) 
             **depth,
         },
         "node": {"key": "node.key" if reach.tls else ""},
+        **({"model": model} if model else {}),
         "data": {"kind": "csv", "path": "data.csv", "label": label or "label"},
         "stake": {"join": True},
         "rewards": {"claim_above_wei": "0.1 ether"},
@@ -111,6 +121,7 @@ def participant_toml(name: str, reach: Reach, label: str, *, own_account: bool) 
         "account": "put your own key file here" if own_account else "",
         "data": 'your own data: kind = "csv", "parquet", "numpy", "idx", "images" or "python"',
         "stake": "bond by oneself when the daemon starts",
+        "model": "runs this code, of your own copy next to this file: read it first",
     }
     title = f"# {name}: fedproof client --config participant.toml"
     top = {
@@ -130,11 +141,12 @@ def _toml(
 ) -> bytes:
     """Return a TOML file; ``remarks`` are comments on the headings of ``sections``, by name.
 
-    The library writes no comments, so each table's body is written separately below its heading.
+    The library writes no comments, so each table is written by itself.
     """
     parts = [f"{title}\n", tomli_w.dumps(top)]
     for section, values in sections.items():
         remark = remarks.get(section, "")
-        heading = f"[{section}]" + (f"  # {remark}" if remark else "")
-        parts.append(f"{heading}\n{tomli_w.dumps(values)}")
+        heading = f"[{section}]"
+        body = tomli_w.dumps({section: values})  # further tables of it are named in full
+        parts.append(body.replace(heading, f"{heading}  # {remark}", 1) if remark else body)
     return "\n".join(parts).encode()

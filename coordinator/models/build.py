@@ -89,11 +89,23 @@ def try_own_model(
                 "values from files, or from the generators of torch, NumPy and random, which are "
                 "seeded before the call"
             )
+    try_training(config, second, input_shape, num_classes)
+
+
+def try_training(
+    config: ModelKind, model: SharedModel, input_shape: tuple[int, ...], num_classes: int
+) -> None:
+    """Train a model of one's own on made-up examples for one step; its statistics may move.
+
+    Raises
+    ------
+    OutsideCodeError
+        If that fails.
+    """
     examples = torch.zeros(_TRIED, *input_shape)
-    module = second.module
-    module.train()
+    model.module.train()
     with _seeded(0):
-        logits = _given(module, examples, config.place, (_TRIED, num_classes), "to train on")
+        logits = _given(model.module, examples, config.place, (_TRIED, num_classes), "to train on")
         try:
             logits.sum().backward()  # type: ignore[no-untyped-call]
         except RuntimeError as error:

@@ -6,6 +6,7 @@ tensors form the committed vector; integer buffers travel beside it and are not 
 handled: what a module computes, and where its values come from (``coordinator.models.build``).
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from coordinator.protocol.canonical import canonical_json
 from coordinator.protocol.errors import ConfigError, OutsideCodeError
 from coordinator.protocol.numbers.manifest import FLOAT_DTYPES
 
@@ -43,15 +45,15 @@ class SharedModel:
         state = module.state_dict()
         self.names = tuple(name for name in state if name not in frozen)
         self._check(state)
-        self._floats = tuple(name for name in self.names if state[name].is_floating_point())
+        self.floats = tuple(name for name in self.names if state[name].is_floating_point())
         parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
-        self.statistics = tuple(name for name in self._floats if name not in parameters)
+        self.statistics = tuple(name for name in self.floats if name not in parameters)
         self.frozen = tuple(name for name in state if name in frozen)
         # Training changes no frozen parameter; what it changes besides is put back.
         self._as_built = {
             name: state[name].clone()
             for name in state
-            if name not in self._floats and name not in parameters
+            if name not in self.floats and name not in parameters
         }
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -63,10 +65,24 @@ class SharedModel:
         """Return the shared tensors as arrays, in their order; not copied."""
         return {name: tensor.numpy() for name, tensor in self.state().items()}
 
-    def frozen_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the tensors that are not shared, in their order; not copied."""
+    def structure(self) -> bytes:
+        """Return the SHA-256 of what two people's modules have to have in common, 32 bytes.
+
+        That is each part's place, class name and options, as torch prints them, and the frozen
+        tensors with their values. What a class computes is no part of it.
+        """
         state = self.module.state_dict()
-        return {name: state[name].numpy() for name in self.frozen}
+        document = {
+            "parts": [
+                [name, type(part).__name__, part.extra_repr()]
+                for name, part in self.module.named_modules(remove_duplicate=False)
+            ],
+            "frozen": [
+                [name, _dtype(state[name]), list(state[name].shape), _digest(state[name])]
+                for name in self.frozen
+            ],
+        }
+        return hashlib.sha256(canonical_json(document)).digest()
 
     def load(self, received: Mapping[str, torch.Tensor | NDArray[Any]]) -> None:
         """Take a model over; buffers that were not received are put back as they were made.
@@ -82,7 +98,7 @@ class SharedModel:
             If a name, a shape or a dtype is not the module's own.
         """
         state = self.module.state_dict()
-        for name in self._floats:
+        for name in self.floats:
             if name not in received:
                 raise ConfigError(f"the model received lacks the tensor {name!r} of {self._place}")
         values = dict(self._as_built)
@@ -130,6 +146,11 @@ def _frozen_names(module: nn.Module) -> Iterator[str]:
         is_frozen = bool(own) and len(frozen) == len(own)
         for name in (*frozen, *(buffers if is_frozen else ())):
             yield f"{prefix}.{name}" if prefix else name
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    values = tensor.detach().contiguous().reshape(-1).view(torch.uint8)  # NumPy has no bfloat16
+    return hashlib.sha256(values.numpy().tobytes()).hexdigest()
 
 
 def _dtype(tensor: torch.Tensor) -> str:

@@ -16,7 +16,7 @@ from coordinator.protocol.commitments.digests import rule_hash
 from coordinator.protocol.commitments.documents import rule_from
 from coordinator.protocol.errors import ConfigError, VerificationError
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.scores.architecture import Architecture
+from coordinator.protocol.scores.architecture import Architecture, ModuleShape
 from coordinator.protocol.types import Address, Rule, SigningDomain
 from coordinator.settings.base import AddressText, Name, Section
 from coordinator.settings.evaluation import Evaluation
@@ -27,12 +27,47 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """32 bytes in lower-case hexadecimal."""
 
 
+class AgreedBuffer(Section):
+    """An integer buffer of a module: it travels beside the vector, and is not averaged.
+
+    ``position`` is its place among the module's shared tensors; ``values`` are flat, row by row.
+    """
+
+    name: str
+    position: int = Field(ge=0)
+    dtype: str = Field(pattern=r"^(bool|u?int(8|16|32|64))$")
+    shape: list[Annotated[int, Field(ge=0)]]
+    values: list[int]
+
+
+class AgreedModule(Section):
+    """A torch module of one's own: what is agreed on besides the manifest.
+
+    ``section`` is the founder's ``[model]`` table; nobody's daemon runs what it names unless its
+    own settings name it too. ``structure`` is the digest of the module's parts and of its frozen
+    values (:meth:`coordinator.models.shared.SharedModel.structure`); empty where the manifest alone
+    is agreed on.
+    """
+
+    section: dict[str, JsonValue]
+    input_shape: list[Annotated[int, Field(ge=1)]]
+    classes: int = Field(ge=2)
+    structure: Digest | Literal[""] = ""
+    buffers: list[AgreedBuffer] = Field(default=[])
+
+    @property
+    def shape(self) -> ModuleShape:
+        """What examples have to fit."""
+        return ModuleShape(tuple(self.input_shape), (self.classes,))
+
+
 class FederationAgreement(Section):
     """The agreement; ``manifest``, ``rule`` and ``scoring`` are documents of the core.
 
-    ``architecture`` is the core's description of the built-in model, or ``None`` where
-    participants bring an application of their own. ``access`` says who may read updates.
-    ``evaluation`` is ``None`` where the model is not evaluated between rounds.
+    ``architecture`` is the core's description of a model of layers, ``model`` what is agreed on
+    about a module of one's own; both are ``None`` where participants bring an application of their
+    own. ``access`` says who may read updates. ``evaluation`` is ``None`` where the model is not
+    evaluated between rounds.
     """
 
     format: Literal["fedproof-federation-1"] = "fedproof-federation-1"
@@ -44,6 +79,7 @@ class FederationAgreement(Section):
     rule: dict[str, JsonValue]
     scoring: dict[str, JsonValue]
     architecture: dict[str, JsonValue] | None = None
+    model: AgreedModule | None = None
     training: Training = Training()
     features: Features = Features()
     evaluation: Evaluation | None = None
@@ -53,13 +89,14 @@ class FederationAgreement(Section):
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out an evaluation that is not agreed: older agreements keep their digest.
+        """Leave out what is not agreed: agreements from before it keep their digest.
 
-        The digest is bound on chain (ADR 0166).
+        The digest is bound on chain (ADR 0160, 0166).
         """
         fields: dict[str, Any] = handler(self)
-        if self.evaluation is None:
-            fields.pop("evaluation", None)
+        for name in ("model", "evaluation"):
+            if getattr(self, name) is None:
+                fields.pop(name, None)
         return fields
 
     def canonical_json(self) -> bytes:

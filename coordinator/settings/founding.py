@@ -82,7 +82,12 @@ class FoundingParticipant(Section):
 
 
 class Founding(Section):
-    """One federation, before it exists. ``seed`` decides the model's initial weights."""
+    """One federation, before it exists. ``seed`` decides the model's initial weights.
+
+    ``model_agreed_by`` says what participants' own modules have to have in common with the
+    founder's: the parts they are made of and their frozen values too, or only the names, shapes and
+    dtypes of what is shared.
+    """
 
     format: Literal["fedproof-founding-1"] = "fedproof-founding-1"
     name: Name
@@ -90,6 +95,7 @@ class Founding(Section):
     input: FoundingInput
     features: Features = Features()
     model: Model = LogisticModel()
+    model_agreed_by: Literal["structure", "manifest"] = "structure"
     training: CheckedTraining = Training()
     aggregator: AnyAggregator = aggregator_section("fedavg")
     scoring: AnyScoring = scoring_section("examples")

@@ -12,7 +12,9 @@ from pydantic import Field, JsonValue
 from coordinator.protocol.amounts import ETHER
 from coordinator.settings.base import Section, WeiAmount, by_kind
 from coordinator.settings.coordinator import CoordinatorLog, KeyFile
+from coordinator.settings.kinds import ByKind
 from coordinator.settings.load import load_settings
+from coordinator.settings.models import MODELS, ModelKind
 
 CONFIRMATIONS: Final = 12
 """Of a chain that is not the embedded one: some two and a half minutes on Ethereum."""
@@ -137,6 +139,10 @@ ParticipantData = Annotated[
 ]
 
 
+OwnModel = Annotated[ModelKind, ByKind(MODELS, default="python")]
+"""``[model]``: the participant's copy of a federation's module."""
+
+
 class DataUse(Section):
     """The participant's own limits on what its data is used for; 0 is no limit.
 
@@ -175,9 +181,10 @@ class ParticipantModels(Section):
 class ParticipantSettings(Section):
     """One participant. ``app`` names an unmodified Flower ClientApp, ``module:app``.
 
-    Without it the built-in trainer learns the federation's architecture from ``data``. Where the
-    federation agreed on evaluation, models are tested on ``test_data``, or else on the agreed share
-    of ``data``, which is not trained on then.
+    Without it the built-in trainer learns the federation's model from ``data``. ``model`` names the
+    participant's copy of it where it is a module of one's own. Where the federation agreed on
+    evaluation, models are tested on ``test_data``, or else on the agreed share of ``data``, which
+    is not trained on then.
     """
 
     format: Literal["fedproof-participant-1"] = "fedproof-participant-1"
@@ -188,6 +195,7 @@ class ParticipantSettings(Section):
     coordinator: CoordinatorReach
     node: ParticipantNode = ParticipantNode()
     app: str = Field(default="", pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$")
+    model: OwnModel | None = None
     data: ParticipantData | None = None
     test_data: ParticipantData | None = None
     limits: DataUse = DataUse()

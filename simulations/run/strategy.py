@@ -18,7 +18,7 @@ from flwr.serverapp.strategy import Result
 
 from coordinator.commands.output import verify_command
 from coordinator.daemon.app_service import AppService, LockedDriver
-from coordinator.flower.records import ModelLayout, model_arrays
+from coordinator.flower.records import ModelLayout, buffer_array, model_arrays
 from coordinator.flower.strategy import EvaluateFn, ServiceStrategy
 from coordinator.protocol.errors import AggregationError, PhaseError
 from coordinator.service.round_service import RoundService
@@ -122,7 +122,9 @@ class FedproofStrategy(ServiceStrategy):
         return strategy
 
     def initial_arrays(self) -> ArrayRecord:
-        """Return the floating-point tensors of the model agreed on, for :meth:`start`.
+        """Return the tensors of the model agreed on, for :meth:`start`.
+
+        The integer buffers among them are those of a founded federation that learns a module.
 
         Raises
         ------
@@ -132,7 +134,10 @@ class FedproofStrategy(ServiceStrategy):
         if not isinstance(self.service, RoundService | LockedDriver):
             raise PhaseError(f"initial_arrays: {type(self.service).__name__} does not know them")
         arrays = self.service.initial_arrays()
-        return ArrayRecord({name: Array(values) for name, values in arrays.items()})
+        named = {name: Array(values) for name, values in arrays.items()}
+        if self._founded is not None and (module := self._founded.plan.agreement.model) is not None:
+            named |= {buffer.name: buffer_array(buffer) for buffer in module.buffers}
+        return ArrayRecord(named)
 
     def start(
         self,

@@ -6,7 +6,7 @@ with such a model uses the ``examples`` score.
 
 import json
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.errors import ConfigError, VerificationError
@@ -96,6 +96,28 @@ class Flatten:
         for side in shape:
             size *= side
         return (size,)
+
+
+class ModelShape(Protocol):
+    """What examples have to fit: an :class:`Architecture`, or a :class:`ModuleShape`."""
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one sample."""
+        ...
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of one sample's logits: one axis."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleShape:
+    """The shapes of a model that is not described by layers."""
+
+    input_shape: Shape
+    output_shape: Shape
 
 
 Layer = Linear | Conv2d | Relu | MaxPool2 | Flatten

@@ -19,8 +19,13 @@ from coordinator.flower import streaming_grid as patient_grid
 from coordinator.flower.driver_client import DriverClient
 from coordinator.flower.driver_server import DriverServer
 from coordinator.flower.presence import PresenceRegister
-from coordinator.flower.records import instruction_records, read_submission, vector_array
-from coordinator.flower.round_loop import LoopSettings, RoundLoop, layout_of
+from coordinator.flower.records import (
+    agreed_layout,
+    instruction_records,
+    read_submission,
+    vector_array,
+)
+from coordinator.flower.round_loop import LoopSettings, RoundLoop
 from coordinator.flower.scheduler import Pace, RoundScheduler
 from coordinator.local.channel import ChannelServer
 from coordinator.local.frames import ChannelClosedError
@@ -538,7 +543,7 @@ def test_an_evaluation_that_a_killed_server_app_left_undone_comes_before_the_nex
 
 def offer(run: Run, announced: RoundAnnouncement, node: int) -> None:
     content = instruction_records(
-        announced, vector_array(announced.model), layout_of(MANIFEST), ConfigRecord()
+        announced, vector_array(announced.model), agreed_layout(MANIFEST, ()), ConfigRecord()
     )
     asked = Message(content, node, "train", group_id=str(announced.round_id))
     vars(asked.metadata)["_message_id"] = f"early{node}"

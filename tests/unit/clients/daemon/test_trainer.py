@@ -6,6 +6,7 @@ import torch
 from flwr.app import Array, ArrayRecord, Context, RecordDict
 from participant_bench import message
 
+from clients.daemon.agreed_model import TrainedModel
 from clients.daemon.trainer import Trainer, round_seed, trainer_app
 from clients.data.examples import LocalData
 from clients.training import trainer as training
@@ -42,7 +43,7 @@ def trained(reply) -> dict[str, np.ndarray]:
 
 
 def test_training_is_the_bare_loop_with_the_rounds_seed():
-    reply = ask(trainer_app(MODEL, DATA, SETTINGS, ME), "train", weights())
+    reply = ask(trainer_app(TrainedModel.of(MODEL), DATA, SETTINGS, ME), "train", weights())
     network = build_network(MODEL)
     load_weights(network, weights())
     result = training.train(network, DATA.x, DATA.y, SETTINGS, round_seed(ME, "1"))
@@ -53,10 +54,12 @@ def test_training_is_the_bare_loop_with_the_rounds_seed():
 
 
 def test_training_is_repeatable_for_a_round_and_differs_between_rounds():
-    app = trainer_app(MODEL, DATA, SETTINGS, ME)
+    app = trainer_app(TrainedModel.of(MODEL), DATA, SETTINGS, ME)
     first = trained(ask(app, "train", weights()))
     ask(app, "train", weights(0.5), group="2")
-    again = trained(ask(trainer_app(MODEL, DATA, SETTINGS, ME), "train", weights()))
+    again = trained(
+        ask(trainer_app(TrainedModel.of(MODEL), DATA, SETTINGS, ME), "train", weights())
+    )
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
     other = trained(ask(app, "train", weights(), group="2"))
@@ -65,7 +68,7 @@ def test_training_is_repeatable_for_a_round_and_differs_between_rounds():
 
 
 def test_evaluation_reports_loss_and_accuracy():
-    reply = ask(trainer_app(MODEL, DATA, SETTINGS, ME), "evaluate", weights(0.0))
+    reply = ask(trainer_app(TrainedModel.of(MODEL), DATA, SETTINGS, ME), "evaluate", weights(0.0))
     metrics = dict(reply.content.metric_records["metrics"])
     assert metrics["num-examples"] == 30
     assert metrics["loss"] == pytest.approx(np.log(2), rel=1e-5)
@@ -74,10 +77,10 @@ def test_evaluation_reports_loss_and_accuracy():
 
 def test_what_is_tested_on_is_not_trained_on():
     train, test = DATA.split(0.3)
-    app = trainer_app(MODEL, train, SETTINGS, ME, test)
+    app = trainer_app(TrainedModel.of(MODEL), train, SETTINGS, ME, test)
     reply = ask(app, "train", weights())
     for name, values in trained(
-        ask(trainer_app(MODEL, train, SETTINGS, ME), "train", weights())
+        ask(trainer_app(TrainedModel.of(MODEL), train, SETTINGS, ME), "train", weights())
     ).items():
         np.testing.assert_array_equal(trained(reply)[name], values)
     assert reply.content.metric_records["metrics"]["num-examples"] == 21
@@ -97,8 +100,8 @@ def test_what_is_tested_on_is_not_trained_on():
 def test_a_model_that_is_not_the_architectures_is_refused(change):
     values = weights()
     change(values)
-    with pytest.raises(ConfigError, match="the architecture gives"):
-        ask(trainer_app(MODEL, DATA, SETTINGS, ME), "train", values)
+    with pytest.raises(ConfigError, match="the model received "):
+        ask(trainer_app(TrainedModel.of(MODEL), DATA, SETTINGS, ME), "train", values)
 
 
 def test_one_logit_is_two_classes():
@@ -110,7 +113,7 @@ def test_one_logit_is_two_classes():
     assert float(logits[:, 0].detach().abs().max()) == 0.0
     torch.testing.assert_close(logits[:, 1:], network(torch.from_numpy(X)))
     assert BinaryLogits.around(network, MODEL) is network
-    trainer = Trainer(single, DATA, SETTINGS, ME)
+    trainer = Trainer(TrainedModel.of(single), DATA, SETTINGS, ME)
     names = list(build_network(single).state_dict())
     values = {names[0]: np.zeros((1, 2), np.float32), names[1]: np.zeros(1, np.float32)}
     asked = message(

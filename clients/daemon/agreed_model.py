@@ -1,0 +1,94 @@
+"""The model that a participant trains: of the agreement, or of a module that its settings name.
+
+An agreement runs no code: where the federation learns a module of one's own, the participant has a
+copy of it, names it in its own settings, and has it compared with the agreement. Not handled:
+applications of participants' own.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from coordinator.models.agreed import require_agreed
+from coordinator.models.build import build_model, try_training
+from coordinator.models.networks import BinaryLogits, build_network, least_batch
+from coordinator.models.shared import SharedModel
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.scores.architecture import Architecture, ModelShape
+from coordinator.settings.agreement import AgreedModule, FederationAgreement
+from coordinator.settings.models import ModelKind
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model to train.
+
+    ``shared`` takes and gives tensors, ``classifier`` has a logit for each class; ``least_batch``
+    examples are needed in a batch.
+    """
+
+    shared: SharedModel
+    classifier: nn.Module
+    shape: ModelShape
+
+    @property
+    def least_batch(self) -> int:
+        """How many examples a batch needs at least."""
+        return least_batch(self.classifier)
+
+    @classmethod
+    def of(cls, architecture: Architecture) -> "TrainedModel":
+        """Make the network of an architecture; its parameters mean nothing yet."""
+        network = build_network(architecture)
+        classifier = BinaryLogits.around(network, architecture)
+        return cls(SharedModel(network, "the agreed model"), classifier, architecture)
+
+
+def agreed_model(agreement: FederationAgreement, section: ModelKind | None) -> TrainedModel:
+    """Return the federation's model.
+
+    Parameters
+    ----------
+    section
+        ``[model]`` of the participant's settings.
+
+    Raises
+    ------
+    ConfigError
+        If the section is missing or not wanted, or its module is not the agreed one.
+    """
+    architecture, module = agreement.core_architecture, agreement.model
+    if architecture is not None:
+        if section is not None:
+            raise ConfigError(
+                f"model is not expected: the agreement of {agreement.name} describes its model; "
+                "leave [model] out"
+            )
+        return TrainedModel.of(architecture)
+    if module is None:
+        raise ConfigError(
+            f"app is missing: {agreement.name} has no model of its own, so participants bring one"
+        )
+    if section is None:
+        raise ConfigError(
+            f"model is missing: {agreement.name} learns a module that participants have a copy of; "
+            f"expected [model] as the founder has it, {_told(module)}"
+        )
+    return _own(agreement, module, section)
+
+
+def _own(agreement: FederationAgreement, module: AgreedModule, section: ModelKind) -> TrainedModel:
+    shape = module.shape
+    # The values are those of the first model received.
+    made = build_model(
+        section, shape.input_shape, module.classes, np.random.Generator(np.random.PCG64(0))
+    )
+    require_agreed(made, agreement, section.place)
+    try_training(section, made, shape.input_shape, module.classes)
+    return TrainedModel(made, made.module, shape)
+
+
+def _told(module: AgreedModule) -> str:
+    keys = ("kind", "function")
+    return ", ".join(f'{key} = "{module.section[key]}"' for key in keys if key in module.section)

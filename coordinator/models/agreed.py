@@ -1,0 +1,111 @@
+"""Whether a participant's own module is the model that its federation agreed on.
+
+Not handled: what a module computes; nobody can tell that from its parts.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from coordinator.models.shared import SharedModel
+from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.numbers.manifest import Manifest, TensorSpec, split_buffers
+from coordinator.settings.agreement import AgreedBuffer, FederationAgreement
+
+_MOST_BUFFER_VALUES = 4096
+"""Of all integer buffers: they are in ``federation.json``, and in every instruction."""
+
+
+def agreed_buffers(made: "SharedModel", place: str) -> list[AgreedBuffer]:
+    """Return a module's integer buffers with their values.
+
+    Raises
+    ------
+    ConfigError
+        If they are too large to be part of the agreement; names the largest.
+    """
+    _, buffers = split_buffers(made.arrays())
+    if (size := sum(array.size for array in buffers.values())) > _MOST_BUFFER_VALUES:
+        largest = max(buffers, key=lambda name: buffers[name].size)
+        raise ConfigError(
+            f"{place}: its integer buffers have {size} values, the largest {largest!r} "
+            f"{buffers[largest].size}; expected at most {_MOST_BUFFER_VALUES}, as they are in "
+            "federation.json: register what is not learned with persistent=False"
+        )
+    return [
+        AgreedBuffer(
+            name=name,
+            position=made.names.index(name),
+            dtype=array.dtype.name,
+            shape=list(array.shape),
+            values=[int(value) for value in array.ravel()],
+        )
+        for name, array in buffers.items()
+    ]
+
+
+def require_agreed(model: SharedModel, agreement: FederationAgreement, place: str) -> None:
+    """Compare a participant's own module with the agreement.
+
+    Parameters
+    ----------
+    place
+        Key and value that name the module, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If a shared tensor, a buffer or, where that is agreed on, the structure is another; names
+        the first tensor that differs.
+    """
+    agreed = agreement.model
+    assert agreed is not None, "asked only where the federation has a module of its own"
+    _require_tensors(model, agreement.core_manifest, f"{place}: ", agreement.name)
+    found = {buffer.name: buffer for buffer in agreed_buffers(model, place)}
+    for buffer in agreed.buffers:
+        if found.pop(buffer.name, None) != buffer:
+            raise ConfigError(
+                f"{place}: its buffer {buffer.name!r} is not the agreed one of {agreement.name}, "
+                f"{buffer.dtype} of shape {tuple(buffer.shape)} with values {buffer.values[:4]}"
+            )
+    for name in found:
+        raise ConfigError(
+            f"{place}: its buffer {name!r} is not in the agreement of {agreement.name}"
+        )
+    structure = model.structure().hex()
+    if agreed.structure and structure != agreed.structure:
+        raise ConfigError(
+            f"{place}: structure {structure[:16]}, {agreement.name} agreed on "
+            f"{agreed.structure[:16]}: its tensors are the agreed ones, but it has other parts, "
+            "options or frozen values; expected the founder's module (or a federation with "
+            'model_agreed_by = "manifest")'
+        )
+
+
+def _require_tensors(model: SharedModel, manifest: Manifest, place: str, name: str) -> None:
+    floats, _ = split_buffers(model.arrays())
+    own = [_spec(key, array) for key, array in floats.items()]
+    for index, agreed in enumerate(manifest.tensors):
+        if index >= len(own) or not _is_alike(own[index], agreed):
+            found = _told(own[index]) if index < len(own) else "no further one"
+            raise ConfigError(
+                f"{place}shared tensor {index} is {found}, the manifest of {name} has "
+                f"{_told(agreed)}"
+            )
+    if len(own) > len(manifest.tensors):
+        raise ConfigError(
+            f"{place}shared tensor {len(manifest.tensors)} is {_told(own[len(manifest.tensors)])}, "
+            f"the manifest of {name} has {len(manifest.tensors)} tensors only"
+        )
+
+
+def _spec(name: str, array: np.ndarray[Any, Any]) -> TensorSpec:
+    return TensorSpec(name, tuple(array.shape), array.dtype.name)
+
+
+def _is_alike(own: TensorSpec, agreed: TensorSpec) -> bool:
+    return (own.name, own.shape, own.dtype) == (agreed.name, agreed.shape, agreed.dtype)
+
+
+def _told(spec: TensorSpec) -> str:
+    return f"{spec.name!r}, {spec.dtype} of shape {spec.shape}"
