@@ -6,6 +6,7 @@ applications of participants' own.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from torch import nn
@@ -45,13 +46,17 @@ class TrainedModel:
         return cls(SharedModel(network, "the agreed model"), classifier, architecture)
 
 
-def agreed_model(agreement: FederationAgreement, section: ModelKind | None) -> TrainedModel:
+def agreed_model(
+    agreement: FederationAgreement, section: ModelKind | None, folder: Path
+) -> TrainedModel:
     """Return the federation's model.
 
     Parameters
     ----------
     section
         ``[model]`` of the participant's settings.
+    folder
+        What relative paths in it are relative to.
 
     Raises
     ------
@@ -70,12 +75,17 @@ def agreed_model(agreement: FederationAgreement, section: ModelKind | None) -> T
         raise ConfigError(
             f"app is missing: {agreement.name} has no model of its own, so participants bring one"
         )
+    if section is None and not module.section:
+        raise ConfigError(
+            f"app is missing: {agreement.name} agreed on tensors only; expected app = "
+            '"module:app", or [model] with a module that has these tensors'
+        )
     if section is None:
         raise ConfigError(
             f"model is missing: {agreement.name} learns a module that participants have a copy of; "
             f"expected [model] as the founder has it, {_told(module)}"
         )
-    return _own(agreement, module, section)
+    return _own(agreement, module, section.in_folder(folder))
 
 
 def _own(agreement: FederationAgreement, module: AgreedModule, section: ModelKind) -> TrainedModel:

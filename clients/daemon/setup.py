@@ -102,7 +102,7 @@ def build_app(setup: Setup, address: Address) -> ClientAppCallable:
         return app
     from clients.daemon.agreed_model import agreed_model  # torch, only where needed
 
-    model = agreed_model(agreement, settings.model)
+    model = agreed_model(agreement, settings.model, setup.folder)
     if settings.data is None:
         raise ConfigError("data is missing: expected [data] with what the built-in trainer learns")
     try:

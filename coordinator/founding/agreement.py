@@ -104,14 +104,15 @@ def agree(
         If the model does not fit the input, or the evaluation data not the model.
     """
     _check_features(founding)
-    first = first_model(founding)
+    model = founding.model.in_folder(folder)
+    first = first_model(founding.model_copy(update={"model": model}))
     evaluation = _evaluation_set(founding, first, folder, load_examples)
     scoring = agreed_scoring(founding.scoring, evaluation)
-    model = first.quantised
+    quantised = first.quantised
     rule = agreed_rule(
         founding.aggregator,
         founding.numbers,
-        model.manifest,
+        quantised.manifest,
         scoring.document,
         founding.min_contributors,
     )
@@ -119,8 +120,8 @@ def agree(
         name=founding.name,
         chain_id=founding.chain.chain_id,
         contract=contract_address(coordinator),
-        initial_model_root=parameter_root(model.vector, model.manifest).hex(),
-        manifest=_document(model.manifest.to_json()),
+        initial_model_root=parameter_root(quantised.vector, quantised.manifest).hex(),
+        manifest=_document(quantised.manifest.to_json()),
         rule=rule_document(rule),
         scoring=scoring.document,
         architecture=_described(first),
@@ -133,7 +134,7 @@ def agree(
         round_duration_s=founding.round.duration_s,
     )
     deployment = _deployment(founding, agreement, coordinator)
-    return Agreed(agreement, deployment, model.vector, scoring.documents)
+    return Agreed(agreement, deployment, quantised.vector, scoring.documents)
 
 
 def _described(first: FirstModel) -> Any:

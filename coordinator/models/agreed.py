@@ -3,28 +3,29 @@
 Not handled: what a module computes; nobody can tell that from its parts.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from coordinator.models.shared import SharedModel
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.numbers.manifest import Manifest, TensorSpec, split_buffers
+from coordinator.protocol.numbers.manifest import Manifest, split_buffers
 from coordinator.settings.agreement import AgreedBuffer, FederationAgreement
 
 _MOST_BUFFER_VALUES = 4096
 """Of all integer buffers: they are in ``federation.json``, and in every instruction."""
 
 
-def agreed_buffers(made: "SharedModel", place: str) -> list[AgreedBuffer]:
-    """Return a module's integer buffers with their values.
+def agreed_buffers(arrays: Mapping[str, NDArray[Any]], place: str) -> list[AgreedBuffer]:
+    """Return the integer buffers among a model's tensors, with their values.
 
     Raises
     ------
     ConfigError
         If they are too large to be part of the agreement; names the largest.
     """
-    _, buffers = split_buffers(made.arrays())
+    _, buffers = split_buffers(arrays)
     if (size := sum(array.size for array in buffers.values())) > _MOST_BUFFER_VALUES:
         largest = max(buffers, key=lambda name: buffers[name].size)
         raise ConfigError(
@@ -35,7 +36,7 @@ def agreed_buffers(made: "SharedModel", place: str) -> list[AgreedBuffer]:
     return [
         AgreedBuffer(
             name=name,
-            position=made.names.index(name),
+            position=list(arrays).index(name),
             dtype=array.dtype.name,
             shape=list(array.shape),
             values=[int(value) for value in array.ravel()],
@@ -61,9 +62,10 @@ def require_agreed(model: SharedModel, agreement: FederationAgreement, place: st
     agreed = agreement.model
     assert agreed is not None, "asked only where the federation has a module of its own"
     _require_tensors(model, agreement.core_manifest, f"{place}: ", agreement.name)
-    found = {buffer.name: buffer for buffer in agreed_buffers(model, place)}
+    found = {buffer.name: buffer for buffer in agreed_buffers(model.arrays(), place)}
     for buffer in agreed.buffers:
-        if found.pop(buffer.name, None) != buffer:
+        own = found.pop(buffer.name, None)
+        if own is None or own.model_copy(update={"position": buffer.position}) != buffer:
             raise ConfigError(
                 f"{place}: its buffer {buffer.name!r} is not the agreed one of {agreement.name}, "
                 f"{buffer.dtype} of shape {tuple(buffer.shape)} with values {buffer.values[:4]}"
@@ -83,29 +85,19 @@ def require_agreed(model: SharedModel, agreement: FederationAgreement, place: st
 
 
 def _require_tensors(model: SharedModel, manifest: Manifest, place: str, name: str) -> None:
+    """Compare by name: an update is put in the manifest's order, whatever the module's is."""
     floats, _ = split_buffers(model.arrays())
-    own = [_spec(key, array) for key, array in floats.items()]
-    for index, agreed in enumerate(manifest.tensors):
-        if index >= len(own) or not _is_alike(own[index], agreed):
-            found = _told(own[index]) if index < len(own) else "no further one"
+    own = {key: _told(array.dtype.name, array.shape) for key, array in floats.items()}
+    for spec in manifest.tensors:
+        agreed, found = _told(spec.dtype, spec.shape), own.pop(spec.name, "missing")
+        if found != agreed:
             raise ConfigError(
-                f"{place}shared tensor {index} is {found}, the manifest of {name} has "
-                f"{_told(agreed)}"
+                f"{place}shared tensor {spec.name!r} is {found}, the manifest of {name} has "
+                f"{agreed}"
             )
-    if len(own) > len(manifest.tensors):
-        raise ConfigError(
-            f"{place}shared tensor {len(manifest.tensors)} is {_told(own[len(manifest.tensors)])}, "
-            f"the manifest of {name} has {len(manifest.tensors)} tensors only"
-        )
+    for key in own:
+        raise ConfigError(f"{place}shared tensor {key!r} is not in the manifest of {name}")
 
 
-def _spec(name: str, array: np.ndarray[Any, Any]) -> TensorSpec:
-    return TensorSpec(name, tuple(array.shape), array.dtype.name)
-
-
-def _is_alike(own: TensorSpec, agreed: TensorSpec) -> bool:
-    return (own.name, own.shape, own.dtype) == (agreed.name, agreed.shape, agreed.dtype)
-
-
-def _told(spec: TensorSpec) -> str:
-    return f"{spec.name!r}, {spec.dtype} of shape {spec.shape}"
+def _told(dtype: str, shape: tuple[int, ...]) -> str:
+    return f"{dtype} of shape {tuple(shape)}"

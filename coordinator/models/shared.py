@@ -126,15 +126,21 @@ class SharedModel:
                     f"{self._place}: {name!r} of its state dict is a {type(tensor).__name__}, "
                     "expected a tensor"
                 )
-            if name in self.names and tensor.dtype not in _DTYPES:
-                raise OutsideCodeError(
-                    f"{self._place}: tensor {name!r} has dtype {_dtype(tensor)}, expected "
-                    f"{', '.join(FLOAT_DTYPES)}, or an integer buffer"
-                )
+            if name in self.names:
+                require_committable(name, tensor, self._place)
             if tensor.device.type != "cpu":
                 raise OutsideCodeError(
                     f"{self._place}: tensor {name!r} is on device {tensor.device}, expected cpu"
                 )
+
+
+def require_committable(name: str, tensor: torch.Tensor, place: str) -> None:
+    """Raise ``OutsideCodeError`` if a shared tensor has a dtype that cannot be committed to."""
+    if tensor.dtype not in _DTYPES:
+        raise OutsideCodeError(
+            f"{place}: tensor {name!r} has dtype {_dtype(tensor)}, expected "
+            f"{', '.join(FLOAT_DTYPES)}, or an integer buffer"
+        )
 
 
 def _frozen_names(module: nn.Module) -> Iterator[str]:

@@ -43,10 +43,11 @@ class AgreedBuffer(Section):
 class AgreedModule(Section):
     """A torch module of one's own: what is agreed on besides the manifest.
 
-    ``section`` is the founder's ``[model]`` table; nobody's daemon runs what it names unless its
-    own settings name it too. ``structure`` is the digest of the module's parts and of its frozen
-    values (:meth:`coordinator.models.shared.SharedModel.structure`); empty where the manifest alone
-    is agreed on.
+    ``section`` is the ``[model]`` table that the founder proposes to participants, empty where
+    there are values only; no daemon runs what it names unless its own settings name it too.
+    ``structure`` is the digest of the module's parts and of its frozen values
+    (:meth:`coordinator.models.shared.SharedModel.structure`), empty where the manifest alone is
+    agreed on.
     """
 
     section: dict[str, JsonValue]

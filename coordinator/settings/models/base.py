@@ -3,8 +3,9 @@
 Not handled: initial values of layers, and what of a module is shared (``coordinator.models``).
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.registry import SEPARATOR
@@ -12,6 +13,7 @@ from coordinator.protocol.scores.architecture import Layer
 from coordinator.settings.base import Section
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 
@@ -40,6 +42,34 @@ class ModelKind(Section):
     def place(self) -> str:
         """Key and value that name the model, for messages."""
         return f'model.kind = "{self.kind}"'
+
+    def participants_section(self, *, has_frozen: bool) -> dict[str, Any]:
+        """Return the ``[model]`` table of a participant in a federation founded with this one.
+
+        Parameters
+        ----------
+        has_frozen
+            Whether some of the module's values are not shared.
+
+        Returns
+        -------
+        Empty where participants bring an application of their own.
+        """
+        return self.model_dump(mode="json")
+
+    def in_folder(self, folder: Path) -> Self:
+        """Return it with paths that are relative to ``folder``, where it has any."""
+        return self
+
+    def tensors(self) -> Mapping[str, "torch.Tensor"] | None:
+        """Return the initial values where they are all that there is; usually ``None``.
+
+        Raises
+        ------
+        ConfigError
+            If they cannot be read.
+        """
+        return None
 
     def layers(self, input_shape: tuple[int, ...], num_classes: int) -> Sequence[Layer] | None:
         """Return the model as layers that integers repeat; ``None`` where it is a module only.

@@ -8,18 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import participant_bench
 import pytest
-from flwr.app import Array, ArrayRecord, Context, RecordDict
+import torch
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, RecordDict
 from participant_bench import message
+from safetensors.torch import save_file
 
-from clients.daemon.setup import build_app, read_setup
+from clients.daemon import chain
+from clients.daemon.setup import build_app, open_account, read_setup
 from clients.data.load import load_data
-from coordinator.flower.records import agreed_layout
+from clients.mod.journal import MemoryJournal
+from clients.mod.participation import Participant
+from clients.mod.signer import KeySigner
+from clients.mod.verifiable_updates import VerifiableUpdates
+from coordinator.flower.records import agreed_layout, instruction_records, vector_array
 from coordinator.founding.agreement import agree
 from coordinator.founding.create import Founded, create_federation
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.numbers.fixed_point import dequantise
-from coordinator.protocol.types import Address
+from coordinator.protocol.types import Address, Wei
 from coordinator.settings.agreement import FederationAgreement, agreement_from, read_agreement
 from coordinator.settings.founding import load_founding
 from coordinator.stores.disk import DiskStore
@@ -85,6 +93,12 @@ class Masked(Net):
 
 def rows():
     return nn.Sequential(nn.Linear(3, 2))
+
+
+def counting_rows():
+    net = rows()
+    net.register_buffer("seen", torch.tensor([0, 0]))
+    return net
 '''
 FEDERATION = """
 name = "heart"
@@ -293,9 +307,15 @@ def test_a_participant_trains_its_copy(basel: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Wider", "shared tensor 0 is 'norm.weight', float32 of shape (5,), the manifest of heart"),
-        ("More", "shared tensor 0 is 'extra', float32 of shape (2,), the manifest of heart has"),
-        ("rows", "shared tensor 0 is '0.weight', float32 of shape (2, 3), the manifest of heart"),
+        (
+            "Wider",
+            "'norm.weight' is float32 of shape (5,), the manifest of heart has float32 of sha",
+        ),
+        ("More", "shared tensor 'extra' is not in the manifest of heart"),
+        (
+            "rows",
+            "shared tensor 'norm.weight' is missing, the manifest of heart has float32 of sha",
+        ),
         ("Counted", "its buffer 'norm.num_batches_tracked' is not the agreed one of heart, int64"),
         ("Flagged", "its buffer 'flag' is not in the agreement of heart"),
         ("OtherBase", "its tensors are the agreed ones, but it has other parts, options or frozen"),
@@ -305,8 +325,7 @@ def test_a_participant_trains_its_copy(basel: Path) -> None:
 )
 def test_another_module_is_refused(basel: Path, name: str, message: str) -> None:
     edited(basel, "nets:Net", f"nets:{name}")
-    if name != "Net":
-        edited(basel, r"\[model.options\]\nwidth = 4\n", "")
+    edited(basel, r"\[model.options\]\nwidth = 4\n", "")
     with pytest.raises(ConfigError) as refused:
         build_app(read_setup(basel), ME)
     text = str(refused.value)
@@ -340,3 +359,90 @@ def test_too_little_data_for_batch_norm_is_told_at_the_start(basel: Path) -> Non
     (basel.parent / "data.csv").write_text("age,chol,thalach,sick\n1,2,3,1\n")
     with pytest.raises(ConfigError, match=r"data\.csv: 1 example; the model has batch norm, which"):
         build_app(read_setup(basel), ME)
+
+
+def test_a_round_of_two_who_have_the_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real trainer, signing mod, chain and round service; the frozen base stays what it was."""
+    section = '\n[model]\nkind = "python"\nfunction = "founders_nets:Net"\n'
+    monkeypatch.setattr(participant_bench, "FEDERATION", participant_bench.FEDERATION + section)
+    root = participant_bench.found_bench(tmp_path, ["ada", "bob"])
+    with participant_bench.coordinator_stub(root) as stub:
+        members = [member(root / "participants" / name) for name in ("ada", "bob")]
+        module = stub.agreement.model
+        assert module is not None
+        announced = stub.service.open_round()
+        layout = agreed_layout(announced.manifest, module.buffers)
+        for mod, app in members:
+            content = instruction_records(
+                announced, vector_array(announced.model), layout, ConfigRecord({})
+            )
+            reply = mod(
+                message(content, "train", group="1"), Context(1, 7, {}, RecordDict(), {}), app
+            )
+            assert not reply.has_error(), reply.error
+            stub.submit(announced, reply)
+        outcome = stub.service.close_round()
+        assert outcome.status == "sealed", outcome.reason
+        model = dequantise(stub.service.model(), announced.manifest)
+        assert (model["norm.running_mean"] != 0).any()
+        assert "base.weight" not in model
+
+
+def member(folder: Path) -> tuple[VerifiableUpdates, Any]:
+    setup = read_setup(folder / "participant.toml")
+    account = open_account(setup.settings.account, setup.folder)
+    link = chain.connect(setup.settings.coordinator.rpc, None, setup.agreement)
+    link.federation.join(account, Wei(10**18))
+    who = Participant(KeySigner(bytes(account.key)), link.view, MemoryJournal())
+    return VerifiableUpdates(who), build_app(setup, Address(account.address))
+
+
+# --- a file of values ----------------------------------------------------------------------------
+
+MODEL = 'kind = "python"\nfunction = "founders_nets:Net"\noptions = {width = 4}'
+
+
+def safetensors(folder: Path, *, function: bool) -> FederationAgreement:
+    tensors = {
+        "0.weight": torch.ones(2, 3) / 4,
+        "0.bias": torch.zeros(2),
+        "seen": torch.tensor([3, 4]),
+    }
+    save_file(tensors, folder / "first.safetensors")
+    named = '\nfunction = "founders_nets:counting_rows"' if function else ""
+    section = f'kind = "safetensors"\nfile = "first.safetensors"{named}'
+    return agreed(folder, (MODEL, section))
+
+
+def test_values_of_a_file_are_agreed_on_with_a_module_or_without(tmp_path: Path) -> None:
+    alone, named = (safetensors(tmp_path, function=function) for function in (False, True))
+    assert alone.model is not None
+    assert named.model is not None
+    assert (alone.model.section, alone.model.structure) == ({}, "")
+    assert named.model.section["function"] == "founders_nets:counting_rows"
+    for agreement in (alone, named):
+        assert agreement.model is not None
+        assert {spec.name for spec in agreement.core_manifest.tensors} == {"0.weight", "0.bias"}
+        assert [buffer.values for buffer in agreement.model.buffers] == [[3, 4]]
+
+
+def test_values_alone_ask_participants_for_what_computes(basel: Path, tmp_path: Path) -> None:
+    alone = safetensors(tmp_path, function=False)
+    (basel.parent / "federation.json").write_bytes(alone.canonical_json())
+    section = r"\[model\][^\[]*\[model.options\][^\[]*"
+    edited(basel, section, '[model]\nfunction = "founders_nets:rows"\n\n')
+    with pytest.raises(ConfigError, match="its buffer 'seen' is not the agreed one of heart, int6"):
+        build_app(read_setup(basel), ME)
+    edited(basel, r"\[model\]\n.*\n", "")
+    with pytest.raises(ConfigError, match="app is missing: heart agreed on tensors only; expected"):
+        build_app(read_setup(basel), ME)
+
+
+def test_values_alone_cannot_be_scored_by_evaluation(tmp_path: Path) -> None:
+    save_file({"w": torch.zeros(2)}, tmp_path / "w.safetensors")
+    section = 'kind = "safetensors"\nfile = "w.safetensors"'
+    scoring = 'name = "heart"\nevaluation_data = "x.csv"\nscoring = {kind = "leave_one_out"}'
+    with pytest.raises(ConfigError, match=r'has values only; use scoring\.kind = "examples"'):
+        agreed(tmp_path, (MODEL, section), ('name = "heart"', scoring))
