@@ -8,6 +8,7 @@ with a stable code. Not handled: checking what a statement says, its signature, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -203,13 +204,23 @@ class ModelLayout:
             )
         return cls(tuple(named), {name: initial[name] for name in buffers}, floats)
 
-    def manifest(self, *, scale_bits: int = 20, chunk_values: int = 256) -> Manifest:
-        """Return the manifest of the float tensors, in order."""
-        return Manifest.of(self.floats, scale_bits=scale_bits, chunk_values=chunk_values)
+    def manifest(
+        self,
+        *,
+        scale_bits: int = 20,
+        chunk_values: int = 256,
+        scales: Mapping[str, int] = MappingProxyType({}),
+    ) -> Manifest:
+        """Return the manifest of the float tensors, in order; ``scales`` as of ``Manifest.of``."""
+        return Manifest.of(
+            self.floats, scale_bits=scale_bits, chunk_values=chunk_values, scales=scales
+        )
 
     def require_manifest(self, agreed: Manifest) -> None:
         """Raise ``ConfigError`` if the tensors are not those the federation agreed on."""
-        manifest = self.manifest(scale_bits=agreed.scale_bits, chunk_values=agreed.chunk_values)
+        manifest = self.manifest(
+            scale_bits=agreed.scale_bits, chunk_values=agreed.chunk_values, scales=agreed.scales
+        )
         if manifest != agreed:
             raise ConfigError(
                 f"initial_arrays: {len(manifest.tensors)} tensors with {manifest.dimension} "

@@ -3,7 +3,7 @@
 Not handled: the examples that it is evaluated on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ def first_model(founding: Founding) -> FirstModel:
     if config.is_own:
         try_own_model(config, make, shape, classes)
         _check_batches(founding, made)
-    quantised = _quantised(founding, made.arrays())
+    quantised = _quantised(founding, made.arrays(), made.statistics)
     if config.layers(shape, classes) is None:
         return FirstModel(founding, made, quantised, None, _module(founding, made))
     described = architecture(config, shape, classes, founding.numbers.scale_bits)
@@ -116,9 +116,11 @@ def _agreed_module(
     )
 
 
-def _quantised(founding: Founding, arrays: Mapping[str, Any]) -> AgreedModel:
+def _quantised(
+    founding: Founding, arrays: Mapping[str, Any], statistics: Sequence[str] = ()
+) -> AgreedModel:
     try:
-        return agreed_model(arrays, founding.numbers)
+        return agreed_model(arrays, founding.numbers, statistics)
     except MalformedUpdateError as error:  # no contributor's fault, but a setting's
         raise ConfigError(f"{founding.model.place}: {error}") from error
 

@@ -5,14 +5,16 @@ works out the same bytes. Not handled: where the settings come from, and the ter
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.protocol.canonical import canonical_json
+from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.numbers.fixed_point import quantise
 from coordinator.protocol.numbers.manifest import Manifest, split_buffers
 from coordinator.protocol.rules.rule import RULE_VERSION, validate_rule
@@ -24,6 +26,8 @@ from coordinator.settings.agreement import FederationAgreement
 from coordinator.settings.rules import Aggregator, Scoring
 from coordinator.settings.terms import Numbers
 
+STATISTICS_BITS: Final = 16
+"""Of running statistics: they reach 32,768, in steps as large as batch norm's own epsilon."""
 MOST_EXAMPLES: Final = (1 << 48) - 1
 """Examples that one contributor may claim; more is refused."""
 
@@ -61,19 +65,48 @@ class EvaluationSet:
     labels: NDArray[np.int64]
 
 
-def agreed_model(arrays: Mapping[str, NDArray[np.generic]], numbers: Numbers) -> AgreedModel:
+def agreed_model(
+    arrays: Mapping[str, NDArray[np.generic]], numbers: Numbers, statistics: Sequence[str] = ()
+) -> AgreedModel:
     """Return the layout and the quantised values of a model's float tensors, in their order.
 
     Integer buffers are no part of either: they travel beside the vector.
 
+    Parameters
+    ----------
+    statistics
+        Names of float tensors that are no parameters, such as running variances: they have
+        ``STATISTICS_BITS`` fractional bits where the numbers say nothing else.
+
     Raises
     ------
+    ConfigError
+        If a pattern of ``numbers.scales`` fits no tensor.
     FedproofError
         If a value has no fixed-point form; names the tensor and the place.
     """
     floats, _ = split_buffers(arrays)
-    manifest = Manifest.of(floats, scale_bits=numbers.scale_bits, chunk_values=numbers.chunk_values)
+    manifest = Manifest.of(
+        floats,
+        scale_bits=numbers.scale_bits,
+        chunk_values=numbers.chunk_values,
+        scales=_scales(list(floats), numbers, statistics),
+    )
     return AgreedModel(manifest, quantise(floats, manifest))
+
+
+def _scales(names: Sequence[str], numbers: Numbers, statistics: Sequence[str]) -> dict[str, int]:
+    """Return the scales of tensors of their own, by name."""
+    scales = dict.fromkeys(statistics, min(STATISTICS_BITS, numbers.scale_bits))
+    for pattern, bits in numbers.scales.items():
+        fitting = [name for name in names if fnmatchcase(name, pattern)]
+        if not fitting:
+            raise ConfigError(
+                f'numbers.scales: "{pattern}" fits no tensor; expected a name, or a pattern like '
+                f'"*.running_var"; the model has {", ".join(names)[:200]}'
+            )
+        scales |= dict.fromkeys(fitting, bits)
+    return scales
 
 
 def agreed_scoring(scoring: Scoring, evaluation: EvaluationSet | None) -> AgreedScoring:
@@ -123,6 +156,11 @@ def agreed_rule(
     ConfigError
         If a field is out of its range, or two contradict each other.
     """
+    if manifest.scales and "architecture" in scoring:
+        raise ConfigError(
+            f'scoring.kind = "{scoring["kind"]}" evaluates the model with one scale, but '
+            f"{next(iter(manifest.scales))!r} has a scale of its own (numbers.scales)"
+        )
     chosen = aggregator.chosen
     fields: dict[str, Any] = {
         "version": RULE_VERSION,

@@ -1,8 +1,8 @@
 """What a federation agrees on besides model, rule and scores: money, numbers, windows."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from coordinator.protocol.amounts import ETHER
 from coordinator.settings.base import PositiveWei, Section, WeiAmount
@@ -44,12 +44,23 @@ class Numbers(Section):
 
     ``norm_bound`` is in parameter units, L2 over the whole update; 0 is no bound, and then a
     single update of extreme values can wreck the mean. The default is a safety net against values
-    near the ends of int32; it is far above the norm of honest updates of small models.
+    near the ends of int32; it is far above the norm of honest updates of small models. ``scales``
+    are scales of tensors of their own, by patterns of names (``"*.running_var"``); of two that fit,
+    the later counts.
     """
 
     scale_bits: int = Field(default=20, ge=1, le=30)
+    scales: dict[str, Annotated[int, Field(ge=1, le=30)]] = Field(default={})
     chunk_values: int = Field(default=256, ge=8, le=4_096, multiple_of=8)
     norm_bound: float = Field(default=100.0, ge=0.0, le=1e9)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out that no tensor has a scale of its own: such settings keep their digest."""
+        fields: dict[str, Any] = handler(self)
+        if not self.scales:
+            del fields["scales"]
+        return fields
 
     @property
     def norm_bound_q(self) -> int:

@@ -139,7 +139,7 @@ def _built(experiment: Experiment, dataset: Dataset) -> SharedModel:
 
 def _quantised(experiment: Experiment, network: SharedModel) -> AgreedModel:
     try:
-        return agreed_model(network.arrays(), experiment.numbers)
+        return agreed_model(network.arrays(), experiment.numbers, network.statistics)
     except MalformedUpdateError as error:  # no contributor's fault, but a setting's
         raise OutsideCodeError(f"{experiment.model.place}: {error}") from error
 

@@ -21,6 +21,10 @@ def manifests() -> Document:
         MANIFEST,
         Manifest((TensorSpec("w", (1,), "float32"),)),
         Manifest((TensorSpec('ü"/\\', (0, 5), "float16"), TensorSpec("b", (7,), "float64")), 0, 1),
+        Manifest(
+            (TensorSpec("w", (2,), "float32"), TensorSpec("n.running_var", (2,), "float32", 16)),
+            version=2,
+        ),
     ]
     return {
         "cases": [

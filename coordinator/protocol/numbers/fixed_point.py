@@ -1,9 +1,10 @@
 """Fixed point: named float tensors to one ``int32`` vector and back, exactly.
 
 A parameter ``x`` is stored as the integer nearest to ``x * 2**s`` (ties to even), *s* from the
-manifest. Multiplying by a power of two is exact in float64 and float64 holds every float16 and
-float32, so the result is the same on every machine. Values that do not fit are refused, never
-clamped. Not handled: buffers (``manifest.split_buffers``).
+manifest, which may name another one for a tensor (ADR 161). Multiplying by a power of two is exact
+in float64 and float64 holds every float16 and float32, so the result is the same on every machine.
+Values that do not fit are refused, never clamped. Not handled: buffers
+(``manifest.split_buffers``).
 """
 
 from typing import Any
@@ -102,8 +103,9 @@ def quantise_into(named_arrays: NamedArrays, manifest: Manifest, out: Int32Vecto
     for spec in manifest.tensors:
         array = _checked_tensor(np.asarray(named_arrays[spec.name]), spec)
         stop = start + spec.size
-        if _quantise_kernel(array, float(1 << manifest.scale_bits), out[start:stop]):
-            raise _unfit_value(array, spec, manifest.scale_bits)
+        bits = manifest.scale_of(spec)
+        if _quantise_kernel(array, float(1 << bits), out[start:stop]):
+            raise _unfit_value(array, spec, bits)
         start = stop
     return out
 
@@ -136,12 +138,12 @@ def dequantise(vector: Int32Vector, manifest: Manifest) -> dict[str, NDArray[Any
     array([[ 0.25, -1.5 ]], dtype=float32)
     """
     check_vector(vector, manifest.dimension, "vector")
-    step = 1.0 / (1 << manifest.scale_bits)
     result: dict[str, NDArray[Any]] = {}
     start = 0
     for spec in manifest.tensors:
         part = vector[start : start + spec.size]
         start += spec.size
+        step = 1.0 / (1 << manifest.scale_of(spec))
         result[spec.name] = _dequantise_tensor(part, step, spec).reshape(spec.shape)
     return result
 

@@ -7,8 +7,9 @@ non-float buffers, which are sent outside the vector (:func:`split_buffers`).
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from coordinator.protocol.canonical import canonical_json, parse_json
 from coordinator.protocol.errors import ConfigError, MalformedUpdateError, VerificationError
 
 MANIFEST_VERSION = 1
+SCALED_VERSION = 2
+"""Of a manifest in which a tensor has a scale of its own (ADR 161)."""
 FLOAT_DTYPES = ("float16", "float32", "float64")
 MAX_SCALE_BITS = 30
 MAX_CHUNK_VALUES = 1 << 20
@@ -35,11 +38,16 @@ NamedArrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, shape and float dtype of one tensor."""
+    """Name, shape and float dtype of one tensor.
+
+    ``scale_bits`` is a scale of its own, for values of another size than most parameters have;
+    ``None`` is the manifest's.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    scale_bits: int | None = None
 
     def __post_init__(self) -> None:
         if type(self.name) is not str or not 1 <= len(self.name) <= MAX_NAME_CHARS:
@@ -57,6 +65,8 @@ class TensorSpec:
                 f"manifest: tensor {self.name!r} has dtype {self.dtype!r}, "
                 f"expected one of {', '.join(FLOAT_DTYPES)}"
             )
+        if self.scale_bits is not None:
+            _check_int(f"scale_bits of tensor {self.name!r}", self.scale_bits, 0, MAX_SCALE_BITS)
 
     @property
     def size(self) -> int:
@@ -77,7 +87,7 @@ class Manifest:
     chunk_values
         Values per leaf of the parameter tree.
     version
-        Version of the format; always 1.
+        Version of the format: 2 if a tensor has a scale of its own, else 1.
 
     Raises
     ------
@@ -91,7 +101,6 @@ class Manifest:
     version: int = MANIFEST_VERSION
 
     def __post_init__(self) -> None:
-        _check_int("version", self.version, MANIFEST_VERSION, MANIFEST_VERSION)
         _check_int("scale_bits", self.scale_bits, 0, MAX_SCALE_BITS)
         _check_int("chunk_values", self.chunk_values, 1, MAX_CHUNK_VALUES)
         if type(self.tensors) is not tuple:
@@ -104,12 +113,28 @@ class Manifest:
             if spec.name in seen:
                 raise ConfigError(f"manifest: tensor {spec.name!r} is listed twice")
             seen.add(spec.name)
+            if spec.scale_bits == self.scale_bits:
+                raise ConfigError(
+                    f"manifest: tensor {spec.name!r} has scale_bits {spec.scale_bits}, expected "
+                    "none where it is the manifest's"
+                )
+        version = _version_of(self.tensors)
+        _check_int("version", self.version, version, version)
         _check_int("dimension", self.dimension, 1, MAX_DIMENSION)
 
     @property
     def dimension(self) -> int:
         """Number of parameters *d*."""
         return sum(spec.size for spec in self.tensors)
+
+    def scale_of(self, spec: TensorSpec) -> int:
+        """Return how many fractional bits the values of a tensor have."""
+        return self.scale_bits if spec.scale_bits is None else spec.scale_bits
+
+    @property
+    def scales(self) -> dict[str, int]:
+        """The scales of the tensors that have one of their own, by name."""
+        return {s.name: s.scale_bits for s in self.tensors if s.scale_bits is not None}
 
     def to_json(self) -> bytes:
         """Return the canonical JSON that :meth:`digest` hashes.
@@ -120,7 +145,12 @@ class Manifest:
         '{"chunk_values":256,"scale_bits":20,"tensors":[{"dtype":"float32","name":"w","shape":[2,3]}],"version":1}'
         """
         tensors = [
-            {"name": spec.name, "shape": list(spec.shape), "dtype": spec.dtype}
+            {
+                "name": spec.name,
+                "shape": list(spec.shape),
+                "dtype": spec.dtype,
+                **({} if spec.scale_bits is None else {"scale_bits": spec.scale_bits}),
+            }
             for spec in self.tensors
         ]
         return canonical_json(
@@ -159,22 +189,35 @@ class Manifest:
 
     @classmethod
     def of(
-        cls, named_arrays: NamedArrays, *, scale_bits: int = 20, chunk_values: int = 256
+        cls,
+        named_arrays: NamedArrays,
+        *,
+        scale_bits: int = 20,
+        chunk_values: int = 256,
+        scales: Mapping[str, int] = MappingProxyType({}),
     ) -> "Manifest":
         """Return the manifest of a model's float tensors, in their order, without buffers.
+
+        Parameters
+        ----------
+        scales
+            Scales of tensors of their own, by name; what is no tensor of the model is left out.
 
         Raises
         ------
         ConfigError
             If a tensor is neither float16/32/64 nor a boolean or integer buffer, or if there is no
-            float tensor.
+            float tensor; if a scale is out of its range.
         """
         floats, _ = split_buffers(named_arrays)
+        own = {name: bits for name, bits in scales.items() if bits != scale_bits}
         specs = tuple(
-            TensorSpec(name, tuple(int(n) for n in array.shape), array.dtype.name)
+            TensorSpec(name, tuple(int(n) for n in array.shape), array.dtype.name, own.get(name))
             for name, array in floats.items()
         )
-        return cls(specs, scale_bits=scale_bits, chunk_values=chunk_values)
+        return cls(
+            specs, scale_bits=scale_bits, chunk_values=chunk_values, version=_version_of(specs)
+        )
 
 
 def split_buffers(
@@ -214,6 +257,11 @@ def split_buffers(
     return floats, buffers
 
 
+def _version_of(specs: Sequence[TensorSpec]) -> int:
+    scaled = any(spec.scale_bits is not None for spec in specs)
+    return SCALED_VERSION if scaled else MANIFEST_VERSION
+
+
 def _check_int(field: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
         expected = str(low) if low == high else f"an integer from {low} to {high}"
@@ -246,10 +294,15 @@ def _from_fields(fields: dict[str, Any]) -> Manifest:
         )
     specs = []
     for index, entry in enumerate(fields["tensors"]):
-        tensor = _object_with_keys(entry, _TENSOR_KEYS, f"manifest: tensors[{index}]")
+        scaled = isinstance(entry, dict) and "scale_bits" in entry
+        keys = {*_TENSOR_KEYS, "scale_bits"} if scaled else _TENSOR_KEYS
+        tensor = _object_with_keys(entry, keys, f"manifest: tensors[{index}]")
         shape = tensor["shape"]
         shape = tuple(shape) if isinstance(shape, list) else shape
-        specs.append(TensorSpec(tensor["name"], shape, tensor["dtype"]))
+        bits = tensor.get("scale_bits")
+        if scaled and bits is None:  # JSON's null
+            raise VerificationError(f"manifest: tensors[{index}]: scale_bits is null")
+        specs.append(TensorSpec(tensor["name"], shape, tensor["dtype"], bits))
     return Manifest(tuple(specs), fields["scale_bits"], fields["chunk_values"], fields["version"])
 
 

@@ -8,7 +8,11 @@ import pytest
 
 from coordinator.audit.verify.run_audit import verify_run
 from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.numbers.fixed_point import dequantise
+from coordinator.stores.disk import DiskStore
+from simulations.data import load_dataset
 from simulations.experiment.load import load_experiment
+from simulations.run.agreement import agree
 from simulations.run.result import Run, RunOptions
 from simulations.run.simulation import run_experiment
 
@@ -28,6 +32,20 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.out(torch.relu(self.norm(self.conv(x))).flatten(1))
+
+
+def raw():
+    """Inputs that nobody normalised: their variances are far over 2048."""
+    return nn.Sequential(nn.Flatten(), Times(900.0), nn.BatchNorm1d(64), nn.Linear(64, 10))
+
+
+class Times(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return self.factor * x
 
 
 class Adapted(nn.Module):
@@ -75,6 +93,22 @@ def test_batch_norm_learns_and_its_rounds_hold(tmp_path: Path) -> None:
     assert accuracy > 0.7
     findings = verify_run(tmp_path / "run")
     assert findings.ok, findings.faults
+
+
+def test_statistics_may_be_larger_than_parameters(tmp_path: Path) -> None:
+    model = '{kind = "python", function = "own_networks:raw"}'
+    scales = 'numbers={norm_bound=1e6, scales={"*.running_var"=8, "*.running_mean"=12}}'
+    done = run(tmp_path, model, "rounds=1", scales)
+    assert [(record.status, record.contributors) for record in done.rounds] == [("final", 4)]
+    assert verify_run(tmp_path / "run").ok
+    found = load_experiment(tmp_path / "mine.toml", [scales])
+    manifest = agree(found, load_dataset(found.data, None, found.seed)).plan.manifest
+    store = DiskStore(tmp_path / "run" / "blobs", read_only=True)
+    trained = dequantise(
+        store.get_vector(bytes.fromhex(done.rounds[0].model_root), manifest), manifest
+    )
+    store.close()
+    assert trained["2.running_var"].max() > 32_768  # more than 16 fractional bits hold
 
 
 def test_of_a_frozen_base_only_the_adapter_is_committed(tmp_path: Path) -> None:

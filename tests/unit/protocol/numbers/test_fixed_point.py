@@ -176,3 +176,20 @@ def test_subtract_overflow_names_the_place_and_the_true_difference(into):
 def test_subtract_refuses_different_shapes():
     call = lambda: subtract(np.zeros(2, np.int32), np.zeros(3, np.int32))  # noqa: E731
     assert codes(call)[0] == "wrong-shape"
+
+
+def test_a_tensor_with_a_scale_of_its_own():
+    """By hand: 1.5 * 2^20; 4,000,000.25 * 2^8 rounds to even; the way back divides by the same."""
+    manifest = Manifest(
+        (TensorSpec("w", (1,), "float32"), TensorSpec("var", (2,), "float64", 8)), version=2
+    )
+    model = {"w": np.array([1.5], np.float32), "var": np.array([4_000_000.25, 2.5 / 256])}
+    vector = quantise(model, manifest)
+    assert vector.tolist() == [1_572_864, 1_024_000_064, 2]
+    back = dequantise(vector, manifest)
+    assert back["w"].tolist() == [1.5]
+    assert back["var"].tolist() == [4_000_000.25, 2 / 256]
+    with pytest.raises(MalformedUpdateError, match=r"'var' at \[0\] is .* to 8388608 \(scale 2\^8"):
+        quantise({**model, "var": np.array([8_388_608.0, 0.0])}, manifest)
+    with pytest.raises(MalformedUpdateError, match=r"'w' at \[0\] is 2048.0, .* \(scale 2\^20\)"):
+        quantise({**model, "w": np.array([2048.0], np.float32)}, manifest)

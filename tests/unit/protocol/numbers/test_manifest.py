@@ -120,3 +120,56 @@ def test_impossible_manifests_are_refused_by_name(make, message):
 def test_bytes_that_are_not_a_manifest_are_refused_by_name(data, message):
     with pytest.raises(VerificationError, match=message):
         Manifest.from_json(data)
+
+
+# --- scales of tensors of their own ---------------------------------------------------------------
+
+SCALED_JSON = (
+    b'{"chunk_values":256,"scale_bits":20,"tensors":'
+    b'[{"dtype":"float32","name":"w","shape":[2]},'
+    b'{"dtype":"float32","name":"v","scale_bits":8,"shape":[1]}],"version":2}'
+)
+SCALED = Manifest(
+    (TensorSpec("w", (2,), "float32"), TensorSpec("v", (1,), "float32", 8)), version=2
+)
+
+
+def test_a_scale_of_its_own_is_in_the_json_of_version_2():
+    assert SCALED.to_json() == SCALED_JSON
+    assert Manifest.from_json(SCALED_JSON) == SCALED
+    assert [SCALED.scale_of(spec) for spec in SCALED.tensors] == [20, 8]
+    assert SCALED.scales == {"v": 8}
+    assert SCALED.digest() != Manifest(tuple(TensorSpec(*s) for s in _plain(SCALED))).digest()
+
+
+def _plain(manifest):
+    return [(spec.name, spec.shape, spec.dtype) for spec in manifest.tensors]
+
+
+def test_of_leaves_out_scales_that_say_nothing():
+    model = {"w": np.zeros(2, np.float32), "v": np.zeros(1, np.float32), "n": np.array(1)}
+    assert Manifest.of(model, scales={"v": 8, "n": 3, "elsewhere": 4}) == SCALED
+    assert Manifest.of(model, scales={"v": 20}).version == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"version":2', b'"version":1', "version is 1, expected 2"),
+        (b'"scale_bits":8,', b"", "version is 2, expected 1"),
+        (
+            b'"scale_bits":8',
+            b'"scale_bits":20',
+            "tensor 'v' has scale_bits 20, expected none where",
+        ),
+        (b'"scale_bits":8', b'"scale_bits":31', "scale_bits of tensor 'v' is 31, expected an int"),
+        (b'"scale_bits":8', b'"scale_bits":8.0', "scale_bits of tensor 'v' is 8.0, expected an"),
+        (b'"scale_bits":8', b'"scale_bits":true', "scale_bits of tensor 'v' is True, expected an"),
+        (b'"scale_bits":8', b'"scale_bits":null', r"tensors\[1\]: scale_bits is null"),
+        (b'"scale_bits":8', b'"scales":8', r"tensors\[1\]: found the keys"),
+    ],
+)
+def test_a_malformed_scale_is_refused(old, new, message):
+    assert old in SCALED_JSON
+    with pytest.raises(VerificationError, match=message):
+        Manifest.from_json(SCALED_JSON.replace(old, new))
