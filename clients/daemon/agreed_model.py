@@ -5,45 +5,16 @@ copy of it, names it in its own settings, and has it compared with the agreement
 applications of participants' own.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
+from clients.daemon.trained_model import TrainedModel
 from coordinator.models.agreed import require_agreed
 from coordinator.models.build import build_model, try_training
-from coordinator.models.networks import BinaryLogits, build_network, least_batch
-from coordinator.models.shared import SharedModel
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.scores.architecture import Architecture, ModelShape
 from coordinator.settings.agreement import AgreedModule, FederationAgreement
-from coordinator.settings.models import ModelKind
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model to train.
-
-    ``shared`` takes and gives tensors, ``classifier`` has a logit for each class; ``least_batch``
-    examples are needed in a batch.
-    """
-
-    shared: SharedModel
-    classifier: nn.Module
-    shape: ModelShape
-
-    @property
-    def least_batch(self) -> int:
-        """How many examples a batch needs at least."""
-        return least_batch(self.classifier)
-
-    @classmethod
-    def of(cls, architecture: Architecture) -> "TrainedModel":
-        """Make the network of an architecture; its parameters mean nothing yet."""
-        network = build_network(architecture)
-        classifier = BinaryLogits.around(network, architecture)
-        return cls(SharedModel(network, "the agreed model"), classifier, architecture)
+from coordinator.settings.models.base import ModelKind
 
 
 def agreed_model(

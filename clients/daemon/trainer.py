@@ -10,7 +10,7 @@ import hashlib
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from clients.daemon.agreed_model import TrainedModel
+from clients.daemon.trained_model import TrainedModel
 from clients.data.examples import LocalData
 from clients.training import trainer as training
 from clients.training.trainer import TrainingSettings

@@ -18,7 +18,7 @@ from coordinator.protocol.scores.architecture import (
     MaxPool2,
     Relu,
 )
-from coordinator.settings.models import ModelKind
+from coordinator.settings.models.base import ModelKind
 
 if TYPE_CHECKING:
     from torch import nn

@@ -18,7 +18,7 @@ from coordinator.models.shared import SharedModel
 from coordinator.protocol.errors import ConfigError, FedproofError, OutsideCodeError
 from coordinator.protocol.registry import failure_of
 from coordinator.protocol.scores.architecture import Architecture
-from coordinator.settings.models import ModelKind
+from coordinator.settings.models.base import ModelKind
 
 _TRIED = 2
 """Made-up examples that a module of one's own is tried on."""

@@ -4,7 +4,7 @@ from clients.training.trainer import training_settings
 from coordinator.models.architecture import architecture
 from coordinator.models.build import build_model as build_with
 from coordinator.models.shared import SharedModel
-from coordinator.settings.models import ModelKind
+from coordinator.settings.models.base import ModelKind
 from simulations.seeds import generator
 
 __all__ = ["architecture", "build_model", "training_settings"]

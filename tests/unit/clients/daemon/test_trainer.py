@@ -6,7 +6,7 @@ import torch
 from flwr.app import Array, ArrayRecord, Context, RecordDict
 from participant_bench import message
 
-from clients.daemon.agreed_model import TrainedModel
+from clients.daemon.trained_model import TrainedModel
 from clients.daemon.trainer import Trainer, round_seed, trainer_app
 from clients.data.examples import LocalData
 from clients.training import trainer as training

@@ -120,7 +120,8 @@ def test_money_that_is_none_is_refused(experiment, text, message):
         ),
         (
             "[model]\nkind = 3",
-            'model.kind = "3": expected "cnn" or "logistic" or "mlp" or "python" or "safetensors"',
+            'model.kind = "3": expected "cnn" or "logistic" or "mlp" or "python" or "safetensors", '
+            'or "module:NAME" for one of your own',
         ),
         ("[[behaviours]]\nclients = [1]", 'key "behaviours.0.kind" is missing'),
         (
