@@ -16,6 +16,10 @@ from coordinator.protocol.types import RoundId
 CLAIMED: Final = (
     "accuracy and loss are what participants claim of their own test data; nobody can verify them"
 )
+PUBLIC: Final = (
+    "public is the share of the agreed public set that the coordinator found right; anybody can "
+    "compute it again"
+)
 _MOST_ROUNDS: Final = 1_000
 _BYTES_PER_ROUND: Final = 64 << 10
 
@@ -77,7 +81,13 @@ def evaluation_line(service: Mapping[str, Any] | None) -> str | None:
     others = len(summary.metrics) - len(said)
     said += [f"{others} other metrics"] if others else []
     of = f"by {summary.answered} of {summary.asked} participants"
-    return f"round {summary.round_id}: {', '.join(said) or 'nothing'}, claimed {of}"
+    found = f"; {public_share(summary)} of the public set right" if summary.public else ""
+    return f"round {summary.round_id}: {', '.join(said) or 'nothing'}, claimed {of}{found}"
+
+
+def public_share(summary: EvaluationSummary | None) -> str:
+    """Return the share of the public set that is right, empty where it is not known."""
+    return "" if summary is None or summary.public is None else _share(summary.public.accuracy)
 
 
 def _share(value: float | None) -> str:

@@ -5,7 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from clients.commands.evaluations import CLAIMED, cells, evaluation_line, evaluations
+from clients.commands.evaluations import (
+    CLAIMED,
+    PUBLIC,
+    cells,
+    evaluation_line,
+    evaluations,
+    public_share,
+)
 from clients.commands.output import amount, duration, moment, table
 from clients.commands.session import AsJson, Session, service_of, with_session
 from contracts.binding.http_client import HttpClient, UnreachableError
@@ -175,11 +182,15 @@ def rounds(
     rows = [_round_row(row) for row in found]
     if measured is not None:
         names[-2:-2] = ["accuracy", "loss"]
+        is_public = any(one is not None and one.public for one in measured)
+        names[-2:-2] = ["public"] if is_public else []
         for row, one in zip(rows, measured, strict=True):
-            row[-2:-2] = cells(one)
+            row[-2:-2] = [*cells(one), *([public_share(one)] if is_public else [])]
     table(names, rows, left=("status", "model", "why"))
     if measured is not None and any(measured):
         console.print(CLAIMED, soft_wrap=True)
+        if "public" in names:
+            console.print(PUBLIC, soft_wrap=True)
 
 
 def _measured(

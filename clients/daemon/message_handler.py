@@ -139,10 +139,8 @@ class MessageHandler:
         kind = message.metadata.message_type.split(".")[0]
         if kind == MessageType.QUERY and wire.HELLO in message.content.config_records:
             return _packed(self._hello(message))
-        if kind == MessageType.EVALUATE and not self._limits.evaluate:
-            raise InstructionRefusedError(
-                "limit-reached", "this participant evaluates no model: limits.evaluate = false"
-            )
+        if kind == MessageType.EVALUATE:
+            self._check_evaluation(message)
         with self._one:
             if kind == MessageType.TRAIN:
                 return self._train(message, run_config)
@@ -216,6 +214,16 @@ class MessageHandler:
                         f"the application used {used} examples, limits.max_examples = {most}",
                     )
         return reply
+
+    def _check_evaluation(self, message: Message) -> None:
+        """Refuse to evaluate, or to use the data for another round than those allowed."""
+        if not self._limits.evaluate:
+            raise InstructionRefusedError(
+                "limit-reached", "this participant evaluates no model: limits.evaluate = false"
+            )
+        round_id = read_instruction(message.content).round_id
+        if round_id not in self._replies.rounds():
+            self._check_rounds(round_id)
 
     def _check_rounds(self, round_id: RoundId) -> None:
         most = self._limits.rounds

@@ -7,12 +7,13 @@ Not handled: asking the nodes (``coordinator.flower.evaluation``).
 """
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from coordinator.local.logs import fields
-from coordinator.ports import Ledger, RoundAnnouncement
+from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement
 from coordinator.protocol.commitments.digests import rule_hash
 from coordinator.protocol.errors import ContributorError, FedproofError
 from coordinator.protocol.numbers.manifest import Manifest
@@ -21,6 +22,7 @@ from coordinator.protocol.round.evaluation import (
     ACCURACY,
     LOSS,
     Claim,
+    PublicResult,
     evaluation_document,
     is_code,
     read_claim,
@@ -28,6 +30,8 @@ from coordinator.protocol.round.evaluation import (
 )
 from coordinator.protocol.round.feed import RoundEvaluated, RoundFeed
 from coordinator.protocol.types import Address, Int32Vector, JsonObject, RoundId, Rule
+from coordinator.service.public_evaluation import PublicSet
+from coordinator.settings.agreement import FederationAgreement
 from coordinator.settings.evaluation import Evaluation
 from coordinator.stores.evaluations import EvaluationFolder
 
@@ -35,6 +39,8 @@ NO_REPLY: Final = "no-reply"
 _ATTEMPTS: Final = 2
 """How often one round's evaluation is begun: a ServerApp that ends in one must not end in all."""
 _MOST_LEFT_OUT: Final = 63
+_PUBLIC_S: Final = 120.0
+"""Seconds that the public set may take longer than the participants do."""
 _MOST_TEXT: Final = 300
 _log = logging.getLogger("fedproof.coordinator")
 
@@ -56,14 +62,47 @@ class _Hand:
     round_id: RoundId
     model_root: bytes
     asked: Mapping[int, Address]
+    work: "_PublicWork | None" = None
     claims: dict[Address, Claim] = field(default_factory=dict)
     refused: dict[Address, tuple[str, str]] = field(default_factory=dict)
+
+
+class Measures(Protocol):
+    """Evaluates a model on the agreed public set."""
+
+    def measure(self, model: Int32Vector) -> PublicResult:
+        """Evaluate a model of shape ``(d,)``."""
+
+
+class _PublicWork:
+    """The public set's evaluation of one model, in a thread while participants are waited for."""
+
+    def __init__(self, public: Measures, model: Int32Vector) -> None:
+        self._result: PublicResult | None = None
+        self._thread = threading.Thread(
+            target=self._run, args=(public, model), name="fedproof-evaluation", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, public: Measures, model: Int32Vector) -> None:
+        try:
+            self._result = public.measure(model)
+        except Exception:  # nothing that is only shown may end a round
+            _log.exception("the public set was not evaluated: a defect")
+
+    def wait(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    @property
+    def result(self) -> PublicResult | None:
+        """The result; ``None`` if it is not there yet, or failed."""
+        return self._result
 
 
 class ParticipantsEvaluation:
     """Takes the participants' evaluations, one round at a time.
 
-    Not thread-safe: called under the rounds' lock only.
+    Not thread-safe: called under the rounds' lock only, but for :meth:`wait`.
 
     Parameters
     ----------
@@ -77,6 +116,8 @@ class ParticipantsEvaluation:
         Told of each answer: ``"accepted"``, ``"refused"`` or ``"no-reply"``.
     feed
         Gets the means of each evaluation.
+    public
+        Evaluates on the public set, if one is agreed on.
     """
 
     def __init__(
@@ -90,15 +131,51 @@ class ParticipantsEvaluation:
         is_complete: Callable[[], bool],
         count: Callable[[str], None],
         feed: RoundFeed,
+        public: Measures | None = None,
     ) -> None:
         self._evaluation, self._rule = evaluation, rule
         self._ledger, self._rounds, self._folder = ledger, rounds, folder
         self._present, self._is_complete = present, is_complete
-        self._count, self._feed = count, feed
+        self._count, self._feed, self._public = count, feed, public
         self._hand: _Hand | None = None
         self._begun: tuple[RoundId, int] = (RoundId(0), 0)
         self._silences: dict[Address, int] = {}
         self._left_out: dict[Address, int] = {}
+
+    @classmethod
+    def of_federation(
+        cls,
+        agreement: FederationAgreement,
+        ledger: Ledger,
+        rounds: HasModel,
+        store: ArtifactStore,
+        folder: EvaluationFolder,
+        present: Callable[[], Mapping[int, Address]],
+        is_complete: Callable[[], bool],
+        count: Callable[[str], None],
+        feed: RoundFeed,
+    ) -> "ParticipantsEvaluation | None":
+        """Return what takes a federation's evaluations; ``None`` if none are agreed on.
+
+        Raises
+        ------
+        ConfigError, StoreError
+            If the agreed public set is not in the store, or cannot be used.
+        """
+        if agreement.evaluation is None:
+            return None
+        return cls(
+            agreement.evaluation,
+            agreement.core_rule,
+            ledger,
+            rounds,
+            folder,
+            present,
+            is_complete,
+            count,
+            feed,
+            PublicSet.agreed(agreement, store),
+        )
 
     def begin(self) -> tuple[RoundAnnouncement, Sequence[int]] | None:
         """Return the last sealed round's model and the nodes to ask; ``None`` if none is due."""
@@ -115,10 +192,12 @@ class ParticipantsEvaluation:
         if self._begun[1] > _ATTEMPTS:
             return None
         manifest, root = self._rounds.next_model()
-        self._hand = _Hand(round_id, root, asked)
+        model = self._rounds.model()
+        work = None if self._public is None else _PublicWork(self._public, model)
+        self._hand = _Hand(round_id, root, asked, work)
         announcement = RoundAnnouncement(
             round_id=round_id,
-            model=self._rounds.model(),
+            model=model,
             model_root=root,
             manifest=manifest,
             domain=self._ledger.domain(),
@@ -159,6 +238,12 @@ class ParticipantsEvaluation:
             extra=fields(round=int(self._hand.round_id), contributor=address, code=code, why=shown),
         )
 
+    def wait(self) -> None:
+        """Return once the public set is evaluated, or has taken too long."""
+        hand = self._hand
+        if hand is not None and hand.work is not None:
+            hand.work.wait(_PUBLIC_S)
+
     def end(self) -> None:
         """Keep and publish what was said; a full disk keeps it from being kept, and no more."""
         hand, self._hand = self._hand, None
@@ -166,13 +251,16 @@ class ParticipantsEvaluation:
             return
         codes = [code for code, _ in hand.refused.values()]
         cap = self._rule.examples_cap
-        summary = summarise(hand.round_id, hand.model_root, hand.claims, codes, cap)
+        public = None if hand.work is None else hand.work.result
+        summary = summarise(hand.round_id, hand.model_root, hand.claims, codes, cap, public)
         document = evaluation_document(summary, hand.claims, hand.refused)
         try:
             self._folder.put(summary, document)
         except FedproofError as error:
             _log.error("the evaluation of round %d is not kept: %s", hand.round_id, error)
-        means = {name: spread.mean for name, spread in summary.metrics.items()}
+        means: dict[str, float | None] = {n: spread.mean for n, spread in summary.metrics.items()}
+        if public is not None:
+            means |= {f"public.{ACCURACY}": public.accuracy, f"public.{LOSS}": public.loss}
         self._feed.publish(hand.round_id, RoundEvaluated(means))
         _log.info(
             "round evaluated",
@@ -182,6 +270,7 @@ class ParticipantsEvaluation:
                 asked=summary.asked,
                 accuracy=_rounded(summary.mean(ACCURACY)),
                 loss=_rounded(summary.mean(LOSS)),
+                **({} if public is None else {"public": _rounded(public.accuracy)}),
             ),
         )
 

@@ -6,7 +6,7 @@ Not handled: Flower, HTTP and the order in which all of it starts and ends (``se
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from eth_account.signers.local import LocalAccount
 
@@ -21,7 +21,7 @@ from coordinator.flower.scheduler import RoundScheduler
 from coordinator.http.http_context import HttpContext
 from coordinator.http.metrics import Telemetry
 from coordinator.http.snapshot import ServiceSnapshot
-from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.errors import FedproofError, StoreError
 from coordinator.protocol.round.feed import RoundFeed, Subscriber
 from coordinator.protocol.types import Address, Wei
 from coordinator.service.round_service import RoundService
@@ -90,7 +90,8 @@ class RoundParts:
         self.evaluations: EvaluationFolder | None = None
         if plan.agreement.evaluation is not None:
             self.evaluations = EvaluationFolder(state / EVALUATIONS)
-            self.evaluations.last(1)
+            with suppress(StoreError):  # notes, without which rounds go on all the same
+                self.evaluations.last(1)
         feed = self._feed = RoundFeed()
         for subscriber in subscribers:
             feed.subscribe(subscriber)
@@ -148,15 +149,19 @@ class RoundParts:
         """Return what takes participants' evaluations, ``None`` if none are agreed on.
 
         ``count`` is told of each answer, as :class:`ParticipantsEvaluation` says.
+
+        Raises
+        ------
+        ConfigError, StoreError
+            If the agreed public set is not there, or cannot be used.
         """
-        agreement = self._plan.agreement
-        if agreement.evaluation is None or self.evaluations is None:
+        if self.evaluations is None:
             return None
-        return ParticipantsEvaluation(
-            agreement.evaluation,
-            agreement.core_rule,
+        return ParticipantsEvaluation.of_federation(
+            self._plan.agreement,
             self.chain.ledger,
             self.rounds,
+            self.store,
             self.evaluations,
             lambda: self.scheduler.attendance.present,
             lambda: self.scheduler.is_complete,

@@ -83,6 +83,9 @@ class Evaluations(Protocol):
     def refuse(self, node: int, code: str, message: str) -> None:
         """Note why a node's answer does not count."""
 
+    def wait(self) -> None:
+        """Return once the evaluation can be ended; called without the lock."""
+
     def end(self) -> None:
         """Keep what was said."""
 
@@ -98,6 +101,9 @@ class NoEvaluations:
 
     def refuse(self, node: int, code: str, message: str) -> None:
         """Ignore."""
+
+    def wait(self) -> None:
+        """Do nothing."""
 
     def end(self) -> None:
         """Do nothing."""
@@ -118,7 +124,7 @@ class DriverServer:
     Parameters
     ----------
     driver, scheduler
-        Not thread-safe: called under ``lock`` only (except ``wait_until_sealable``).
+        Not thread-safe: called under ``lock`` only (except ``wait_until_sealable``, ``wait``).
     dimension
         *d*; longer vectors are not received.
     hello
@@ -128,7 +134,7 @@ class DriverServer:
     report_problem
         Called with ``"rounds"`` and the reason why rounds fail, empty once they succeed.
     evaluations
-        Called under ``lock`` only, too.
+        The same; ``None`` if none are agreed on.
     """
 
     def __init__(
@@ -236,6 +242,8 @@ class DriverServer:
             if request.call == "close_round":
                 # Without the lock, so that disputes are answered meanwhile.
                 self._scheduler.wait_until_sealable()
+            if request.call == "end_evaluation":
+                self._evaluations.wait()
             with self._lock:
                 self._require_lease(request)
                 reply = handler(request)

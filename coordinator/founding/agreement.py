@@ -4,7 +4,8 @@ Everything but the coordinator's address is decided by the file, so everybody wh
 out the agreement again, and compare its digest with the one on chain.
 """
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ from coordinator.protocol.canonical import parse_json
 from coordinator.protocol.commitments.documents import rule_document
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.scores.architecture import ModelShape
+from coordinator.protocol.scores.architecture import Architecture, ModelShape
 from coordinator.protocol.types import Address, Int32Vector, Wei
 from coordinator.service.agreement import (
     EvaluationSet,
@@ -30,6 +31,7 @@ from coordinator.service.agreement import (
 )
 from coordinator.service.archive import publish_plan
 from coordinator.settings.agreement import FederationAgreement
+from coordinator.settings.evaluation import Evaluation
 from coordinator.settings.founding import Founding
 from coordinator.settings.learning import Features
 from coordinator.settings.participant import CsvData, NumpyData
@@ -106,8 +108,8 @@ def agree(
     _check_features(founding)
     model = founding.model.in_folder(folder)
     first = first_model(founding.model_copy(update={"model": model}))
-    evaluation = _evaluation_set(founding, first, folder, load_examples)
-    scoring = agreed_scoring(founding.scoring, evaluation)
+    scoring = agreed_scoring(founding.scoring, _scored_on(founding, first, folder, load_examples))
+    evaluation, public = _agreed_evaluation(founding, first, folder, load_examples)
     quantised = first.quantised
     rule = agreed_rule(
         founding.aggregator,
@@ -128,20 +130,20 @@ def agree(
         model=first.module,
         training=founding.training,
         features=founding.features,
-        evaluation=founding.evaluation,
+        evaluation=evaluation,
         sealed=founding.round.sealed,
         access=founding.access,
         round_duration_s=founding.round.duration_s,
     )
     deployment = _deployment(founding, agreement, coordinator)
-    return Agreed(agreement, deployment, quantised.vector, scoring.documents)
+    return Agreed(agreement, deployment, quantised.vector, (*scoring.documents, *public))
 
 
 def _described(first: FirstModel) -> Any:
     return None if first.architecture is None else _document(first.architecture.to_json().encode())
 
 
-def _evaluation_set(
+def _scored_on(
     founding: Founding, first: FirstModel, folder: Path, load_examples: LoadExamples
 ) -> EvaluationSet | None:
     """Return the public examples that scoring needs, if any."""
@@ -149,15 +151,50 @@ def _evaluation_set(
     if not wanted:
         return None
     described = first.in_integers(founding.scoring.kind)
-    path = founding.evaluation_data
+    path, key = founding.evaluation_data, "scoring.evaluation_examples"
+    return _public_set(founding, described, folder, load_examples, path, wanted, key)
+
+
+def _agreed_evaluation(
+    founding: Founding, first: FirstModel, folder: Path, load_examples: LoadExamples
+) -> tuple[Evaluation | None, Sequence[bytes]]:
+    """Return what is agreed of evaluation, and the blob of the public set that it names, if any."""
+    section = founding.evaluation
+    if section is None or not section.data:
+        return (None if section is None else section.agreed("")), ()
+    if first.architecture is None:
+        raise ConfigError(
+            f"evaluation.data: the coordinator evaluates models of Fedproof's own layers, and "
+            f"{founding.model.place} is none; leave it out, participants evaluate all the same"
+        )
+    key = "evaluation.examples"
+    blob = _public_set(
+        founding,
+        first.architecture,
+        folder,
+        load_examples,
+        section.data,
+        section.examples,
+        key,
+    ).blob()
+    return section.agreed(hashlib.sha256(blob).hexdigest()), (blob,)
+
+
+def _public_set(
+    founding: Founding,
+    described: Architecture,
+    folder: Path,
+    load_examples: LoadExamples,
+    path: str,
+    wanted: int,
+    key: str,
+) -> EvaluationSet:
+    """Return the first examples of a public file, as many as ``key`` asks for; 0 is all."""
     section = CsvData(path=path) if path.endswith(".csv") else NumpyData(kind="numpy", path=path)
     public = load_examples(section, founding.features, described, folder)
     if len(public) < wanted:
-        raise ConfigError(
-            f"{folder / path}: {len(public)} examples, scoring.evaluation_examples asks for "
-            f"{wanted}"
-        )
-    public = public.first(wanted)
+        raise ConfigError(f"{folder / path}: {len(public)} examples, {key} asks for {wanted}")
+    public = public.first(wanted or len(public))
     return EvaluationSet(described, public.x, public.y)
 
 

@@ -36,7 +36,7 @@ from coordinator.http.limits import CpuBudget
 from coordinator.http.metrics import CONTENT_TYPE, metrics_page
 from coordinator.http.request_limits import RequestLimiter
 from coordinator.http.snapshot import ServiceSnapshot
-from coordinator.protocol.errors import ConfigError, LedgerError
+from coordinator.protocol.errors import ConfigError, LedgerError, StoreError
 
 Result = TypeVar("Result")
 MOST_EVALUATIONS = 1_000
@@ -164,7 +164,10 @@ class _Pages:
             reason = f"last: expected a number from 1 to {MOST_EVALUATIONS}"
             return PlainTextResponse(reason, status_code=400)
         count = int(text[:9])
-        summaries = await self._run(lambda: folder.last(count))
+        try:
+            summaries = await self._run(lambda: folder.last(count))
+        except StoreError:
+            return PlainTextResponse("the evaluations cannot be read", status_code=503)
         return JSONResponse({"evaluations": [summary.as_json() for summary in summaries]})
 
     async def metrics(self, request: Request) -> Response:

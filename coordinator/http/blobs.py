@@ -202,6 +202,8 @@ def _announced(agreement: FederationAgreement) -> Iterable[tuple[bytes, str]]:
     evaluation = agreement.scoring.get("evaluation")
     if isinstance(evaluation, str):
         yield bytes.fromhex(evaluation), BYTES
+    if agreement.evaluation is not None and agreement.evaluation.public_set:
+        yield bytes.fromhex(agreement.evaluation.public_set), BYTES
 
 
 PIECE_BYTES: Final = 256 * 1024

@@ -249,6 +249,13 @@ def _evaluated(evaluation: EvaluationSummary) -> Iterator[Metric]:
     meaning = "What they claim of it, by metric: the mean weighted by their test examples."
     means = {name: spread.mean for name, spread in evaluation.metrics.items()}
     yield _gauges("fedproof_evaluation", meaning, "metric", means)
+    if evaluation.public is not None:
+        meaning = "Share of the agreed public set that the model gets right; anybody can check it."
+        accuracy = evaluation.public.accuracy
+        yield _gauge("fedproof_evaluation_public_accuracy", meaning, accuracy)
+        if evaluation.public.loss is not None:
+            meaning = "Its mean cross-entropy on the agreed public set."
+            yield _gauge("fedproof_evaluation_public_loss", meaning, evaluation.public.loss)
 
 
 def _chain(facts: ChainFacts) -> Iterator[Metric]:

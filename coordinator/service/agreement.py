@@ -55,7 +55,7 @@ class AgreedScoring:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """Public examples to score on, and what evaluates a model on them.
+    """Public examples to score or test on, and what evaluates a model on them.
 
     ``inputs`` has shape ``(n, *input_shape)``, float32; ``labels`` shape ``(n,)``, int64.
     """
@@ -63,6 +63,11 @@ class EvaluationSet:
     architecture: Architecture
     inputs: NDArray[np.float32]
     labels: NDArray[np.int64]
+
+    def blob(self) -> bytes:
+        """Return the bytes to publish: inputs in fixed point, and labels."""
+        inputs = _fixed_point(self.inputs, self.architecture.activation_bits)
+        return encode_evaluation_set(inputs, self.labels)
 
 
 def agreed_model(
@@ -120,8 +125,7 @@ def agreed_scoring(scoring: Scoring, evaluation: EvaluationSet | None) -> Agreed
     if evaluation is None:
         return AgreedScoring(scoring_document(scoring.kind, options=scoring.options))
     architecture = evaluation.architecture
-    inputs = _fixed_point(evaluation.inputs, architecture.activation_bits)
-    blob = encode_evaluation_set(inputs, evaluation.labels)
+    blob = evaluation.blob()
     document = scoring_document(
         scoring.kind,
         options=scoring.options,

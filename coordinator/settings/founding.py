@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from coordinator.protocol.amounts import ETHER
 from coordinator.settings.base import AddressText, Name, Port, PositiveWei, Section
-from coordinator.settings.evaluation import Evaluation
+from coordinator.settings.evaluation import FoundingEvaluation
 from coordinator.settings.learning import CheckedTraining, Features, Training
 from coordinator.settings.load import load_settings
 from coordinator.settings.models import Model
@@ -100,7 +100,7 @@ class Founding(Section):
     aggregator: AnyAggregator = aggregator_section("fedavg")
     scoring: AnyScoring = scoring_section("examples")
     evaluation_data: str = ""
-    evaluation: Evaluation | None = None
+    evaluation: FoundingEvaluation | None = None
     numbers: Numbers = Numbers()
     stake: Stake = Stake()
     rewards: Rewards = Rewards()

@@ -30,6 +30,10 @@ CLAIMS: Final = (
     "Accuracy and loss are what participants claim of the model on test data of their own. Nobody "
     "else can verify them, and nothing was decided or paid by them."
 )
+PUBLIC: Final = (
+    "The public set is the agreed one: whoever has it and the model, both published, can compute "
+    "the coordinator's figure again."
+)
 _MOST_EVALUATIONS: Final = 1_000_000
 
 
@@ -187,14 +191,21 @@ def _lines(
     is_evaluated = bool(made.evaluations)
     if is_evaluated:
         yield CLAIMS
+        if any(said.public for said in made.evaluations.values()):
+            yield PUBLIC
         yield ""
         yield "![accuracy per round](plots/accuracy.png)"
         yield ""
+    is_public = any(said.public for said in made.evaluations.values())
     extra = (" accuracy | loss | of asked |", "---:|---:|---:|") if is_evaluated else ("", "")
+    if is_public:
+        extra = (f"{extra[0]} public set |", f"{extra[1]}---:|")
     yield f"| round | status | contributors | refused |{extra[0]} paid | model root |"
     yield f"|---:|---|---:|---|{extra[1]}---:|---|"
     for record in rounds:
-        cells = _claimed(made.evaluation(record)) if is_evaluated else ""
+        said = made.evaluation(record)
+        cells = _claimed(said) if is_evaluated else ""
+        cells += f" {_public(said)} |" if is_public else ""
         status = record.status + (f": {record.reason}" if record.reason else "")
         root = f"`{record.model_root[:16]}`" if record.model_root else ""
         yield (
@@ -217,3 +228,7 @@ def _claimed(said: EvaluationSummary | None) -> str:
     accuracy, loss = said.mean(ACCURACY), said.mean(LOSS)
     shown = ("" if accuracy is None else f"{accuracy:.1%}", "" if loss is None else f"{loss:.4f}")
     return f" {shown[0]} | {shown[1]} | {said.answered} of {said.asked} |"
+
+
+def _public(said: EvaluationSummary | None) -> str:
+    return "" if said is None or said.public is None else f"{said.public.accuracy:.1%}"

@@ -32,6 +32,7 @@ from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.round.evaluation import (
     Claim,
     EvaluationSummary,
+    PublicResult,
     evaluation_document,
     summarise,
 )
@@ -180,7 +181,8 @@ class HttpBench:
             for account, value in zip(CONTRIBUTORS, accuracies, strict=False)
         }
         root = self.round(number).new_model_root
-        found = summarise(RoundId(number), root, claims, ["no-reply"], 100)
+        public = PublicResult(8, 6, 0.5) if number == 1 else None
+        found = summarise(RoundId(number), root, claims, ["no-reply"], 100, public)
         self.evaluations.put(found, evaluation_document(found, claims, {}))
         return found
 

@@ -84,6 +84,45 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class PublicResult:
+    """What the coordinator found on the agreed public set: ``correct`` of ``examples``.
+
+    Whoever has model and set can compute it again. ``loss`` is ``None`` of a model without defined
+    outputs.
+    """
+
+    examples: int
+    correct: int
+    loss: float | None
+
+    @property
+    def accuracy(self) -> float:
+        """The share that is right, from 0 to 1."""
+        return self.correct / self.examples
+
+    def as_json(self) -> JsonObject:
+        """Return the result as JSON."""
+        return {"examples": self.examples, "correct": self.correct, "loss": self.loss}
+
+    @classmethod
+    def from_json(cls, document: Any) -> "PublicResult | None":
+        """Return the result in a document, ``None`` of ``None``.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            If it is none.
+        """
+        if document is None:
+            return None
+        examples, correct = _count(document["examples"]), _count(document["correct"])
+        if examples < 1 or correct > examples:
+            raise ValueError(f"{correct} of {examples} right")
+        loss = document["loss"]
+        return cls(examples, correct, None if loss is None else _number(loss))
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationSummary:
     """One round's evaluation, without who said what.
 
@@ -99,6 +138,8 @@ class EvaluationSummary:
         How many answers do not count or did not come, by code.
     metrics
         Those that more than half of the answers have, by name.
+    public
+        What the coordinator found on the public set, if one is agreed on.
     """
 
     round_id: RoundId
@@ -108,6 +149,7 @@ class EvaluationSummary:
     examples: int
     refused: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, Spread] = field(default_factory=dict)
+    public: PublicResult | None = None
 
     def mean(self, name: str) -> float | None:
         """Return the weighted mean of a metric, ``None`` where it was not measured."""
@@ -132,6 +174,7 @@ class EvaluationSummary:
                 }
                 for name, spread in sorted(self.metrics.items())
             },
+            **({} if self.public is None else {"public": self.public.as_json()}),
         }
 
     @classmethod
@@ -157,6 +200,7 @@ class EvaluationSummary:
                     )
                     for name, value in document["metrics"].items()
                 },
+                PublicResult.from_json(document.get("public")),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise VerificationError(f"{place}: not an evaluation: {error!r}"[:300]) from error
@@ -168,6 +212,7 @@ def summarise(
     claims: Mapping[Address, Claim],
     refused: Sequence[str],
     examples_cap: int,
+    public: PublicResult | None = None,
 ) -> EvaluationSummary:
     """Summarise the answers for one round; the same whatever order they came in.
 
@@ -179,6 +224,8 @@ def summarise(
         The code of each that does not, or did not come.
     examples_cap
         One participant weighs at most this many examples in a mean.
+    public
+        What the coordinator found itself.
     """
     in_order = [claims[address] for address in sorted(claims, key=address_bytes)]
     names = {name for claim in in_order for name in claim.values}
@@ -191,6 +238,7 @@ def summarise(
         examples=sum(claim.examples for claim in in_order),
         refused={code: refused.count(code) for code in sorted(set(refused))},
         metrics={name: _spread(name, in_order, examples_cap) for name in sorted(common)},
+        public=public,
     )
 
 

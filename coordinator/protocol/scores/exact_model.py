@@ -236,7 +236,7 @@ def margins(
 
     Parameters and errors as in :func:`logits`; ``labels`` are class numbers, shape ``(samples,)``.
     """
-    outputs = _classes(logits(architecture, model, inputs))
+    outputs = class_logits(architecture, model, inputs)
     samples, classes = outputs.shape
     if labels.shape != (samples,):
         raise ConfigError(f"labels have shape {labels.shape}, expected ({samples},)")
@@ -251,7 +251,14 @@ def margins(
     return true - others
 
 
-def _classes(outputs: Int64Matrix) -> Int64Matrix:
+def class_logits(
+    architecture: Architecture, model: Int32Vector, inputs: NDArray[np.int32]
+) -> Int64Matrix:
+    """Return one output per class, shape ``(samples, classes)``; a single logit is class 1's.
+
+    Parameters and errors as in :func:`logits`.
+    """
+    outputs = logits(architecture, model, inputs)
     if outputs.shape[1] > 1:
         return outputs
     return np.hstack([np.zeros_like(outputs), outputs])
@@ -297,7 +304,7 @@ def correct(
     A model without defined outputs gets none right.
     """
     try:
-        outputs = _classes(logits(architecture, model, inputs))
+        outputs = class_logits(architecture, model, inputs)
     except UnboundedModelError:
         return 0
     return int(np.count_nonzero(outputs.argmax(axis=1) == labels))

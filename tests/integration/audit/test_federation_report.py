@@ -70,11 +70,11 @@ def test_rounds_money_and_claims_are_in_it(evaluated: Path, tmp_path: Path) -> N
     assert "(plots/stakes_rewards.png)" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     first, void, last = rows[1:4]
-    assert first.startswith("| 1 | final | 3 |  | 62.5% | 1.2500 | 2 of 3 | 3 ETH | `")
+    assert first.startswith("| 1 | final | 3 |  | 62.5% | 1.2500 | 2 of 3 | 75.0% | 3 ETH | `")
     assert void.startswith(
-        "| 2 | void: too few updates: 0 of 2 | 0 | unreadable | | | | 0 wei |  |"
+        "| 2 | void: too few updates: 0 of 2 | 0 | unreadable | | | |  | 0 wei |  |"
     )
-    assert last.startswith("| 3 | final | 3 |  | | | | 3 ETH |")
+    assert last.startswith("| 3 | final | 3 |  | | | |  | 3 ETH |")
     assert rows[5].startswith("| zurich | 10 | 2 |  | 2 ETH | 0 wei | 1 ETH |")
     assert rows[6].startswith("| member 2 | 20 | 2 |")
     assert CONTRIBUTORS[1].address in rows[6]

@@ -13,7 +13,7 @@ from flwr.app import ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
 from mailbox_grid import MailboxGrid
 
-from coordinator.daemon.evaluation import ParticipantsEvaluation
+from coordinator.daemon.evaluation import Measures, ParticipantsEvaluation
 from coordinator.flower import round_loop
 from coordinator.flower import streaming_grid as patient_grid
 from coordinator.flower.driver_client import DriverClient
@@ -32,7 +32,7 @@ from coordinator.local.frames import ChannelClosedError
 from coordinator.ports import RoundAnnouncement
 from coordinator.protocol.errors import StoreError
 from coordinator.protocol.numbers.fixed_point import quantise
-from coordinator.protocol.round.evaluation import Spread
+from coordinator.protocol.round.evaluation import PublicResult, Spread
 from coordinator.protocol.round.feed import FeedItem, RoundEvaluated, RoundFeed
 from coordinator.protocol.types import RoundId, Wei
 from coordinator.settings.evaluation import Evaluation
@@ -104,6 +104,7 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRu
         sealed: bool = False,
         every: int = 0,
         evaluation_s: float = 30.0,
+        public: Measures | None = None,
     ) -> Run:
         bench = make_bench(sealed=sealed)
         presence_register = PresenceRegister(
@@ -126,6 +127,7 @@ def make_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeRu
             lambda: scheduler.is_complete,
             outcomes.append,
             feed,
+            public,
         )
         session = DriverServer(
             bench.service,
@@ -549,6 +551,44 @@ def offer(run: Run, announced: RoundAnnouncement, node: int) -> None:
     vars(asked.metadata)["_message_id"] = f"early{node}"
     given = read_submission(run.grid.answer(asked).content, MANIFEST.dimension)
     run.bench.service.submit(given.signed, given.vector, given.metrics)
+
+
+class Slow:
+    """A public set whose evaluation begins when the participants have answered."""
+
+    def __init__(self, run: list[Run]) -> None:
+        self.run, self.models = run, list[list[int]]()
+
+    def measure(self, model: np.ndarray) -> PublicResult:
+        (run,) = self.run
+        run.until(lambda: len(run.outcomes) == 4 * (len(self.models) + 1))
+        self.models.append(model.tolist())
+        return PublicResult(10, 7, 0.5)
+
+
+class Broken:
+    def measure(self, model: np.ndarray) -> PublicResult:
+        raise RuntimeError("a defect")
+
+
+def test_the_coordinator_evaluates_on_the_public_set_itself(make_run: MakeRun):
+    runs: list[Run] = []
+    public = Slow(runs)
+    run = make_run(rounds=2, every=1, public=public)
+    runs.append(run)
+    run.go().end()
+    assert public.models == [model_after(1).tolist(), model_after(2).tolist()]
+    assert [s.public for s in run.evaluations.last(9)] == [PublicResult(10, 7, 0.5)] * 2
+    (first, _) = run.published
+    assert isinstance(first.event, RoundEvaluated)
+    assert first.event.metrics["public.accuracy"] == 0.7
+
+
+def test_a_defect_in_the_public_sets_evaluation_costs_that_and_nothing_else(make_run: MakeRun):
+    run = make_run(rounds=2, every=1, public=Broken())
+    run.go().end()
+    assert run.statuses() == ["final"] * 2
+    assert [(s.answered, s.public) for s in run.evaluations.last(9)] == [(4, None)] * 2
 
 
 def test_a_full_disk_costs_the_evaluation_and_no_round(

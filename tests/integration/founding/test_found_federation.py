@@ -19,10 +19,12 @@ from coordinator.founding.agreement import agree
 from coordinator.founding.certificates import make_node_key, names_of
 from coordinator.founding.chain import in_process
 from coordinator.founding.create import Founded, create_federation
+from coordinator.http.blobs import BYTES, _announced
 from coordinator.ledger.deployment import deployed_at, read_deployment
 from coordinator.local import keyfile
 from coordinator.protocol.errors import ConfigError, KeyFileError, LedgerError
 from coordinator.protocol.types import Address
+from coordinator.service.public_evaluation import PublicSet
 from coordinator.service.scorers import scorer_from
 from coordinator.settings.agreement import read_agreement
 from coordinator.settings.coordinator import load_coordinator
@@ -190,6 +192,42 @@ def test_leave_one_out_publishes_its_evaluation_set_scaled_as_agreed(
     )
     with pytest.raises(ConfigError, match=r"public\.npz: 3 examples, .* asks for 4"):
         agree(many, Address(HOSPITAL.address), tmp_path, load_data)
+
+
+def test_a_public_set_to_evaluate_on_is_agreed_by_its_digest(
+    config: Config, tmp_path: Path
+) -> None:
+    section = '[evaluation]\nevery = 2\ndata = "public.csv"\nexamples = 2\n'
+    founding = load_founding(config(config().read_text() + section))
+    (tmp_path / "public.csv").write_text(
+        "age,chol,thalach,disease\n65,270,115,1\n55,220,140,0\n0,0,0,1\n"
+    )
+    agreed = agree(founding, Address(HOSPITAL.address), tmp_path, load_data)
+    store = DiskStore(tmp_path / "blobs")
+    agreed.publish(store)
+    evaluation = agreed.agreement.evaluation
+    assert evaluation is not None
+    assert (evaluation.every, evaluation.test_share) == (2, 0.2)
+    public = PublicSet.agreed(agreed.agreement, store)
+    assert public is not None
+    bits = agreed.agreement.core_architecture.activation_bits
+    assert public.inputs.tolist() == [[1 << bits, 1 << bits, -1 << bits], [0, 0, 0]]
+    assert public.labels.tolist() == [1, 0]
+    found = public.measure(agreed.initial_model)
+    assert (found.examples, found.loss is None) == (2, False)
+    store.close()
+    published = dict(_announced(agreed.agreement))
+    assert published[bytes.fromhex(evaluation.public_set)] == BYTES
+    wanted = founding.evaluation.model_copy(update={"examples": 4})
+    many = founding.model_copy(update={"evaluation": wanted})
+    with pytest.raises(
+        ConfigError, match=r"public\.csv: 3 examples, evaluation\.examples asks for 4"
+    ):
+        agree(many, Address(HOSPITAL.address), tmp_path, load_data)
+    every = founding.evaluation.model_copy(update={"examples": 0})
+    whole = founding.model_copy(update={"evaluation": every})
+    other = agree(whole, Address(HOSPITAL.address), tmp_path, load_data)
+    assert other.agreement.digest != agreed.agreement.digest
 
 
 # --- participants with keys of their own ---------------------------------------------------------

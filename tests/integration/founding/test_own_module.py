@@ -221,6 +221,17 @@ def test_the_coordinator_sends_the_buffers_in_their_place(heart: Founded) -> Non
     assert layout.buffers["norm.num_batches_tracked"].numpy().tolist() == 0
 
 
+def test_the_coordinator_evaluates_no_module(tmp_path: Path) -> None:
+    section = ("[windows]", '[evaluation]\ndata = "public.csv"\n\n[windows]')
+    with pytest.raises(ConfigError) as refused:
+        agreed(tmp_path, section)
+    assert str(refused.value).startswith("evaluation.data: the coordinator evaluates models of")
+    assert "\n" not in str(refused.value)
+    by_participants = agreed(tmp_path, ("[windows]", "[evaluation]\n\n[windows]"))
+    assert by_participants.evaluation is not None
+    assert by_participants.evaluation.public_set == ""
+
+
 def test_the_digest_covers_the_module(tmp_path: Path) -> None:
     one = agreed(tmp_path)
     assert one.digest == agreed(tmp_path).digest

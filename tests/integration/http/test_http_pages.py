@@ -135,6 +135,16 @@ class TestEvaluations:
         assert page['fedproof_evaluation{metric="loss"}'] == 1.25
         assert page['fedproof_http_requests_total{route="evaluations",status="200"}'] == 2
 
+    def test_what_the_coordinator_found_is_a_metric_of_its_own(
+        self, evaluating: tuple[HttpBench, Asker]
+    ) -> None:
+        bench, asker = evaluating
+        bench.play()
+        bench.evaluate(1, 0.5)
+        page = samples(asker.ask("/metrics").data.decode())
+        assert page["fedproof_evaluation_public_accuracy"] == 0.75
+        assert page["fedproof_evaluation_public_loss"] == 0.5
+
     @pytest.mark.parametrize("last", ["0", "-1", "x", "1001", "9" * 400, "²"])
     def test_how_many_is_a_number(self, evaluating: tuple[HttpBench, Asker], last: str) -> None:
         answer = evaluating[1].ask(f"/evaluations?last={quote(last)}")
@@ -148,6 +158,16 @@ class TestEvaluations:
         for number, text in enumerate(("", "[]", '{"round": 1}'), 2):
             (bench.evaluations.root / f"{number:06d}.json").write_text(text)
         assert asker.ask("/evaluations").json == {"evaluations": [made.as_json()]}
+
+    def test_a_folder_that_cannot_be_read_is_said_to_be_so(
+        self, evaluating: tuple[HttpBench, Asker]
+    ) -> None:
+        bench, asker = evaluating
+        assert bench.evaluations is not None
+        bench.evaluations.root.write_text("no folder")
+        answer = asker.ask("/evaluations")
+        assert (answer.status, answer.data) == (503, b"the evaluations cannot be read")
+        assert asker.ask("/status").status == 200
 
 
 def test_a_federation_without_evaluation_has_nothing_of_it(quiet: Asker) -> None:

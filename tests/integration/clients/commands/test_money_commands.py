@@ -405,11 +405,12 @@ class TestLooking:
             said = office.run("rounds", *office.at())
             assert [r["evaluation"] for r in said["rounds"]] == [made.as_json(), None]
             lines = office.text("rounds", *office.at()).splitlines()
-            assert lines[0].split()[7:] == ["accuracy", "loss", "model", "why"]
-            assert lines[1].split()[-3:-1] == ["62.5%", "1.25"]
+            assert lines[0].split()[7:] == ["accuracy", "loss", "public", "model", "why"]
+            assert lines[1].split()[-4:-1] == ["62.5%", "1.25", "75.0%"]
             assert "%" not in lines[2]
             assert lines[3].startswith("accuracy and loss are what participants claim")
-            line = "round 1: accuracy 62.5%, loss 1.25, claimed by 2 of 3 participants"
+            assert lines[4].startswith("public is the share of the agreed public set")
+            line = "round 1: accuracy 62.5%, loss 1.25, claimed by 2 of 3 participants; 75.0% of "
             assert f"evaluation   {line}" in office.text("status", *office.at())
             assert office.run("status", *office.at())["service"]["evaluation"] == made.as_json()
             # by options, without an agreement at hand, the coordinator is asked

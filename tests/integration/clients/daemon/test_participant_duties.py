@@ -391,6 +391,18 @@ def test_a_participant_may_evaluate_nothing_and_train_on_all(stub):
     )
 
 
+def test_a_limit_of_rounds_is_one_on_evaluation_too(stub, bob):
+    ada = Member(stub, "ada", rounds=1)
+    for one in (ada, bob):
+        one.account_manager().ensure_bond()
+    play(stub, ada, bob)
+    announced = stub.service.open_round()
+    first = replace(announced, round_id=RoundId(1))
+    assert examples_of(ada.ask(train_message(first, kind="evaluate"))) == 40
+    refused = ada.ask(train_message(announced, kind="evaluate")).error.reason
+    assert refused.startswith("fedproof/limit-reached: round 2: this data was used in 1 rounds")
+
+
 def test_limits_of_rounds_and_examples(stub):
     ada = Member(stub, "ada", rounds=1)
     bob = Member(stub, "bob", max_examples=39)

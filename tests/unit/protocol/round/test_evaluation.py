@@ -12,6 +12,7 @@ from coordinator.protocol.round.evaluation import (
     LARGEST,
     Claim,
     EvaluationSummary,
+    PublicResult,
     Spread,
     evaluation_document,
     read_claim,
@@ -109,6 +110,31 @@ def test_a_minority_adds_no_metric_and_moves_no_median_beyond_what_others_say():
     assert found.metrics["loss"].median == 0.5
     half = summary_of({ADA: Claim(1, {"loss": 0.25}), BOB: Claim(1, {"other": 0.25})})
     assert half.metrics == {}
+
+
+def test_what_the_coordinator_found_itself_stands_beside_the_claims():
+    found = summarise(RoundId(7), ROOT, {}, (), 100, PublicResult(8, 6, 0.5))
+    assert found.public is not None
+    assert found.public.accuracy == 0.75
+    assert EvaluationSummary.from_json(json.loads(json.dumps(found.as_json())), "file") == found
+    none = summarise(RoundId(7), ROOT, {}, (), 100, PublicResult(8, 0, None))
+    assert EvaluationSummary.from_json(none.as_json(), "file") == none
+    assert "public" not in summary_of({}).as_json()
+
+
+@pytest.mark.parametrize(
+    "public",
+    [
+        {"examples": 0, "correct": 0, "loss": 0.5},
+        {"examples": 3, "correct": 4, "loss": 0.5},
+        {"examples": 3, "correct": 2, "loss": math.inf},
+        {"examples": 3, "correct": 2},
+        [3, 2, 0.5],
+    ],
+)
+def test_a_public_result_that_is_none_is_named(public: Any):
+    with pytest.raises(VerificationError, match="not an evaluation"):
+        EvaluationSummary.from_json({**summary_of({}).as_json(), "public": public}, "there")
 
 
 def test_nobody_answered():
