@@ -24,8 +24,9 @@ from coordinator.founding.invitation import Invited, checked_address, invite, re
 from coordinator.founding.templates import Reach, coordinator_toml
 from coordinator.ledger.deployment import deploy_federation
 from coordinator.local import keyfile
-from coordinator.protocol.errors import ConfigError, LedgerError
+from coordinator.protocol.errors import ConfigError, LedgerError, OutsideCodeError
 from coordinator.protocol.types import Address
+from coordinator.service.trial import try_outside_code
 from coordinator.settings.founding import Founding, FoundingParticipant, load_founding
 from coordinator.settings.registry import RegisteredParticipant, registry_of
 from coordinator.stores.disk import DiskStore
@@ -63,7 +64,8 @@ def create_federation(
     Raises
     ------
     ConfigError
-        If the file is wrong, or the folder exists.
+        If the file is wrong, the folder exists, or a rule or a score from outside the package fails
+        on made-up updates.
     StoreError, KeyFileError, LedgerError
         If the disk, the key or the chain fails. Nothing is left behind then.
     """
@@ -77,6 +79,7 @@ def create_federation(
     staging = staging_for(out)
     try:
         made = _FolderWriter(founding, config, FederationFolder(staging), own_key, load_examples)
+        _try_own_code(made.agreed, config)
         made.write(invited)
         publish_folder(staging, out)
     except BaseException:
@@ -165,6 +168,14 @@ class _FolderWriter:
             [Address(participant.address) for participant in self.registered],
         )
         deploy_embedded(folder.chain, genesis, self.coordinator, deployment)
+
+
+def _try_own_code(agreed: Agreed, config: Path) -> None:
+    """Try a rule and a score of one's own: on a chain they could not be changed any more."""
+    try:
+        try_outside_code(agreed.agreement.core_rule, agreed.agreement.scoring)
+    except OutsideCodeError as error:
+        raise OutsideCodeError(f"{config}: {error}") from error
 
 
 def _new_account(key: Path, password_file: Path) -> LocalAccount:

@@ -284,6 +284,25 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["federation.toml"]
 
 
+def test_a_rule_of_ones_own_is_tried_before_anything_is_founded(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "founding_rules.py").write_text(
+        "from fedproof import AggregationRule\n"
+        "first = lambda given: given.updates[0]\n"
+        "FIRST = AggregationRule(1, 'first', first, lambda f: 1, 'f = 0')\n"
+    )
+    monkeypatch.syspath_prepend(modules)
+    path = config(config().read_text() + '\n[aggregator]\nkind = "founding_rules:FIRST"\n')
+    with pytest.raises(ConfigError) as refused:
+        create_federation(path, tmp_path / "out", load_examples=load_data)
+    place = f"{path}: aggregator.kind: rule founding_rules:FIRST depends on the order"
+    assert str(refused.value).startswith(place)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["federation.toml", "modules"]
+
+
 def test_features_must_be_as_many_as_the_input(config: Config, tmp_path: Path) -> None:
     path = config(config().read_text().replace("shape = [3]", "shape = [4]"))
     with pytest.raises(ConfigError, match=r"3 columns, but input\.shape is \[4\]; expected \[3\]"):
