@@ -47,7 +47,7 @@ def test_sound_rules_pass(rule):
     ("change", "words"),
     [
         ({"version": 2}, "version is 2"),
-        ({"kind": 4}, "kind is 4, expected one of 1 fedavg, 2 median, 3 trimmed_mean"),
+        ({"kind": 65535}, "kind is 65535, expected one of 1 fedavg, 2 median, 3 trimmed_mean"),
         ({"weighting": 0}, "weighting is 0, expected one of 1 examples, 2 uniform"),
         ({"num_byzantine": -1}, "num_byzantine is -1"),
         ({"num_byzantine": 1}, "num_byzantine is 1, expected 0 with kind fedavg"),
