@@ -10,6 +10,7 @@ from eth_account.signers.local import LocalAccount
 
 from clients.daemon import chain
 from clients.daemon.account_manager import AccountManager
+from clients.daemon.agreed_config import AgreedConfig
 from clients.daemon.chain import HistoryGuard
 from clients.daemon.contexts import Contexts
 from clients.daemon.history import BlockHistory
@@ -113,6 +114,7 @@ def connect(
         settings.limits,
         kept.contexts,
         received,
+        AgreedConfig(setup.agreement.config, settings.app),
     )
     models = ModelCopies(setup.state / "models", manifest, settings.models.keep, received)
     models.prepare()

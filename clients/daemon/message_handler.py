@@ -10,11 +10,13 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 # isort: split
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType, RecordDict
 
+from clients.daemon.agreed_config import AgreedConfig
 from clients.daemon.contexts import Contexts
 from clients.daemon.history import HistoryLostError
 from clients.daemon.received import ReceivedModels
@@ -84,6 +86,8 @@ class MessageHandler:
         The application's context.
     received
         Keeps the base models of rounds, once they were checked against the chain.
+    config
+        What the federation agreed to tell applications.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class MessageHandler:
         limits: DataUse,
         contexts: Contexts,
         received: ReceivedModels | None = None,
+        config: AgreedConfig | None = None,
     ) -> None:
         self._participant = participant
         self._app = app
@@ -105,6 +110,7 @@ class MessageHandler:
         self._limits = limits
         self._contexts = contexts
         self._received = received
+        self._config = config or AgreedConfig({})
         self._sign = VerifiableUpdates(participant)
         self._one = threading.Lock()
         self.progress = Progress()
@@ -144,7 +150,10 @@ class MessageHandler:
         with self._one:
             if kind == MessageType.TRAIN:
                 return self._train(message, run_config)
-            return _packed(self._run(message, run_config))
+            round_id = None
+            if kind == MessageType.EVALUATE:
+                round_id = read_instruction(message.content).round_id
+            return _packed(self._run(message, run_config, round_id))
 
     def _hello(self, message: Message) -> Message:
         statement = Presence(message.metadata.dst_node_id, self._guard.now() + PRESENCE_S)
@@ -172,13 +181,14 @@ class MessageHandler:
             return kept
         self._check_rounds(round_id)
         self._check_deadline(round_id)
-        reply = self._run(message, run_config)
+        reply = self._run(message, run_config, round_id)
         packed = _packed(reply)
         if reply.has_error():
             reason = reply.error.reason or ""
             # The mod logs its own refusals; an application's error reply is logged here.
             self._note_refusal(reason, is_logged=reason.startswith(wire.CLIENT_REFUSAL_PREFIX))
             return packed
+        self._config.trained(round_id)
         self._replies.put(round_id, base, packed)
         self.progress.trained += 1
         self.progress.answered(round_id)
@@ -187,11 +197,16 @@ class MessageHandler:
         _log.info("trained and signed", extra=fields(round=round_id))
         return packed
 
-    def _run(self, message: Message, run_config: Mapping[str, Any]) -> Message:
-        """Run the application, and keep its state if it succeeds."""
+    def _run(
+        self, message: Message, run_config: Mapping[str, Any], round_id: RoundId | None
+    ) -> Message:
+        """Run the application, and keep its state if it succeeds.
+
+        ``round_id`` is the instruction's, ``None`` for a query.
+        """
         context = self._contexts.context(message, run_config)
         try:
-            reply = self._sign(message, context, self._within_limits)
+            reply = self._sign(message, context, partial(self._run_app, round_id))
         except Exception:
             self._contexts.discard()
             raise
@@ -201,8 +216,13 @@ class MessageHandler:
             self._contexts.keep(context)
         return reply
 
-    def _within_limits(self, message: Message, context: Context) -> Message:
-        """Run the application; refuse to sign if it used more examples than allowed."""
+    def _run_app(self, round_id: RoundId | None, message: Message, context: Context) -> Message:
+        """Run the application in a round that was compared with the chain.
+
+        It is told that round and the agreed config, whatever the message said. What it returns is
+        refused if it used more examples than allowed.
+        """
+        self._config.hand_over(message, context, round_id)
         reply = self._app(message, context)
         most = self._limits.max_examples
         if most and not reply.has_error():

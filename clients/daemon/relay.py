@@ -19,6 +19,7 @@ from coordinator.flower.internals import (
 from coordinator.local.files import Buffer
 from coordinator.local.frames import ChannelError
 from coordinator.protocol.types import JsonObject
+from coordinator.protocol.wire import RUN_TOKEN
 
 CALL: Final = "message"
 """The daemon's call that answers one Flower message."""
@@ -70,7 +71,7 @@ def _arrays(parts: Sequence[Any], data: Buffer) -> Iterator[tuple[str, Array]]:
 
 
 def pack_request(message: Message, context: Context) -> tuple[JsonObject, list[Buffer]]:
-    """Return the ClientApp's request to its daemon for one message."""
+    """Return the ClientApp's request to its daemon for one message, without the run's token."""
     metadata = message.metadata
     header, attachments = pack_records(message.content)
     header["metadata"] = {
@@ -83,7 +84,8 @@ def pack_request(message: Message, context: Context) -> tuple[JsonObject, list[B
         "created": metadata.created_at,
         "ttl": metadata.ttl,
     }
-    header["run_config"] = dict(context.run_config)
+    run_config = context.run_config.items()
+    header["run_config"] = {key: value for key, value in run_config if key != RUN_TOKEN}
     return header, attachments
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from eth_account.signers.local import LocalAccount
 
 from clients.daemon.limits import check_agreement
-from clients.data.examples import LocalData
+from clients.data.examples import LocalData, class_count
 from clients.data.function import resolve
 from clients.data.load import load_data
 from clients.mod.verifiable_updates import ClientAppCallable
@@ -17,8 +17,8 @@ from coordinator.local import keyfile as account
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address
 from coordinator.settings.agreement import FederationAgreement, read_agreement
+from coordinator.settings.checked_training import check_training
 from coordinator.settings.coordinator import KeyFile
-from coordinator.settings.learning import check_training
 from coordinator.settings.participant import (
     ParticipantData,
     ParticipantSettings,
@@ -105,8 +105,15 @@ def build_app(setup: Setup, address: Address) -> ClientAppCallable:
     model = agreed_model(agreement, settings.model, setup.folder)
     if settings.data is None:
         raise ConfigError("data is missing: expected [data] with what the built-in trainer learns")
+    for name in agreement.training.outside_code:
+        # Not imported before: whoever founds a federation could name any function there is.
+        if name not in settings.extensions:
+            raise ConfigError(
+                f'the agreement of {agreement.name} trains by "{name}", which is not in extensions '
+                "of participant.toml; put it there if that code is to run here"
+            )
     try:
-        check_training(agreement.training)
+        check_training(agreement.training, classes=class_count(model.shape))
     except ValueError as error:
         raise ConfigError(f"the agreement of {agreement.name}: {error}") from error
     from clients.daemon.trainer import trainer_app

@@ -14,8 +14,9 @@ from clients.daemon.trained_model import TrainedModel
 from clients.data.examples import LocalData
 from clients.training import trainer as training
 from clients.training.trainer import TrainingSettings
+from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.types import Address
-from coordinator.protocol.wire import ARRAYS_RECORD, EXAMPLES_METRIC, encode_npy
+from coordinator.protocol.wire import ARRAYS_RECORD, EXAMPLES_METRIC, SERVER_ROUND, encode_npy
 
 
 def trainer_app(
@@ -59,7 +60,8 @@ class Trainer:
         """Train on all data, starting from the received model."""
         self._load(message)
         seed = round_seed(self._address, message.metadata.group_id)
-        result = training.train(self._model, self._data.x, self._data.y, self._settings, seed)
+        settings = self._settings_of(message)
+        result = training.train(self._model, self._data.x, self._data.y, settings, seed)
         metrics = MetricRecord({EXAMPLES_METRIC: result.examples, "loss": result.loss})
         content = RecordDict({ARRAYS_RECORD: self._arrays(), "metrics": metrics})
         return Message(content, reply_to=message)
@@ -71,6 +73,16 @@ class Trainer:
         count = len(self._test)
         metrics = MetricRecord({EXAMPLES_METRIC: count, "loss": loss, "accuracy": correct / count})
         return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+    def _settings_of(self, message: Message) -> TrainingSettings:
+        """Return the settings of a message's round; ``ConfigError`` if they have none for it."""
+        if self._settings.schedule is None:
+            return self._settings
+        (config,) = message.content.config_records.values()
+        try:
+            return self._settings.in_round(int(str(config[SERVER_ROUND])))
+        except ValueError as error:
+            raise ConfigError(f"the agreement: {error}") from error
 
     def _load(self, message: Message) -> None:
         (record,) = message.content.array_records.values()

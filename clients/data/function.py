@@ -107,10 +107,14 @@ def resolve(reference: str) -> Any:
         raise ConfigError(f'"{reference}": expected "package.module:name"')
     try:
         target: Any = importlib.import_module(module)
+    except ImportError as error:
+        reason = f"{error} (its folder has to be on the import path)"
+        raise ConfigError(f'"{reference}": cannot import {module}: {reason}') from error
+    except (Exception, SystemExit) as error:  # somebody else's code: anything may come out
+        raise ConfigError(f'"{reference}": cannot import {module}: {failure_of(error)}') from error
+    try:
         for part in name.split("."):
             target = getattr(target, part)
-    except ImportError as error:
-        raise ConfigError(f'"{reference}": cannot import {module}: {error}') from error
     except AttributeError as error:
         raise ConfigError(f'"{reference}": {module} has no {name}') from error
     if not callable(target):

@@ -85,6 +85,7 @@ class VerifiableUpdates:
 
     def __call__(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         """Verify, run the app and sign; or reply with an error that names the reason."""
+        context.run_config.pop(wire.RUN_TOKEN, None)  # the coordinator's, no business of an app's
         kind = message.metadata.message_type.split(".")[0]
         revealing = kind == MessageType.QUERY and is_reveal_query(message.content)
         if kind not in (MessageType.TRAIN, MessageType.EVALUATE) and not revealing:

@@ -1,12 +1,14 @@
 """The built-in trainer: an optimiser of ``torch.optim`` on a classification model.
 
+Evaluation is by cross-entropy, whatever the loss that was trained on.
+
 For one seed, the trained weights are the same to the bit in any process, whatever was trained in it
 before, if torch runs one thread (:func:`use_one_thread`): sums over threads depend on their number.
 Other hardware may round differently; the protocol requires repeatable aggregation, not training.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,10 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from coordinator.models.networks import least_batch
-from coordinator.settings.learning import Training
+from coordinator.settings.learning import CROSS_ENTROPY, Training
+from coordinator.settings.losses import Loss, make_loss
 from coordinator.settings.optimizers import make_optimizer
+from coordinator.settings.schedules import Schedule
 
 EVALUATION_BATCH = 1_024
 
@@ -29,7 +33,9 @@ class TrainingSettings:
 
     ``max_steps`` ends training early, in the middle of an epoch if need be; ``None`` for no end.
     ``optimizer`` and ``options`` are :func:`~coordinator.settings.optimizers.make_optimizer`'s. Its
-    state (momentum) starts anew in every round.
+    state (momentum) starts anew in every round. ``loss`` and ``loss_options`` are
+    :func:`~coordinator.settings.losses.make_loss`'s. With a ``schedule`` these are the settings of
+    all rounds, and :meth:`in_round` gives those of one.
     """
 
     epochs: int = 1
@@ -40,10 +46,34 @@ class TrainingSettings:
     max_steps: int | None = None
     optimizer: str = "sgd"
     options: Mapping[str, Any] = field(default_factory=dict)
+    loss: str = CROSS_ENTROPY
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
+    schedule: Schedule | None = None
+
+    def in_round(self, round_id: int) -> "TrainingSettings":
+        """Return the settings of a round, from 1, with its learning rate.
+
+        Raises
+        ------
+        ValueError
+            If the schedule has no rate for the round.
+        """
+        if self.schedule is None:
+            return self
+        return replace(self, learning_rate=self.schedule.rate(round_id), schedule=None)
 
 
 def training_settings(section: Training) -> TrainingSettings:
-    """Return the training settings of a ``[training]`` section."""
+    """Return the training settings of a ``[training]`` section.
+
+    Raises
+    ------
+    ValueError
+        If there is no such schedule; sections that somebody wrote were tried before.
+    """
+    schedule = None
+    if section.schedule:
+        schedule = Schedule(section.schedule, section.learning_rate, section.schedule_options)
     return TrainingSettings(
         epochs=section.epochs,
         batch_size=section.batch_size,
@@ -53,6 +83,9 @@ def training_settings(section: Training) -> TrainingSettings:
         max_steps=section.max_steps or None,
         optimizer=section.optimizer,
         options=dict(section.options),
+        loss=section.loss,
+        loss_options=dict(section.loss_options),
+        schedule=schedule,
     )
 
 
@@ -82,7 +115,7 @@ def train(
     settings: TrainingSettings,
     seed: int,
 ) -> TrainingResult:
-    """Train a model in place on cross-entropy.
+    """Train a model in place.
 
     Parameters
     ----------
@@ -105,7 +138,7 @@ def train(
     ------
     ValueError
         If there are no examples, or not as many labels, or too few for batch norm; if there is no
-        such optimiser, or it refuses an option.
+        such optimiser or loss, or it refuses an option.
     """
     features, labels = torch.as_tensor(x), torch.as_tensor(y)
     count = len(labels)
@@ -126,6 +159,7 @@ def train(
         weight_decay=settings.weight_decay,
         options=settings.options,
     )
+    loss_of = _loss(settings)
     rng = np.random.Generator(np.random.PCG64(seed))
     total = torch.zeros(())
     seen = steps = 0
@@ -137,22 +171,32 @@ def train(
             chosen = order[start : start + settings.batch_size]
             if len(chosen) < least:
                 break
-            loss = _step(model, optimizer, features[chosen], labels[chosen])
+            loss = _step(model, optimizer, loss_of, features[chosen], labels[chosen])
             total += loss * len(chosen)
             seen += len(chosen)
             steps += 1
     return TrainingResult(loss=float(total) / seen, examples=count, steps=steps)
 
 
+def _loss(settings: TrainingSettings) -> Loss:
+    if settings.loss == CROSS_ENTROPY and not settings.loss_options:
+        return functional.cross_entropy
+    return make_loss(settings.loss, settings.loss_options)
+
+
 def _step(
-    model: nn.Module, optimizer: Optimizer, features: torch.Tensor, labels: torch.Tensor
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss_of: Loss,
+    features: torch.Tensor,
+    labels: torch.Tensor,
 ) -> torch.Tensor:
     """Take one step; return the loss before it."""
 
     def loss() -> torch.Tensor:
         """Some optimisers (L-BFGS) ask for loss and gradients more than once in a step."""
         optimizer.zero_grad()
-        value = functional.cross_entropy(model(features), labels)
+        value = loss_of(model(features), labels)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

@@ -20,6 +20,7 @@ from coordinator.flower.processes import EXECUTOR, SUPERLINK, FlowerProcesses
 from coordinator.flower.superlink_control import ControlSlot, SuperLinkControl, SuperLinkError
 from coordinator.local.logs import fields
 from coordinator.protocol.errors import FedproofError
+from coordinator.protocol.wire import RUN_TOKEN
 
 _TICK_S: Final = 0.25
 ATTACH_S: Final = 180.0
@@ -197,7 +198,7 @@ class Engine:
     def _start_run(self, control: SuperLinkControl) -> None:
         self._attached = False
         token = self._driver_server.new_token()
-        self._run_id = control.start_run(self._processes.app, {"token": token})
+        self._run_id = control.start_run(self._processes.app, {RUN_TOKEN: token})
         self._run_started = time.monotonic()
         _log.info("a Flower run has started", extra=fields(run=self._run_id))
 

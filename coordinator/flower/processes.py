@@ -44,7 +44,7 @@ serverapp = "coordinator.flower.server_app:app"
 clientapp = "clients.daemon.shim:app"
 
 [tool.flwr.app.config]
-token = ""
+fedproof-token = ""
 """
 _INHERITED: Final = frozenset({"LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"})
 _INHERITED_PREFIXES: Final = ("LC_", "NUMBA_", "PYTHON")

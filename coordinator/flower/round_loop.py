@@ -209,7 +209,7 @@ class RoundLoop:
             weighted_by_key=wire.EXAMPLES_METRIC,
             train_metrics_aggr_fn=metrics,
             evaluate_metrics_aggr_fn=metrics,
-            round_config=None,
+            round_config=lambda announced: {wire.SERVER_ROUND: announced.round_id},
         )
         return ServicePhases(self._driver, settings, self._settings)
 

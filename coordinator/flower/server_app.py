@@ -15,6 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 from coordinator.flower.driver_client import DriverClient
 from coordinator.flower.round_loop import RoundLoop
 from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.wire import RUN_TOKEN
 
 SOCKET_VARIABLE = "FEDPROOF_SOCKET"
 
@@ -35,6 +36,6 @@ def main(grid: Grid, context: Context) -> None:
         raise ConfigError(
             f"{SOCKET_VARIABLE} is not set: this ServerApp is started by 'fedproof coordinator'"
         )
-    token = str(context.run_config.get("token", ""))
+    token = str(context.run_config.get(RUN_TOKEN, ""))
     with DriverClient(Path(path), token, grid.run.run_id) as driver:
         RoundLoop(driver, grid).run()

@@ -40,6 +40,7 @@ from coordinator.flower.sealed import NOT_COMMITTED, gather_commitments, reveal_
 from coordinator.ports import KnowsNextModel, RoundAnnouncement, RoundDriver, RoundOutcome
 from coordinator.protocol.errors import ContributorError, PhaseError
 from coordinator.protocol.types import JsonObject
+from coordinator.protocol.wire import SERVER_ROUND
 
 MetricsFn = Callable[[list[RecordDict], str], MetricRecord]
 RoundConfigFn = Callable[[RoundAnnouncement], Mapping[str, ConfigRecordValues]]
@@ -95,7 +96,7 @@ class RoundPhases(Strategy):
         self._layout.require_manifest(announcement.manifest)
         nodes = self.settings.train_sampling.sample(grid, announcement.round_id)
         self.log.info("configure_train: Sampled %d nodes", len(nodes))
-        config["server-round"] = server_round
+        config[SERVER_ROUND] = server_round
         if self.settings.round_config is not None:
             config.update(self.settings.round_config(announcement))
         self._sent = self._messages(announcement, config, nodes, MessageType.TRAIN)
@@ -203,7 +204,7 @@ class RoundPhases(Strategy):
             self._require_announcement(), model=outcome.model, model_root=outcome.model_root
         )
         nodes = self.settings.evaluate_sampling.sample(grid, outcome.round_id)
-        config["server-round"] = server_round
+        config[SERVER_ROUND] = server_round
         self.log.info("configure_evaluate: Sampled %d nodes", len(nodes))
         self._sent = self._messages(announcement, config, nodes, MessageType.EVALUATE)
         return self._sent

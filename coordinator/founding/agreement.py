@@ -131,6 +131,7 @@ def agree(
         training=founding.training,
         features=founding.features,
         evaluation=evaluation,
+        config=founding.config,
         sealed=founding.round.sealed,
         access=founding.access,
         round_duration_s=founding.round.duration_s,

@@ -32,6 +32,10 @@ CONTRACT: Final = "fedproof.contract"
 TENSOR_ORDER: Final = "fedproof.tensor-order"
 INSTRUCTION_PREFIX: Final = "fedproof."
 
+SERVER_ROUND: Final = "server-round"
+"""In the app's own config record, as Flower's strategies send it."""
+RUN_TOKEN: Final = "fedproof-token"
+"""In the run config: proves to the service that a ServerApp is the current one. No app sees it."""
 SEALED: Final = "fedproof.sealed"
 """In a train instruction of a sealed federation: answer with a commitment only."""
 

@@ -18,6 +18,7 @@ from coordinator.protocol.errors import ConfigError, VerificationError
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.scores.architecture import Architecture, ModuleShape
 from coordinator.protocol.types import Address, Rule, SigningDomain
+from coordinator.settings.app_config import AppConfig
 from coordinator.settings.base import AddressText, Name, Section
 from coordinator.settings.evaluation import Evaluation
 from coordinator.settings.learning import Features, Training
@@ -67,8 +68,8 @@ class FederationAgreement(Section):
 
     ``architecture`` is the core's description of a model of layers, ``model`` what is agreed on
     about a module of one's own; both are ``None`` where participants bring an application of their
-    own. ``access`` says who may read updates. ``evaluation`` is ``None`` where the model is not
-    evaluated between rounds.
+    own. ``access`` says who may read updates. ``config`` is what every participant's application is
+    told. ``evaluation`` is ``None`` where the model is not evaluated between rounds.
     """
 
     format: Literal["fedproof-federation-1"] = "fedproof-federation-1"
@@ -84,6 +85,7 @@ class FederationAgreement(Section):
     training: Training = Training()
     features: Features = Features()
     evaluation: Evaluation | None = None
+    config: AppConfig = Field(default={})
     sealed: bool = False
     access: Literal["public", "members"] = "public"
     round_duration_s: int = Field(ge=1)
@@ -92,11 +94,11 @@ class FederationAgreement(Section):
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is not agreed: agreements from before it keep their digest.
 
-        The digest is bound on chain (ADR 0160, 0166).
+        The digest is bound on chain (ADR 0160, 0163, 0166).
         """
         fields: dict[str, Any] = handler(self)
-        for name in ("model", "evaluation"):
-            if getattr(self, name) is None:
+        for name in ("model", "evaluation", "config"):
+            if not getattr(self, name):
                 fields.pop(name, None)
         return fields
 

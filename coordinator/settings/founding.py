@@ -8,9 +8,11 @@ from pydantic import Field, ModelWrapValidatorHandler, model_validator
 from pydantic_core import PydanticCustomError
 
 from coordinator.protocol.amounts import ETHER
+from coordinator.settings.app_config import AppConfig
 from coordinator.settings.base import AddressText, Name, Port, PositiveWei, Section
+from coordinator.settings.checked_training import CheckedTraining
 from coordinator.settings.evaluation import FoundingEvaluation
-from coordinator.settings.learning import CheckedTraining, Features, Training
+from coordinator.settings.learning import Features, Training
 from coordinator.settings.load import load_settings
 from coordinator.settings.models import Model
 from coordinator.settings.models.logistic import LogisticModel
@@ -86,7 +88,8 @@ class Founding(Section):
 
     ``model_agreed_by`` says what participants' own modules have to have in common with the
     founder's: the parts they are made of and their frozen values too, or only the names, shapes and
-    dtypes of what is shared.
+    dtypes of what is shared. ``config`` is agreed, and told to every participant's
+    application.
     """
 
     format: Literal["fedproof-founding-1"] = "fedproof-founding-1"
@@ -94,6 +97,7 @@ class Founding(Section):
     seed: int = Field(default=1, ge=0, lt=2**63)
     input: FoundingInput
     features: Features = Features()
+    config: AppConfig = Field(default={})
     model: Model = LogisticModel()
     model_agreed_by: Literal["structure", "manifest"] = "structure"
     training: CheckedTraining = Training()

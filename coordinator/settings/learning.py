@@ -1,14 +1,17 @@
 """How is learned: the inputs, and a contributor's local training. The model is in ``models``."""
 
 import math
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import PydanticCustomError
 
+from coordinator.protocol.registry import SEPARATOR
 from coordinator.settings.base import Section
 
 PLAIN_SGD = "sgd"
+CROSS_ENTROPY = "cross_entropy"
 
 
 def _is_option(value: Any) -> bool:
@@ -26,11 +29,17 @@ def _option(value: Any) -> Any:
     return value
 
 
+Options = dict[str, Annotated[Any, AfterValidator(_option)]]
+OutsideOrName = Annotated[str, Field(pattern=r"^([a-z0-9_]+|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")]
+"""A name of torch's, or ``module:name``."""
+
+
 class Training(Section):
     """What a contributor does with its data in one round, by an optimiser of ``torch.optim``.
 
-    ``options`` are further arguments of the optimiser, by torch's names. They are not compared with
-    the optimiser here: :data:`CheckedTraining` does that.
+    ``options`` are further arguments of the optimiser, by torch's names. ``schedule`` says how
+    ``learning_rate`` changes from round to round, empty for not at all. What is named is not tried
+    here: :data:`~coordinator.settings.checked_training.CheckedTraining` does that.
     """
 
     epochs: int = Field(default=1, ge=1, le=10_000)
@@ -39,55 +48,40 @@ class Training(Section):
     learning_rate: float = Field(default=0.1, gt=0.0)
     momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
-    options: dict[str, Annotated[Any, AfterValidator(_option)]] = Field(default={})
+    options: Options = Field(default={})
+    schedule: OutsideOrName | Literal[""] = ""
+    schedule_options: Options = Field(default={})
+    loss: OutsideOrName = CROSS_ENTROPY
+    loss_options: Options = Field(default={})
     max_steps: int = Field(default=0, ge=0)
+
+    @property
+    def outside_code(self) -> tuple[str, ...]:
+        """What is named ``module:name``: code that whoever trains has to have, and to trust."""
+        return tuple(name for name in (self.schedule, self.loss) if SEPARATOR in name)
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what says plain SGD: agreements from before other optimisers keep their digest.
+        """Leave out what is as it always was: agreements from before it could be set keep theirs.
 
-        The digest is bound on chain (ADR 0138).
+        Their digest is bound on chain (ADR 0138, 0163).
         """
         fields: dict[str, Any] = handler(self)
-        if self.optimizer == PLAIN_SGD:
-            del fields["optimizer"]
-        if not self.options:
-            del fields["options"]
+        for key, default in _ADDED.items():
+            if fields[key] == default:
+                del fields[key]
         return fields
 
 
-def check_training(training: Training) -> None:
-    """Try the optimiser with its options; imports torch, unless it is plain SGD.
-
-    Raises
-    ------
-    ValueError
-        In one line that begins with the key, as ``make_optimizer`` of ``settings.optimizers``.
-    """
-    if training.optimizer == PLAIN_SGD and not training.options:
-        return  # momentum and weight decay are in their bounds
-    # Takes seconds: commands that only read such settings do without torch.
-    from coordinator.settings.optimizers import check_optimizer
-
-    check_optimizer(
-        training.optimizer,
-        learning_rate=training.learning_rate,
-        momentum=training.momentum,
-        weight_decay=training.weight_decay,
-        options=training.options,
-    )
-
-
-def _checked(training: Training) -> Training:
-    try:
-        check_training(training)
-    except ValueError as error:
-        raise PydanticCustomError("contradiction", "{fault}", {"fault": str(error)}) from error
-    return training
-
-
-CheckedTraining = Annotated[Training, AfterValidator(_checked)]
-"""A training section that somebody writes: the optimiser and its options are tried."""
+_ADDED: Final[Mapping[str, Any]] = {
+    "optimizer": PLAIN_SGD,
+    "options": {},
+    "schedule": "",
+    "schedule_options": {},
+    "loss": CROSS_ENTROPY,
+    "loss_options": {},
+}
+"""Keys that settings of training did not have from the start."""
 
 
 class Features(Section):

@@ -184,7 +184,8 @@ class ParticipantSettings(Section):
     Without it the built-in trainer learns the federation's model from ``data``. ``model`` names the
     participant's copy of it where it is a module of one's own. Where the federation agreed on
     evaluation, models are tested on ``test_data``, or else on the agreed share of ``data``, which
-    is not trained on then.
+    is not trained on then. ``extensions`` are functions ``module:name`` that the
+    agreement may have called here.
     """
 
     format: Literal["fedproof-participant-1"] = "fedproof-participant-1"
@@ -198,6 +199,7 @@ class ParticipantSettings(Section):
     model: OwnModel | None = None
     data: ParticipantData | None = None
     test_data: ParticipantData | None = None
+    extensions: list[str] = Field(default=[])
     limits: DataUse = DataUse()
     stake: ParticipantStake = ParticipantStake()
     rewards: ParticipantRewards = ParticipantRewards()

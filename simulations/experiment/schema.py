@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from coordinator.settings.learning import CheckedTraining, Training
+from coordinator.settings.checked_training import CheckedTraining, check_training
+from coordinator.settings.learning import Training
 from coordinator.settings.models import Model
 from coordinator.settings.models.mlp import MlpModel
 from simulations.attacks import contributor, coordinator
@@ -69,6 +70,7 @@ class Experiment(SimulatedFederation):
         """Yield what sections say against each other, one sentence each."""
         yield from self.cohort_faults()
         yield from _data_faults(self)
+        yield from _training_faults(self)
         yield from _metric_faults(self)
         yield from self.money_and_time_faults()
         yield from _behaviour_faults(self)
@@ -81,6 +83,15 @@ def _data_faults(experiment: Experiment) -> Iterator[str]:
         yield f'{experiment.model.place} needs images, but data.kind = "{data.kind}" has none'
     yield from data.faults()
     yield from experiment.partition.faults(data)
+
+
+def _training_faults(experiment: Experiment) -> Iterator[str]:
+    """Yield that a schedule has no learning rate for one of the rounds."""
+    if experiment.training.schedule:
+        try:
+            check_training(experiment.training, rounds=experiment.rounds)
+        except ValueError as error:
+            yield str(error)
 
 
 def _metric_faults(experiment: Experiment) -> Iterator[str]:

@@ -9,7 +9,7 @@ import torch
 from coordinator.models.build import integer_architecture, try_own_model
 from coordinator.models.networks import least_batch
 from coordinator.models.shared import SharedModel
-from coordinator.protocol.errors import MalformedUpdateError, OutsideCodeError
+from coordinator.protocol.errors import ConfigError, MalformedUpdateError, OutsideCodeError
 from coordinator.protocol.types import Int32Vector, JsonObject, Wei
 from coordinator.service.agreement import (
     AgreedModel,
@@ -22,6 +22,7 @@ from coordinator.service.agreement import (
 )
 from coordinator.service.plan import FederationPlan
 from coordinator.service.trial import try_outside_code
+from coordinator.settings.losses import check_loss
 from simulations.data.dataset import Dataset, hold_out
 from simulations.experiment.base import SimulatedFederation
 from simulations.experiment.models import build_model
@@ -89,8 +90,9 @@ def agree(experiment: Experiment, dataset: Dataset) -> Agreement:
     Raises
     ------
     ConfigError
-        If the model does not fit the data, or there is too little data.
+        If model or loss do not fit the data, or there is too little data.
     """
+    _check_loss(experiment, dataset)
     network = _built(experiment, dataset)
     evaluation, dataset = _evaluation_set(experiment, dataset, network)
     scoring = agreed_scoring(experiment.scoring, evaluation)
@@ -107,6 +109,16 @@ def agree(experiment: Experiment, dataset: Dataset) -> Agreement:
         dataset,
         shares,
     )
+
+
+def _check_loss(experiment: Experiment, dataset: Dataset) -> None:
+    """Try a loss with options on as many classes as the data has."""
+    training = experiment.training
+    if training.loss_options:
+        try:
+            check_loss(training.loss, training.loss_options, dataset.num_classes)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
 def try_own_code(experiment: Experiment, load: Callable[[], Dataset]) -> None:

@@ -104,7 +104,8 @@ class LocalContributor:
     ) -> tuple[ArrayRecord, float]:
         self._model.load(arrays.to_torch_state_dict())
         seed = integer_seed(self._experiment.seed, "training", round_id, client)
-        loss = train(self._model.module, x, y, self._settings, seed).loss
+        settings = self._settings.in_round(round_id)
+        loss = train(self._model.module, x, y, settings, seed).loss
         return ArrayRecord(self._model.state()), loss
 
     def evaluate(self, message: Message, context: Context) -> Message:

@@ -161,6 +161,12 @@ def test_rounds_are_run_until_they_are_complete(make_run: MakeRun, sealed: bool)
     np.testing.assert_array_equal(run.bench.store.get_vector(root, MANIFEST), model_after(3))
     assert sorted(run.grid.presence_queries) == [2, 3, 4, 5]
     assert [run.bench.ledger.rounds[n].n for n in (1, 2, 3)] == [4, 4, 4]
+    told = {
+        (message.metadata.group_id, message.content.config_records["config"]["server-round"])
+        for message in run.grid.sent
+        if _trains(message)
+    }
+    assert told == {("1", 1), ("2", 2), ("3", 3)}
 
 
 def test_a_round_waits_for_enough_contributors(make_run: MakeRun):

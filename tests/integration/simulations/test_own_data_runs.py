@@ -17,8 +17,14 @@ rounds = 2
 data = {kind = "csv", sites = ["north.csv", "south.csv"], label = "sick", scale = [10.0]}
 partition = {kind = "by_site", clients = 2}
 model = {kind = "logistic"}
-training = {learning_rate = 0.5, epochs = 5}
 scoring = {kind = "leave_one_out", evaluation_examples = 20}
+
+[training]
+learning_rate = 0.5
+epochs = 5
+loss = "multi_margin_loss"
+schedule = "exponentiallr"
+schedule_options = {gamma = 0.5}
 """
 IMAGES = """
 rounds = 1

@@ -18,6 +18,7 @@ from coordinator.flower.processes import EngineSettings, FlowerProcesses
 from coordinator.flower.superlink_control import SuperLinkError
 from coordinator.local.channel import Peer
 from coordinator.local.children import ChildSpec, ChildStatus
+from coordinator.protocol.wire import RUN_TOKEN
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Control:
     def start_run(self, app: Path, config: dict) -> int:
         if self.deaf:
             raise SuperLinkError("no answer", answered=self.answers)
-        self.tokens.append(config["token"])
+        self.tokens.append(config[RUN_TOKEN])
         self.runs.append(100 + len(self.runs))
         return self.runs[-1]
 

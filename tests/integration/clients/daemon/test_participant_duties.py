@@ -438,6 +438,27 @@ def test_what_is_declined_is_logged_once(stub, caplog):
         assert member.message_handler.progress.refused == 1
 
 
+def test_an_application_is_told_the_round_that_the_chain_has(stub, ada):
+    ada.account_manager().ensure_bond()
+    seen = []
+
+    def app(asked, _context):
+        seen.append(asked.content.config_records["config"]["server-round"])
+        return trained(asked, _context)
+
+    trained, ada.app = ada.app, app
+    for claimed in (0, 7):
+        announced = stub.service.open_round()
+        reply = ada.ask(train_message(announced, **{"server-round": claimed}))
+        stub.submit(announced, reply)
+        stub.service.close_round()
+    assert seen == [1, 2]
+    asked = train_message(announced, **{"server-round": 0})
+    vars(asked.metadata)["_message_type"] = "evaluate"
+    ada.ask(asked)
+    assert seen == [1, 2, 2]
+
+
 def test_an_application_that_fails_tells_the_coordinator_no_more_than_its_kind(stub, ada, caplog):
     def app(_message, _context):
         raise ValueError("patient 4711 has a negative age")
@@ -580,6 +601,31 @@ def test_an_app_that_cannot_be_imported_is_told(root):
     setup = read_setup(edited(root, 'state = "state"', 'state = "state"\napp = "no_such:app"'))
     with pytest.raises(ConfigError, match='"no_such:app": cannot import no_such'):
         build_app(setup, Address("0x" + "11" * 20))
+
+
+def test_code_that_an_agreement_names_runs_only_where_the_participant_says_so(root, monkeypatch):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    setup = read_setup(root / "participants" / "ada" / "participant.toml")
+    imported = "import pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\n"
+    (setup.folder / "stranger.py").write_text(imported)
+    training = setup.agreement.training.model_copy(update={"loss": "stranger:loss"})
+    agreement = setup.agreement.model_copy(update={"training": training})
+    with pytest.raises(ConfigError, match=r'"stranger:loss", which is not in extensions of part'):
+        build_app(replace(setup, agreement=agreement), Address("0x" + "11" * 20))
+    assert not (setup.folder / "stranger.ran").exists()
+    path = edited(root, 'state = "state"', 'state = "state"\nextensions = ["stranger:loss"]')
+    (setup.folder / "stranger.py").write_text(
+        "from torch.nn.functional import cross_entropy\n"
+        "def loss(logits, labels):\n    return 2 * cross_entropy(logits, labels)\n"
+    )
+    allowed = replace(read_setup(path), agreement=agreement)
+    assert callable(build_app(allowed, Address("0x" + "11" * 20)))
+    weighted = training.model_copy(
+        update={"loss": "cross_entropy", "loss_options": {"weight": [1.0, 2.0, 3.0]}}
+    )
+    three = agreement.model_copy(update={"training": weighted})
+    with pytest.raises(ConfigError, match="weight has 3 numbers, the model has 2 classes"):
+        build_app(replace(allowed, agreement=three), Address("0x" + "11" * 20))
 
 
 def test_a_loader_may_lie_beside_the_settings(root, monkeypatch):

@@ -24,6 +24,7 @@ from clients.daemon.shim import Relay
 from coordinator.local.channel import ChannelServer, Reply
 from coordinator.local.frames import ChannelError, FrameLimits
 from coordinator.local.paths import socket_path
+from coordinator.protocol.wire import RUN_TOKEN
 
 LIMITS = FrameLimits(max_attachment_bytes=1 << 24)
 
@@ -34,7 +35,8 @@ def message(content: RecordDict, kind: str = "train") -> Message:
 
 
 def context(path) -> Context:
-    return Context(1, 2, {relay.SOCKET_SETTING: str(path)}, RecordDict(), {"lr": 0.5, "n": 3})
+    config = {"lr": 0.5, "n": 3, RUN_TOKEN: "0123456789abcdef"}
+    return Context(1, 2, {relay.SOCKET_SETTING: str(path)}, RecordDict(), config)
 
 
 def content() -> RecordDict:
@@ -87,7 +89,7 @@ def test_content_and_metadata_arrive_whole_in_both_directions(tmp_path):
     ((asked, run_config),) = daemon.asked
     assert same(asked.content, content())
     assert same(reply.content, content())
-    assert run_config == {"lr": 0.5, "n": 3}
+    assert run_config == {"lr": 0.5, "n": 3}  # and not the token of the coordinator's run
     for field in ("run_id", "message_id", "src_node_id", "dst_node_id", "group_id", "ttl"):
         assert getattr(asked.metadata, field) == getattr(sent.metadata, field)
     assert asked.metadata.message_type == "train.special"

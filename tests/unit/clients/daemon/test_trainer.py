@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord, Context, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, RecordDict
 from participant_bench import message
 
 from clients.daemon.trained_model import TrainedModel
@@ -65,6 +65,28 @@ def test_training_is_repeatable_for_a_round_and_differs_between_rounds():
     other = trained(ask(app, "train", weights(), group="2"))
     assert any((first[name] != other[name]).any() for name in first)
     assert round_seed(ME, "1") == round_seed(Address(ME.lower()), "1") != round_seed(ME, "11")
+
+
+def test_each_round_is_trained_with_the_schedules_rate():
+    scheduled = training_settings(
+        Training(
+            epochs=2,
+            batch_size=7,
+            learning_rate=1.0,
+            schedule="exponentiallr",
+            schedule_options={"gamma": 0.5},
+        )
+    )
+    app = trainer_app(TrainedModel.of(MODEL), DATA, scheduled, ME)
+    arrays = ArrayRecord({name: Array(array) for name, array in weights().items()})
+    told = ConfigRecord({"server-round": 2})
+    asked = message(RecordDict({"arrays": arrays, "any": told}), "train", group="1")
+    reply = app(asked, Context(1, 7, {}, RecordDict(), {}))
+    plain = trained(
+        ask(trainer_app(TrainedModel.of(MODEL), DATA, SETTINGS, ME), "train", weights())
+    )
+    for name, values in trained(reply).items():  # a half of 1.0, as SETTINGS have it
+        np.testing.assert_array_equal(values, plain[name])
 
 
 def test_evaluation_reports_loss_and_accuracy():

@@ -1,6 +1,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -181,6 +182,27 @@ print(hashlib.sha256(b"".join(parts)).hexdigest())
     model = network()
     train(model, x, y, TrainingSettings(momentum=0.5), 1)
     assert out.stdout.strip() == digest(model)
+
+
+def test_a_loss_of_another_name_is_trained_on():
+    x, y = examples()
+    models = [network() for _ in range(3)]
+    plain = TrainingSettings(epochs=2)
+    train(models[0], x, y, plain, 1)
+    train(models[1], x, y, replace(plain, loss_options={"label_smoothing": 0.0}), 1)
+    train(models[2], x, y, replace(plain, loss="multi_margin_loss"), 1)
+    assert digest(models[0]) == digest(models[1]) != digest(models[2])
+    by_hand = network()
+    rate, order = plain.learning_rate, np.random.Generator(np.random.PCG64(1)).permutation(23)
+    one = replace(plain, epochs=1, batch_size=23, loss="multi_margin_loss")
+    train(by_hand, x, y, one, 1)
+    expected = network()
+    loss = nn.functional.multi_margin_loss(
+        expected(torch.from_numpy(x[order])), torch.from_numpy(y[order])
+    )
+    loss.backward()
+    for one_by_hand, parameter in zip(by_hand.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(one_by_hand, parameter - rate * parameter.grad)
 
 
 def test_inputs_are_not_modified():
