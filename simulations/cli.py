@@ -11,7 +11,7 @@ from coordinator.commands.cli import CommandEntry, application
 _HERE: Final = "On this machine"
 _TAKE_PART: Final = "Take part in a federation"
 _RUN: Final = "Run a federation"
-_LOOK: Final = "Look at a federation, and challenge it"
+_INSPECT: Final = "Inspect a federation, and challenge it"
 _OTHER: Final = "Other"
 COMMANDS: Final[dict[str, CommandEntry]] = {
     "simulate": CommandEntry(
@@ -56,22 +56,22 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     ),
     "withdraw": CommandEntry(
         "clients.commands.money:withdraw",
-        "Take out what is unbonded and free; else, bounties for proven offences.",
+        "Withdraw unbonded money once it is free; if there is none, bounties for proven offences.",
         _TAKE_PART,
     ),
     "claim": CommandEntry(
         "clients.commands.money:claim",
-        "Take out all rewards of final rounds, with one proof from the store.",
+        "Claim all rewards of final rounds, with one proof from the store.",
         _TAKE_PART,
     ),
     "fund": CommandEntry(
         "clients.commands.money:fund",
-        "Add to the reward pool. It can only leave as rewards.",
+        "Add money to the reward pool, which pays only rewards.",
         _TAKE_PART,
     ),
     "balance": CommandEntry(
         "clients.commands.money:balance",
-        "Show an account's money: wallet, bond, what is unbonding and when it is free, rewards.",
+        "Show an account's money: wallet, bond, unbonding amount and its date, rewards.",
         _TAKE_PART,
     ),
     "federation": CommandEntry(
@@ -86,28 +86,28 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     ),
     "status": CommandEntry(
         "clients.commands.overview:status",
-        "Show a federation: its rounds, its money, its coordinator, and how the service is.",
-        _LOOK,
+        "Show a federation: its rounds, money and coordinator, and the state of the service.",
+        _INSPECT,
     ),
     "rounds": CommandEntry(
         "clients.commands.overview:rounds",
-        "List rounds: status, contributors, examples, what was paid, the model that came out.",
-        _LOOK,
+        "List rounds: status, contributors, examples, payment, new model.",
+        _INSPECT,
     ),
     "contributors": CommandEntry(
         "clients.commands.overview:contributors",
-        "List everybody who ever joined: bond, what is unbonding, rewards earned and claimed.",
-        _LOOK,
+        "List all members, past ones too: bond, unbonding amount, rewards earned and claimed.",
+        _INSPECT,
     ),
     "watch": CommandEntry(
         "clients.commands.watch:watch",
         "Follow a federation: replay every sealed round, and prove fraud to its referee.",
-        _LOOK,
+        _INSPECT,
     ),
     "challenge": CommandEntry(
         "clients.commands.challenge:challenge",
-        "Challenge one round over what is wrong with it, or only over one chunk of its new model.",
-        _LOOK,
+        "Challenge the faults of one round, or only those of one chunk of its new model.",
+        _INSPECT,
     ),
     "chain": CommandEntry(
         "coordinator.commands.chain:chain_app",

@@ -1,1 +1,1 @@
-"""Commands of whoever watches a federation with an account of its own."""
+"""Commands of participants, operators and watchers, registered in ``simulations.cli``."""

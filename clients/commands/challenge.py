@@ -1,4 +1,4 @@
-"""``fedproof challenge``: challenge one round by hand, with the watcher's report."""
+"""``fedproof challenge``: challenge one round by hand, with the watcher's messages."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -28,11 +28,13 @@ from coordinator.protocol.types import RoundId
 
 
 def challenge(
-    round_number: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="Its number.")],
+    round_number: Annotated[
+        int, typer.Argument(metavar="ROUND", min=1, help="The round's number.")
+    ],
     rpc: Rpc,
     store: Store,
     chunk: Annotated[
-        int | None, typer.Option(min=0, help="Only the aggregate of this chunk of the model.")
+        int | None, typer.Option(min=0, help="Check only this chunk of the new model.")
     ] = None,
     key: Key = None,
     password_file: PasswordFile = None,
@@ -40,14 +42,15 @@ def challenge(
     ca: Ca = None,
     dry_run: DryRun = False,
     interactive: Annotated[
-        bool, typer.Option("--interactive", help="Ask for the column where one proof would do.")
+        bool,
+        typer.Option("--interactive", help="Ask for the column even where one proof suffices."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Challenge one round over what is wrong with it, or only over one chunk of its new model.
+    """Challenge the faults of one round, or only those of one chunk of its new model.
 
-    Says what it found, what proving it costs and what it earns, before it sends anything. Where the
-    coordinator must answer first, fedproof watch with the same key follows it up.
+    Prints each fault, the cost of proving it and the bounty, before it sends a transaction. If the
+    coordinator must answer a question first, fedproof watch with the same key continues the case.
 
     Examples:
 
@@ -55,12 +58,14 @@ def challenge(
 
       [bold]fedproof challenge 3 --chunk 0 --rpc URL --store runs/x --key watcher.json[/bold]
 
-    Exit status: 0 challenged, or nothing is wrong; 1 a fault stands; 2 bad options; 5 chain; 7 key.
+    Exit status: 0 challenged, or no fault; 1 a fault is left unproven; 2 bad options; 5 chain;
+    7 key.
     """
     account = signer(key, password_file, dry_run=dry_run)
-    at = connect(rpc, store, contract, ca, account)
+    connection = connect(rpc, store, contract, ca, account)
+    federation, artifacts = connection.federation, connection.store
     round_id = RoundId(round_number)
-    status = at.federation.status(round_id)
+    status = federation.status(round_id)
     if not status.is_disputable:
         raise ConfigError(
             f"round {round_id} is {status.word}: only a sealed round can be challenged"
@@ -72,7 +77,7 @@ def challenge(
         else:
             console.print(str(notice), markup=False, soft_wrap=True)
 
-    round_ = RoundReader(at.federation, at.store).read(round_id)
+    round_ = RoundReader(federation, artifacts).read(round_id)
     faults = find_faults(round_) if chunk is None else faults_in_chunk(round_, chunk)
     if not faults:
         place = f"chunk {chunk}: " if chunk is not None else ""
@@ -81,7 +86,7 @@ def challenge(
     for fault in faults:
         report_notice(Notice("found", round_number, str(fault)))
     options = WatchOptions(interactive=interactive)
-    watcher = Watcher(at.federation, at.referee, at.store, account, report_notice, options)
+    watcher = Watcher(federation, connection.referee, artifacts, account, report_notice, options)
     if not watcher.challenge(round_id, faults):
         raise typer.Exit(1)
 
@@ -92,7 +97,7 @@ def faults_in_chunk(round_: DisputedRound, chunk: int) -> Sequence[Fault]:
     Raises
     ------
     ConfigError
-        If there is no such chunk, or what it takes to tell is not published.
+        If there is no such chunk, or an artifact needed to check it is not published.
     """
     try:
         size, count = round_.known_rule.chunk_values, round_.layout.chunk_count

@@ -12,7 +12,7 @@ import typer
 from coordinator.commands.cli import INTERRUPTED
 
 _STOP_WITHIN_S: Final = 15.0
-"""A coordinator that does not answer must not hold up the end; all that matters is on disk."""
+"""A coordinator that does not answer must not delay the exit; all lasting state is on disk."""
 
 
 def client(
@@ -20,15 +20,15 @@ def client(
         Path, typer.Option(help="The participant's settings, as 'fedproof federation init' wrote.")
     ] = Path("participant.toml"),
     once: Annotated[
-        bool, typer.Option("--once", help="End once a round with this update in it is sealed.")
+        bool, typer.Option("--once", help="Exit once a round with this participant is sealed.")
     ] = False,
 ) -> None:
     """Take part in a federation: train on own data, sign, upload, claim, until stopped.
 
-    Holds the account's key (password from the settings' file, $FEDPROOF_PASSWORD, or a prompt),
-    keeps Flower's SuperNode running, and survives whatever goes away: coordinator, network, its
-    own restart. SIGTERM ends it within 15 seconds. How it is doing: state/status.json and
-    state/logs next to the settings.
+    Holds the account's key (password from the settings' file, $FEDPROOF_PASSWORD, or a prompt) and
+    keeps Flower's SuperNode running. It reconnects after an outage of coordinator or network, and
+    resumes after a restart. SIGTERM ends it within 15 seconds. Its status is in state/status.json,
+    its log in state/logs, next to the settings.
 
     Examples:
 
@@ -39,7 +39,7 @@ def client(
     Exit status: 0 stopped, or the round is sealed; 2 settings, data, wrong chain or contract; 5
     chain; 6 disk, or already running; 7 key file; 130 interrupted.
     """
-    # torch, web3 and flwr, only where they are needed
+    # These import torch, web3 and flwr, which `--help` does not need.
     from clients.daemon.service import ParticipantDaemon
     from clients.daemon.setup import build_app, open_account, read_setup
     from coordinator.local.lock import FolderLock
@@ -58,7 +58,7 @@ def client(
             def end(number: int, _frame: object) -> None:
                 received.append(number)
                 daemon.stop()
-                _bound_the_end(_status(received))
+                _exit_in_time(_status(received))
 
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, end)
@@ -67,7 +67,7 @@ def client(
             stop_logging()
         status = _status(received)
         if daemon.is_training:
-            # somebody else's code is at work in a thread: it must not hold up the end
+            # The participant's own training code runs in a thread and must not delay the exit.
             sys.stdout.flush()
             os._exit(status)
         raise typer.Exit(status)
@@ -77,8 +77,8 @@ def _status(received: list[int]) -> int:
     return INTERRUPTED if signal.SIGINT in received else 0
 
 
-def _bound_the_end(status: int) -> None:
-    """See to it that the process ends; the kernel ends its children with it."""
+def _exit_in_time(status: int) -> None:
+    """End the process after ``_STOP_WITHIN_S`` at the latest; the kernel ends its children."""
     timer = threading.Timer(_STOP_WITHIN_S, os._exit, args=[status])
     timer.daemon = True
     timer.start()

@@ -1,4 +1,4 @@
-"""Where a watcher looks: a node, a contract, the artifacts; options and their errors."""
+"""A watcher's connection to a federation: its options, the contracts and the artifact store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ Ca = Annotated[
 ]
 Contract = Annotated[
     str | None,
-    typer.Option(help="The federation's address; default: what its federation.json says."),
+    typer.Option(help="The federation's address; default: the one in its federation.json."),
 ]
 Key = Annotated[Path | None, typer.Option(help="Key file of the account that challenges.")]
 PasswordFile = Annotated[
@@ -38,7 +38,7 @@ PasswordFile = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only report; no key, no transaction.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
 @dataclass(frozen=True)
@@ -57,28 +57,36 @@ def connect(
     ca: Path | None = None,
     reader: LocalAccount | None = None,
 ) -> Connection:
-    """Open everything a watcher reads.
+    """Open the contracts and the artifact store that a watcher reads.
 
     Parameters
     ----------
+    url
+        JSON-RPC URL of a node.
+    store
+        URL of the coordinator, or a folder.
+    contract
+        Address of the federation; ``None`` takes the one that the store names.
+    ca
+        Certificates of the only authorities to trust.
     reader
-        The account that asks where updates are for members only.
+        The account that signs requests for updates that only members may read.
 
     Raises
     ------
     ConfigError
-        If there is no folder, no address, or the federation has no referee.
+        If the folder or the address is missing, or the federation has no referee.
     ChainUnavailableError, LedgerError
         If the node does not answer, or there is no federation.
     """
     key = None if reader is None else bytes(reader.key)
-    found = reach(url, store, contract=contract, ca_file=ca, private_key=key)
-    federation = Federation(found.w3, found.contract)
-    judge = federation.head().referee
-    if not int(judge, 16):
-        raise ConfigError(f"contract {found.contract} has no referee: nobody can be convicted")
-    referee = Referee(found.w3, judge, transactor=federation.transactor)
-    return Connection(federation, referee, found.store)
+    reached = reach(url, store, contract=contract, ca_file=ca, private_key=key)
+    federation = Federation(reached.w3, reached.contract)
+    address = federation.head().referee
+    if not int(address, 16):
+        raise ConfigError(f"contract {reached.contract} has no referee: nobody can be convicted")
+    referee = Referee(reached.w3, address, transactor=federation.transactor)
+    return Connection(federation, referee, reached.store)
 
 
 def signer(key: Path | None, password_file: Path | None, *, dry_run: bool) -> LocalAccount | None:
@@ -87,7 +95,7 @@ def signer(key: Path | None, password_file: Path | None, *, dry_run: bool) -> Lo
     Raises
     ------
     ConfigError
-        If neither a key nor a dry run is asked for.
+        If there is neither a key nor ``dry_run``.
     KeyFileError
         If the key cannot be opened.
     """

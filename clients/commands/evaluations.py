@@ -1,6 +1,6 @@
-"""What the coordinator says that participants say of models, for ``status`` and ``rounds``.
+"""Evaluations by participants as the coordinator reports them, for ``status`` and ``rounds``.
 
-Claims of claims: nothing on chain stands behind them, and they are shown as such.
+Nothing on chain commits to them, so they are shown as claims.
 """
 
 from collections.abc import Mapping
@@ -29,16 +29,16 @@ def evaluations(session: Session, last: int) -> dict[RoundId, EvaluationSummary]
 
     Returns
     -------
-    ``None`` if the federation has none, or the coordinator is not known or does not say.
+    ``None`` if the federation has none, or the coordinator is not known or does not answer.
     """
-    agreement = session.place.agreement
+    agreement = session.options.agreement
     if agreement is not None and agreement.evaluation is None:
         return None
     url = service_of(session.store())
     if url is None:
         return None
     wanted = min(last, _MOST_ROUNDS)
-    client = HttpClient(url, ca_file=session.place.ca, timeout_s=10.0, attempts=1)
+    client = HttpClient(url, ca_file=session.options.ca, timeout_s=10.0, attempts=1)
     try:
         path = f"/evaluations?last={wanted}"
         answer = client.get(path, limit_bytes=wanted * _BYTES_PER_ROUND)
@@ -67,7 +67,7 @@ def cells(summary: EvaluationSummary | None) -> list[str]:
 
 
 def evaluation_line(service: Mapping[str, Any] | None) -> str | None:
-    """Return what the service's ``/status`` says of the last evaluation; ``None`` if nothing."""
+    """Return the last evaluation in the service's ``/status`` as text, ``None`` without one."""
     if service is None or "evaluation" not in service:
         return None
     if service["evaluation"] is None:

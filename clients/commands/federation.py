@@ -1,4 +1,4 @@
-"""``fedproof federation``: found one, change who takes part, renew its certificate."""
+"""``fedproof federation``: found one, change its participants, renew its certificate."""
 
 import sys
 from pathlib import Path
@@ -30,8 +30,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 @federation_app.command()
 def init(
-    config: Annotated[Path, typer.Option(help="What to found: a federation.toml.")],
-    out: Annotated[Path, typer.Option(help="The folder to make; never overwritten.")],
+    config: Annotated[Path, typer.Option(help="The federation's settings, a federation.toml.")],
+    out: Annotated[Path, typer.Option(help="The folder to create; never overwritten.")],
     key: Annotated[
         Path | None,
         typer.Option(help="Key file of the coordinator's account; default: a new account."),
@@ -41,7 +41,7 @@ def init(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make keys, certificates, the agreement, the contract, and a folder for each participant.
+    """Create keys, certificates, the agreement, the contract, and a folder for each participant.
 
     Example: [bold]fedproof federation init --config federation.toml --out heart[/bold]
 
@@ -61,8 +61,10 @@ def init(
     console.print(f"contract     {agreement.contract} on chain {agreement.chain_id}")
     console.print(f"coordinator  {founded.agreed.deployment.terms.coordinator}")
     console.print(f"agreement    {agreement.digest.hex()}")
-    for one in founded.participants:
-        console.print(f"participant  {one.address}  participants/{one.name}", soft_wrap=True)
+    for participant in founded.participants:
+        console.print(
+            f"participant  {participant.address}  participants/{participant.name}", soft_wrap=True
+        )
     if founded.waiting_for:
         console.print(
             f"not deployed yet: {founded.waiting_for}", style="yellow", markup=False, soft_wrap=True
@@ -76,7 +78,7 @@ def add(
     name: Annotated[str, typer.Argument(help="A short name for the participant.")],
     folder: Folder = Path(),
     address: Annotated[
-        str, typer.Option(help="Its own account's address; default: a new account is made.")
+        str, typer.Option(help="Its own account's address; default: a new account is created.")
     ] = "",
     node_key: Annotated[
         Path | None, typer.Option(help="Public key file of its own SuperNode; default: a new one.")
@@ -86,28 +88,28 @@ def add(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Add a participant: its folder, its starting balance, its SuperNode; running or not.
+    """Add a participant: its folder, starting balance and SuperNode; the service may be running.
 
     Example: [bold]fedproof federation add clinic --dir heart --address 0x7E5F...95Bdf[/bold]
 
-    Exit status: 0; 2 if it is there already; 5 chain; 6 disk; 7 key file.
+    Exit status: 0; 2 if it exists already; 5 chain; 6 disk; 7 key file.
     """
     from coordinator.founding.invitation import Invited, checked_address, read_public_key
     from coordinator.founding.members import parse_balance
 
     members = _open(folder)
-    wanted = Invited(
+    invited = Invited(
         _checked_name(name),
         checked_address(address, "--address") if address else "",
         read_public_key(node_key) if node_key else "",
     )
-    added = members.add(wanted, parse_balance(balance))
-    place = members.folder.participant(name)
+    added = members.add(invited, parse_balance(balance))
+    path = members.folder.participant(name)
     if as_json:
-        print_json({**_participant_json(added), "folder": str(place)})
+        print_json({**_participant_json(added), "folder": str(path)})
         return
     console.print(f"added   {added.name}  {added.address}")
-    console.print(f"folder  {place} (carry it there)", soft_wrap=True)
+    console.print(f"folder  {path} (hand it to the participant)", soft_wrap=True)
 
 
 @federation_app.command()
@@ -116,7 +118,7 @@ def remove(
     folder: Folder = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """Shut a participant's SuperNode out; its bond stays its own, to be withdrawn as ever.
+    """Exclude a participant's SuperNode; its bond stays, and it can still withdraw it.
 
     Example: [bold]fedproof federation remove clinic --dir heart[/bold]
 
@@ -161,21 +163,21 @@ def renew(
     folder: Folder = Path(),
     name: Annotated[
         list[str] | None,
-        typer.Option(help="A host name or address it is for; default: as before. Repeatable."),
+        typer.Option(help="A host name or address of the server; default: as before. Repeatable."),
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=3_652, help="How long it is valid.")] = 730,
     new_authority: Annotated[
         bool,
         typer.Option(
-            "--new-authority", help="The server's key was stolen: start over, for everybody."
+            "--new-authority", help="Replace the authority too, for example after a theft of keys."
         ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Renew the server's certificate with the federation's own authority.
 
-    Participants need nothing new, but for a new authority: then each needs the new tls/ca.crt as
-    its ca.crt. A service that runs takes it up by itself, within seconds.
+    Participants need nothing new, except after --new-authority: then each needs the new tls/ca.crt
+    as its ca.crt. A running service loads the new certificate by itself, within seconds.
 
     Example: [bold]fedproof federation renew --dir heart[/bold]
 
@@ -183,8 +185,8 @@ def renew(
     """
     from coordinator.founding import renewal
 
-    make = renewal.renew_authority if new_authority else renewal.renew
-    renewed = make(folder, name or [], days)
+    renew_files = renewal.renew_authority if new_authority else renewal.renew
+    renewed = renew_files(folder, name or [], days)
     ends = f"{renewed.ends:%Y-%m-%d %H:%M} UTC"
     if as_json:
         print_json({"path": str(renewed.path), "names": list(renewed.names), "ends": ends})
@@ -200,7 +202,7 @@ def node_key(
     path: Annotated[Path, typer.Argument(help="Where to write it; the public half to PATH.pub.")],
     as_json: AsJson = False,
 ) -> None:
-    """Make a SuperNode's key pair of one's own (OpenSSH, P-384); only PATH.pub is handed out.
+    """Create a SuperNode's key pair (OpenSSH, P-384); only PATH.pub is handed out.
 
     Example: [bold]fedproof federation node-key node.key[/bold]
 
@@ -244,7 +246,7 @@ def _founded_json(founded: "Founded") -> dict[str, object]:
         "contract": agreement.contract,
         "coordinator": founded.agreed.deployment.terms.coordinator,
         "agreement": agreement.digest.hex(),
-        "participants": [_participant_json(one) for one in founded.participants],
+        "participants": [_participant_json(entry) for entry in founded.participants],
         "deployed": not founded.waiting_for,
         "waiting_for": founded.waiting_for,
     }

@@ -1,7 +1,7 @@
 """An account's money: ``fedproof join | leave | withdraw | claim | fund | balance``.
 
-Each says what the transaction was, what it cost and in which block it is. The coordinator's own
-account is bonded and unbonded by the same commands.
+Each prints its transaction with block and fee. The coordinator's own account is bonded and unbonded
+by the same commands.
 """
 
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from eth_account.signers.local import LocalAccount
 
-from clients.commands.output import amount, duration, moment, report, say
+from clients.commands.output import amount, duration, moment, report, report_nothing_sent
 from clients.commands.session import AsJson, Session, with_session
 from clients.commands.transacting import amount_of, idle_nonce, send
 from clients.commands.waiting import Wait, wait_until
@@ -36,15 +36,15 @@ def join(
     session: Session,
     stake: Annotated[
         str | None,
-        typer.Option(help='Bond so much more, e.g. "2 ether"; default: what is missing.'),
+        typer.Option(help='Amount to add, e.g. "2 ether"; default: what the bond lacks.'),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Bond a stake: in rounds that open from then on, the account's updates count.
 
-    Without --stake, tops the bond up to what the configuration says, or to the least the contract
-    takes. Run twice, it bonds once: nothing is sent while a transaction of the account waits to be
-    mined.
+    Without --stake, tops the bond up to the amount in the configuration, or to the contract's
+    minimum. Run twice, it bonds once: it sends nothing while a transaction of the account waits to
+    be mined.
 
     Examples:
 
@@ -56,18 +56,20 @@ def join(
     """
     account = session.unlock()
     address, least = Address(account.address), _least_bond(session)
-    nonce = idle_nonce(session, account)  # first: what was on its way may be this very bond
+    # Before the bond is read: a transaction that waits may be an earlier run's bond.
+    nonce = idle_nonce(session, account)
     bond = session.federation.account(address).bond_wei
-    wanted = max(session.place.bond_wei, least) - bond
-    missing = Wei(wanted) if stake is None else amount_of("--stake", stake)
+    lacking = max(session.options.bond_wei, least) - bond
+    missing = Wei(lacking) if stake is None else amount_of("--stake", stake)
     if missing <= 0:
         text = f"{address} has a bond of {amount(bond)} already: nothing is sent"
-        say(as_json, text, {"account": address, "bonded_wei": "0", "bond_wei": str(bond)})
+        facts = {"account": address, "bonded_wei": "0", "bond_wei": str(bond)}
+        report_nothing_sent(as_json, text, facts)
         return
     if bond + missing < least:
         raise ConfigError(
             f"--stake {amount(missing)}: with {amount(bond)} bonded so far that is below the "
-            f"least the contract takes, {amount(least)}"
+            f"contract's minimum, {amount(least)}"
         )
     is_coordinator = address == session.federation.terms.coordinator
     call = calls.bond_coordinator(missing) if is_coordinator else calls.join(missing)
@@ -82,8 +84,8 @@ def join(
 def leave(session: Session, wait: Wait = False, as_json: AsJson = False) -> None:
     """Start unbonding the whole bond; it can still be slashed until it is withdrawn.
 
-    The account takes no part in rounds that open from then on. fedproof balance says when the
-    money is free; fedproof withdraw takes it out. The coordinator can leave when every round is
+    The account takes no part in rounds that open from then on. fedproof balance shows when the
+    money is free; fedproof withdraw withdraws it. The coordinator can leave when every round is
     final or void: --wait waits for that.
 
     Example: [bold]fedproof leave --config participant.toml[/bold]
@@ -93,9 +95,9 @@ def leave(session: Session, wait: Wait = False, as_json: AsJson = False) -> None
     account = session.unlock()
     address = Address(account.address)
     if not session.federation.account(address).bond_wei:
-        raise LedgerError(f"{address} has no bond: there is nothing to take out")
+        raise LedgerError(f"{address} has no bond: there is nothing to unbond")
     if address == session.federation.terms.coordinator:
-        receipt = _leave_coordinating(session, account, wait)
+        receipt = _unbond_coordinator(session, account, wait)
     else:
         receipt = send(session, account, calls.leave())
     state = session.federation.account(address)
@@ -108,7 +110,7 @@ def leave(session: Session, wait: Wait = False, as_json: AsJson = False) -> None
     report(as_json, receipt, text, facts)
 
 
-def _leave_coordinating(session: Session, account: LocalAccount, wait: bool) -> Receipt:
+def _unbond_coordinator(session: Session, account: LocalAccount, wait: bool) -> Receipt:
     while True:
         try:
             return send(session, account, calls.unbond_coordinator())
@@ -129,13 +131,13 @@ def _live_rounds(session: Session) -> str | None:
 
 @with_session
 def withdraw(session: Session, wait: Wait = False, as_json: AsJson = False) -> None:
-    """Take out what is unbonded and free; else, bounties for proven offences.
+    """Withdraw unbonded money once it is free; if there is none, bounties for proven offences.
 
-    With --wait, waits until what is unbonding is free.
+    With --wait, waits until the unbonding money is free.
 
     Example: [bold]fedproof withdraw --config participant.toml[/bold]
 
-    Exit status: 0; 2 bad options; 5 chain, nothing to take out, or not free yet; 7 key.
+    Exit status: 0; 2 bad options; 5 chain, nothing to withdraw, or not free yet; 7 key.
     """
     account = session.unlock()
     address = Address(account.address)
@@ -145,7 +147,7 @@ def withdraw(session: Session, wait: Wait = False, as_json: AsJson = False) -> N
     call, wei, what = _withdrawal(address, state, now)
     receipt = send(session, account, call)
     facts = {"account": address, "withdrawn_wei": str(wei), "what": what}
-    report(as_json, receipt, f"took out {amount(wei)} of {what}", facts)
+    report(as_json, receipt, f"withdrew {amount(wei)} of {what}", facts)
 
 
 def _withdrawal(address: Address, state: AccountState, now: int) -> tuple[Call, Wei, str]:
@@ -173,7 +175,7 @@ def _until_free(address: Address, state: AccountState) -> str:
 
 @with_session
 def claim(session: Session, as_json: AsJson = False) -> None:
-    """Take out all rewards of final rounds, with one proof from the store.
+    """Claim all rewards of final rounds, with one proof from the store.
 
     Example: [bold]fedproof claim --config participant.toml[/bold]
 
@@ -186,14 +188,15 @@ def claim(session: Session, as_json: AsJson = False) -> None:
     if not due.owed_wei:
         text = f"nothing is due: {address} has claimed {amount(due.claimed_wei)} so far"
         facts = {"account": address, "claimed_wei": "0"}
-        say(as_json, text, facts)
+        report_nothing_sent(as_json, text, facts)
         return
     try:
         receipt = send(session, account, calls.claim(due.cumulative_wei, due.proof))
     except TransactionRevertedError as error:
         if error.reason != _BAD_PROOF:
             raise
-        due = _earnings(session, address)  # a round became final in between: prove against it
+        # A round became final in between: its rewards need another proof.
+        due = _earnings(session, address)
         receipt = send(session, account, calls.claim(due.cumulative_wei, due.proof))
     facts = {
         "account": address,
@@ -209,9 +212,9 @@ def fund(
     value: Annotated[str, typer.Argument(metavar="AMOUNT", help='For example "10 ether".')],
     as_json: AsJson = False,
 ) -> None:
-    """Add to the reward pool. It can only leave as rewards.
+    """Add money to the reward pool, which pays only rewards.
 
-    Nothing is sent while an earlier transaction of the account waits to be mined.
+    Sends nothing while an earlier transaction of the account waits to be mined.
 
     Example: [bold]fedproof fund "10 ether" --config coordinator.toml[/bold]
 
@@ -226,30 +229,30 @@ def fund(
 
 @with_session
 def balance(session: Session, as_json: AsJson = False) -> None:
-    """Show an account's money: wallet, bond, what is unbonding and when it is free, rewards.
+    """Show an account's money: wallet, bond, unbonding amount and its date, rewards.
 
     Needs no password. Rewards of rounds that are not final yet are not shown.
 
     Example: [bold]fedproof balance --config participant.toml[/bold]
 
-    Exit status: 0; 1 or 6 if the store cannot say what was earned (the rest is shown); 2 bad
+    Exit status: 0; 1 or 6 if the earnings cannot be read from the store (the rest is shown); 2 bad
     options; 5 chain.
     """
     address = session.address
     wallet = session.federation.rpc.quantity("eth_getBalance", address, "latest")
     state, now = session.federation.account(address), session.now()
-    due, trouble = None, None
+    due, store_error = None, None
     try:
-        due = _earnings(session, address) if session.place.store is not None else None
+        due = _earnings(session, address) if session.options.store is not None else None
     except StoreError as error:
-        trouble = error
+        store_error = error
     if as_json:
         print_json(_balance_json(address, wallet, state, due))
     else:
         for name, text in _balance_lines(address, wallet, state, due, now):
             console.print(f"{name:<10} {text}", soft_wrap=True)
-    if trouble is not None:
-        raise trouble
+    if store_error is not None:
+        raise store_error
 
 
 def _balance_json(
@@ -280,7 +283,7 @@ def _balance_lines(
         lines.append(("unbonding", amount(0)))
     if state.credit_wei:
         lines.append(("bounties", f"{amount(state.credit_wei)} (fedproof withdraw)"))
-    owed = "unknown: it takes the artifact store (--store)" if due is None else amount(due.owed_wei)
+    owed = "unknown: needs the artifact store (--store)" if due is None else amount(due.owed_wei)
     return [*lines, ("unclaimed", owed), ("claimed", amount(state.claimed_wei))]
 
 

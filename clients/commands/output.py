@@ -1,4 +1,4 @@
-"""How the operator's commands speak: amounts to the last wei, chain times, tables of any width."""
+"""Output of the operator's commands: amounts to the last wei, chain times, tables of any width."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,12 +10,12 @@ from coordinator.protocol.amounts import exact_ether
 
 
 def amount(wei: int) -> str:
-    """Return an amount for people who may have to type it: in ether and in wei."""
+    """Return an amount in ether and in wei, so that it can be copied exactly."""
     return f"{exact_ether(wei)} ({wei} wei)"
 
 
 def report(as_json: bool, receipt: Receipt, text: str, facts: Mapping[str, Any]) -> None:
-    """Say what a transaction did, and which one it was."""
+    """Print what a transaction did, with its hash, block and fee."""
     transaction = "0x" + receipt.transaction_hash.hex()
     if as_json:
         mined = {
@@ -34,8 +34,8 @@ def report(as_json: bool, receipt: Receipt, text: str, facts: Mapping[str, Any])
     )
 
 
-def say(as_json: bool, text: str, facts: Mapping[str, Any]) -> None:
-    """Say that nothing had to be sent."""
+def report_nothing_sent(as_json: bool, text: str, facts: Mapping[str, Any]) -> None:
+    """Print why no transaction was sent."""
     if as_json:
         print_json({**facts, "transaction": None})
         return
@@ -43,7 +43,7 @@ def say(as_json: bool, text: str, facts: Mapping[str, Any]) -> None:
 
 
 def moment(timestamp: int) -> str:
-    """Return a chain time for people."""
+    """Return a chain time, seconds since 1970, as a date in UTC."""
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
@@ -67,7 +67,7 @@ def duration(seconds: int) -> str:
 def table(names: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[str]) -> None:
     """Print columns, those in ``left`` flush left, the others right.
 
-    As wide as it is: a terminal may wrap a line, but addresses are never cut.
+    A terminal may wrap a line, but addresses are never cut.
     """
     columns = list(zip(names, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]

@@ -1,4 +1,4 @@
-"""What anybody may see of a federation: ``fedproof status | rounds | contributors``."""
+"""A federation's public state: ``fedproof status | rounds | contributors``."""
 
 import time
 from typing import Annotated, Any
@@ -31,7 +31,7 @@ _NO_ROOT = bytes(32)
 
 @with_session
 def status(session: Session, as_json: AsJson = False) -> None:
-    """Show a federation: its rounds, its money, its coordinator, and how the service is.
+    """Show a federation: its rounds, money and coordinator, and the state of the service.
 
     Examples:
 
@@ -53,7 +53,7 @@ def status(session: Session, as_json: AsJson = False) -> None:
 def _facts(session: Session) -> dict[str, Any]:
     federation = session.federation
     head, terms, block = federation.head(), federation.terms, federation.block()
-    boss = federation.account(terms.coordinator)
+    coordinator = federation.account(terms.coordinator)
     bonds = federation.stakes_at(RoundId(head.last_opened + 1))
     return {
         "contract": federation.address,
@@ -75,8 +75,8 @@ def _facts(session: Session) -> dict[str, Any]:
         "bonded_wei": str(sum(bonds.values())),
         "min_stake_wei": str(terms.min_stake_wei),
         "coordinator": terms.coordinator,
-        "coordinator_bond_wei": str(boss.bond_wei),
-        "coordinator_unbonding_wei": str(boss.unbonding_wei),
+        "coordinator_bond_wei": str(coordinator.bond_wei),
+        "coordinator_unbonding_wei": str(coordinator.unbonding_wei),
         "challenge_window_s": terms.challenge_window_s,
         "unbonding_period_s": terms.unbonding_period_s,
         "referee": head.referee if int(head.referee, 16) else None,
@@ -84,18 +84,18 @@ def _facts(session: Session) -> dict[str, Any]:
 
 
 def _service(session: Session) -> dict[str, Any] | None:
-    """Return what the coordinator says of itself; an ``error`` if it says nothing."""
+    """Return the coordinator's own ``/status``, or an ``error`` if it does not answer."""
     store = session.store()
     url = service_of(store)
     if url is None:
         return None
-    client = HttpClient(url, ca_file=session.place.ca, timeout_s=10.0, attempts=1)
+    client = HttpClient(url, ca_file=session.options.ca, timeout_s=10.0, attempts=1)
     try:
         answer = client.get("/status", limit_bytes=_STATUS_BYTES)
         if answer.status != 200:
             return {"error": f"{url}/status: status {answer.status}"}
-        said = parse_json(answer.data, f"{url}/status")
-        return said if isinstance(said, dict) else {"error": f"{url}/status: no JSON object"}
+        parsed = parse_json(answer.data, f"{url}/status")
+        return parsed if isinstance(parsed, dict) else {"error": f"{url}/status: no JSON object"}
     except (UnreachableError, OSError, VerificationError) as error:
         return {"error": str(error)}
     finally:
@@ -105,7 +105,7 @@ def _service(session: Session) -> dict[str, Any] | None:
 def _status_lines(
     session: Session, facts: dict[str, Any], service: dict[str, Any] | None
 ) -> list[tuple[str, str]]:
-    agreement = session.place.agreement
+    agreement = session.options.agreement
     name = f"{agreement.name}, " if agreement else ""
     age = max(0, int(time.time()) - facts["block_time"])
     opened = f"round {facts['open_round']} is open" if facts["open_round"] else "no round is open"
@@ -151,10 +151,10 @@ def _service_line(service: dict[str, Any] | None) -> str:
 @with_session
 def rounds(
     session: Session,
-    last: Annotated[int, typer.Option(min=1, help="Only so many newest rounds.")] = 20,
+    last: Annotated[int, typer.Option(min=1, help="Number of newest rounds to list.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List rounds: status, contributors, examples, what was paid, the model that came out.
+    """List rounds: status, contributors, examples, payment, new model.
 
     Where the federation agreed on evaluation, also accuracy and loss as participants claim them.
 
@@ -165,21 +165,21 @@ def rounds(
     federation = session.federation
     newest = federation.head().last_opened
     numbers = range(max(1, newest - last + 1), newest + 1)
-    found = [_round_json(session, federation.round(RoundId(number))) for number in numbers]
-    measured = _measured(session, found, last)
+    entries = [_round_json(session, federation.round(RoundId(number))) for number in numbers]
+    measured = _measured(session, entries, last)
     if measured is not None:
-        found = [
+        entries = [
             {**row, "evaluation": None if one is None else one.as_json()}
-            for row, one in zip(found, measured, strict=True)
+            for row, one in zip(entries, measured, strict=True)
         ]
     if as_json:
-        print_json({"contract": federation.address, "last_opened": newest, "rounds": found})
+        print_json({"contract": federation.address, "last_opened": newest, "rounds": entries})
         return
-    if not found:
+    if not entries:
         console.print("no round has been opened yet")
         return
     names = ["round", "status", "opened", "n", "examples", "score", "paid", "model", "why"]
-    rows = [_round_row(row) for row in found]
+    rows = [_round_row(row) for row in entries]
     if measured is not None:
         names[-2:-2] = ["accuracy", "loss"]
         is_public = any(one is not None and one.public for one in measured)
@@ -215,24 +215,24 @@ def _round_row(row: dict[str, Any]) -> list[str]:
     return [str(row["round"]), row["status"], opened, *numbers, paid, model, row["reason"]]
 
 
-def _round_json(session: Session, found: ChainRound) -> dict[str, Any]:
-    is_void = found.status is RoundStatus.VOID
-    is_sealed = found.new_model_root != _NO_ROOT
+def _round_json(session: Session, round_: ChainRound) -> dict[str, Any]:
+    is_void = round_.status is RoundStatus.VOID
+    is_sealed = round_.new_model_root != _NO_ROOT
     return {
-        "round": found.round_id,
-        "status": found.status.word,
-        "reason": session.federation.void_reason(found.round_id) if is_void else "",
-        "parent": found.parent,
-        "opened_at": found.opened_at,
-        "deadline": found.deadline,
-        "contributors": found.n,
-        "examples": found.total_examples,
-        "stake_wei": str(found.total_stake_wei),
-        "score": found.total_score,
-        "budget_wei": str(found.budget_wei),
-        "paid_wei": str(found.paid_wei),
-        "model_root": found.new_model_root.hex() if is_sealed else "",
-        "finalizable_at": found.finalizable_at,
+        "round": round_.round_id,
+        "status": round_.status.word,
+        "reason": session.federation.void_reason(round_.round_id) if is_void else "",
+        "parent": round_.parent,
+        "opened_at": round_.opened_at,
+        "deadline": round_.deadline,
+        "contributors": round_.n,
+        "examples": round_.total_examples,
+        "stake_wei": str(round_.total_stake_wei),
+        "score": round_.total_score,
+        "budget_wei": str(round_.budget_wei),
+        "paid_wei": str(round_.paid_wei),
+        "model_root": round_.new_model_root.hex() if is_sealed else "",
+        "finalizable_at": round_.finalizable_at,
     }
 
 
@@ -242,9 +242,9 @@ def contributors(
     bonded: Annotated[bool, typer.Option("--bonded", help="Only those with a bond.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List everybody who ever joined: bond, what is unbonding, rewards earned and claimed.
+    """List all members, past ones too: bond, unbonding amount, rewards earned and claimed.
 
-    Earned are rewards of final rounds; they take the artifact store.
+    Only rewards of final rounds count as earned; they are read from the artifact store.
 
     Example: [bold]fedproof contributors --config participant.toml[/bold]
 

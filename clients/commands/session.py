@@ -1,7 +1,7 @@
-"""What the operator's commands share: which federation, as whom.
+"""The connection of an operator's command to its federation, with the options that select it.
 
-Everything comes from ``participant.toml`` (or ``coordinator.toml``), and each option overrides it;
-without either, ``participant.toml`` in the current folder is taken.
+Values come from ``participant.toml`` (or ``coordinator.toml``), and options override them; without
+``--config``, ``participant.toml`` in the current folder is read if it exists.
 """
 
 import functools
@@ -50,19 +50,19 @@ Store = Annotated[str | None, typer.Option(help="The coordinator's URL, or a fol
 Ca = Annotated[
     Path | None,
     typer.Option(
-        help="Certificates (PEM) of the only authorities to trust, for both URLs; default: what "
-        "the configuration gives for each, the system's for another node."
+        help="Certificates (PEM) of the only authorities to trust, for both URLs; default: those "
+        "of the configuration for its own URLs, the system's for another node."
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a federation is, and whose account acts; what is not known is ``None``.
+class SessionOptions:
+    """The URLs, contract and account of a session; those not given are ``None``.
 
-    ``ca`` is the only authority to trust at ``store``, ``rpc_ca`` that at ``rpc``; without, the
-    system's are.
+    ``ca`` is the only authority to trust at ``store``, ``rpc_ca`` at ``rpc``; without one, the
+    system's are trusted.
     """
 
     rpc: str | None = None
@@ -78,22 +78,22 @@ class Place:
 
 @dataclass(frozen=True)
 class Session:
-    """One federation, and perhaps one account, for the length of a command."""
+    """A command's connection to one federation, with or without an account."""
 
-    place: Place
+    options: SessionOptions
     federation: Federation
 
     @property
     def address(self) -> Address:
-        """Address of the account, without its password."""
-        if self.place.key is None:
+        """Address of the account, read without its password."""
+        if self.options.key is None:
             raise ConfigError("no account: give --key FILE, or --config participant.toml")
-        return address_from(account.address_of(self.place.key), "account")
+        return address_from(account.address_of(self.options.key), "account")
 
     def now(self) -> int:
-        """Return the chain time that a transaction sent now would see, or earlier."""
+        """Return the earliest block time, in seconds, of a transaction that is sent now."""
         pending = self.federation.rpc.pending_time()
-        # Some nodes show no pending block; the next one is later than the last at any rate.
+        # Some nodes show no pending block; the next block is later than the last in any case.
         return self.federation.now() + 1 if pending is None else pending
 
     def unlock(self) -> LocalAccount:
@@ -106,27 +106,29 @@ class Session:
         KeyFileError
             If it cannot be opened.
         """
-        if self.place.key is None:
+        if self.options.key is None:
             raise ConfigError("no account: give --key FILE, or --config participant.toml")
-        password = account.password_from(self.place.password_file, confirm=False)
-        return account.load(self.place.key, password)
+        password = account.password_from(self.options.password_file, confirm=False)
+        return account.load(self.options.key, password)
 
     def store(self, reader: LocalAccount | None = None) -> ArtifactStore | None:
-        """Return the artifacts, ``None`` if it is not known where they are."""
-        if self.place.store is None:
+        """Return the artifact store, ``None`` if no option names it."""
+        if self.options.store is None:
             return None
-        asks = None if reader is None else Reader(self.federation.domain, bytes(reader.key))
-        return open_store(self.place.store, ca_file=self.place.ca, reader=asks)
+        signing = None if reader is None else Reader(self.federation.domain, bytes(reader.key))
+        return open_store(self.options.store, ca_file=self.options.ca, reader=signing)
 
 
 def connect_session(config: Path | None, **options: Any) -> Session:
-    """Find the federation that configuration and options name, and check that it is that one.
+    """Connect to the federation that configuration and options name, and check its identity.
 
     Parameters
     ----------
+    config
+        ``participant.toml`` or ``coordinator.toml``; ``None`` for the default.
     options
-        Fields of :class:`Place` that were given on the command line; ``None`` for those that
-        were not.
+        Fields of :class:`SessionOptions` that were given on the command line; ``None`` for those
+        that were not.
 
     Raises
     ------
@@ -137,19 +139,19 @@ def connect_session(config: Path | None, **options: Any) -> Session:
     """
     given = {name: value for name, value in options.items() if value is not None}
     configured = _configured(config, given)
-    place = replace(configured, **given, rpc_ca=_rpc_ca(configured, given))
-    if place.rpc is None:
+    chosen = replace(configured, **given, rpc_ca=_rpc_ca(configured, given))
+    if chosen.rpc is None:
         raise ConfigError("no node: give --rpc URL, or --config participant.toml")
-    w3 = web3_at(place.rpc, ca_file=place.rpc_ca)
-    if place.agreement is not None and "contract" not in given:
-        check_federation(rpc_of(w3), place.agreement)
-    federation = Federation(w3, _contract(place))
+    w3 = web3_at(chosen.rpc, ca_file=chosen.rpc_ca)
+    if chosen.agreement is not None and "contract" not in given:
+        check_federation(rpc_of(w3), chosen.agreement)
+    federation = Federation(w3, _contract(chosen))
     _ = federation.terms  # raises if it is another contract
-    return Session(place, federation)
+    return Session(chosen, federation)
 
 
-def _rpc_ca(configured: Place, given: dict[str, Any]) -> Path | None:
-    """Return the authority for the node; the coordinator's vouches for no other server."""
+def _rpc_ca(configured: SessionOptions, given: dict[str, Any]) -> Path | None:
+    """Return the authority for the node; a configured one only for the server it is given for."""
     if "ca" in given:
         return Path(given["ca"])
     rpc = given.get("rpc", configured.rpc)
@@ -157,64 +159,64 @@ def _rpc_ca(configured: Place, given: dict[str, Any]) -> Path | None:
     return next((ca for url, ca in known if url and rpc and is_same_server(url, rpc)), None)
 
 
-def _contract(place: Place) -> Address:
-    if place.contract is not None:
-        return address_from(place.contract)
-    if place.agreement is not None:
-        return place.agreement.domain.verifying_contract
-    if place.store is None or place.rpc is None:
+def _contract(options: SessionOptions) -> Address:
+    if options.contract is not None:
+        return address_from(options.contract)
+    if options.agreement is not None:
+        return options.agreement.domain.verifying_contract
+    if options.store is None or options.rpc is None:
         raise ConfigError("no contract: give --contract ADDRESS, --store or --config FILE")
-    return reach(place.rpc, place.store, ca_file=place.ca).contract
+    return reach(options.rpc, options.store, ca_file=options.ca).contract
 
 
-def _configured(config: Path | None, given: dict[str, Any]) -> Place:
+def _configured(config: Path | None, given: dict[str, Any]) -> SessionOptions:
     if config is None:
         if "rpc" in given or not DEFAULT_CONFIG.is_file():
-            return Place()
+            return SessionOptions()
         config = DEFAULT_CONFIG
     if read_toml(config).get("format") == _COORDINATOR:
-        return _coordinators_place(config)
-    return _participants_place(config)
+        return _from_coordinator(config)
+    return _from_participant(config)
 
 
-def _participants_place(config: Path) -> Place:
-    settings, home = load_participant(config), config.parent
-    reached = settings.coordinator
-    ca = home / reached.ca if reached.ca else None
-    return Place(
-        rpc=reached.rpc,
-        store=reached.store,
+def _from_participant(config: Path) -> SessionOptions:
+    settings, folder = load_participant(config), config.parent
+    urls = settings.coordinator
+    ca = folder / urls.ca if urls.ca else None
+    return SessionOptions(
+        rpc=urls.rpc,
+        store=urls.store,
         ca=ca,
-        rpc_ca=ca if is_same_server(reached.rpc, reached.store) else None,
-        agreement=read_agreement(home / settings.federation),
+        rpc_ca=ca if is_same_server(urls.rpc, urls.store) else None,
+        agreement=read_agreement(folder / settings.federation),
         bond_wei=Wei(settings.stake.bond_wei),
-        **_key_files(settings.account, home),
+        **_key_files(settings.account, folder),
     )
 
 
-def _coordinators_place(config: Path) -> Place:
-    settings, home = load_coordinator(config), config.parent
+def _from_coordinator(config: Path) -> SessionOptions:
+    settings, folder = load_coordinator(config), config.parent
     scheme = "https" if settings.http.certificate else "http"
     host = "localhost" if settings.http.host in ("0.0.0.0", "::") else settings.http.host
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http.port}"
     chain = settings.chain
-    ca, chain_ca = (home / name if name else None for name in (settings.flower.ca, chain.ca))
-    return Place(
+    ca, chain_ca = (folder / name if name else None for name in (settings.flower.ca, chain.ca))
+    return SessionOptions(
         rpc=chain.rpc or f"{url}/rpc",
         store=url,
         ca=ca,
         rpc_ca=chain_ca if chain.rpc else ca,
-        agreement=read_agreement(home / settings.federation),
-        **_key_files(settings.account, home),
+        agreement=read_agreement(folder / settings.federation),
+        **_key_files(settings.account, folder),
     )
 
 
-def _key_files(files: KeyFile, home: Path) -> dict[str, Any]:
-    password = home / files.password_file if files.password_file else None
-    return {"key": home / files.key, "password_file": password}
+def _key_files(files: KeyFile, folder: Path) -> dict[str, Any]:
+    password = folder / files.password_file if files.password_file else None
+    return {"key": folder / files.key, "password_file": password}
 
 
-def _options(
+def _session(
     config: Config = None,
     rpc: Rpc = None,
     contract: Contract = None,
@@ -235,18 +237,18 @@ def _options(
 
 
 def with_session(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes a :class:`Session` first the options that a desk is found by."""
-    shared = inspect.signature(_options).parameters
+    """Add the options of a session to a command, whose first parameter is a :class:`Session`."""
+    shared = inspect.signature(_session).parameters
     own = list(inspect.signature(command).parameters.values())[1:]
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        session = _options(**{name: given.pop(name) for name in shared})
+        session = _session(**{name: given.pop(name) for name in shared})
         command(session, **given)
 
-    taken = [*own, *shared.values()]
-    run.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in taken}
+    parameters = [*own, *shared.values()]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 

@@ -1,4 +1,4 @@
-"""Sending an operator's transaction: the amount understood, and enough money for it first."""
+"""Sending an operator's transaction: parses its amount, checks the balance, waits for a receipt."""
 
 import time
 from typing import Final
@@ -20,14 +20,14 @@ _POLL_S: Final = 0.2
 
 
 def idle_nonce(session: Session, account: LocalAccount) -> int:
-    """Return the number of the account's next transaction, once none of its own is on its way.
+    """Return the account's next nonce, once none of its transactions waits to be mined.
 
-    Waits for those that are, for 10 s: the coordinator's account sends while it runs.
+    Waits up to 10 s: the account of a running coordinator sends transactions too.
 
     Raises
     ------
     TransactionWaitingError
-        If one is not mined by then: it may be this very one, sent by an earlier command.
+        If one is not mined by then: an earlier run of the same command may have sent it.
     """
     end = time.monotonic() + _WAIT_S
     while True:
@@ -45,12 +45,12 @@ def send(session: Session, account: LocalAccount, call: Call, nonce: int | None 
     Parameters
     ----------
     nonce
-        From :func:`idle_nonce`, asked for before it was decided to send; by default, asked for now.
+        From :func:`idle_nonce`, if read before it was decided to send; by default it is read now.
 
     Raises
     ------
     TransactionWaitingError
-        If another transaction of the account is on its way; nothing is sent then.
+        If another transaction of the account waits to be mined; nothing is sent then.
     LedgerError
         If the account has too little money, before anything is sent; or if the node refuses.
     TransactionRevertedError
@@ -60,11 +60,11 @@ def send(session: Session, account: LocalAccount, call: Call, nonce: int | None 
     if nonce is None:
         nonce = idle_nonce(session, account)
     needed = needed_wei(rpc, [call])
-    found = rpc.quantity("eth_getBalance", account.address, "latest")
-    if found < needed:
+    balance = rpc.quantity("eth_getBalance", account.address, "latest")
+    if balance < needed:
         raise LedgerError(
-            f"{call.label}: {account.address} has {amount(found)}, and needs up to "
-            f"{amount(needed)} with gas: send it {amount(needed - found)}"
+            f"{call.label}: {account.address} has {amount(balance)}, and needs up to "
+            f"{amount(needed)} with gas: send it {amount(needed - balance)}"
         )
     federation = session.federation
     return federation.transactor.send_as(account, call, federation.address, nonce)

@@ -1,4 +1,4 @@
-"""``--wait``: an operator's command that stays until the contract takes what it would send."""
+"""``--wait``: an operator's command waits until the contract accepts its transaction."""
 
 import time
 from collections.abc import Callable
@@ -10,31 +10,31 @@ from rich.console import Console
 from coordinator.protocol.errors import ChainUnavailableError
 
 Wait = Annotated[
-    bool, typer.Option("--wait", help="Wait until it is possible, then do it; Ctrl-C gives up.")
+    bool, typer.Option("--wait", help="Wait until it is possible, then send; Ctrl-C cancels.")
 ]
 _POLL_S: Final = 2.0
 _NOTES: Final = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def wait_until(look: Callable[[], str | None]) -> None:
-    """Look again and again until there is nothing to wait for; say on standard error what is.
+def wait_until(check: Callable[[], str | None]) -> None:
+    """Poll until there is nothing to wait for; print each new reason to standard error.
 
     Parameters
     ----------
-    look
-        Returns what is still to be waited for, ``None`` when nothing is. What it raises ends the
-        waiting, except that the node does not answer: a wait may outlast a restart of it.
+    check
+        Returns the reason to wait, ``None`` if there is none. Its exceptions end the wait, except
+        that the node does not answer: a wait may outlast a restart of the node.
     """
-    said = ""
-    while (reason := _reason(look)) is not None:
-        if reason != said:
+    printed = ""
+    while (reason := _reason(check)) is not None:
+        if reason != printed:
             _NOTES.print(f"waiting: {reason}", markup=False)
-            said = reason
+            printed = reason
         time.sleep(_POLL_S)
 
 
-def _reason(look: Callable[[], str | None]) -> str | None:
+def _reason(check: Callable[[], str | None]) -> str | None:
     try:
-        return look()
+        return check()
     except ChainUnavailableError as error:
         return str(error)

@@ -1,4 +1,4 @@
-"""``fedproof watch``: follow a federation, replay every round, convict over fraud."""
+"""``fedproof watch``: follow a federation, replay every round, prove fraud on chain."""
 
 import time
 from typing import Annotated
@@ -35,12 +35,15 @@ def watch(
     contract: Contract = None,
     ca: Ca = None,
     dry_run: DryRun = False,
-    once: Annotated[bool, typer.Option("--once", help="Look once and end.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Check every round that is sealed now, then exit.")
+    ] = False,
     lag: Annotated[
-        int, typer.Option(min=0, help="Look at a round only when so many stand on it.")
+        int, typer.Option(min=0, help="Check a round only once this many newer ones are sealed.")
     ] = 0,
     interactive: Annotated[
-        bool, typer.Option("--interactive", help="Ask for columns where one proof would do.")
+        bool,
+        typer.Option("--interactive", help="Ask for columns even where one proof suffices."),
     ] = False,
     chunks: Annotated[
         int, typer.Option(min=1, help="Chunks of a withheld vector to demand, a deposit each.")
@@ -52,20 +55,20 @@ def watch(
         int | None,
         typer.Option(
             min=0,
-            help="Seconds of chain time a store may not answer before that counts as withholding; "
-            "at most, and by default, a quarter of the challenge window.",
+            help="Seconds of chain time without an answer from the store before that counts as "
+            "withholding; at most, and by default, a quarter of the challenge window.",
         ),
     ] = None,
-    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two looks.")] = 2.0,
+    poll: Annotated[float, typer.Option(min=0.05, help="Seconds between two checks.")] = 2.0,
     patience: Annotated[
-        float, typer.Option(min=0.0, help="Seconds to wait for a node that gives no answer.")
+        float, typer.Option(min=0.0, help="Seconds to wait for a node that does not answer.")
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
     """Follow a federation: replay every sealed round, and prove fraud to its referee.
 
-    Says what it found, what proving it costs and what it earns, before it sends anything. All it
-    knows is on chain and in the store, so it can be killed and started again at any time.
+    Prints each fault, the cost of proving it and the bounty, before it sends a transaction. It
+    keeps no state of its own, so it can be killed and started again at any time.
 
     Examples:
 
@@ -75,11 +78,11 @@ def watch(
 
       [bold]fedproof watch --rpc https://h:8700/rpc --store https://h:8700 --ca ca.crt --once[/bold]
 
-    Exit status: 0; 1 if --once leaves a provable fault standing; 2 bad options; 5 chain;
+    Exit status: 0; 1 if --once leaves a provable fault unproven; 2 bad options; 5 chain;
     6 if --once finds a store that does not answer; 7 key.
     """
     account = signer(key, password_file, dry_run=dry_run)
-    at = connect(rpc, store, contract, ca, account)
+    connection = connect(rpc, store, contract, ca, account)
 
     def report_notice(notice: Notice) -> None:
         if as_json:
@@ -88,56 +91,64 @@ def watch(
             console.print(str(notice), markup=False, soft_wrap=True)
 
     options = WatchOptions(lag, interactive, chunks, records, store_patience)
-    watcher = Watcher(at.federation, at.referee, at.store, account, report_notice, options)
+    watcher = Watcher(
+        connection.federation,
+        connection.referee,
+        connection.store,
+        account,
+        report_notice,
+        options,
+    )
     if not as_json:
-        console.print(_introduction(at, account), soft_wrap=True)
+        console.print(_heading(connection, account), soft_wrap=True)
     if once:
-        _look_once(watcher)
+        _check_once(watcher)
         return
     _follow(watcher, report_notice, poll, patience)
 
 
-def _introduction(at: Connection, account: LocalAccount | None) -> str:
-    """Return who watches whom, and what both have at stake."""
-    coordinator = at.federation.account(at.federation.terms.coordinator)
+def _heading(connection: Connection, account: LocalAccount | None) -> str:
+    """Return a line with the contract, the watcher's balance and the coordinator's bond."""
+    federation = connection.federation
+    coordinator = federation.account(federation.terms.coordinator)
     who = "nobody (dry run)"
     if account is not None:
-        balance = at.federation.rpc.quantity("eth_getBalance", account.address, "latest")
+        balance = federation.rpc.quantity("eth_getBalance", account.address, "latest")
         who = f"{account.address}, who has {exact_ether(balance)}"
     return (
-        f"watching {at.federation.address} as {who}; the coordinator's bond is "
+        f"watching {federation.address} as {who}; the coordinator's bond is "
         f"{exact_ether(coordinator.bond_wei)}"
     )
 
 
-def _look_once(watcher: Watcher) -> None:
+def _check_once(watcher: Watcher) -> None:
     while watcher.step():
         continue
     if any(watcher.standing.values()):
         raise typer.Exit(1)
-    for away in watcher.unread.values():
-        raise away
+    for error in watcher.unread.values():
+        raise error
 
 
 def _follow(
     watcher: Watcher, report_notice: NoticeHandler, poll_s: float, patience_s: float
 ) -> None:
-    """Look again and again, whatever the node says; end where it says nothing else.
+    """Check the federation every ``poll_s`` seconds; a failing node ends it only in the long run.
 
     Raises
     ------
     LedgerError
-        If for ``patience_s`` no look came to its end.
+        If every check failed for ``patience_s``.
     """
-    last_look, told = time.monotonic(), ""
+    last_success, reported = time.monotonic(), ""
     while True:
         try:
             watcher.step()
-            last_look, told = time.monotonic(), ""
-        except LedgerError as failed:
-            if time.monotonic() - last_look >= patience_s:
+            last_success, reported = time.monotonic(), ""
+        except LedgerError as error:
+            if time.monotonic() - last_success >= patience_s:
                 raise
-            if str(failed) != told:
-                told = str(failed)
-                report_notice(Notice("unreachable", 0, told))
+            if str(error) != reported:
+                reported = str(error)
+                report_notice(Notice("unreachable", 0, reported))
         time.sleep(poll_s)

@@ -503,7 +503,7 @@ class TestBadInput:
             ("-1 ether", "expected integer wei or text like"),
             ("1.5 wei", "expected a whole number of wei"),
             ("99999999999 ether", "at most"),
-            ("0.5 ether", "below the least the contract takes, 1 ETH"),
+            ("0.5 ether", "below the contract's minimum, 1 ETH"),
         ],
     )
     def test_stakes(self, session: Office, stake: str, message: str) -> None:
@@ -577,6 +577,6 @@ class TestBadInput:
     def test_roles(self, session: Office) -> None:
         nothing = session.refusal("leave", *session.at())
         assert isinstance(nothing, LedgerError)
-        assert "has no bond: there is nothing to take out" in str(nothing)
+        assert "has no bond: there is nothing to unbond" in str(nothing)
         bonded = session.refusal("withdraw", *session.at("first"))
         assert "2 ETH (2000000000000000000 wei) are bonded (fedproof leave)" in str(bonded)
