@@ -21,7 +21,7 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     ),
     "verify": CommandEntry(
         "coordinator.commands.verify:verify",
-        "Replay a whole run from its chain and blobs alone, and name whatever does not hold.",
+        "Replay a whole run from its chain and blobs alone, and name every fault.",
         _HERE,
     ),
     "report": CommandEntry(
@@ -111,12 +111,12 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     ),
     "chain": CommandEntry(
         "coordinator.commands.chain:chain_app",
-        "The embedded chain: serve it, look at it.",
+        "The embedded chain: serve it, show its blocks.",
         _OTHER,
     ),
     "version": CommandEntry(
         "coordinator.commands.version:version",
-        "Print the versions of Fedproof and of what it stands on.",
+        "Print the versions of Fedproof and of the packages it depends on.",
         _OTHER,
     ),
 }

@@ -1,4 +1,4 @@
-"""``fedproof chain``: serve an embedded chain to other processes; look at one."""
+"""``fedproof chain``: serve an embedded chain to other processes; show its blocks."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from contracts.node.operate import BlockSummary
 
 chain_app = typer.Typer(
-    help="The embedded chain: serve it, look at it.",
+    help="The embedded chain: serve it, show its blocks.",
     no_args_is_help=True,
     add_completion=False,
     suggest_commands=False,
@@ -25,27 +25,27 @@ chain_app = typer.Typer(
 @chain_app.command()
 def serve(
     path: Annotated[
-        Path | None, typer.Argument(help="The chain file, opened or created; none: in memory.")
+        Path | None, typer.Argument(help="The chain file, opened or created; default: in memory.")
     ] = None,
     host: Annotated[str, typer.Option(help="Loopback address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8545,
     account: Annotated[
         list[str] | None,
-        typer.Option(help="An address a new chain gives a balance to. Repeatable."),
+        typer.Option(help="An address with a balance on a new chain. Repeatable."),
     ] = None,
     balance: Annotated[int, typer.Option(min=0, help="That balance, in ether.")] = 10_000,
     chain_id: Annotated[int, typer.Option(min=1, help="Chain id of a new chain.")] = 1337,
     interval: Annotated[
-        float, typer.Option(help="Seconds transactions gather before a block; 0: one each.")
+        float, typer.Option(help="Seconds between blocks; 0: one block per transaction.")
     ] = 0.2,
     allow_host: Annotated[
-        list[str] | None, typer.Option(help="A further Host header to accept. Repeatable.")
+        list[str] | None, typer.Option(help="Another Host header to accept. Repeatable.")
     ] = None,
     dev: Annotated[
         bool, typer.Option("--dev", help="Add evm_* and fedproof_* development methods.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, on one line, when it is up.")
+        bool, typer.Option("--json", help="Print one JSON object, on one line, once it listens.")
     ] = False,
 ) -> None:
     """Serve an embedded chain over HTTP JSON-RPC on loopback, until Ctrl-C or SIGTERM.
@@ -79,7 +79,7 @@ def serve(
             print_json_line(facts | {"file": None if path is None else str(path)})
             return
         console.print(f"chain {node.genesis.chain_id} at {url}, block {node.head_number}")
-        console.print(f"file  {path or '(in memory: gone when this ends)'}")
+        console.print(f"file  {path or '(in memory: lost when this command ends)'}")
 
     serve_chain(
         path,
@@ -99,14 +99,16 @@ def serve(
 @chain_app.command()
 def show(
     path: Annotated[Path, typer.Argument(help="A chain file, or a run's folder.")],
-    last: Annotated[int | None, typer.Option(min=1, help="Only so many newest blocks.")] = None,
+    last: Annotated[
+        int | None, typer.Option(min=1, help="Number of newest blocks; default: all.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the blocks of a chain file and what their transactions did.
+    """Show the blocks of a chain file and their transactions.
 
     Example: [bold]fedproof chain show runs/quickstart --last 10[/bold]
 
-    Exit status: 0; 5 if a node has the file open; 6 if it is no chain file.
+    Exit status: 0; 5 if a node has the file open; 6 if it is not a chain file.
     """
     from contracts.binding.artifacts import load_artifact
     from contracts.node.operate import describe

@@ -1,8 +1,8 @@
-"""The command line: commands loaded by name when used, one place where errors get exit codes.
+"""The command line: commands imported when they run, and exit codes for their errors.
 
-Which commands there are stands in a table (``simulations.cli`` for the ``fedproof`` script): a
-command's module is imported when the command runs, so that ``fedproof --help`` imports none of
-them. Not handled: what the commands do.
+A table lists the commands (``simulations.cli`` for the ``fedproof`` script). A command's module is
+imported when the command runs, so that ``fedproof --help`` imports none of them. Not handled: the
+commands themselves.
 """
 
 import errno
@@ -27,15 +27,16 @@ from coordinator.protocol.errors import FedproofError, StoreError
 INTERRUPTED: Final = 130
 INTERNAL: Final = 70
 DEBUG_VARIABLE: Final = "FEDPROOF_DEBUG"
-"""Set to anything, it shows where a defect of ours came from."""
+"""Environment variable that, if set, has the traceback of an internal error printed."""
 
-_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-_REFUSED: Final = (errno.EACCES, errno.EPERM)
-_OUTPUT: Final = 1
+_DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_PERMISSION_ERRORS: Final = (errno.EACCES, errno.EPERM)
+_STDOUT: Final = 1
 _RESUMABLE: Final = ("simulate", "coordinator", "client", "watch")
+"""Commands that continue where an earlier call was interrupted."""
 _TRANSACTIONS: Final = ("join", "leave", "withdraw", "claim", "fund", "challenge")
-"""Commands that find what they did before; the others have nothing to go on with."""
-_HOME: Final = Path(__file__).parents[2]
+"""Commands that send a transaction, which may be mined after an interruption."""
+_PACKAGE_ROOT: Final = Path(__file__).parents[2]
 
 _ERRORS = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -49,9 +50,9 @@ class CommandEntry:
     target
         ``"module:name"`` of the command's function, or of a ``typer.Typer`` with commands under it.
     summary
-        What the list of commands says; the first sentence of the command's own help.
+        Its line in the list of commands; the first sentence of the command's own help.
     group
-        The heading that help lists it under.
+        Its heading in the list of commands.
     """
 
     target: str
@@ -64,7 +65,7 @@ class CommandEntry:
         Raises
         ------
         ImportError, AttributeError
-            If the table names what does not exist: a defect, not a user's mistake.
+            If the target does not exist: a defect, not a user's mistake.
         """
         module, _, attribute = self.target.partition(":")
         loaded = getattr(importlib.import_module(module), attribute)
@@ -77,17 +78,17 @@ class CommandEntry:
 
 
 def application(name: str, summary: str, table: Mapping[str, CommandEntry]) -> typer.Typer:
-    """Return the application whose commands a table names.
+    """Return an application with the commands of a table.
 
     Parameters
     ----------
     name, summary
-        Of the application, as its help shows them.
+        The application's name and first line of help.
     table
-        The commands by name, in the order in which help lists them.
+        The commands by name, in the order of the help.
     """
 
-    class CommandTable(_LoadedWhenUsed):
+    class CommandTable(_LazyGroup):
         entries = table
 
     app = typer.Typer(
@@ -95,7 +96,7 @@ def application(name: str, summary: str, table: Mapping[str, CommandEntry]) -> t
         help=summary,
         cls=CommandTable,
         no_args_is_help=True,
-        suggest_commands=False,  # click suggests as well
+        suggest_commands=False,  # click's own suggestion would be printed a second time
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
     )
@@ -116,34 +117,34 @@ def _own_options(
             "--version",
             is_eager=True,
             callback=_print_version,
-            help="Print the version of Fedproof; 'fedproof version' adds what it stands on.",
+            help="Print the version of Fedproof; 'fedproof version' adds those of its packages.",
         ),
     ] = False,
 ) -> None:
-    """Take the options of the application itself."""
+    """Declare the options of the application itself."""
 
 
-class _LoadedWhenUsed(TyperGroup):
-    """A group whose commands are imported by their entry in ``entries`` when they run."""
+class _LazyGroup(TyperGroup):
+    """A group that imports a command, by its entry in ``entries``, when the command runs."""
 
     entries: Mapping[str, CommandEntry]
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        # What help lists and misspellings are compared with; replaced by the command when it runs.
+        # Placeholders for the help and for suggestions on a misspelling.
         self.commands = {
             name: TyperCommand(name, help=entry.summary, rich_help_panel=entry.group)
             for name, entry in self.entries.items()
         }
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, imported; while help is written, only its name and summary."""
+        """Return a command, imported; while help is formatted, only its name and summary."""
         if ctx.meta.get(_LISTING) or cmd_name not in self.entries:
             return super().get_command(ctx, cmd_name)
         return self.entries[cmd_name].load(cmd_name)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help without importing a command."""
+        """Format the help without importing a command."""
         ctx.meta[_LISTING] = True
         try:
             super().format_help(ctx, formatter)
@@ -177,61 +178,63 @@ def _status(application: typer.Typer) -> int:
         _report_problem(_interrupted(sys.argv[1:]))
         return INTERRUPTED
     except SystemExit as ended:
-        # click ends with 1 on any broken pipe; for `verify` that would mean tampering
+        # click exits with 1 on any broken pipe; for `verify` that would mean tampering
         if ended.code and isinstance(pipe := ended.__context__, BrokenPipeError):
-            return _reader_gone() if _nobody_reads() else _defect(pipe)
+            return _discard_output() if _is_stdout_closed() else _defect(pipe)
         raise
     except OSError as error:
-        return _disk_refused(error) if _is_the_disks(error) else _defect(error)
+        return _disk_failure(error) if _is_disk_failure(error) else _defect(error)
     except Exception as error:
         return _defect(error)
     return result if isinstance(result, int) else 0
 
 
 def _interrupted(arguments: Sequence[str]) -> str:
-    """Say that a command was interrupted, and how to go on where it can be gone on with."""
+    """Return the message for an interrupted command, with how to continue if that is possible."""
     command = arguments[0] if arguments else ""
     if command == "hospitals":
         return "interrupted; start again with --fresh"
     if command in _TRANSACTIONS:
-        return "interrupted; what was sent may still be mined: look before you send it again"
+        return "interrupted; what was sent may still be mined: check before you send it again"
     if command not in _RESUMABLE:
         return "interrupted"
     without = " without --fresh" if "--fresh" in arguments else ""
-    return f"interrupted; the same command{without} goes on where it stopped"
+    return f"interrupted; the same command{without} continues where it stopped"
 
 
-def _nobody_reads() -> bool:
-    """Whether the reader of standard output has gone (``fedproof ... | head``).
+def _is_stdout_closed() -> bool:
+    """Whether the reader of standard output has closed it (``fedproof ... | head``).
 
     rich puts the null device in its place before it ends the process.
     """
-    if os.fstat(_OUTPUT).st_rdev == os.stat(os.devnull).st_rdev:
+    if os.fstat(_STDOUT).st_rdev == os.stat(os.devnull).st_rdev:
         return True
     poll = select.poll()
-    poll.register(_OUTPUT, 0)
+    poll.register(_STDOUT, 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _reader_gone() -> int:
-    """Drop what was left to print: that nobody wants it is no error of anybody's."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), _OUTPUT)
+def _discard_output() -> int:
+    """Discard the rest of the output: a reader that stops early is not an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
     return 0
 
 
-def _is_the_disks(error: OSError) -> bool:
-    """Whether the machine's owner can mend it: no room, or no permission for a file."""
-    return error.errno in _DISK or (error.errno in _REFUSED and error.filename is not None)
+def _is_disk_failure(error: OSError) -> bool:
+    """Whether the cause is the machine, not our code: no space, or no permission for a file."""
+    return error.errno in _DISK_ERRORS or (
+        error.errno in _PERMISSION_ERRORS and error.filename is not None
+    )
 
 
-def _disk_refused(error: OSError) -> int:
-    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-    _report_problem(f"{where}{error.strerror or error}")
+def _disk_failure(error: OSError) -> int:
+    file = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    _report_problem(f"{file}{error.strerror or error}")
     return StoreError.exit_code
 
 
 def _defect(error: Exception) -> int:
-    """Say in one line what went wrong and where; all of it only to whoever asks."""
+    """Report an internal error in one line; print its traceback if ``DEBUG_VARIABLE`` is set."""
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
     _report_problem(
@@ -245,8 +248,8 @@ def _place(error: Exception) -> str:
     """Return the innermost line of our own code that an error passed through."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if path.is_relative_to(_HOME) and "site-packages" not in path.parts:
-            return f" ({path.relative_to(_HOME)}, line {frame.lineno})"
+        if path.is_relative_to(_PACKAGE_ROOT) and "site-packages" not in path.parts:
+            return f" ({path.relative_to(_PACKAGE_ROOT)}, line {frame.lineno})"
     return ""
 
 

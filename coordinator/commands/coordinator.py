@@ -1,4 +1,4 @@
-"""``fedproof coordinator``: run a federation's coordinator until it is told to stop."""
+"""``fedproof coordinator``: run a federation's coordinator until a signal stops it."""
 
 import os
 import signal
@@ -21,16 +21,15 @@ def coordinator(
 ) -> None:
     """Run a federation's coordinator: chain, store, rounds, and Flower's SuperLink.
 
-    Goes on until SIGTERM or SIGINT, and ends within 20 seconds then. Killed in any other way, the
-    same command goes on where it was. Human lines go to standard error, structured ones to
-    state/logs/coordinator.jsonl.
+    Runs until SIGTERM or SIGINT, then exits within 20 seconds. After a crash or kill -9, the same
+    command resumes. The log goes to standard error, and as JSON to state/logs/coordinator.jsonl.
 
     Examples:
 
       [bold]fedproof coordinator --config my-federation/coordinator.toml[/bold]
 
     Exit status: 0 after SIGTERM; 2 configuration, or a port in use; 5 chain; 6 disk, or the state
-    folder is in use; 7 key file; 70 if it could not end in time.
+    folder is in use; 7 key file; 70 if it did not stop in time.
     """
     from coordinator.daemon.plan import ServicePlan  # flwr and py-evm, only when needed
     from coordinator.daemon.service import CoordinatorService
@@ -38,40 +37,40 @@ def coordinator(
     from coordinator.protocol.errors import FedproofError
 
     plan = ServicePlan.read(config)
-    asked = threading.Event()
+    stopping = threading.Event()
     signals: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         signals.append(number)
-        asked.set()
+        stopping.set()
 
-    _bound_the_end(asked)
+    _exit_in_time(stopping)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     start_logging(plan.state / "logs" / "coordinator.jsonl", level=plan.settings.log.level)
     try:
-        service = CoordinatorService(plan, asked)
+        service = CoordinatorService(plan, stopping)
         try:
             service.start()
-            asked.wait()
+            stopping.wait()
         finally:
             service.stop()
     except FedproofError:
-        if not signals:  # ``asked`` is set by the service's own end as well
+        if not signals:  # the service sets ``stopping`` too, when it fails
             raise
     finally:
         stop_logging()
 
 
-def _bound_the_end(asked: threading.Event) -> None:
-    """See to it that the process ends in time once it is asked to, whatever it is at by then.
+def _exit_in_time(stopping: threading.Event) -> None:
+    """End the process ``_STOP_WITHIN_S`` after ``stopping`` is set, even if a step still blocks.
 
-    That may be its start: a deployment waits for receipts as long as the chain takes. All that
-    matters is durable at any instant.
+    A start can block too: a deployment waits for receipts as long as the chain takes. The state on
+    disk is consistent at every instant.
     """
 
     def wait() -> None:
-        asked.wait()
+        stopping.wait()
         time.sleep(_STOP_WITHIN_S)
         os._exit(_STUCK)
 

@@ -1,4 +1,4 @@
-"""How commands speak: people get rich text, scripts get one JSON object."""
+"""Output of commands: formatted text for people, one JSON object for scripts."""
 
 import json
 import os
@@ -19,22 +19,23 @@ _WIDEST: Final = 10_000
 class Output(Console):
     """Standard output, the same in a pipe, a narrow and a wide terminal.
 
-    Lines are not broken and tables not cut: a terminal wraps them where it must, and what reads a
-    pipe gets a line a row. A reader that has gone (``... | head``) is no error.
+    Lines are not broken and tables not cut: a terminal wraps them where it must, and a pipe gets
+    one line per row. A reader that stops early (``... | head``) is not an error.
     """
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print, tables at their own width."""
-        super().print(*(_Whole(o) if isinstance(o, Table) else o for o in objects), **options)
+        shown = (_UncutTable(item) if isinstance(item, Table) else item for item in objects)
+        super().print(*shown, **options)
 
     def on_broken_pipe(self) -> None:
-        """End quietly."""
+        """Exit with status 0."""
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0)
 
 
 @dataclass(frozen=True)
-class _Whole:
+class _UncutTable:
     """A table at the width that its cells need, whatever the width of the terminal."""
 
     table: Table
@@ -54,12 +55,12 @@ def print_json(value: Any) -> None:
 
 
 def print_json_line(value: Any) -> None:
-    """Print one JSON object on a line of its own, at once: for commands that go on."""
+    """Print one JSON object on its own line and flush it, for commands that keep running."""
     print(json.dumps(value, sort_keys=True), flush=True)
 
 
 def shell(path: Path) -> str:
-    """Return a path as an argument of a command that is shown to be copied."""
+    """Return a path quoted for a shell, for commands that are printed to be copied."""
     return shlex.quote(str(path))
 
 
@@ -69,11 +70,11 @@ def verify_command(folder: Path, extensions: Sequence[str] = ()) -> str:
     Parameters
     ----------
     extensions
-        The rule and the score from outside the package, ``module:NAME`` each: whoever verifies
-        names a copy of his own.
+        The rule and the score from outside the package, ``module:NAME`` each; a verifier loads
+        its own copy.
     """
-    own = "".join(f" --extension {name}" for name in extensions)
-    return f"fedproof verify {shell(folder)}{own}"
+    flags = "".join(f" --extension {name}" for name in extensions)
+    return f"fedproof verify {shell(folder)}{flags}"
 
 
 def short(digest: str) -> str:

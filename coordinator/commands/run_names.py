@@ -1,4 +1,4 @@
-"""Where a command finds a run that was given by folder, or by its name in ``runs/``."""
+"""Finds the run that a command is given, by its folder or by its name in ``runs/``."""
 
 from pathlib import Path
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 from coordinator.protocol.errors import ConfigError
 
 RUNS: Final = Path("runs")
-"""Where ``fedproof simulate`` puts a run without ``--out``."""
+"""Folder in which ``fedproof simulate`` creates a run without ``--out``."""
 
 
 def run_folder(given: Path) -> Path:
-    """Return the folder that a command was given, or the one of that name in ``runs/``.
+    """Return the given folder if it exists, else the one of that name in ``runs/``.
 
     Raises
     ------

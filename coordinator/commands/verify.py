@@ -1,4 +1,4 @@
-"""``fedproof verify``: replay a run and say what holds."""
+"""``fedproof verify``: replay a run and print every fault."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,17 +20,17 @@ def verify(
     run: Annotated[
         Path | None,
         typer.Argument(
-            help="A run's folder, or its name in runs/, or a coordinator's folder; or give --rpc "
+            help="A run's folder, or its name in runs/, or a coordinator's folder; not with --rpc "
             "and --store."
         ),
     ] = None,
     block: Annotated[
         str | None,
-        typer.Option(help="A block hash you have seen: it must still be in the chain."),
+        typer.Option(help="A block hash seen earlier: it must still be in the chain."),
     ] = None,
     partial: Annotated[
         bool,
-        typer.Option("--partial", help="The run goes on, or was interrupted: check what is there."),
+        typer.Option("--partial", help="Check an unfinished run: its rounds so far."),
     ] = False,
     rpc: Annotated[str | None, typer.Option(help="JSON-RPC URL of any node of the chain.")] = None,
     store: Annotated[
@@ -39,7 +39,7 @@ def verify(
     ] = None,
     contract: Annotated[
         str | None,
-        typer.Option(help="The federation's address; default: what its federation.json says."),
+        typer.Option(help="The federation's address; default: the one in its federation.json."),
     ] = None,
     ca: Annotated[
         Path | None,
@@ -52,7 +52,7 @@ def verify(
     password_file: Annotated[
         Path | None,
         typer.Option(
-            help=f"File whose first line is its password; else ${keyfile.PASSWORD_VARIABLE}, else "
+            help=f"File whose first line is the password; else ${keyfile.PASSWORD_VARIABLE}, else "
             "a prompt."
         ),
     ] = None,
@@ -66,11 +66,12 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Replay a whole run from its chain and blobs alone, and name whatever does not hold.
+    """Replay a whole run from its chain and blobs alone, and name every fault.
 
     Every block is executed again, every blob re-hashed, every signature and bond checked, every
     aggregate, score and reward computed again. Nothing is trained and nothing is written. With
-    --rpc and --store the same of a live federation, but that blocks are the node's word.
+    --rpc and --store, the same for a live federation, except that blocks are not executed again:
+    they are taken as the node reports them.
 
     Examples:
 
@@ -80,12 +81,12 @@ def verify(
 
       [bold]fedproof verify --rpc https://host:8700/rpc --store https://host:8700 --ca ca.crt[/bold]
 
-    A rule or a score from outside the package is never taken from the store: --extension names your
-    copy. Without it what follows from it is not verified, and said to be so.
+    A rule or a score from outside the package is never loaded from the store: --extension names
+    your copy. Without it, the results that depend on it are reported as not verified.
 
-    Exit status: 0 if all of it holds; 1 if anything does not; 2 if there is no such folder, it is
-    no run's or no finished one, a rule or a score is not loaded, or bad options; 5 if the node does
-    not answer, or a process has the chain open; 6 if a process is at work in the folder, a file
+    Exit status: 0 if no fault is found; 1 if there is any; 2 if there is no such folder, it holds
+    no run or an unfinished one, a rule or a score is not loaded, or bad options; 5 if the node does
+    not answer, or a process has the chain open; 6 if a process is writing in the folder, a file
     cannot be read, or the store does not answer or refuses; 7 bad key.
     """
     load_extensions(extension or [], "--extension")
@@ -98,7 +99,7 @@ def verify(
         findings, name = _verify_folder(folder, block, partial), str(folder)
     else:
         if store is None or partial:
-            raise ConfigError("--rpc needs --store URL, and no --partial: what is there is checked")
+            raise ConfigError("--rpc needs --store URL and no --partial")
         secret = None
         if key is not None:
             password = keyfile.password_from(password_file, confirm=False)
@@ -125,7 +126,7 @@ def verify(
 
 
 def _rounds(unread: Sequence[Unread]) -> str:
-    numbers = sorted({one.round_id for one in unread if one.round_id is not None})
+    numbers = sorted({item.round_id for item in unread if item.round_id is not None})
     if len(numbers) > 1:
         return f"{len(numbers)} rounds from {numbers[0]} to {numbers[-1]}"
     return f"round {numbers[0]}" if numbers else "the run"
@@ -148,9 +149,9 @@ def _verify_remote(
     from coordinator.audit.verify.remote_audit import RemoteFederation, verify_remote
     from coordinator.ledger.reach import reach
 
-    found = reach(rpc, store, contract=contract, ca_file=ca, private_key=secret)
-    where = RemoteFederation(found.w3, found.contract, found.store, found.agreement)
-    return verify_remote(where, seen_block=block)
+    reached = reach(rpc, store, contract=contract, ca_file=ca, private_key=secret)
+    federation = RemoteFederation(reached.w3, reached.contract, reached.store, reached.agreement)
+    return verify_remote(federation, seen_block=block)
 
 
 def _print(run: str, findings: Findings) -> None:
@@ -186,29 +187,29 @@ def _print(run: str, findings: Findings) -> None:
 
 def _by_place(unread: Sequence[Unread]) -> Mapping[str, list[Unread]]:
     places: dict[str, list[Unread]] = {}
-    for one in unread:
-        place = "run" if one.round_id is None else f"round {one.round_id}"
-        places.setdefault(place, []).append(one)
+    for item in unread:
+        place = "run" if item.round_id is None else f"round {item.round_id}"
+        places.setdefault(place, []).append(item)
     return places
 
 
 def _chain_line(findings: Findings) -> str:
-    """Say what is known of the chain, and how."""
+    """Return the line on the chain: contract, head, and how its blocks were checked."""
     facts = findings.facts
     blocks = f"{facts['head_block']} blocks"
     if "transactions" in facts:
-        known = f"{blocks}, {facts['transactions']} transactions executed again"
+        checked = f"{blocks}, {facts['transactions']} transactions executed again"
     else:
-        agreed = "the agreement's digest checked" if facts["agreement"] else "no agreement at hand"
-        known = f"{blocks} on the node's word, {agreed}"
+        agreed = "the agreement's digest checked" if facts["agreement"] else "no agreement given"
+        checked = f"{blocks} as the node reports them, {agreed}"
     return (
-        f"chain {facts['chain_id']}, contract {facts['contract']}: {known}, "
+        f"chain {facts['chain_id']}, contract {facts['contract']}: {checked}, "
         f"head {facts['head_hash']}"
     )
 
 
 def _files_line(files: Mapping[str, Sequence[str]]) -> str:
-    """Say what vouches for which files of a run."""
+    """Return the line on which files of a run are checked by the chain, and which are not."""
     named = (
         ("by the chain", "chain"),
         ("by the chain in part, else by SHA256SUMS", "in_part"),

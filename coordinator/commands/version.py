@@ -13,15 +13,15 @@ PACKAGES = ("flwr", "torch", "web3", "py-evm", "numpy", "numba", "coincurve", "s
 
 
 def versions() -> dict[str, str]:
-    """Return the versions a result may depend on."""
-    found = {"fedproof": __version__, "python": platform.python_version()}
-    return found | {name: metadata.version(name) for name in PACKAGES}
+    """Return the versions that a result may depend on, by package."""
+    ours = {"fedproof": __version__, "python": platform.python_version()}
+    return ours | {name: metadata.version(name) for name in PACKAGES}
 
 
 def version(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print the versions of Fedproof and of what it stands on.
+    """Print the versions of Fedproof and of the packages it depends on.
 
     Example: [bold]fedproof version --json[/bold]
 

@@ -78,7 +78,7 @@ def test_everything_holds_on_the_embedded_chain(asker: Asker, bench: HttpBench) 
     assert verify(*at(asker), "--contract", bench.federation.address)["ok"]
     assert verify(*at(asker), "--block", found["head_hash"])["ok"]
     text = CliRunner().invoke(app, ["verify", *at(asker)]).stdout
-    assert "on the node's word, the agreement's digest checked" in text
+    assert "as the node reports them, the agreement's digest checked" in text
     assert "3 rounds hold, 6 ETH paid" in text
 
 

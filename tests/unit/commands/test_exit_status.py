@@ -133,15 +133,15 @@ def test_a_reader_that_has_gone_is_no_error(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["simulate", "quickstart"], "interrupted; the same command goes on where it stopped"),
+        (["simulate", "quickstart"], "interrupted; the same command continues where it stopped"),
         (
             ["simulate", "quickstart", "--fresh"],
-            "interrupted; the same command without --fresh goes on where it stopped",
+            "interrupted; the same command without --fresh continues where it stopped",
         ),
-        (["client"], "interrupted; the same command goes on where it stopped"),
+        (["client"], "interrupted; the same command continues where it stopped"),
         (["hospitals"], "interrupted; start again with --fresh"),
         (["verify", "run"], "interrupted"),
-        (["fund", "1 ether"], "interrupted; what was sent may still be mined: look before"),
+        (["fund", "1 ether"], "interrupted; what was sent may still be mined: check before"),
         ([], "interrupted"),
     ],
 )
