@@ -1,7 +1,8 @@
-"""``federation.json``: what everybody of a federation agreed on before training.
+"""``federation.json``: the agreement of a federation, made before training.
 
-Public, and the same bytes for everybody: its digest is bound on chain when the contract is
-deployed, so nobody can be given another one. Where the coordinator is reached is no part of it.
+It is public, and the same bytes for every participant: its digest is bound on chain when the
+contract is deployed, so a participant notices a different one (ADR 91). The coordinator's URL is
+not part of it.
 """
 
 import hashlib
@@ -103,48 +104,48 @@ class FederationAgreement(Section):
         return fields
 
     def canonical_json(self) -> bytes:
-        """Return the only bytes this agreement has."""
+        """Return the agreement as canonical JSON, the bytes of ``federation.json``."""
         return canonical_json(self.model_dump(mode="json"))
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of all that is agreed, 32 bytes: the contract's ``config_digest``.
+        """SHA-256 of the agreement, 32 bytes: the contract's ``config_digest``.
 
-        Without chain and contract, which are known only once it is deployed.
+        Without chain id and contract address, which are known only once it is deployed.
         """
         fields = self.model_dump(mode="json", exclude={"chain_id", "contract"})
         return hashlib.sha256(canonical_json(fields)).digest()
 
     @property
     def domain(self) -> SigningDomain:
-        """The EIP-712 domain all its signatures are for."""
+        """The EIP-712 domain of all its signatures."""
         return SigningDomain(self.chain_id, Address(self.contract))
 
     @cached_property
     def core_manifest(self) -> Manifest:
-        """The manifest as the core reads it."""
+        """The manifest as a record of the core."""
         return Manifest.from_json(canonical_json(self.manifest))
 
     @cached_property
     def core_rule(self) -> Rule:
-        """The aggregation rule as the core reads it."""
+        """The aggregation rule as a record of the core."""
         return rule_from(dict(self.rule))
 
     @property
     def rule_hash(self) -> bytes:
-        """What every round of the federation is opened under, 32 bytes."""
+        """The rule's hash, 32 bytes, with which every round of the federation is opened."""
         return rule_hash(self.core_rule)
 
     @cached_property
     def core_architecture(self) -> Architecture | None:
-        """The built-in model, if there is one."""
+        """The built-in model, ``None`` if there is none."""
         if self.architecture is None:
             return None
         return Architecture.from_json(canonical_json(self.architecture).decode())
 
 
 def read_agreement(path: Path) -> FederationAgreement:
-    """Read ``federation.json`` and everything in it.
+    """Read ``federation.json`` and check all its parts.
 
     Raises
     ------

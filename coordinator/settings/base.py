@@ -1,6 +1,6 @@
-"""What every section of an experiment is built on: strictness, unions by ``kind``, money, names.
+"""The base of all sections of settings: strictness, unions by ``kind``, money, names.
 
-pydantic stops at this package: the rest of the code gets numbers and core records.
+pydantic is used in this package only: the rest of the code gets numbers and core records.
 """
 
 import re
@@ -20,13 +20,13 @@ _AMOUNT = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?)\s*([a-z]*)")
 
 
 class Section(BaseModel):
-    """A table of the experiment file: no unknown keys, no coercion, immutable."""
+    """A table of a settings file: no unknown keys, no coercion, immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def by_kind(default: str) -> BeforeValidator:
-    """Let a table leave its ``kind`` out: it then means ``default``."""
+    """Let a table omit its ``kind``; it is then ``default``."""
 
     def fill(raw: Any) -> Any:
         return {"kind": default, **raw} if isinstance(raw, dict) and "kind" not in raw else raw
@@ -50,7 +50,7 @@ def parse_wei(raw: Any) -> Any:
     Raises
     ------
     PydanticCustomError
-        If the text is no amount, or is not a whole number of wei.
+        If the text is not an amount, or not a whole number of wei.
 
     Examples
     --------
@@ -59,35 +59,35 @@ def parse_wei(raw: Any) -> Any:
     """
     if not isinstance(raw, str):
         return raw
-    found = _AMOUNT.fullmatch(raw.strip().lower())
-    unit = WEI_PER_UNIT.get((found[2] or "wei") if found else "")
-    if found is None or unit is None:
+    match = _AMOUNT.fullmatch(raw.strip().lower())
+    unit = WEI_PER_UNIT.get((match[2] or "wei") if match else "")
+    if match is None or unit is None:
         raise PydanticCustomError(
             "wei", 'expected integer wei or text like "10 ether", "5 gwei" or "1000 wei"'
         )
-    amount = Fraction(found[1].replace("_", "")) * unit
+    amount = Fraction(match[1].replace("_", "")) * unit
     if amount.denominator != 1:
         raise PydanticCustomError("wei", "expected a whole number of wei")
     return int(amount)
 
 
 _AS_TEXT = PlainSerializer(str, return_type=str, when_used="json")
-"""Decimal text in JSON: many readers keep only 53 bits of a number."""
+"""Decimal text in JSON: many parsers keep only 53 bits of a number."""
 
 WeiAmount = Annotated[int, Field(ge=0, le=MAX_WEI), BeforeValidator(parse_wei), _AS_TEXT]
 """Wei, non-negative."""
 
 PositiveWei = Annotated[int, Field(ge=1, le=MAX_WEI), BeforeValidator(parse_wei), _AS_TEXT]
-"""Wei, more than none."""
+"""Wei, positive."""
 
 ClientIds = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 """Client numbers, from 0."""
 
 AddressText = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
-"""An account or a contract, in any case."""
+"""Address of an account or a contract, in upper, lower or mixed case."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-"""A federation's or a participant's."""
+"""Name of a federation or a participant."""
 
 Widths = Annotated[list[Annotated[int, Field(ge=1, le=16_384)]], Field(min_length=1, max_length=8)]
 """Of a model's layers."""

@@ -15,7 +15,7 @@ WaitSeconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
 
 
 class KeyFile(Section):
-    """An encrypted key file; without ``password_file`` environment or prompt give the password."""
+    """An encrypted key file; without ``password_file``, environment or prompt give the password."""
 
     key: str = Field(min_length=1)
     password_file: str = ""
@@ -24,7 +24,7 @@ class KeyFile(Section):
 class CoordinatorChain(Section):
     """The chain: embedded (``rpc`` empty), or any node's JSON-RPC.
 
-    ``block_interval_s`` is how long the embedded chain gathers transactions for a block.
+    ``block_interval_s`` is the time between two blocks of the embedded chain.
     """
 
     rpc: str = Field(default="", pattern=r"^(https?://[^\s]+)?$")
@@ -35,7 +35,7 @@ class CoordinatorChain(Section):
 class CoordinatorHttp(Section):
     """Status, artifact store and the embedded chain's RPC; TLS wherever it is not loopback.
 
-    ``allowed_hosts`` are Host headers accepted besides ``host`` and loopback's.
+    ``allowed_hosts`` are Host headers accepted in addition to ``host`` and loopback.
     """
 
     host: str = "127.0.0.1"
@@ -79,7 +79,7 @@ class CoordinatorRound(Section):
 
 
 class CoordinatorLog(Section):
-    """Structured lines in ``state/logs``; human ones on the screen."""
+    """The level of the log, in ``state/logs`` as JSON and on standard error as text."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -1,4 +1,4 @@
-"""``federation.toml``: what ``fedproof federation init`` makes a federation from."""
+"""``federation.toml``: the settings from which ``fedproof federation init`` founds a federation."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +32,7 @@ from coordinator.settings.terms import (
 
 
 class FoundingChain(Section):
-    """``rpc`` empty is the embedded chain; the one line to change for another node.
+    """The chain: embedded (``rpc`` empty), or another node's JSON-RPC.
 
     On the embedded chain every participant starts with ``starting_balance_wei``.
     """
@@ -43,7 +43,7 @@ class FoundingChain(Section):
 
 
 class FoundingHost(Section):
-    """Where the coordinator listens, and the names its certificate is for.
+    """The coordinator's address and ports, and the names in its certificate.
 
     ``tls`` can be turned off on loopback only.
     """
@@ -56,14 +56,14 @@ class FoundingHost(Section):
 
 
 class FoundingInput(Section):
-    """What one example looks like, and how many classes there are."""
+    """The shape of one example, and the number of classes."""
 
     shape: list[Annotated[int, Field(ge=1)]] = Field(min_length=1, max_length=3)
     classes: int = Field(ge=2, le=65_536)
 
 
 class FoundingRound(Section):
-    """Who makes a round, how long it may take, how many there are (0: without end)."""
+    """The contributors that a round needs, its duration, the number of rounds (0: no limit)."""
 
     min_contributors: int = Field(default=0, ge=0)
     min_online: int = Field(default=0, ge=0)
@@ -73,7 +73,7 @@ class FoundingRound(Section):
 
 
 class FoundingParticipant(Section):
-    """One participant. With an ``address`` of its own, no account is made for it.
+    """One participant. With an ``address`` of its own, no account is created for it.
 
     ``node_key`` names the public key file of its SuperNode, if it has one already.
     """
@@ -125,12 +125,12 @@ class Founding(Section):
 
     @property
     def min_contributors(self) -> int:
-        """The fewest updates a round is sealed with: as set, or what the fault bound needs."""
+        """The fewest updates that a round is sealed with: as set, or the fault bound's minimum."""
         return self.round.min_contributors or self.aggregator.fewest
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        """The rule and the score that are named ``module:NAME``, if they are."""
+        """The rule and the score, each if it is named ``module:NAME``."""
         return outside_kinds(self.aggregator, self.scoring)
 
 
@@ -146,11 +146,11 @@ def _contradictions(founding: Founding) -> Iterator[str]:
             f"round.min_contributors = {founding.min_contributors} is below the {fewest} that "
             f"{key} needs ({bound})"
         )
-    lasting = founding.round.duration_s + founding.windows.challenge_window_s
-    if founding.windows.unbonding_s < lasting:
+    provable_s = founding.round.duration_s + founding.windows.challenge_window_s
+    if founding.windows.unbonding_s < provable_s:
         yield (
             f"windows.unbonding_s = {founding.windows.unbonding_s} must be at least "
-            f"round.duration_s + windows.challenge_window_s = {lasting}, or a bond could leave "
+            f"round.duration_s + windows.challenge_window_s = {provable_s}, or a bond could leave "
             "before its offence is proven"
         )
     if 5 * founding.windows.answer_s > founding.windows.unbonding_s:

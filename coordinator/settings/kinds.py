@@ -1,8 +1,8 @@
-"""Sections that come in kinds: which model reads a table is decided by its ``kind``.
+"""Sections with kinds: a table's ``kind`` selects the model that validates it.
 
 The kinds are those of a registry, so that a file added to a package is a kind of the schema, and
-``kind = "module:Name"`` is one from outside the package. Options that the chosen kind does not
-know are refused, as in any section.
+``kind = "module:Name"`` is one from outside the package. Options that the chosen kind does not have
+are refused, as in any section.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from coordinator.settings.base import Section
 
 
 def kind_of(model: type[Section]) -> str | None:
-    """Return the kind that a model reads, by its field ``kind: Literal["name"]``.
+    """Return the kind of a model, from its field ``kind: Literal["name"]``.
 
     ``None`` for a base class, and for a model outside the package, whose ``kind`` is any text.
     """
@@ -33,7 +33,7 @@ def kind_of(model: type[Section]) -> str | None:
 
 
 class Kinds(Protocol):
-    """The models there are: a registry of classes, or of rules that models are made from."""
+    """A registry of models, or of rules from which models are built."""
 
     @property
     def shipped(self) -> Mapping[str, Any]:
@@ -41,7 +41,7 @@ class Kinds(Protocol):
         ...
 
     def get(self, name: str) -> Any:
-        """Return the model of a kind; raises ``ConfigError`` if there is none."""
+        """Return the model of a kind; raises ``ConfigError`` if it is unknown."""
         ...
 
     def expected(self, name: str) -> str:
@@ -58,7 +58,7 @@ class ByKind:
         The models, by kind. Each has a field ``kind``: ``Literal`` of its name for those of the
         package, ``str`` for those outside.
     default
-        What a table without ``kind`` means; without a default such a table is refused.
+        The kind of a table without ``kind``; without a default such a table is refused.
     """
 
     def __init__(self, registry: Kinds, default: str | None = None) -> None:
@@ -99,7 +99,7 @@ class ByKind:
 
     def _validator(self, kind: str) -> SchemaValidator:
         if kind not in self._validators:
-            # A union of one: locations of faults then name the kind, which messages need.
+            # A union of one model, so that the locations of errors name the kind for messages.
             choices = {kind: TypeAdapter(self._model(kind)).core_schema}
             union = core_schema.tagged_union_schema(choices, discriminator="kind")
             self._validators[kind] = SchemaValidator(union)

@@ -35,7 +35,7 @@ OutsideOrName = Annotated[str, Field(pattern=r"^([a-z0-9_]+|[A-Za-z_][\w.]*:[A-Z
 
 
 class Training(Section):
-    """What a contributor does with its data in one round, by an optimiser of ``torch.optim``.
+    """A contributor's local training in one round, with an optimiser of ``torch.optim``.
 
     ``options`` are further arguments of the optimiser, by torch's names. ``schedule`` says how
     ``learning_rate`` changes from round to round, empty for not at all. What is named is not tried
@@ -85,10 +85,10 @@ _ADDED: Final[Mapping[str, Any]] = {
 
 
 class Features(Section):
-    """How a participant's columns become the model's inputs: ``(value - mean) / scale``.
+    """The model's inputs, computed from a participant's columns: ``(value - mean) / scale``.
 
-    Constants agreed before training, so that no hospital's own statistics are needed. Empty
-    ``names`` leaves inputs as they are loaded.
+    Mean and scale are agreed before training, so that no participant's own statistics are needed
+    (ADR 52). With empty ``names``, inputs are used as loaded.
     """
 
     names: list[str] = Field(default=[])

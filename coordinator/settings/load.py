@@ -1,4 +1,4 @@
-"""From a TOML file to a checked record; every mistake is one line that names file and key."""
+"""Reads a TOML file into a checked record; errors are one line that names file and key."""
 
 import difflib
 import tomllib
@@ -56,7 +56,7 @@ def load_settings(schema: type[Settings], path: Path) -> Settings:
 def validated(
     schema: type[Settings], raw: Mapping[str, Any], source: str, overridden: Sequence[str] = ()
 ) -> Settings:
-    """Check plain values against a schema; ``source`` and ``overridden`` are for the message.
+    """Check plain values against a schema; ``source`` and ``overridden`` are named in errors.
 
     Raises
     ------
@@ -75,11 +75,11 @@ def read_toml(file: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        Naming the file and where in it the mistake is.
+        Naming the file, and line and column of the error.
     """
     text = ""
     try:
-        text = file.read_bytes().decode("utf-8-sig")  # some editors begin a file with a mark
+        text = file.read_bytes().decode("utf-8-sig")  # some editors write a byte order mark
         return tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
@@ -98,31 +98,31 @@ def read_toml(file: Path) -> dict[str, Any]:
 def _describe(
     error: ValidationError, source: str, overridden: Sequence[str], schema: Schema
 ) -> str:
-    """Say in one line what is wrong with a file of settings.
+    """Return the one-line message for an invalid settings file.
 
     Parameters
     ----------
     error
-        What validating the file raised; the first fault is told, the others are counted.
+        The validation error; the message describes its first fault and counts the others.
     source
         The file, for the start of the message.
     overridden
-        Key paths that ``--set`` or ``--seed`` gave; a fault there is blamed on the option.
+        Key paths set by ``--set`` or ``--seed``; a fault there is attributed to the option.
     schema
-        The model the file was validated against.
+        The model that the file was validated against.
     """
     faults = error.errors(include_url=False)
     first = faults[0]
     kind, location = _split(first["loc"], schema)
     key = _dotted(location)
-    blamed = next((k for k in overridden if key == k or key.startswith(f"{k}.")), None)
-    place = f"{source} (--set {blamed})" if blamed else source
+    option = next((k for k in overridden if key == k or key.startswith(f"{k}.")), None)
+    place = f"{source} (--set {option})" if option else source
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return f"{place}: {_message(dict(first), key, location, kind, schema)}{more}"
 
 
 def _split(location: Location, schema: Schema) -> tuple[str | None, Location]:
-    """Take the union's tag out of a location."""
+    """Return the kind in an error's location, and the location without it."""
     depth = 2 if len(location) > 1 and isinstance(location[1], int) else 1
     if len(location) > depth:
         tag = str(location[depth])
@@ -151,14 +151,14 @@ def _message(
         return f'key "{key}" is missing; {_kind_words(location, kind)} needs it'
     if code == "union_tag_not_found":
         return f'key "{key}.kind" is missing'
-    found = _shown(fault["input"])
+    value = _shown(fault["input"])
     if code == "union_tag_invalid":
         choices = [word.strip().strip("'") for word in context["expected_tags"].split(",")]
         tag = context["tag"]
         return f'{key}.kind = "{tag}": expected {_choices(choices)}{_closest(tag, choices)}'
     if code == "literal_error":
-        return f"{key} = {found}: expected {str(context['expected']).replace(chr(39), chr(34))}"
-    return f"{key} = {found}: {_expected(code, context, fault['msg'])}"
+        return f"{key} = {value}: expected {str(context['expected']).replace(chr(39), chr(34))}"
+    return f"{key} = {value}: {_expected(code, context, fault['msg'])}"
 
 
 def _expected(code: str, context: Mapping[str, Any], message: str) -> str:
@@ -196,7 +196,7 @@ def _kind_words(location: Location, kind: str | None) -> str:
 
 
 def _hint(location: Location, kind: str | None, schema: Schema) -> str:
-    """Say which key was meant, or which kind the key belongs to."""
+    """Return a hint for an unknown key: a similar key, or the kind that has it."""
     key, section = str(location[-1]), str(location[0])
     models: dict[str | None, type[BaseModel]] = {None: schema}
     if len(location) > 1:
@@ -214,7 +214,7 @@ def _hint(location: Location, kind: str | None, schema: Schema) -> str:
 
 
 def options_by_kind(section: str, schema: Schema) -> dict[str, frozenset[str]]:
-    """Return, for each ``kind`` of a section, the options it knows; empty without kinds."""
+    """Return the option names of each ``kind`` of a section; empty for one without kinds."""
     if section not in schema.model_fields:
         return {}
     models = dict(_models(section, schema))
@@ -222,7 +222,7 @@ def options_by_kind(section: str, schema: Schema) -> dict[str, frozenset[str]]:
 
 
 def options_of_kind(section: str, kind: str, schema: Schema) -> frozenset[str] | None:
-    """Return the options of one ``kind``, also of ``module:name``; ``None`` if it is unknown."""
+    """Return the option names of a ``kind``, also ``module:name``; ``None`` if it is unknown."""
     if section not in schema.model_fields:
         return None
     model = _model_of(section, kind, schema)
@@ -246,7 +246,7 @@ def _models(section: str, schema: Schema) -> Iterator[tuple[str | None, Schema]]
 
 
 def _by_kind(section: str, schema: Schema) -> ByKind | None:
-    """Return what decides the kind of a section, or of the entries of a list."""
+    """Return the :class:`ByKind` of a section, or of a list's entries; ``None`` if it has none."""
     field = schema.model_fields[section]
     inner = [note for arg in get_args(field.annotation) for note in _notes(arg)]
     return next((note for note in (*field.metadata, *inner) if isinstance(note, ByKind)), None)

@@ -1,6 +1,6 @@
 """The optimisers of ``torch.optim`` by name, and the options that each of them takes.
 
-Imports torch, which takes seconds: settings that are plain SGD do without this module. Not
+Imports torch, which takes seconds: settings with plain SGD are checked without this module. Not
 handled: learning rates that change from step to step, several groups of parameters.
 """
 
@@ -12,11 +12,11 @@ import torch
 from torch.optim import Optimizer
 
 OWN_KEYS: Final = {"lr": "learning_rate", "momentum": "momentum", "weight_decay": "weight_decay"}
-"""Options that are keys of the training section, by torch's name."""
+"""Keys of the training section, by torch's name of the same option."""
 IMPLEMENTATIONS: Final = frozenset({"foreach", "fused", "capturable", "differentiable"})
-"""Arguments that say how a step is computed, not which: they may change the last bits."""
+"""Arguments that select an implementation of the same step; they may change the last bits."""
 
-_FOREIGN: Final = (
+_TORCH_ERRORS: Final = (
     ValueError,
     TypeError,
     RuntimeError,
@@ -24,13 +24,13 @@ _FOREIGN: Final = (
     ArithmeticError,
     AssertionError,
 )
-"""What torch raises for values that it does not expect."""
+"""Exceptions of torch for unexpected values."""
 _SHAPES: Final = ((2, 2), (2,), (1, 1, 3, 3))
-"""Of the parameters of a trial: a linear layer's, a bias's, a convolution's."""
+"""Shapes of the parameters in a trial: a linear layer's, a bias's, a convolution's."""
 
 
 def optimizer_names() -> list[str]:
-    """Return the names of torch's optimisers, sorted: its classes' in lower case."""
+    """Return the names of torch's optimisers, sorted: the class names in lower case."""
     return sorted(_classes())
 
 
@@ -43,22 +43,22 @@ def make_optimizer(
     weight_decay: float,
     options: Mapping[str, Any],
 ) -> Optimizer:
-    """Return an optimiser of some parameters.
+    """Return an optimiser for the given parameters.
 
     Parameters
     ----------
     name
         One of :func:`optimizer_names`.
     momentum, weight_decay
-        Given to every optimiser that has such an option, also where torch's own default is another.
+        Passed to every optimiser that has such an option, even if torch's default differs.
     options
-        Further arguments of torch's class, by its names; lists stand for tuples.
+        Further arguments of torch's class, by its names; lists are passed as tuples.
 
     Raises
     ------
     ValueError
-        In one line that begins with the key of the training section: if there is no such
-        optimiser, it has no such option, or it refuses a value or these parameters.
+        If there is no such optimiser, it has no such option, or it refuses a value or these
+        parameters; the message is one line that begins with the key of the training section.
     """
     kind = _classes().get(name)
     if kind is None:
@@ -80,7 +80,7 @@ def make_optimizer(
         given[key] = tuple(value) if isinstance(value, list) else value
     try:
         return kind(parameters, **given)
-    except _FOREIGN as error:
+    except _TORCH_ERRORS as error:
         raise _refused(name, error) from error
 
 
@@ -92,9 +92,9 @@ def check_optimizer(
     weight_decay: float,
     options: Mapping[str, Any],
 ) -> None:
-    """Make an optimiser and two steps with it, on parameters of the shapes that models here have.
+    """Build an optimiser and take two steps, on parameters of the shapes of built-in models.
 
-    Parameters and errors are :func:`make_optimizer`'s.
+    Parameters and errors are those of :func:`make_optimizer`.
     """
     weights = [torch.nn.Parameter(torch.ones(shape)) for shape in _SHAPES]
     optimizer = make_optimizer(
@@ -108,14 +108,14 @@ def check_optimizer(
 
     def loss() -> float:
         optimizer.zero_grad()
-        total = torch.stack([(one * one).sum() for one in weights]).sum()
+        total = torch.stack([(weight * weight).sum() for weight in weights]).sum()
         total.backward()  # type: ignore[no-untyped-call]
         return total.item()
 
     try:
         for _ in range(2):
             optimizer.step(loss)
-    except _FOREIGN as error:
+    except _TORCH_ERRORS as error:
         raise _refused(name, error) from error
 
 
@@ -125,11 +125,11 @@ def _refused(name: str, error: Exception) -> ValueError:
 
 
 def _classes() -> dict[str, type[Optimizer]]:
-    found = (getattr(torch.optim, name) for name in torch.optim.__all__)
+    exported = (getattr(torch.optim, name) for name in torch.optim.__all__)
     return {
-        one.__name__.lower(): one
-        for one in found
-        if isinstance(one, type) and issubclass(one, Optimizer) and one is not Optimizer
+        item.__name__.lower(): item
+        for item in exported
+        if isinstance(item, type) and issubclass(item, Optimizer) and item is not Optimizer
     }
 
 

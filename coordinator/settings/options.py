@@ -1,4 +1,4 @@
-"""Sections made from a rule's options: what a file may set, with pydantic's strictness.
+"""Sections built from a rule's options: the keys that a file may set, validated by pydantic.
 
 An :class:`~coordinator.protocol.options.Option` becomes a field; a rule of a registry becomes a
 section whose ``kind`` is its name.
@@ -25,22 +25,22 @@ def section_model(base: type[Model], name: str, options: Iterable[Option]) -> ty
     Parameters
     ----------
     base
-        What all kinds have in common.
+        The class of the fields that all kinds have.
     name
-        The kind; ``module:name`` is accepted as such.
+        The kind, or ``module:name``.
 
     Raises
     ------
     ConfigError
         If an option has the name of a field or property that all kinds have.
     """
-    offered = [option for option in options if option.in_files]
-    for option in offered:
+    settable = [option for option in options if option.in_files]
+    for option in settable:
         if hasattr(base, option.name) or option.name in base.model_fields:
             raise ConfigError(
-                f"{name}: option {option.name} has the name of something that every kind has"
+                f"{name}: option {option.name} has the name of an attribute that every kind has"
             )
-    fields: dict[str, Any] = {option.name: _field(option) for option in offered}
+    fields: dict[str, Any] = {option.name: _field(option) for option in settable}
     fields["kind"] = (Literal[name], name)
     title = "".join(word.title() for word in name.rpartition(SEPARATOR)[2].split("_"))
     model: type[Model] = create_model(
@@ -61,14 +61,14 @@ def _field(option: Option) -> tuple[Any, Any]:
 
 
 class SectionsOf(Generic[Rule, Model]):
-    """The sections of a registry's rules, by kind: what ``ByKind`` wants.
+    """The sections of a registry's rules, by kind; a registry for ``ByKind``.
 
     Parameters
     ----------
     registry
         The rules.
     make
-        Returns a rule's section; called once for each rule, with the name it is asked for by.
+        Returns a rule's section; called once per rule, with the name it is looked up by.
     """
 
     def __init__(self, registry: Registry[Rule], make: Callable[[str, Rule], type[Model]]) -> None:

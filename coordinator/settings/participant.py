@@ -17,15 +17,15 @@ from coordinator.settings.load import load_settings
 from coordinator.settings.models import MODELS, ModelKind
 
 CONFIRMATIONS: Final = 12
-"""Of a chain that is not the embedded one: some two and a half minutes on Ethereum."""
+"""Default on a chain that is not the embedded one: about two and a half minutes on Ethereum."""
 
 
 class CoordinatorReach(Section):
-    """Where the federation is reached. ``ca`` is the certificate authority all of it is under.
+    """The URLs of the federation; ``ca`` is the certificate authority of all of them.
 
-    ``rpc`` may be any node of the chain, one's own best of all; ``confirmations`` is how deep a
-    block must lie before it is remembered as seen; see :attr:`depth`. ``superlink`` is
-    ``host:port``, an IPv6 address in brackets: ``[::1]:9092``.
+    ``rpc`` may be any node of the chain, ideally the participant's own. ``confirmations`` is the
+    number of later blocks after which a block is remembered as seen; see :attr:`depth`.
+    ``superlink`` is ``host:port``, an IPv6 address in brackets: ``[::1]:9092``.
     """
 
     rpc: str = Field(pattern=r"^https?://[^\s]+$")
@@ -36,10 +36,10 @@ class CoordinatorReach(Section):
 
     @property
     def depth(self) -> int:
-        """How many blocks must lie above one before it is remembered as seen.
+        """Number of later blocks after which a block is remembered as seen.
 
-        By default 0 where the coordinator's own port is the node: that is the embedded chain, which
-        replaces no block. Any other chain may replace its newest blocks (ADR 0152).
+        By default 0 if the node is at the coordinator's own port: that is the embedded chain, which
+        never replaces a block. Any other chain may replace its newest blocks (ADR 0152).
         """
         if self.confirmations is not None:
             return self.confirmations
@@ -48,9 +48,9 @@ class CoordinatorReach(Section):
 
 
 class ParticipantNode(Section):
-    """The SuperNode's own key (OpenSSH), and the port it answers its own processes on.
+    """The SuperNode's key (OpenSSH), and the port of its API for its own processes.
 
-    ``config`` is handed to ``app`` as Flower's node configuration.
+    ``config`` is passed to ``app`` as Flower's node configuration.
     """
 
     key: str = ""
@@ -123,7 +123,7 @@ class ImageFolderData(Section):
 
 
 class PythonData(Section):
-    """``module:function``, called with ``options``, returns features and labels as arrays."""
+    """A function ``module:function`` that returns features and labels, called with ``options``."""
 
     kind: Literal["python"]
     function: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
@@ -144,7 +144,7 @@ OwnModel = Annotated[ModelKind, ByKind(MODELS, default="python")]
 
 
 class DataUse(Section):
-    """The participant's own limits on what its data is used for; 0 is no limit.
+    """The participant's own limits on the use of its data; 0 is no limit.
 
     ``rounds`` in all, ``min_contributors`` the rule must ask for (so that an aggregate hides
     one's own update), ``max_examples`` of the data at most, ``sealed_only`` refuses federations
@@ -160,20 +160,20 @@ class DataUse(Section):
 
 
 class ParticipantStake(Section):
-    """``join``: bond by oneself, ``bond_wei`` of it (0: the least the contract takes)."""
+    """``join`` bonds ``bond_wei`` automatically (0: the contract's minimum)."""
 
     join: bool = True
     bond_wei: WeiAmount = 0
 
 
 class ParticipantRewards(Section):
-    """Claim as soon as at least so much is owed; 0 never claims by itself."""
+    """Claim automatically once at least ``claim_above_wei`` is owed; 0 never does."""
 
     claim_above_wei: WeiAmount = ETHER // 10
 
 
 class ParticipantModels(Section):
-    """How many of the newest final models are kept in ``state/models``; 0 keeps all."""
+    """Number of newest final models kept in ``state/models``; 0 keeps all."""
 
     keep: int = Field(default=10, ge=0)
 

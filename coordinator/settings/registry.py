@@ -1,7 +1,7 @@
-"""``registry.json``: whose SuperNodes may take part; written by ``fedproof federation``.
+"""``registry.json``: the SuperNodes that may take part; written by ``fedproof federation``.
 
-The coordinator service reads it again whenever it changes: who is added is admitted, who is
-removed is shut out, without a restart. Bonds and rewards are no part of it; they are on chain.
+The coordinator service reads it again whenever it changes: an added participant is admitted, a
+removed one excluded, without a restart. Bonds and rewards are on chain, not here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,11 @@ from coordinator.settings.load import validated
 NodeKey = Annotated[
     str, Field(pattern=r"^ecdsa-sha2-nistp(256|384|521) [A-Za-z0-9+/=]{64,512}( [ -~]{0,256})?$")
 ]
-"""One line of OpenSSH: type, base64, comment. Only these curves are accepted by Flower."""
+"""One line of OpenSSH: type, base64, comment. Flower accepts only these curves."""
 
 
 class RegisteredParticipant(Section):
-    """One participant; without a ``node_key`` no SuperNode of its is admitted yet."""
+    """One participant; without a ``node_key`` none of its SuperNodes is admitted yet."""
 
     name: Name
     address: AddressText
@@ -31,9 +31,9 @@ class RegisteredParticipant(Section):
 
 
 class Registry(Section):
-    """All participants, in the order in which they were added; nothing in it is there twice.
+    """All participants, in the order in which they were added; names and keys are unique.
 
-    ``removed_keys`` are of nodes that were taken out: Flower never admits such a key again.
+    ``removed_keys`` are the keys of removed nodes: Flower never admits such a key again.
     """
 
     format: Literal["fedproof-registry-1"] = "fedproof-registry-1"
@@ -53,7 +53,7 @@ class Registry(Section):
         return next((p for p in self.participants if p.name == name), None)
 
     def to_json(self) -> bytes:
-        """Return the file's bytes, made to be read by people too."""
+        """Return the file's bytes, as indented JSON."""
         return self.model_dump_json(indent=1).encode() + b"\n"
 
 
@@ -109,7 +109,7 @@ def _repeats(participants: list[RegisteredParticipant]) -> Iterator[str]:
 def registry_of(
     participants: list[RegisteredParticipant], removed_keys: Sequence[str] = ()
 ) -> Registry:
-    """Return a registry; ``ConfigError`` if somebody is in it twice, or with a removed key."""
+    """Return a registry; ``ConfigError`` if an entry repeats, or has a removed key."""
     fields = {
         "participants": [entry.model_dump() for entry in participants],
         "removed_keys": list(removed_keys),

@@ -1,4 +1,4 @@
-"""``[aggregator]`` and ``[scoring]``: sections that follow from the registered rules."""
+"""``[aggregator]`` and ``[scoring]``: sections built from the registered rules and scores."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -22,8 +22,8 @@ Q16 = 1 << 16
 class Aggregator(Section):
     """Options of every rule; rates are committed as fixed point with 16 fractional bits.
 
-    Options of one rule are fields of its own section, by the rule's
-    :class:`~coordinator.protocol.options.Option` list.
+    A rule's own options are further fields of its section, from its list of
+    :class:`~coordinator.protocol.options.Option`.
     """
 
     kind: str
@@ -32,7 +32,7 @@ class Aggregator(Section):
     examples_cap: int = Field(default=1_000_000, ge=1, lt=2**40)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by kind: the section's class is made from the rule, in each process anew."""
+        """Pickle by kind: every process builds the section's class from the rule."""
         return _aggregator_from, (self.model_dump(),)
 
     @property
@@ -59,30 +59,30 @@ class Aggregator(Section):
 
     @property
     def fault_bound(self) -> int:
-        """How many Byzantine contributors the rule is to withstand, *f*."""
+        """Number of Byzantine contributors that the rule must withstand, *f*."""
         return int(getattr(self, NUM_BYZANTINE, 0))
 
     @property
     def fewest(self) -> int:
-        """The fewest updates that withstand so many."""
+        """Fewest updates with which the rule withstands ``fault_bound``."""
         return RULES.get(self.kind).fewest(self.fault_bound)
 
     @property
     def needs(self) -> tuple[str, str]:
-        """What asks for so many updates, and the bound it asks by; for messages."""
-        given = NUM_BYZANTINE in type(self).model_fields
-        key = f"{NUM_BYZANTINE} = {self.fault_bound}" if given else f'kind = "{self.kind}"'
+        """The key that requires ``fewest`` updates, and the rule's bound; for messages."""
+        has_bound = NUM_BYZANTINE in type(self).model_fields
+        key = f"{NUM_BYZANTINE} = {self.fault_bound}" if has_bound else f'kind = "{self.kind}"'
         return f"aggregator.{key}", RULES.get(self.kind).bound
 
     @property
     def committed_weighting(self) -> Weighting:
-        """What a contributor's share of the weights is."""
+        """How contributors are weighted: by examples, or all the same."""
         by_examples = getattr(self, WEIGHTING, "uniform") == "examples"
         return Weighting.EXAMPLES if by_examples else Weighting.UNIFORM
 
 
 class Scoring(Section):
-    """Options of every score: none. Those of one score are fields of its own section."""
+    """The section of a score; there are no options of every score, only a score's own."""
 
     kind: str
 
@@ -97,17 +97,17 @@ class Scoring(Section):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the file may set of the rule's options, as it is set."""
+        """The values of the rule's options that a file may set."""
         return {o.name: getattr(self, o.name) for o in self.rule.options if o.in_files}
 
     @property
     def evaluation_size(self) -> int:
-        """How many public examples are evaluated on; 0 for rules that need none."""
+        """Number of public examples to evaluate on; 0 for rules that need none."""
         return int(getattr(self, _EVALUATION.name)) if self.rule.needs_evaluation else 0
 
 
 _EVALUATION = Option("evaluation_examples", 200, least=1)
-"""Of scores that need an evaluation set: its size, taken out of the training data by class."""
+"""Size of the evaluation set, held out from the training data by class, for scores that need it."""
 
 
 def _aggregator(name: str, rule: AggregationRule) -> type[Aggregator]:
@@ -145,27 +145,27 @@ def _scoring_from(values: dict[str, Any]) -> Scoring:
 
 
 def outside_kinds(aggregator: Aggregator, scoring: Scoring) -> tuple[str, ...]:
-    """Return the kinds of these two that name code from outside the package, ``module:NAME``."""
+    """Return the kinds that name code from outside the package, as ``module:NAME``."""
     return tuple(kind for kind in (aggregator.kind, scoring.kind) if SEPARATOR in kind)
 
 
 def load_extensions(names: Sequence[str], place: str) -> None:
-    """Import rules and scores of one's own, so that committed ones of these names are known.
+    """Import rules and scores from outside the package, to register them by these names.
 
-    A document imports nothing (ADR 0131): whoever runs or verifies a federation with a rule or a
-    score from outside the package says so here.
+    Reading a document never imports code (ADR 0131), so a federation with a rule or a score from
+    outside the package can be run or verified only after this call.
 
     Parameters
     ----------
     names
         ``module:NAME`` each; their code runs.
     place
-        What gave the names, for messages.
+        The file or option with the names, for messages.
 
     Raises
     ------
     ConfigError
-        If a name is none of ``module:NAME``, its module cannot be imported, or what it names is
+        If a name is not of the form ``module:NAME``, its module cannot be imported, or it is
         neither an ``AggregationRule`` nor a ``ScoringRule``.
     """
     for name in names:

@@ -1,4 +1,4 @@
-"""What a federation agrees on besides model, rule and scores: money, numbers, windows."""
+"""Terms of a federation besides model, rule and scores: money, numbers, windows."""
 
 from typing import Annotated, Any
 
@@ -12,12 +12,12 @@ Seconds = Annotated[int, Field(ge=0, le=10 * 365 * 86_400)]
 
 
 class Stake(Section):
-    """Bonds, and what an offence costs in basis points (10,000 is all of it).
+    """Bonds, and the share of a bond that an offence costs, in basis points (10,000 is all of it).
 
-    ``coordinator_minimum_wei`` is the bond without which no round opens; 0 is resolved at load to
-    ``coordinator_bond_wei``. ``coordinator_rebonds`` says whether a slashed coordinator tops its
-    bond up again to go on; otherwise training ends where its bond falls short. Each question of a
-    dispute costs ``dispute_deposit_wei``, which goes to whoever was right.
+    ``coordinator_minimum_wei`` is the coordinator's least bond to open a round; 0 is resolved at
+    load to ``coordinator_bond_wei``. With ``coordinator_rebonds``, a slashed coordinator tops its
+    bond up again; without, training ends once its bond falls short. Each question of a dispute
+    needs a deposit of ``dispute_deposit_wei``, which the winner gets.
     """
 
     minimum_wei: PositiveWei = ETHER
@@ -30,9 +30,9 @@ class Stake(Section):
 
 
 class Rewards(Section):
-    """What a round pays at most, and what the pool is funded with.
+    """The most that a round pays, and the amount that the pool is funded with.
 
-    ``pool_wei`` 0 is resolved at load to what all rounds can pay together.
+    ``pool_wei`` 0 is resolved at load to the most that all rounds can pay together.
     """
 
     round_budget_wei: WeiAmount = ETHER
@@ -40,7 +40,7 @@ class Rewards(Section):
 
 
 class Numbers(Section):
-    """The fixed-point model (PROTOCOL §2) and the bound an update must keep.
+    """The fixed-point format of the model (docs/protocol.md §2), and the bound on an update's norm.
 
     ``norm_bound`` is in parameter units, L2 over the whole update; 0 is no bound, and then a
     single update of extreme values can wreck the mean. The default is a safety net against values
@@ -69,9 +69,9 @@ class Numbers(Section):
 
 
 class Windows(Section):
-    """Windows of the contract, in chain seconds; none of them can be changed once deployed.
+    """Windows of the contract, in seconds of chain time; fixed once the contract is deployed.
 
-    ``answer_s`` is how long a coordinator has to answer a question of a dispute.
+    ``answer_s`` is the time that a coordinator has to answer a question of a dispute.
     """
 
     challenge_window_s: Seconds = 3_600
