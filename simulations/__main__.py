@@ -1,7 +1,7 @@
-"""``python -m simulations`` is the ``fedproof`` command, where no script is installed.
+"""``python -m simulations`` is the ``fedproof`` command, for use without its installed script.
 
-The command's modules are imported when it runs, not with this module: worker processes import
-whatever module their parent was started as, and need none of them.
+The command's modules are imported when it runs, not with this module: worker processes import the
+main module of their parent, and need none of them.
 """
 
 import signal
@@ -11,8 +11,8 @@ _DAEMONS = ("coordinator", "client")
 
 
 def main() -> None:
-    """Run the command, which takes seconds to be loaded; a signal ends it quietly meanwhile."""
-    if sys.argv[1:2] and sys.argv[1] in _DAEMONS:  # until they listen to it themselves
+    """Run the command; a signal during the import, which takes seconds, prints no traceback."""
+    if sys.argv[1:2] and sys.argv[1] in _DAEMONS:  # they install their own handler later
         signal.signal(signal.SIGTERM, _end)
     try:
         from simulations.cli import main as run

@@ -36,7 +36,7 @@ def simulate(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Worker processes; default, and most, one a core and contributor."
+            min=1, help="Worker processes; default and most: one per core and per contributor."
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Override the seed.")] = None,
@@ -49,7 +49,7 @@ def simulate(
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with an interrupted run (so does the same --out)."),
+        typer.Option("--resume", help="Resume an interrupted run (the same --out does that too)."),
     ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete an earlier run in the folder first.")
@@ -60,12 +60,12 @@ def simulate(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Serve the chain on loopback meanwhile, for watchers elsewhere; 0: a free port.",
+            help="Serve the chain on loopback during the run, for other watchers; 0: a free port.",
         ),
     ] = None,
     pace: Annotated[
         float,
-        typer.Option(min=0.1, help="With --serve-rpc: seconds to pause for them after a round."),
+        typer.Option(min=0.1, help="With --serve-rpc: seconds to pause after a round for them."),
     ] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -157,8 +157,8 @@ def simulate(
 
 
 def hospitals(
-    out: Annotated[Path, typer.Option(help="The folder to make.")] = Path("runs/hospitals"),
-    rounds: Annotated[int, typer.Option(min=1, max=1_000, help="How many rounds.")] = 10,
+    out: Annotated[Path, typer.Option(help="The folder to create.")] = Path("runs/hospitals"),
+    rounds: Annotated[int, typer.Option(min=1, max=1_000, help="Number of rounds.")] = 10,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder with heart-disease/; else $FEDPROOF_DATA, else bundled data."),
@@ -169,8 +169,8 @@ def hospitals(
 ) -> None:
     """Run a real federation on this machine: a coordinator and four hospitals, live.
 
-    Five daemons with TLS, keys and folders of their own train together; then everything is
-    verified from outside, everybody is paid, and all of it stops.
+    Five daemons train together, each with its own TLS certificate, keys and folder. Then the
+    federation is verified from outside, rewards are claimed, and the daemons stop.
 
     Example: [bold]fedproof hospitals --data ~/datasets --rounds 10 --fresh[/bold]
 
@@ -180,8 +180,7 @@ def hospitals(
     from simulations.hospitals.demo import Demonstration, run_demonstration
 
     folder, named_by = data_folder(data, os.environ.get(FOLDER_VARIABLE))
-    wanted = Demonstration(out, rounds, folder, named_by, fresh)
-    run_demonstration(wanted, console)
+    run_demonstration(Demonstration(out, rounds, folder, named_by, fresh), console)
 
 
 def report(

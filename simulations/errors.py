@@ -1,9 +1,9 @@
-"""Errors that end a simulation although they happen while a contributor is played."""
+"""Errors in a simulated contributor that must end the run."""
 
 
 class ExtensionError(Exception):
-    """An attack broke what its hooks promise: the run ends with this message.
+    """An attack's hook raised, or returned a wrong value; the run ends with this message.
 
-    Not one of the project's own errors on purpose: those are answered by the signing mod, as a
-    contributor's failure that costs it one round, and the mistake would be seen only there.
+    Not a ``FedproofError`` on purpose: the signing mod answers those with an error reply, as a
+    failure of one contributor in one round, and the run would continue.
     """

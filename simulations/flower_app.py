@@ -1,8 +1,8 @@
 """``flwr run .``: the shipped experiments as a Flower app (``[tool.flwr.app]``).
 
-The ServerApp runs the experiment that ``run_config`` names on its own process pool, so a
-SuperLink without any SuperNode is enough. The ClientApp is for SuperNodes that take part in a
-federation of the same experiment with their own key: the built-in trainer behind the signing mod.
+The ServerApp runs the experiment of ``run_config`` on its own process pool, so a SuperLink without
+any SuperNode suffices. The ClientApp is for SuperNodes that take part in a federation of the same
+experiment with their own key: the built-in trainer with the signing mod.
 """
 
 import os

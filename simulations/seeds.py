@@ -1,9 +1,9 @@
 """One root seed; every component derives its own generator by name.
 
-Our own code draws from these generators only, so two components cannot disturb each other's
-draws, and a worker process needs no history to draw what another would have drawn. User code may
-draw from the global generators: each task of a worker begins with those of ``random``, NumPy
-and PyTorch seeded (``simulations/engines/worker.py``).
+Our own code draws from these generators only, so no component changes the draws of another, and a
+worker process draws the same values as any other would (ADR 51). User code may draw from the global
+generators: before each task, a worker seeds those of ``random``, NumPy and PyTorch
+(``simulations/engines/worker.py``).
 """
 
 import hashlib
@@ -41,6 +41,6 @@ def generator(root_seed: int, *names: Name) -> np.random.Generator:
 
 
 def integer_seed(root_seed: int, *names: Name) -> int:
-    """Return a 63-bit seed for a library that wants an integer (``torch.Generator``)."""
+    """Return a 63-bit seed for a library that takes an integer (``torch.Generator``)."""
     high, low = sequence(root_seed, *names).generate_state(2, np.uint32)
     return (int(high) << 32 | int(low)) & (2**63 - 1)

@@ -1,8 +1,8 @@
 """The experiment schema: one typed, frozen record for one TOML file.
 
-Sections that come in kinds live with what they choose: :mod:`simulations.data`,
+Sections with kinds are in the packages of these kinds: :mod:`simulations.data`,
 :mod:`simulations.partitions`, :mod:`simulations.attacks`. The others are here and in
-:mod:`coordinator.settings`; ``schema`` joins them. ``docs/experiments.md`` is the reference.
+:mod:`coordinator.settings`; ``schema`` combines them. ``docs/experiments.md`` is the reference.
 """
 
 from coordinator.settings.base import parse_wei

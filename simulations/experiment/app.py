@@ -1,7 +1,7 @@
-"""The settings of a federation for a Flower app of one's own: all but data, model and training.
+"""The settings of a federation for a user's own Flower app: all but data, model and training.
 
-They are the ``config.json`` of its folder, whose digest is bound on chain. Not handled: what the
-app does, which nobody checks but for its updates.
+They are the ``config.json`` of its folder, whose digest is bound on chain. Not handled: the app's
+training, of which only the updates are checked.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,12 +14,12 @@ from coordinator.settings.load import validated
 from simulations.experiment.base import SimulatedFederation
 
 Contributors = Annotated[int, Field(ge=1, le=10_000)]
-"""The genesis block gives every contributor its stake, so there is a limit."""
+"""Limited because the genesis block holds a balance for every contributor."""
 CONFIG_ARGUMENT = "config"
 
 
 class AppFederation(SimulatedFederation):
-    """``rounds`` is the most that the pool is funded to pay; an app may run fewer."""
+    """The pool is funded for ``rounds`` rounds; an app may run fewer."""
 
     format: Literal["fedproof-app-1"] = "fedproof-app-1"
     name: str = Field(default="app", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -29,16 +29,16 @@ class AppFederation(SimulatedFederation):
 
     @property
     def clients(self) -> int:
-        """How many contributors there are."""
+        """Number of contributors."""
         return self.contributors
 
     @property
     def clients_key(self) -> str:
-        """What a message calls the number of contributors."""
+        """Key of the number of contributors, for messages."""
         return "contributors"
 
     def contradictions(self) -> Iterator[str]:
-        """Yield what sections say against each other, one sentence each."""
+        """Yield a sentence for each contradiction between sections."""
         yield from super().contradictions()
         if self.cohort.size != self.contributors:
             yield (
@@ -48,12 +48,12 @@ class AppFederation(SimulatedFederation):
         if self.scoring.evaluation_size:
             yield (
                 f"scoring.kind = {self.scoring.kind!r} scores on an evaluation set of the "
-                "coordinator's, and an app of one's own brings none"
+                "coordinator's, and a federation for your own app has none"
             )
 
 
 def app_federation(raw: Mapping[str, Any], source: str = CONFIG_ARGUMENT) -> AppFederation:
-    """Return the settings that a mapping holds.
+    """Return the settings in a mapping.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""What every simulated federation settles, whoever trains: people, rule, money, windows, numbers.
+"""The settings of every simulated federation: contributors, rule, money, windows, numbers.
 
-An experiment adds data, model and misconduct; a Flower app of one's own brings its own
-(:mod:`simulations.experiment.app`). Not handled: where the settings come from.
+An experiment adds data, model and attacks; in a federation for a user's own Flower app
+(:mod:`simulations.experiment.app`) the app has them. Not handled: reading the settings.
 """
 
 import hashlib
@@ -26,14 +26,17 @@ from simulations.experiment.federation import Chain, Cohort, Watcher
 
 ANSWER_S = 600
 QUESTIONS_IN_UNBONDING = 5
-"""A stretched answer and the time to refute it must end before a bond can leave."""
+"""``unbonding_s`` must cover this many times ``answer_s``.
+
+An answer at its deadline and the time to refute it must end before a bond can be withdrawn.
+"""
 
 
 class SimulatedFederation(Section):
-    """The sections that chain, keys, folder and round service of a simulation are made from.
+    """The sections from which a simulation's chain, keys, folder and round service are made.
 
-    Every field has a default; the fields whose 0 means "work it out" hold the worked-out
-    number once validated, so that the digest covers what really runs.
+    Every field has a default. Fields whose 0 means a computed default hold the computed number
+    once validated, so that the digest covers the values that are used.
     """
 
     name: str = Field(default="experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -50,30 +53,30 @@ class SimulatedFederation(Section):
     @property
     @abstractmethod
     def clients(self) -> int:
-        """How many contributors there are; their numbers count from 0."""
+        """Number of contributors; they are numbered from 0."""
 
     @property
     @abstractmethod
     def clients_key(self) -> str:
-        """What a message calls the number of contributors."""
+        """Key of the number of contributors, for messages."""
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        """The rule and the score that are from outside the package: whoever verifies needs them."""
+        """The rule and the score from outside the package, which a verifier needs too."""
         return outside_kinds(self.aggregator, self.scoring)
 
     @property
     def watching(self) -> Watcher:
-        """Whether somebody watches the rounds: not unless there is a section that says so."""
+        """The settings of the watcher; there is none without a section for it."""
         return Watcher()
 
     @property
     def unbonded(self) -> frozenset[int]:
-        """The contributors that mean to take part without a bond."""
+        """The contributors that do not bond a stake."""
         return frozenset()
 
     def contradictions(self) -> Iterator[str]:
-        """Yield what sections say against each other, one sentence each."""
+        """Yield a sentence for each contradiction between sections."""
         yield from self.cohort_faults()
         yield from self.money_and_time_faults()
 
@@ -94,7 +97,7 @@ class SimulatedFederation(Section):
         return resolved
 
     def canonical_json(self) -> bytes:
-        """Return the only bytes this experiment has: sorted keys, no spaces, wei as text."""
+        """Return the settings as canonical JSON: sorted keys, no spaces, wei as text."""
         return canonical_json(self.model_dump(mode="json"))
 
     @property
@@ -103,7 +106,7 @@ class SimulatedFederation(Section):
         return hashlib.sha256(self.canonical_json()).digest()
 
     def cohort_faults(self) -> Iterator[str]:
-        """Yield what the rounds' sizes say against each other."""
+        """Yield a sentence for each contradiction between the sizes of a round."""
         cohort, clients = self.cohort, self.clients
         if cohort.size > clients:
             yield f"cohort.size = {cohort.size} is more than {self.clients_key} = {clients}"
@@ -123,7 +126,7 @@ class SimulatedFederation(Section):
             )
 
     def money_and_time_faults(self) -> Iterator[str]:
-        """Yield what amounts and windows say against each other."""
+        """Yield a sentence for each contradiction between amounts and windows."""
         rewards, chain = self.rewards, self.chain
         needed = self.rounds * rewards.round_budget_wei
         if rewards.pool_wei < needed:
@@ -136,13 +139,13 @@ class SimulatedFederation(Section):
                 f"chain.min_open_s = {chain.min_open_s} must be less than "
                 f"chain.round_deadline_s = {chain.round_deadline_s}"
             )
-        # An offence of a round can be proven until its window ends: the bond must still be there.
-        lasting = chain.round_deadline_s + chain.challenge_window_s
-        if chain.unbonding_s < lasting:
+        # An offence of a round can be proven until its window ends: the bond must last as long.
+        provable_s = chain.round_deadline_s + chain.challenge_window_s
+        if chain.unbonding_s < provable_s:
             yield (
                 f"chain.unbonding_s = {chain.unbonding_s} must be at least "
-                f"chain.round_deadline_s + chain.challenge_window_s = {lasting}, or a bond could "
-                "leave before its offence is proven"
+                f"chain.round_deadline_s + chain.challenge_window_s = {provable_s}, or a bond "
+                "could leave before its offence is proven"
             )
 
         if QUESTIONS_IN_UNBONDING * chain.answer_s > chain.unbonding_s:

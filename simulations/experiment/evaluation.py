@@ -1,4 +1,4 @@
-"""The section on how the global model is tested."""
+"""The section ``[evaluation]``: tests of the global model."""
 
 from pydantic import Field
 
@@ -6,6 +6,6 @@ from coordinator.settings.base import Section
 
 
 class Evaluation(Section):
-    """When the global model is tested: every so many rounds, and after the last."""
+    """Test the global model every ``every`` rounds, and after the last one."""
 
     every: int = Field(default=1, ge=1)

@@ -14,7 +14,7 @@ from coordinator.settings.terms import Seconds
 
 
 def _hexadecimal(raw: Any) -> Any:
-    """Read an address that TOML took for a number, as it does without quotes."""
+    """Return an address that TOML parsed as a number, because it had no quotes, as text."""
     is_number = isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 1 << 160
     return f"0x{raw:040x}" if is_number else raw
 
@@ -22,15 +22,15 @@ def _hexadecimal(raw: Any) -> Any:
 OptionalAddress = Annotated[
     str, Field(pattern=r"^(0x[0-9a-fA-F]{40})?$"), BeforeValidator(_hexadecimal)
 ]
-"""0x and 40 hexadecimal digits, or nothing."""
+"""0x and 40 hexadecimal digits, or empty."""
 
 
 class Cohort(Section):
-    """How many contributors a round has; 0 is resolved when the experiment is loaded.
+    """Number of contributors of a round; 0 is resolved when the experiment is loaded.
 
-    ``size`` 0 becomes every client; ``min_contributors`` 0 becomes the fewest updates the
+    ``size`` 0 becomes every client; ``min_contributors`` 0 becomes the fewest updates that the
     aggregator's fault bound allows. In a ``sealed`` federation contributors commit to their updates
-    before anybody uploads one.
+    before any of them uploads one.
     """
 
     size: int = Field(default=0, ge=0)
@@ -39,16 +39,16 @@ class Cohort(Section):
 
     @model_serializer(mode="wrap")
     def _as_before(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``sealed`` out where it is false: so experiments keep the digest they had."""
-        found: dict[str, Any] = fields(self)
-        return found if self.sealed else {k: v for k, v in found.items() if k != "sealed"}
+        """Omit ``sealed`` if it is false: older experiments then keep their digest."""
+        dumped: dict[str, Any] = fields(self)
+        return dumped if self.sealed else {k: v for k, v in dumped.items() if k != "sealed"}
 
 
 class Chain(Section):
-    """Windows of the contract and the clock of the simulated chain, in chain seconds.
+    """Windows of the contract and the clock of the simulated chain, in seconds of chain time.
 
-    ``answer_s`` is how long a coordinator has to answer a question of a dispute; 0 is resolved at
-    load to ten minutes, or a fifth of ``unbonding_s`` where that is less.
+    ``answer_s`` is the time that a coordinator has to answer a question of a dispute; 0 is resolved
+    at load to ten minutes, or to a fifth of ``unbonding_s`` if that is less.
     """
 
     chain_id: int = Field(default=1337, ge=1, lt=2**53)
@@ -61,11 +61,11 @@ class Chain(Section):
 
 
 class Watcher(Section):
-    """Whether the simulation runs a watcher that checks every round and challenges fraud.
+    """The simulation's own watcher, which checks every round and challenges fraud.
 
-    ``lag_rounds`` is how many newer rounds are sealed before it looks at one: fraud is then proven
-    under rounds that already stand on it. ``interactive`` makes it ask for columns even where one
-    transaction would do. ``address`` is funded at genesis for a watcher in another process.
+    It checks a round only once ``lag_rounds`` newer ones are sealed: fraud is then proven although
+    later rounds build on it. With ``interactive`` it asks for columns even where one transaction
+    suffices. ``address`` is funded at genesis for a watcher in another process.
     """
 
     enabled: bool = False

@@ -1,7 +1,7 @@
-"""From a TOML file, overrides and a seed to one checked :class:`Experiment`.
+"""Reads a TOML file, overrides and a seed into one checked :class:`Experiment`.
 
 Every mistake is a :class:`ConfigError` of one line: the file, the key, what was found and what
-was expected. Data sets are not touched here.
+was expected. Not handled: data sets.
 """
 
 import copy
@@ -21,7 +21,7 @@ CONFIG_FOLDER = Path(__file__).parents[1] / "configs"
 
 
 def shipped_experiments() -> Sequence[str]:
-    """Return the names of the experiments that come with the package, sorted."""
+    """Return the names of the experiments in the package, sorted."""
     return sorted(path.stem for path in CONFIG_FOLDER.glob("*.toml"))
 
 
@@ -33,12 +33,12 @@ def load_experiment(
     Parameters
     ----------
     config
-        A TOML file, the name of a shipped experiment (``"quickstart"``), or a mapping with what
-        such a file would hold; it is not modified.
+        A TOML file, the name of a shipped experiment (``"quickstart"``), or a mapping with the
+        contents of such a file; it is not modified.
     overrides
-        ``"key.path=value"`` each, in order; the value is read as TOML, or else as text.
-        ``behaviours.0.scale=2.0`` reaches into a list. ``partition.kind=iid`` takes the file's
-        options that only the former kind knows out with it.
+        ``"key.path=value"`` each, in order; the value is parsed as TOML, or else taken as text.
+        ``behaviours.0.scale=2.0`` sets a value in a list. ``partition.kind=iid`` also removes those
+        options of the file that only the former kind has.
     seed
         Replaces ``seed`` of the file, after the overrides.
 
@@ -66,7 +66,7 @@ def load_experiment(
 
 
 def experiment_from_json(data: bytes, source: str) -> Experiment:
-    """Read back what :meth:`Experiment.canonical_json` wrote; ``source`` is named in errors.
+    """Parse the output of :meth:`Experiment.canonical_json`; ``source`` is named in errors.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def _find(name: str) -> Path:
 
 
 def _override(raw: dict[str, Any], text: str, earlier: Sequence[str]) -> str:
-    """Apply one override in place and return its key path; ``earlier`` ones are kept."""
+    """Apply one override in place and return its key path; ``earlier`` are those before it."""
     key, equals, value = text.partition("=")
     path = [part.strip() for part in key.split(".")]
     if not equals or not all(path):
@@ -122,15 +122,15 @@ def _override(raw: dict[str, Any], text: str, earlier: Sequence[str]) -> str:
 def _drop_former_options(
     table: dict[str, Any], former: Any, path: Sequence[str], earlier: Sequence[str]
 ) -> None:
-    """Take out what only other kinds know, so that a kind can be changed by one override.
+    """Remove options that only other kinds have, so that one override can change a kind.
 
-    What no kind knows is a mistake, and what an override gave is a contradiction: both stay, to
-    be refused.
+    Options that no kind has, and those set by an earlier override, are kept, so that validation
+    refuses them.
     """
     if (own := options_of_kind(path[0], str(table["kind"]), Experiment)) is None:
         return
     known = frozenset().union(*options_by_kind(path[0], Experiment).values())
-    if isinstance(former, str):  # also one from outside the package
+    if isinstance(former, str):  # it may be from outside the package, and not in ``known``
         known |= options_of_kind(path[0], former, Experiment) or frozenset()
     for name in [name for name in table if name in known - own]:
         if ".".join((*path, name)) not in earlier:
@@ -160,5 +160,5 @@ def _value(text: str) -> Any:
         parsed = tomllib.loads(f"value = {text.strip()}")
     except tomllib.TOMLDecodeError:
         return text.strip()
-    # A line break could smuggle in further keys: then it is just text.
+    # Text with a line break could set further keys; it is taken as text then.
     return parsed["value"] if set(parsed) == {"value"} else text.strip()

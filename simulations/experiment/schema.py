@@ -1,4 +1,4 @@
-"""The whole experiment: its sections, the rules that span them, its digest."""
+"""The whole experiment: its sections, and the checks between them."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -39,35 +39,35 @@ class Experiment(SimulatedFederation):
 
     @property
     def clients(self) -> int:
-        """How many contributors there are."""
+        """Number of contributors."""
         return self.partition.clients
 
     @property
     def clients_key(self) -> str:
-        """What a message calls the number of contributors."""
+        """Key of the number of contributors, for messages."""
         return "partition.clients"
 
     @property
     def watching(self) -> Watcher:
-        """What the ``[watcher]`` section says."""
+        """The ``[watcher]`` section."""
         return self.watcher
 
     @property
     def unbonded(self) -> frozenset[int]:
-        """The contributors whose misconduct is to take part without a bond."""
+        """The contributors whose attack is to take part without a bond."""
         bondless = (attack.clients for attack in self.behaviours if not attack.bonds)
         return frozenset(client for clients in bondless for client in clients)
 
     @model_serializer(mode="wrap")
     def _without_no_metrics(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out that no metrics are named: such experiments keep their digest (ADR 0143)."""
+        """Omit ``metrics`` if it is empty: older experiments then keep their digest (ADR 0143)."""
         fields: dict[str, Any] = handler(self)
         if not self.metrics:
             del fields["metrics"]
         return fields
 
     def contradictions(self) -> Iterator[str]:
-        """Yield what sections say against each other, one sentence each."""
+        """Yield a sentence for each contradiction between sections."""
         yield from self.cohort_faults()
         yield from _data_faults(self)
         yield from _training_faults(self)

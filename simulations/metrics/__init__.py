@@ -1,9 +1,9 @@
-"""Metrics of the global model: one file each, with its options and what it measures in one class.
+"""Metrics of the global model: one file each, with options and computation in one class.
 
-Loss and accuracy are always measured; these are measured beside them, if an experiment names
-them. A file of this package that defines a :class:`Metric` with a ``kind`` is a kind of
-``[[metrics]]``; a class elsewhere is named as ``kind = "module:Name"``. Nothing is decided by a
-metric, and no chain knows it.
+Loss and accuracy are always measured; these only if an experiment names them. A file of this
+package that defines a :class:`Metric` with a ``kind`` is a kind of ``[[metrics]]``; a class
+elsewhere is named as ``kind = "module:Name"``. Metrics are for reports: no result depends on them,
+and they are not on chain.
 """
 
 import math
@@ -41,11 +41,11 @@ def _table(raw: Any) -> Any:
 
 
 MetricTable = Annotated[Metric, ByKind(METRICS), BeforeValidator(_table)]
-"""One ``[[metrics]]`` table, or only its kind."""
+"""One ``[[metrics]]`` table, or its kind alone."""
 
 
 def measure(metrics: Sequence[Metric], given: Predictions) -> dict[str, float | None]:
-    """Measure a model by all metrics of an experiment.
+    """Compute all metrics of an experiment for one model.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def measure(metrics: Sequence[Metric], given: Predictions) -> dict[str, float | 
     Raises
     ------
     ConfigError
-        If a metric from outside the package raises, or one returns something else than numbers.
+        If a metric from outside the package raises, or a metric returns anything but numbers.
     """
     values: dict[str, float | None] = {}
     for index, metric in enumerate(metrics):

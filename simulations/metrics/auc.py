@@ -9,16 +9,16 @@ from simulations.metrics.base import Metric, Predictions
 
 
 class Auc(Metric):
-    """How often an example of a class gets a higher probability for it than one of another class.
+    """Probability that an example of a class ranks above one of another class, by its score.
 
-    Equal probabilities count half. Of two classes, the second one's area; of more, the mean of each
-    class's against the rest. Classes that have no test examples, or all of them, are left out.
+    Ties count half. With two classes, the area of the second; with more, the mean of each class
+    against the rest. Classes with no test examples, or all of them, are left out.
     """
 
     kind: Literal["auc"] = "auc"
 
     def measure(self, given: Predictions) -> float | None:
-        """Return the area, from 0 to 1; ``None`` if one class has all examples, or of NaN."""
+        """Return the area, from 0 to 1; ``None`` if one class has all examples, or for NaN."""
         if np.isnan(given.probabilities).any():
             return None
         classes = range(given.probabilities.shape[1])
@@ -31,7 +31,7 @@ class Auc(Metric):
 
 
 def _area(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
-    """Return the Mann-Whitney statistic as a share, with mean ranks for equal scores."""
+    """Return the Mann-Whitney statistic, scaled to 0 to 1, with mean ranks for ties."""
     _, group, size = np.unique(scores, return_inverse=True, return_counts=True)
     last = np.cumsum(size)
     ranks = (last - (size - 1) / 2)[group]

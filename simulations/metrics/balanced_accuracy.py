@@ -1,4 +1,4 @@
-"""Accuracy that counts every class the same."""
+"""Accuracy with equal weight for every class."""
 
 from typing import Literal
 

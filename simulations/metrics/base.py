@@ -1,4 +1,4 @@
-"""What every metric is built on: its options, and what it measures a model by."""
+"""The base class of metrics, and the predictions that they are computed from."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from coordinator.settings.base import Section
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What a model says of the test examples, beside what is true.
+    """A model's predictions for the test examples, with the true labels.
 
     ``probabilities`` has shape ``(n, classes)``, float64, each row sums to 1; NaN where the model
     diverged. ``labels`` has shape ``(n,)``, int64. ``class_names`` are the data set's, one a class.
@@ -27,7 +27,7 @@ class Predictions:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The likeliest class of each example, the first of equals: shape ``(n,)``."""
+        """The most probable class of each example, the first of equals: shape ``(n,)``."""
         likeliest: NDArray[np.int64] = self.probabilities.argmax(axis=1).astype(np.int64)
         return likeliest
 
@@ -39,7 +39,7 @@ class Predictions:
 
 
 Measured = float | None | Mapping[str, float | None]
-"""What a metric returns: one value or several by name; ``None`` where it is undefined."""
+"""A metric's result: one value, or several by name; ``None`` where it is undefined."""
 
 
 class Metric(Section):
@@ -70,12 +70,12 @@ class Metric(Section):
         Parameters
         ----------
         given
-            Of all test examples, in order; at least one.
+            The predictions for all test examples, in order; at least one.
 
         Returns
         -------
         A number, or numbers by name (at least one); ``None`` where the metric is undefined, as for
-        a class without examples. The same for the same predictions: a resumed run measures again.
+        a class without examples. It must be deterministic: a resumed run measures again.
         """
 
 

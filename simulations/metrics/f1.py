@@ -10,7 +10,7 @@ from simulations.metrics.base import Metric, Predictions
 class F1(Metric):
     """Mean of the classes' F1, the harmonic mean of precision and recall.
 
-    ``average`` weighs the classes the same (``macro``) or by their test examples (``weighted``).
+    ``average`` weights the classes equally (``macro``) or by their test examples (``weighted``).
     Classes that have no examples and are never predicted are left out.
     """
 
@@ -21,7 +21,7 @@ class F1(Metric):
         """Return the mean, from 0 to 1."""
         cells = given.confusion()
         true, predicted = cells.sum(axis=1), cells.sum(axis=0)
-        seen = true + predicted > 0
-        scores = 2 * cells.diagonal()[seen] / (true + predicted)[seen]
-        weights = true[seen] if self.average == "weighted" else None
+        present = true + predicted > 0
+        scores = 2 * cells.diagonal()[present] / (true + predicted)[present]
+        weights = true[present] if self.average == "weighted" else None
         return float(np.average(scores, weights=weights))
