@@ -48,18 +48,17 @@ def load_dataset(config: DataSource, folder: Path | None, seed: int) -> Dataset:
     config
         The ``[data]`` section.
     folder
-        What ``--data`` gave. It wins over ``data.folder`` of the config, which wins over the
-        environment variable ``FEDPROOF_DATA``.
+        The folder given by ``--data``. It overrides ``data.folder`` of the config, which overrides
+        the environment variable ``FEDPROOF_DATA``.
     seed
-        The experiment's root seed: it decides the split where the data has none of its own,
-        and which examples the limits keep.
+        The experiment's root seed, for the split if the data has none of its own, and for the
+        choice of examples by the limits.
 
     Raises
     ------
     ConfigError
         If a folder or a file is missing or corrupt (named, with what was expected there), the
-        ``hub`` extra is not installed, the hub cannot be reached, or the arrays do not fit
-        together.
+        ``hub`` extra is not installed, the hub cannot be reached, or the arrays are inconsistent.
     """
     dataset = config.load(folder, generator(seed, "data", "split"))
     for fault in _faults(dataset):
@@ -68,7 +67,7 @@ def load_dataset(config: DataSource, folder: Path | None, seed: int) -> Dataset:
 
 
 def _faults(dataset: object) -> list[str]:
-    """Return what is wrong with a loaded data set; the first is told."""
+    """Return a text for each fault of a loaded data set."""
     if not isinstance(dataset, Dataset):
         return [f"load returned {type(dataset).__name__}, expected Dataset"]
     return [

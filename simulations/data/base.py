@@ -1,4 +1,4 @@
-"""What every data set of an experiment is built on: its options, and how it is loaded."""
+"""The base classes of an experiment's data sets: their options and how they are loaded."""
 
 import os
 from abc import abstractmethod
@@ -17,9 +17,9 @@ Fraction01 = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class DataSource(Section):
-    """A data set: its fields are the ``[data]`` section, :meth:`load` makes the arrays.
+    """A data set: its fields are the ``[data]`` section, :meth:`load` returns the arrays.
 
-    ``max_train`` and ``max_test`` keep at most so many examples, drawn at random; 0 keeps all.
+    ``max_train`` and ``max_test`` limit the number of examples, drawn at random; 0 is no limit.
 
     Attributes
     ----------
@@ -34,29 +34,29 @@ class DataSource(Section):
     max_test: int = Field(default=0, ge=0)
 
     def faults(self) -> Iterator[str]:
-        """Yield what is wrong with the options together, each text naming its keys."""
+        """Yield a text for each contradiction between options, which names their keys."""
         yield from ()
 
     def site_faults(self, clients: int) -> Iterator[str]:
-        """Yield why ``clients`` clients cannot be its sites, each text naming its keys."""
+        """Yield a text for each reason why its sites cannot be ``clients`` clients."""
         yield f'partition.kind = "by_site" needs sites, but data.kind = "{self.kind}" has none'
 
     @abstractmethod
     def load(self, folder: Path | None, rng: np.random.Generator) -> Dataset:
-        """Load all of it, split into train and test.
+        """Load all examples, split into train and test.
 
         Parameters
         ----------
         folder
-            What ``--data`` gave; ``None`` without it.
+            The folder given by ``--data``, or ``None``.
         rng
-            Decides the split, where the data has none of its own.
+            For the split, if the data has none of its own.
 
         Raises
         ------
         ConfigError
-            If a file is missing or corrupt (named, with what was expected there), or what it needs
-            is not installed or cannot be reached.
+            If a file is missing or corrupt (named, with what was expected there), or a package is
+            not installed, or a server cannot be reached.
         """
 
 

@@ -1,4 +1,4 @@
-"""The breast cancer measurements that scikit-learn carries: no folder, no download."""
+"""The breast cancer data set of scikit-learn: no folder, no download."""
 
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ class BreastCancerData(DataSource):
 
         Class 0 is malignant, 1 benign. Mean and deviation are pooled over all contributors'
         training examples: a federation would agree on them once, before training. The test part
-        never enters them.
+        does not enter them.
         """
         from sklearn import datasets
 

@@ -1,7 +1,7 @@
-"""The record a data set is loaded into, and the ways to split it.
+"""The record of a loaded data set, and functions that split it.
 
-Splits draw from the generator they are given and keep the order of the examples, so the same
-seed gives the same arrays.
+Splits draw from the given generator and keep the order of the examples, so the same seed gives the
+same arrays.
 """
 
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """A data set without the examples that were taken out, and those examples."""
+    """A data set without the held-out examples, and those examples."""
 
     rest: Dataset
     x: Features
@@ -84,7 +84,7 @@ def split_by_class(
 
 
 def limit(dataset: Dataset, max_train: int, max_test: int, rng: np.random.Generator) -> Dataset:
-    """Keep at most so many train and test examples, drawn at random; 0 keeps all."""
+    """Keep at most ``max_train`` and ``max_test`` examples, drawn at random; 0 keeps all."""
     train = _draw(len(dataset.train_y), max_train, rng)
     test = _draw(len(dataset.test_y), max_test, rng)
     kept = _take_train(dataset, train)
@@ -97,15 +97,15 @@ def limit(dataset: Dataset, max_train: int, max_test: int, rng: np.random.Genera
 
 
 def hold_out(dataset: Dataset, examples: int, rng: np.random.Generator) -> HeldOut:
-    """Take examples out of the training data, in the proportions of its classes.
+    """Hold examples out of the training data, in the proportions of its classes.
 
-    Used for a public evaluation set: what contributors are scored on must be nobody's
-    training data, and not the test set either.
+    For a public evaluation set: contributors must not be scored on anyone's training data, nor on
+    the test set.
 
     Raises
     ------
     ConfigError
-        If that would leave nothing to train on.
+        If no training example would be left.
     """
     count = len(dataset.train_y)
     if examples >= count:

@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn carries: no folder, no download."""
+"""The handwritten digits of scikit-learn: no folder, no download."""
 
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -21,7 +21,7 @@ class DigitsData(DataSource):
 
     def load(self, folder: Path | None, rng: np.random.Generator) -> Dataset:
         """Load 1,797 handwritten digits as ``(1, 8, 8)`` images with values from 0 to 1."""
-        from sklearn import datasets  # 2 s and 100 MB, and only here
+        from sklearn import datasets  # here only, since the import takes 2 s and 100 MB
 
         bunch = datasets.load_digits()
         x = (bunch.images / PIXEL_MAX).astype(np.float32)[:, None, :, :]

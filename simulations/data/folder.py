@@ -1,4 +1,4 @@
-"""Finding the files of a data set in the data folder, or saying what is missing where."""
+"""Finds the files of a data set in the data folder, or names the first that is missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class DataFolder:
     def files(self, subfolder: str, names: Sequence[str]) -> list[Path]:
         """Return the paths of a data set's files, in the order of ``names``.
 
-        They are looked for in ``subfolder`` of the data folder, or, if there is no such
-        folder, in the data folder itself.
+        They are expected in ``subfolder`` of the data folder, or, if there is no such folder, in
+        the data folder itself.
 
         Raises
         ------

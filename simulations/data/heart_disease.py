@@ -6,8 +6,8 @@ cholesterol or resting blood pressure of 0 (all of Switzerland's cholesterol is)
 
 No statistic of any hospital's data enters the features: numbers are centred and scaled by fixed
 public reference values, a missing number becomes that reference value (0 after scaling), a
-missing category becomes all zeros, and each column that is ever missing has an indicator. So no
-hospital learns anything about another's patients from the encoding, and none about the test set.
+missing category becomes all zeros, and each column with missing values has an indicator. So the
+encoding reveals nothing about another hospital's patients, nor about the test set (ADR 52).
 """
 
 import codecs
@@ -77,12 +77,12 @@ class HeartDiseaseData(FolderData):
     sites: list[Hospital] = Field(default=list(HOSPITALS), min_length=1)
 
     def faults(self) -> Iterator[str]:
-        """Yield a hospital that is named twice."""
+        """Yield a text if a hospital is named twice."""
         if len(set(self.sites)) != len(self.sites):
             yield f"data.sites names a hospital twice: {', '.join(self.sites)}"
 
     def site_faults(self, clients: int) -> Iterator[str]:
-        """Yield another number of clients than of hospitals."""
+        """Yield a text if the number of clients is not that of hospitals."""
         if clients != len(self.sites):
             yield (
                 f"partition.clients = {clients}, but data.sites names {len(self.sites)} "
@@ -125,7 +125,7 @@ def read_hospital(path: Path) -> NDArray[np.float64]:
     Raises
     ------
     ConfigError
-        Naming file, line and column of what cannot be a value.
+        Naming file, line and column of the first malformed value.
     """
     try:
         # some programs begin a text file with a mark

@@ -1,8 +1,8 @@
 """Any labelled data set of the Hugging Face hub, through Flower's ``flwr-datasets``.
 
-An optional extra (``pip install "fedproof[hub]"``), imported only when a config asks for it. The
-whole split is loaded here; partitioning stays with :mod:`simulations.partitions`, so that
-every data set is divided by the same code. ``data.revision`` pins what is downloaded.
+An optional extra (``pip install "fedproof[hub]"``), imported only for a config that uses it. The
+whole split is loaded here and divided by :mod:`simulations.partitions`, as every data set is.
+``data.revision`` pins the downloaded version.
 """
 
 import importlib
@@ -40,7 +40,7 @@ class HubData(DataSource):
     scale: float = Field(default=255.0, gt=0.0)
 
     def site_faults(self, clients: int) -> Iterator[str]:
-        """Yield that no column names the site; how many there are is seen when it is loaded."""
+        """Yield a text if no column names the site; the number of sites is known once loaded."""
         if not self.site:
             yield 'partition.kind = "by_site" needs data.site, the column that names the site'
 
@@ -76,7 +76,7 @@ class HubData(DataSource):
 
 
 def _split(config: HubData, split: str) -> Any:
-    # Flower's package reports every load to its makers unless told not to, before import.
+    # Flower's package sends telemetry for every load unless this is set before the import.
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     try:
         flwr_datasets: Any = importlib.import_module("flwr_datasets")
@@ -105,8 +105,8 @@ Columns = tuple[NDArray[np.float32], NDArray[Any], NDArray[Any]]
 
 
 def _columns(split: Any, config: HubData, place: str) -> Columns:
-    wanted = [*config.features, config.label, *([config.site] if config.site else [])]
-    missing = [name for name in wanted if name not in split.column_names]
+    names = [*config.features, config.label, *([config.site] if config.site else [])]
+    missing = [name for name in names if name not in split.column_names]
     if missing:
         raise ConfigError(
             f"{place}: no column {missing[0]}; it has {', '.join(split.column_names)}"

@@ -1,1 +1,1 @@
-"""Running an experiment: chain, identities, cohort, rounds, and what is written of them."""
+"""Running an experiment: its chain, identities, cohorts, rounds and records."""

@@ -1,4 +1,4 @@
-"""From an experiment to what a federation agrees on before training: model, rule, scoring."""
+"""Computes an experiment's agreement before training: model, rule, scoring."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ from simulations.seeds import generator
 
 @dataclass(frozen=True)
 class PublishedAgreement:
-    """What a federation publishes before its first round.
+    """The plan and documents that a federation publishes before its first round.
 
     ``initial_model`` has shape ``(d,)``, fixed point; ``documents`` are the scoring document and
-    the blobs that it names.
+    the blobs that it refers to.
     """
 
     plan: FederationPlan
@@ -47,9 +47,9 @@ class PublishedAgreement:
 
 @dataclass(frozen=True)
 class Agreement(PublishedAgreement):
-    """What everybody of an experiment knows before the first round.
+    """An experiment's agreement, with its data.
 
-    ``dataset`` is without the public evaluation examples that scoring may have taken out.
+    ``dataset`` is without the public evaluation examples that scoring holds out, if any.
     """
 
     initial_state: dict[str, torch.Tensor]
@@ -65,7 +65,7 @@ def agree_on(
     Raises
     ------
     ConfigError
-        If rule or scoring do not fit each other.
+        If rule and scoring contradict each other.
     """
     rule = agreed_rule(
         federation.aggregator,
@@ -85,7 +85,7 @@ def agree_on(
 
 
 def agree(experiment: Experiment, dataset: Dataset) -> Agreement:
-    """Work out an experiment's agreement; deterministic.
+    """Return an experiment's agreement; deterministic.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def try_own_code(experiment: Experiment, load: Callable[[], Dataset]) -> None:
     Parameters
     ----------
     load
-        Returns the experiment's data set; not called where there is nothing to try.
+        Returns the experiment's data set; not called if there is nothing to try.
 
     Raises
     ------

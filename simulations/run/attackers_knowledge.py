@@ -1,4 +1,4 @@
-"""What simulated attackers learn of others: published updates, and commitments overheard."""
+"""The data of others that simulated attackers use: published updates, observed commitments."""
 
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from simulations.attacks.contributor.hooks import VectorsOnDemand
 def published_updates(
     roots_json: str, artifacts: Path | None, manifest: Manifest
 ) -> VectorsOnDemand:
-    """Return the updates that the round below published, by client.
+    """Return the updates that the parent round published, by client.
 
-    ``roots_json`` has the root of each, as the round's instruction does; ``artifacts`` is the
-    folder of the run's store, without which nothing can be read.
+    ``roots_json`` has the root of each, from the round's instruction; ``artifacts`` is the
+    folder of the run's store, ``None`` for no updates.
     """
     roots: dict[str, str] = parse_json(roots_json.encode(), "public-updates")
 
@@ -46,15 +46,15 @@ def overheard(
     signer: UpdateSigner,
     victim: KeySigner,
 ) -> PendingUpdate:
-    """Return what is overheard of a victim: its commitment, and later its update and salt.
+    """Return a copy of a victim's commitment, with the update and salt that reveal it.
 
-    ``content`` is the victim's update, signed by the eavesdropper (``signer``). Salts follow from
-    signatures, so the victim's is worked out here instead of listened for.
+    ``content`` is the victim's update, signed by the copier (``signer``). Salts are derived from
+    signatures (ADR 101), so the victim's is computed here instead of intercepted.
     """
     message = read_statement(content).statement
     original = RecordDict({wire.STATEMENT_RECORD: statement_record(victim.sign(domain, message))})
-    heard = commit_to(
+    pending = commit_to(
         original, base_model=base_model, round_id=round_id, domain=domain, signer=victim
     )
-    ours = signer.sign_statement(domain, heard.commitment.statement)
-    return PendingUpdate(ours, base_model, heard.salt, content)
+    copied = signer.sign_statement(domain, pending.commitment.statement)
+    return PendingUpdate(copied, base_model, pending.salt, content)

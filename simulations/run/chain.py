@@ -1,7 +1,7 @@
-"""A simulated federation's chain: opened, the contract deployed, everyone bonded and paid.
+"""A simulated federation's chain: deployment, bonds, finalisation and claims.
 
-Every step looks at the chain first and does only what is missing, in blocks of fixed content, so
-that a run killed in the middle goes on to the very same blocks.
+Every step reads the chain first and does only what is missing, in blocks of fixed content, so that
+a run that was killed continues to the same block hashes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,13 +34,14 @@ from simulations.experiment.base import SimulatedFederation
 from simulations.run.identities import Identities, genesis_of
 
 TRANSACTIONS_PER_BLOCK = 100
-"""Joins and claims go in blocks of this many: fixed, since block hashes depend on it."""
+"""Number of joins or claims per block: fixed, since block hashes depend on it."""
 
 
 class WaitingLedger(ChainLedger):
-    """The ledger of a simulated coordinator: lets chain time pass where it has to wait.
+    """The ledger of a simulated coordinator, which advances chain time where it has to wait.
 
-    ``wait_until`` lets chain time reach a second, ``next_time`` tells it.
+    ``wait_until`` advances chain time to a timestamp in seconds, ``next_time`` returns the next
+    block's.
     """
 
     def __init__(
@@ -55,13 +56,13 @@ class WaitingLedger(ChainLedger):
         self._min_open_s = federation.terms.min_open_s
 
     def seal_round(self, round_id: RoundId, seal: Seal) -> None:
-        """Commit a round's result, once it has been open as long as the terms ask."""
+        """Commit a round's result, once it has been open for ``min_open_s``."""
         self._wait_until(self.round(round_id).opened_at + self._min_open_s)
         super().seal_round(round_id, seal)
 
 
 def advance_time(node: EmbeddedNode, timestamp: int) -> None:
-    """Let chain time reach ``timestamp`` with an empty block, if it has not."""
+    """Advance chain time to ``timestamp`` with an empty block, if it is earlier."""
     if node.next_timestamp < timestamp:
         node.mine(timestamp=timestamp - 1)
 
@@ -95,7 +96,7 @@ class SimulatedChain:
         return Referee(w3, address, transactor=self.federation.transactor)
 
     def close(self) -> None:
-        """Leave one plain chain file behind."""
+        """Close the node; the chain is then one file, without a write-ahead log."""
         self.dispatcher.close()
         self.node.close()
 
@@ -110,7 +111,7 @@ class SimulatedChain:
             served.close()
 
     def wait_until(self, timestamp: int) -> None:
-        """Let chain time reach ``timestamp`` with an empty block, if it has not."""
+        """Advance chain time to ``timestamp`` with an empty block, if it is earlier."""
         advance_time(self.node, timestamp)
 
     def fund_rounds(self, rounds: int, round_budget_wei: int) -> None:
@@ -127,7 +128,7 @@ class SimulatedChain:
         self.send_in_blocks([(self.identities.coordinator, calls.fund(Wei(lacking)))])
 
     def send_in_blocks(self, batch: Sequence[tuple[LocalAccount, Call]]) -> None:
-        """Send calls in order, a fixed number a block."""
+        """Send calls in order, a fixed number per block."""
         for part in _parts(batch):
             self.federation.send_batch(self.federation.prepare_all(part))
 
@@ -138,14 +139,14 @@ def open_chain(
     path: Path | None,
     initial_model_root: bytes,
 ) -> SimulatedChain:
-    """Open or start the run's chain with its federation deployed, bonded and funded.
+    """Open or create the run's chain, with its federation deployed, bonded and funded.
 
     Parameters
     ----------
     path
         The chain's file; ``None`` keeps the chain in memory.
     initial_model_root
-        32 bytes; the model the first round must open on.
+        Root of the first round's base model, 32 bytes.
 
     Raises
     ------
@@ -179,7 +180,7 @@ def open_chain(
 def terms_of(
     experiment: SimulatedFederation, identities: Identities, initial_model_root: bytes
 ) -> Terms:
-    """Return the terms the contract is deployed with; they bind the config's digest."""
+    """Return the terms of the contract, with the digest of the configuration."""
     stake, chain = experiment.stake, experiment.chain
     return Terms(
         coordinator=Address(identities.coordinator.address),
@@ -200,7 +201,7 @@ def terms_of(
 def deployment_of(
     experiment: SimulatedFederation, identities: Identities, initial_model_root: bytes
 ) -> Deployment:
-    """Return all that the coordinator deploys, bonds and funds."""
+    """Return the contract's parameters, the coordinator's bond and the pool's funds."""
     return Deployment(
         terms=terms_of(experiment, identities, initial_model_root),
         dispute_deposit_wei=Wei(experiment.stake.dispute_deposit_wei),
@@ -211,7 +212,7 @@ def deployment_of(
 
 
 def _join(chain: SimulatedChain, experiment: SimulatedFederation) -> None:
-    """Bond every contributor that means to be bonded and has not joined yet."""
+    """Bond every contributor that has not joined yet, except those that attack without a bond."""
     joining = [
         account
         for client, account in enumerate(chain.identities.contributors)
@@ -223,7 +224,7 @@ def _join(chain: SimulatedChain, experiment: SimulatedFederation) -> None:
 
 
 def finalize_all(chain: SimulatedChain) -> None:
-    """Let every challenge window pass and finalise what is settled, lowest round first."""
+    """Finalise the settled rounds, lowest first, each once its challenge window has passed."""
     while True:
         head = chain.ledger.head()
         cursor, lowest = head.last_settled, None
@@ -238,7 +239,7 @@ def finalize_all(chain: SimulatedChain) -> None:
 
 
 def claim_all(chain: SimulatedChain, store: ArtifactStore) -> None:
-    """Have every contributor claim, with its own key, what it earned and has not claimed."""
+    """Claim every contributor's unclaimed rewards, with its own key."""
     final = chain.ledger.head().last_final
     if not final:
         return

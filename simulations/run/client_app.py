@@ -1,9 +1,9 @@
-"""The simulated contributors: one ClientApp that plays each of them, honest or not.
+"""The simulated contributors: one ClientApp that runs as each of them, honest or not.
 
-Which contributor a message is for is in Flower's node configuration. An equivocating
-contributor is two nodes with one key: both train, both sign, and their updates differ. The
-attacks act in the signing mod (:mod:`simulations.run.client_mod`), where a real attacker would; the
-app inside is honest, but for attacks on the training data.
+Flower's node configuration names the contributor that a message is for. An equivocating
+contributor is two nodes with one key: both train, both sign, and their updates differ. Attacks run
+in the signing mod (:mod:`simulations.run.client_mod`), as a real attacker's would (ADR 64); the app
+itself is honest, except for attacks on the training data.
 """
 
 # isort: split
@@ -29,13 +29,13 @@ PLAIN_FACTORY = "simulations.run.client_app:make_plain_client_app"
 
 
 def make_client_app(spec: SimulationSpec) -> ClientApp:
-    """Build the ClientApp that plays all contributors, its mod outermost."""
+    """Build the ClientApp of all contributors, with the signing mod."""
     contributor = LocalContributor(spec, skips_training=True)
     return _app_of(contributor, [SimulatedUpdates(spec, contributor.train_honestly)])
 
 
 def make_plain_client_app(spec: SimulationSpec) -> ClientApp:
-    """Build the same ClientApp without the mod: what is left for plain Flower strategies."""
+    """Build the same ClientApp without the mod, for plain Flower strategies."""
     return _app_of(LocalContributor(spec), [])
 
 
@@ -48,7 +48,7 @@ def _app_of(contributor: "LocalContributor", mods: list[VerifiableUpdates]) -> C
 
 
 class LocalContributor:
-    """Trains and evaluates for whichever contributor a message's node configuration names.
+    """Trains and evaluates for the contributor that the node configuration names.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class LocalContributor:
         client, round_id = client_of(context), _round_of(message)
         hooks = self._attackers.hooks(client, RoundId(round_id))
         if hooks is not None and hooks.attack.overhears is not None:
-            client = hooks.attack.overhears  # what was overheard is what the victim would train
+            client = hooks.attack.overhears  # the copied update is the one that the victim trains
         x, y = self._data(client)
         if hooks is not None:
             changed = hooks.data(LocalData(x, y, self._dataset.num_classes))
@@ -90,7 +90,7 @@ class LocalContributor:
         return Message(content, reply_to=message)
 
     def train_honestly(self, client: int, round_id: int, arrays: ArrayRecord) -> ArrayRecord:
-        """Return what a contributor's honest training of a model gives, on its unchanged data."""
+        """Return a contributor's honestly trained model, from its unchanged data."""
         x, y = self._data(client)
         return self._trained(client, round_id, arrays, x, y)[0]
 

@@ -1,11 +1,12 @@
-"""The signing mod of simulated contributors: where attacks are carried out, if there are any.
+"""The signing mod of simulated contributors, which carries out their attacks.
 
-A real attacker would act here, between its training and its signature. What the attacks do is in
-:mod:`simulations.attacks.contributor`; this mod gives their hooks what a contributor can know.
+A real attacker would act here, between its training and its signature (ADR 64). The attacks are in
+:mod:`simulations.attacks.contributor`; this mod calls their hooks with a contributor's data.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 # isort: split
 from flwr.app import (
@@ -16,6 +17,7 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
+from numpy.typing import NDArray
 
 from clients.mod.chain_view import CachedChainView
 from clients.mod.instruction import Instruction, VerifiedModel
@@ -44,7 +46,7 @@ TrainHonestly = Callable[[int, int, ArrayRecord], ArrayRecord]
 
 @dataclass
 class _BenignUpdates:
-    """The honest updates of one round that this process has worked out, by client."""
+    """The honest updates of one round that this process has computed, by client."""
 
     round_id: RoundId
     base_model: bytes
@@ -52,14 +54,14 @@ class _BenignUpdates:
 
 
 class SimulatedUpdates(VerifiableUpdates):
-    """The signing mod of simulated contributors: misbehaves as the experiment says.
+    """The signing mod of simulated contributors, with the experiment's attacks.
 
     Parameters
     ----------
     spec
-        The experiment, and where its artifacts are.
+        The experiment, and the folder of its artifacts.
     train_honestly
-        Trains for another contributor, for attackers that share what they would have sent.
+        Trains for another contributor, for attackers that share their honest updates.
     """
 
     def __init__(self, spec: SimulationSpec, train_honestly: TrainHonestly) -> None:
@@ -72,7 +74,8 @@ class SimulatedUpdates(VerifiableUpdates):
 
     def _participant_of(self, context: Context) -> Participant:
         key = self._key(client_of(context))
-        # journal and folder of its own: the two nodes of an equivocator must not know of each other
+        # An equivocator's two nodes have separate journals and folders, or the mod would refuse
+        # the second signature.
         pending = None
         if self._spec.pending is not None:
             pending = FilePending(self._spec.pending / str(context.node_id), durable=False)
@@ -90,7 +93,7 @@ class SimulatedUpdates(VerifiableUpdates):
     def _hooks(self, context: Context, round_id: RoundId) -> AttackHooks | None:
         return self._attackers.hooks(client_of(context), round_id)
 
-    # --- what the mod makes of an update -----------------------------------------------------
+    # --- signing an update -------------------------------------------------------------------
 
     def _signed_reply(
         self,
@@ -124,7 +127,7 @@ class SimulatedUpdates(VerifiableUpdates):
         *,
         is_shadow: bool,
     ) -> Int32Vector:
-        update = update.copy()  # the buffer is used again when a colluder is trained
+        update = update.copy()  # training a colluder overwrites the buffer
         benign = self._benign_of(instruction, model)
         if hooks.attack.trains and not hooks.attack.changes_data:
             benign[hooks.client] = update
@@ -149,7 +152,7 @@ class SimulatedUpdates(VerifiableUpdates):
         model: VerifiedModel,
         participant: Participant,
     ) -> RecordDict:
-        """Sign and pack an update; without hooks, a shadow that does as its principal does."""
+        """Sign and pack an update; ``hooks`` is ``None`` for the shadow in an honest round."""
         metrics_name, metrics = read_metrics(content)
         statement = UpdateMessage(
             round_id=instruction.round_id,
@@ -164,11 +167,11 @@ class SimulatedUpdates(VerifiableUpdates):
             metrics = {**metrics, wire.EXAMPLES_METRIC: statement.examples}
             statement = replace(statement, metrics_hash=metrics_hash(metrics))
         signed = participant.signer.sign(participant.chain_view.domain, statement)
-        sent = Reply(update, signed.signature)
+        reply = Reply(update, signed.signature)
         if hooks is not None:
-            sent = hooks.reply(sent)
-        record = statement_record(replace(signed, signature=sent.signature))
-        return _records(sent, metrics_name, metrics, record)
+            reply = hooks.reply(reply)
+        record = statement_record(replace(signed, signature=reply.signature))
+        return _records(reply.vector, metrics_name, metrics, record)
 
     # --- sealed rounds -----------------------------------------------------------------------
 
@@ -193,7 +196,7 @@ class SimulatedUpdates(VerifiableUpdates):
         participant: Participant,
         context: Context,
     ) -> RecordDict:
-        if wire.STATEMENT_RECORD not in content:  # it stays silent
+        if wire.STATEMENT_RECORD not in content:  # an attack that sends no reply
             return content
         hooks = self._hooks(context, instruction.round_id)
         victim = None if hooks is None else hooks.attack.overhears
@@ -224,7 +227,7 @@ class SimulatedUpdates(VerifiableUpdates):
     # --- timing ------------------------------------------------------------------------------
 
     def _is_missed(self, hooks: AttackHooks, stage: Stage) -> bool:
-        """Return whether a reply comes after the round's deadline, or never."""
+        """Return whether a reply is sent after the round's deadline, or never."""
         delay_s = hooks.delay_s(stage)
         return delay_s is None or delay_s >= self._spec.experiment.chain.round_deadline_s
 
@@ -232,36 +235,35 @@ class SimulatedUpdates(VerifiableUpdates):
         delay_s = hooks.delay_s(stage)
         return delayed_reply(reply, delay_s) if delay_s else reply
 
-    # --- what attackers know -----------------------------------------------------------------
+    # --- data for the hooks ------------------------------------------------------------------
 
     def _published(self, instruction: Instruction) -> VectorsOnDemand:
-        """Return the updates that the round below published, by client."""
+        """Return the updates that the parent round published, by client."""
         roots = str(instruction.config.get(PUBLIC_UPDATES, "{}"))
         return published_updates(roots, self._spec.artifacts, instruction.manifest)
 
     def _benign_of(self, instruction: Instruction, model: VerifiedModel) -> dict[int, Int32Vector]:
-        found = self._benign
-        if (found.round_id, found.base_model) != (instruction.round_id, model.root):
-            self._benign = found = _BenignUpdates(instruction.round_id, model.root)
-        return found.vectors
+        cached = self._benign
+        if (cached.round_id, cached.base_model) != (instruction.round_id, model.root):
+            self._benign = cached = _BenignUpdates(instruction.round_id, model.root)
+        return cached.vectors
 
     def _benign_update(
         self, client: int, instruction: Instruction, model: VerifiedModel
     ) -> Int32Vector:
-        """Return what a colluder would have sent; trained here, once a round and process."""
-        known = self._benign_of(instruction, model)
-        if client not in known:
+        """Return a colluder's honest update; trained here, once per round and process."""
+        vectors = self._benign_of(instruction, model)
+        if client not in vectors:
             received = ArrayRecord(dict(model.arrays))
             trained = self._train_honestly(client, int(instruction.round_id), received)
             content = RecordDict({instruction.arrays_name: trained})
-            known[client] = self._update(content, instruction, model).copy()
-        return known[client]
+            vectors[client] = self._update(content, instruction, model).copy()
+        return vectors[client]
 
 
 def _records(
-    sent: Reply, metrics_name: str, metrics: JsonObject, statement: ConfigRecord
+    vector: NDArray[Any], metrics_name: str, metrics: JsonObject, statement: ConfigRecord
 ) -> RecordDict:
-    vector = sent.vector
     array = Array(str(vector.dtype), vector.shape, "numpy.ndarray", wire.encode_npy(vector))
     return RecordDict(
         {

@@ -1,7 +1,7 @@
-"""Who takes part in a simulation and who attacks: nodes, a round's cohort, what all can read.
+"""The nodes of a simulation, the cohort of a round, its attackers, and its public updates.
 
-Which contributor a node plays is in its Flower node configuration. An equivocating contributor
-is two nodes with one key, the second called its shadow.
+A node's Flower node configuration names its contributor. An equivocating contributor is two nodes
+with one key, the second called its shadow.
 """
 
 import json
@@ -27,7 +27,7 @@ FIRST_NODE = 2
 
 
 def node_configs(experiment: Experiment) -> dict[int, UserConfig]:
-    """Return the nodes of an experiment: client ``i`` is node ``i + 2``, its shadow comes after.
+    """Return the nodes of an experiment: client ``i`` is node ``i + 2``, shadows follow.
 
     Node 1 is Flower's server. Shadows are the second nodes of equivocating contributors.
     """
@@ -43,12 +43,12 @@ def node_configs(experiment: Experiment) -> dict[int, UserConfig]:
 
 
 def client_of(context: Context) -> int:
-    """Return the number of the contributor that a node plays.
+    """Return the number of a node's contributor.
 
     Raises
     ------
     ConfigError
-        If its configuration does not say.
+        If it is not in the node's configuration.
     """
     client = context.node_config.get(CLIENT)
     if type(client) is not int or client < 0:
@@ -57,7 +57,7 @@ def client_of(context: Context) -> int:
 
 
 def cohort_sampler(experiment: Experiment, nodes: Mapping[int, UserConfig]) -> "CohortSampler":
-    """Return the sampler that draws ``cohort.size`` contributors a round, shadows with them."""
+    """Return the sampler that draws ``cohort.size`` contributors per round, with their shadows."""
     return CohortSampler(experiment.seed, experiment.cohort.size, nodes)
 
 
@@ -70,7 +70,7 @@ class CohortSampler:
     nodes: Mapping[int, UserConfig]
 
     def client_of_node(self, node: int) -> int:
-        """Return the contributor that a node plays."""
+        """Return the number of a node's contributor."""
         return int(self.nodes[node][CLIENT])
 
     def __call__(self, round_id: RoundId, available: Sequence[int]) -> list[int]:
@@ -88,7 +88,7 @@ def public_updates(
     store: ArtifactStore,
     addresses: Sequence[Address],
 ) -> dict[str, str]:
-    """Return a round's config of what anyone can read: the updates of the round below.
+    """Return a round's config with the roots of the updates that its parent round published.
 
     For ``FedproofStrategy(round_config=...)``. ``addresses`` are the contributors', by client.
     """
@@ -103,16 +103,16 @@ def public_updates(
 
 
 class Attackers:
-    """Finds the attack of a contributor in a round.
+    """Returns the attack of a contributor in a round.
 
-    The cohort of a round follows from the seed, so every process comes to the same colluders.
+    The cohort of a round follows from the seed, so every process computes the same colluders.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
 
     def hooks(self, client: int, round_id: RoundId) -> AttackHooks | None:
-        """Return the hooks of a client's attack in a round; ``None`` where it is honest."""
+        """Return the hooks of a client's attack in a round, ``None`` if it is honest."""
         attack = attack_of(self._experiment.behaviours, client, int(round_id))
         if attack is None:
             return None

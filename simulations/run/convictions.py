@@ -1,4 +1,4 @@
-"""What became of the coordinator: what it was convicted for, what was refused to it, its money."""
+"""The record of the coordinator after a run: convictions, refused transactions, money."""
 
 import json
 
@@ -12,8 +12,8 @@ from simulations.run.chain import SimulatedChain
 def coordinator_record(chain: SimulatedChain, attempts: FileJournal, rounds: int) -> bytes:
     """Return the contents of ``coordinator.json``; amounts in wei, as text.
 
-    ``convictions`` are in order of block; ``refused`` is what the contract did not let pass, of
-    rounds up to ``rounds``.
+    ``convictions`` are in order of block; ``refused`` are the transactions that the contract
+    refused, of rounds up to ``rounds``.
     """
     document = {
         **coordinator_figures(chain.federation),
@@ -23,10 +23,10 @@ def coordinator_record(chain: SimulatedChain, attempts: FileJournal, rounds: int
 
 
 def _refused(attempts: FileJournal, rounds: int) -> list[JsonObject]:
-    found = []
+    refused = []
     for number in range(1, rounds + 1):
         try:
-            found.append(attempts.get(RoundId(number)))
+            refused.append(attempts.get(RoundId(number)))
         except BlobMissingError:
             continue
-    return found
+    return refused

@@ -1,4 +1,4 @@
-"""The coordinator of a run: its store, its round service; dishonest where the experiment is."""
+"""The coordinator of a run: store and round service, dishonest if the experiment has attacks."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ from simulations.run.identities import Identities
 
 @dataclass(frozen=True)
 class RunStores:
-    """Where a run's coordinator writes: artifacts, notes, and what the contract refused it."""
+    """The coordinator's storage: artifacts, notes on rounds, and refused transactions."""
 
     artifacts: DiskStore
     journal: FileJournal
@@ -33,26 +33,26 @@ class RunStores:
 
 
 def artifact_store(experiment: Experiment, folder: RunFolder) -> DiskStore:
-    """Return the run's store; one that keeps updates to itself if that is the attack."""
+    """Return the run's store; one that withholds updates if an attack does that."""
     if any(attack.keeps_updates for attack in experiment.coordinator_attacks):
         return WithholdingStore(folder.blobs, folder.root / "withheld")
     return DiskStore(folder.blobs)
 
 
 def public_store(folder: RunFolder) -> DiskStore:
-    """Return the run's artifacts as anyone can read them; a withheld update is not among them."""
+    """Return the run's public artifacts, which are without withheld updates."""
     return DiskStore(folder.blobs, read_only=True)
 
 
 def publish(store: DiskStore, agreement: PublishedAgreement) -> bytes:
-    """Store what was agreed before the first round; return the initial model's root."""
+    """Store the agreement and the initial model; return the initial model's root."""
     return publish_plan(store, agreement.plan, agreement.initial_model, agreement.documents)
 
 
-def attacker_of(experiment: Experiment, people: Identities) -> Attacker:
-    """Return the attacker of an experiment; without attacks it attacks nothing."""
-    coordinator = Address(people.coordinator.address)
-    return Attacker.of(experiment.coordinator_attacks, people.addresses, coordinator)
+def attacker_of(experiment: Experiment, identities: Identities) -> Attacker:
+    """Return the coordinator's attacks by round; none for an experiment without attacks."""
+    coordinator = Address(identities.coordinator.address)
+    return Attacker.of(experiment.coordinator_attacks, identities.addresses, coordinator)
 
 
 def round_service(
@@ -73,9 +73,9 @@ def round_service(
     try_outside_code(agreement.plan.rule, agreement.scoring)
     ledger: Ledger = chain.ledger
     scorer = scorer_from(agreement.scoring, stores.artifacts)
-    rest = (stores.artifacts, stores.journal, scorer, agreement.plan, feed)
+    arguments = (stores.artifacts, stores.journal, scorer, agreement.plan, feed)
     if not experiment.coordinator_attacks:
-        return RoundService(ledger, *rest)
+        return RoundService(ledger, *arguments)
     ledger = InsistentLedger(
         chain.federation,
         chain.identities.coordinator,
@@ -84,4 +84,4 @@ def round_service(
         stores.attempts,
         lambda: chain.node.next_timestamp,
     )
-    return DishonestService(ledger, *rest, attacker=attacker)
+    return DishonestService(ledger, *arguments, attacker=attacker)

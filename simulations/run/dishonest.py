@@ -1,10 +1,10 @@
-"""ATTACKS: a coordinator that cheats in the rounds the experiment names, to show that it is caught.
+"""ATTACKS: a coordinator that cheats in given rounds, to test that every fraud is detected.
 
-It cheats where a real one would: between what it computed and what it stores and commits. The
-round service has methods for that (ADR 81); the rest is a ledger that also tries what the contract
-refuses, and a store that keeps updates to itself. What the attacks do is in
-:mod:`simulations.attacks.coordinator`. Everything follows from the experiment, so an attack repeats
-to the last block.
+It changes results after they are computed and before they are stored and committed, as a real one
+would: by overridden methods of the round service (ADR 81), a ledger that also sends transactions
+which the contract refuses, and a store that withholds updates. The attacks are in
+:mod:`simulations.attacks.coordinator`. They follow from the experiment alone, so a run with them
+repeats to the same block hashes.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -45,18 +45,18 @@ from simulations.attacks.coordinator.attacker import Attacker
 
 @dataclass(frozen=True)
 class ForgingContext:
-    """A :class:`~simulations.attacks.coordinator.CoordinatorContext` over the service's own parts.
+    """A :class:`~simulations.attacks.coordinator.CoordinatorContext` with the service's own parts.
 
     Attributes
     ----------
     plan
         The federation's rule and manifest.
     store
-        Its artifact store.
+        The coordinator's artifact store.
     clients
         Addresses of the contributors, by client.
     coordinator
-        Its own address.
+        The coordinator's address.
     """
 
     plan: FederationPlan
@@ -66,11 +66,11 @@ class ForgingContext:
 
     @property
     def rule(self) -> Rule:
-        """The federation's."""
+        """The federation's rule."""
         return self.plan.rule
 
     def root_of(self, vector: Int32Vector) -> bytes:
-        """Return the root that a vector is committed by."""
+        """Return the root of a vector, 32 bytes."""
         return parameter_root(vector, self.plan.manifest)
 
     def keep(self, vector: Int32Vector) -> bytes:
@@ -80,10 +80,10 @@ class ForgingContext:
         return root
 
     def place_of(self, result: RoundInput, client: int) -> int:
-        """Return a client's place among a round's entries; the first if it took no part."""
+        """Return a client's position among a round's entries, 0 if it took no part."""
         address = self.clients[client]
-        who = [entry.leaf.contributor for entry in result.entries]
-        return who.index(address) if address in who else 0
+        contributors = [entry.leaf.contributor for entry in result.entries]
+        return contributors.index(address) if address in contributors else 0
 
     def reaggregated(
         self,
@@ -91,7 +91,7 @@ class ForgingContext:
         entries: Sequence[ContributorEntry],
         updates: Sequence[Int32Vector],
     ) -> RoundInput:
-        """Return the result that the rule gives for other entries and updates.
+        """Return the rule's result for other entries and updates.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class ForgingContext:
 
 
 class DishonestService(RoundService):
-    """A round service that seals and settles something else in the rounds it attacks."""
+    """A round service that seals and settles false results in the rounds that it attacks."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class DishonestService(RoundService):
         metrics: JsonObject,
         salt: bytes | None = None,
     ) -> None:
-        """Take an update; one to be withheld goes where nobody else finds it."""
+        """Accept an update; a withheld one is not published."""
         attack = self._attacker.attack(self.state.round_id)
         if attack is not None and attack.withholds(signed.signer, self._context):
             assert isinstance(self._store, WithholdingStore)
@@ -140,23 +140,23 @@ class DishonestService(RoundService):
         super().submit(signed, vector, metrics, salt)
 
     def drafted_result(self, result: RoundInput) -> RoundInput:
-        """Return what is sealed instead of the result."""
+        """Return the result to seal, changed by the round's attack."""
         attack = self._attacker.attack(self.state.round_id)
         return result if attack is None else attack.change_result(result, self._context)
 
     def drafted_settlement(self, chain_round: ChainRound, scored: ScoredRound) -> ScoredRound:
-        """Return what is settled instead."""
+        """Return the scores and rewards to settle, changed by the round's attack."""
         attack = self._attacker.attack(chain_round.round_id)
         return scored if attack is None else attack.change_settlement(scored, self._context)
 
     def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
-        """Return what everyone had earned, without what the coordinator gave itself."""
+        """Return all earlier rewards, without those that the coordinator gave itself."""
         earned = super().earned_before(parent)
         return {who: wei for who, wei in earned.items() if who != self._attacker.coordinator}
 
 
 class WithholdingStore(DiskStore):
-    """An artifact store whose owner keeps some vectors in a folder of its own."""
+    """An artifact store that keeps withheld vectors in a private folder."""
 
     def __init__(self, root: Path, private: Path) -> None:
         super().__init__(root)
@@ -168,7 +168,7 @@ class WithholdingStore(DiskStore):
         self._withheld.add(root)
 
     def put_vector(self, vector: Int32Vector, manifest: Manifest, root: bytes) -> None:
-        """Queue a vector; a withheld one where only the coordinator looks."""
+        """Queue a vector for writing, a withheld one to the private folder."""
         if root in self._withheld:
             self._private.put_vector(vector, manifest, root)
         else:
@@ -198,34 +198,34 @@ class WithholdingStore(DiskStore):
 
 
 class InsistentLedger(ChainLedger):
-    """A coordinator's ledger that also tries what the contract refuses, and notes the refusal.
+    """A ledger that also sends seals which the contract must refuse, and records the refusals.
 
     Parameters
     ----------
-    patient
-        Sends what an honest coordinator sends, when it may.
+    honest
+        Sends an honest coordinator's transactions.
     attempts
-        Where refusals are noted, one a round; a round noted is not tried again.
+        Refusals, one per round; a round with one is not tried again.
     """
 
     def __init__(
         self,
         federation: Federation,
         account: LocalAccount,
-        patient: ChainLedger,
+        honest: ChainLedger,
         attacker: Attacker,
         attempts: FileJournal,
         next_time: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(federation, account, next_time=next_time)
-        self._patient, self._attacker, self._attempts = patient, attacker, attempts
+        self._honest, self._attacker, self._attempts = honest, attacker, attempts
 
     def seal_round(self, round_id: RoundId, seal: Seal) -> None:
-        """Seal as an honest coordinator would, and besides too early, or a second time."""
+        """Seal as an honest coordinator would, and also too early, or a second time."""
         attack = self._attacker.attack(round_id)
         if attack is not None and (root := attack.seal_before(seal.new_model_root)) is not None:
             self._try_to_seal(attack, replace(seal, new_model_root=root))
-        self._patient.seal_round(round_id, seal)
+        self._honest.seal_round(round_id, seal)
         if attack is None:
             return
         if (root := attack.seal_after(self.round(round_id).model_root)) is not None:

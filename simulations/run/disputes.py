@@ -1,8 +1,8 @@
 """Disputes in a running simulation: the watcher's and the coordinator's turns, and chain time.
 
-In process, the watcher looks after every round, the coordinator answers, and where both wait for
-a deadline, chain time is moved there. With a watcher in another process, the simulation pauses
-after each round instead, and lets chain time pass only for questions that nobody acts on.
+The watcher of this process checks after every round, the coordinator answers, and if both wait for
+a deadline, chain time is advanced to it. With a watcher in another process, the simulation pauses
+after each round instead, and advances chain time only for questions that nobody acts on (ADR 84).
 """
 
 import time
@@ -29,12 +29,12 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True)
 class DishonestReply:
-    """Answers as the attack on a round says; other rounds honestly."""
+    """Answers as the attack of a round does, and honestly in other rounds."""
 
     attacker: Attacker
 
     def __call__(self, round_: DisputedRound, case: CaseRecord) -> Reply | None:
-        """Return the answer, false or not, or nothing."""
+        """Return the answer, ``None`` for none."""
         attack = self.attacker.attack(case.round_id)
         answer: Answer = "right"
         if attack is not None:
@@ -50,7 +50,7 @@ class DishonestReply:
 
 
 def say_notices(say: Callable[[str], None]) -> NoticeHandler:
-    """Return a handler that says what a watcher did, and not what it found in order."""
+    """Return a handler that prints a watcher's notices, except those without a fault."""
 
     def on_notice(notice: Notice) -> None:
         if notice.verb not in ("examined", "unprovable"):
@@ -60,7 +60,7 @@ def say_notices(say: Callable[[str], None]) -> NoticeHandler:
 
 
 def bond_again(chain: SimulatedChain, stake: Stake, say: Callable[[str], None]) -> None:
-    """Let a slashed coordinator fill its bond up, if the section says that it does."""
+    """Top up the bond of a slashed coordinator, if ``coordinator_rebonds`` is set."""
     account = chain.identities.coordinator
     bond = chain.federation.account(Address(account.address)).bond_wei
     if bond < stake.coordinator_minimum_wei and stake.coordinator_rebonds:
@@ -75,9 +75,9 @@ class SimulatedDisputes:
     Parameters
     ----------
     public
-        The artifacts as anyone can read them; a withheld update is not among them.
+        The public artifacts, which are without withheld updates.
     on_notice
-        Hears what the watcher of this process has to say.
+        Called with each notice of the watcher of this process.
     pace_s
         Wall-clock seconds to pause after a round for watchers in other processes; 0 for none.
     """
@@ -110,18 +110,18 @@ class SimulatedDisputes:
                 WatchOptions(section.lag_rounds, section.interactive),
             )
 
-    def look(self) -> None:
-        """Give every watcher its turn after a round, and let their disputes end."""
+    def run_watchers(self) -> None:
+        """Let every watcher check after a round, until their disputes have ended."""
         if self._watcher is not None:
             self._dispute(self._watcher)
         if self._pace_s:
             self._pause()
 
-    def look_at_all(self) -> None:
-        """Look at the newest rounds too, when no other will stand on them."""
+    def run_watchers_at_end(self) -> None:
+        """Let every watcher check the newest rounds too, once no other round will follow."""
         if self._watcher is not None:
-            self._watcher.look_at_all()
-        self.look()
+            self._watcher.ignore_lag()
+        self.run_watchers()
 
     def _dispute(self, watcher: Watcher) -> None:
         waited_for = 0
@@ -138,14 +138,14 @@ class SimulatedDisputes:
             waited_for = due
 
     def _pause(self) -> None:
-        """Wait for others; move chain time where a question has been left alone for a pause."""
+        """Wait for watchers; advance chain time if nobody acts on a question for a whole pause."""
         until = time.monotonic() + self._pace_s
-        seen = self._chain.node.head_number
+        last_head = self._chain.node.head_number
         while True:
             time.sleep(_POLL_S)
             self._responder.step()
-            if self._chain.node.head_number != seen:  # somebody acts: let them go on
-                seen, until = self._chain.node.head_number, time.monotonic() + self._pace_s
+            if self._chain.node.head_number != last_head:  # a watcher acts: wait for its next step
+                last_head, until = self._chain.node.head_number, time.monotonic() + self._pace_s
             if time.monotonic() < until:
                 continue
             waiting = [

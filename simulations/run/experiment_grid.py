@@ -1,4 +1,4 @@
-"""The worker processes that play an experiment's contributors, as Flower's grid."""
+"""The worker processes of an experiment's contributors, as Flower's grid."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,9 +32,9 @@ def experiment_grid(
     factory
         ``module:function`` that makes the Flower app of a worker.
     artifacts, pending
-        Folders of the run, as :class:`SimulationSpec` has them.
+        Folders of the run, as in :class:`SimulationSpec`.
     wait
-        Lets chain time reach so many seconds after the opening of the round in progress.
+        Advances chain time to a number of seconds after the opening of the round in progress.
     """
     return PoolGrid(
         factory,

@@ -1,4 +1,4 @@
-"""What the records of an experiment say of its contributors, and how its models are tested."""
+"""The recorder of an experiment: its contributors, and the tests of its models."""
 
 from collections.abc import Mapping
 
@@ -24,9 +24,9 @@ def experiment_recorder(
     journal: RoundJournal,
     nodes: Mapping[int, UserConfig],
 ) -> RoundRecorder:
-    """Return what builds the records of an experiment; torch has one thread from here on."""
+    """Return the recorder of an experiment; torch uses one thread from here on."""
     dataset = agreement.dataset
-    use_one_thread()  # so that test figures repeat to the last bit
+    use_one_thread()  # so that test figures are the same to the last bit in every run
     model = build_model(experiment.model, dataset.input_shape, dataset.num_classes, experiment.seed)
     tester = Tester(
         model,

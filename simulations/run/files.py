@@ -1,4 +1,4 @@
-"""A run's folder: whose it is, who holds it, where its chain is, what was on disk."""
+"""A run's folder: its owner and lock, its chain, and the files of an interrupted run."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -30,16 +30,16 @@ F = TypeVar("F", bound=SimulatedFederation)
 def held_folder(
     folder: RunFolder, experiment: F, *, fresh: bool, extend: bool = False
 ) -> Iterator[F]:
-    """Lock the folder, make sure that it is this experiment's, and yield what it was founded with.
+    """Lock the folder, check that it is this experiment's, and yield what it was founded with.
 
     That is the experiment itself or, with ``extend``, the same with fewer rounds: the contract
     binds the digest of the configuration it was deployed with.
 
     Nothing is deleted in a folder that is not recognised as a run's: neither an earlier run
-    (``fresh``) nor what a killed process left half written.
+    (``fresh``) nor the unfinished files of a killed process.
     """
     _check_is_run(folder, fresh=fresh)
-    folder.create()  # refuses if another process is at work in it
+    folder.create()  # raises if another process has the folder locked
     try:
         if fresh:
             folder.clear()
@@ -48,10 +48,10 @@ def held_folder(
         if not folder.config.exists():
             folder.write(folder.config, config)
         founded = _founded(folder, experiment, extend=extend)
-        told = folder.root / "versions.json"
-        if not told.exists():
+        versions_file = folder.root / "versions.json"
+        if not versions_file.exists():
             text = json.dumps(versions(), indent=1, sort_keys=True)
-            folder.write(told, text.encode() + b"\n")
+            folder.write(versions_file, text.encode() + b"\n")
         yield founded
     finally:
         folder.release()
@@ -59,11 +59,11 @@ def held_folder(
 
 def _founded(folder: RunFolder, experiment: F, *, extend: bool) -> F:
     """Return the experiment that the folder's run was founded with."""
-    there, here = read_file(folder.config), experiment.canonical_json()
-    if there == here:
+    stored, given = read_file(folder.config), experiment.canonical_json()
+    if stored == given:
         return experiment
-    shorter = _with_length_of(experiment, there)
-    is_same = shorter is not None and shorter.canonical_json() == there
+    shorter = _with_length_of(experiment, stored)
+    is_same = shorter is not None and shorter.canonical_json() == stored
     if extend and is_same and shorter is not None and shorter.rounds < experiment.rounds:
         added_wei = experiment.rewards.pool_wei - shorter.rewards.pool_wei
         if added_wei > EXTENSION_WEI:
@@ -75,38 +75,39 @@ def _founded(folder: RunFolder, experiment: F, *, extend: bool) -> F:
         return shorter
     hint = "; --rounds N makes a run longer, never shorter" if is_same else ""
     raise ConfigError(
-        f"--out {folder.root}: holds a run of another configuration ({differences(there, here)}); "
-        f"choose another folder with --out, or delete it with --fresh{hint}"
+        f"--out {folder.root}: holds a run of another configuration "
+        f"({differences(stored, given)}); choose another folder with --out, or delete it with "
+        f"--fresh{hint}"
     )
 
 
-def _with_length_of(experiment: F, there: bytes) -> F | None:
-    """Return the experiment with the rounds and the pool of a resolved one, ``None`` of others."""
+def _with_length_of(experiment: F, stored: bytes) -> F | None:
+    """Return the experiment with rounds and pool of a stored one, ``None`` if it has none."""
     try:
-        found = parse_json(there, _CONFIG)
-        rounds, pool_wei = int(found["rounds"]), int(found["rewards"]["pool_wei"])
+        config = parse_json(stored, _CONFIG)
+        rounds, pool_wei = int(config["rounds"]), int(config["rewards"]["pool_wei"])
     except (VerificationError, KeyError, TypeError, ValueError):
         return None
     rewards = experiment.rewards.model_copy(update={"pool_wei": pool_wei})
     return experiment.model_copy(update={"rounds": rounds, "rewards": rewards})
 
 
-def differences(there: bytes, here: bytes) -> str:
-    """Return by which keys two resolved experiments differ, the first three with both values.
+def differences(stored: bytes, given: bytes) -> str:
+    """Return the keys by which two resolved experiments differ, the first three with both values.
 
     Parameters
     ----------
-    there, here
-        Canonical JSON; ``there`` may be damaged.
+    stored, given
+        Canonical JSON of the folder's experiment and of this one; ``stored`` may be damaged.
     """
     try:
-        found, wanted = _leaves(parse_json(there, _CONFIG)), _leaves(parse_json(here, _CONFIG))
+        old, new = _leaves(parse_json(stored, _CONFIG)), _leaves(parse_json(given, _CONFIG))
     except VerificationError:
         return f"{_CONFIG} differs"
     parts = [
-        f"{name} is {found.get(name, 'not set')} there, {wanted.get(name, 'not set')} here"
-        for name in sorted({**found, **wanted})
-        if found.get(name) != wanted.get(name)
+        f"{name} is {old.get(name, 'not set')} there, {new.get(name, 'not set')} here"
+        for name in sorted({**old, **new})
+        if old.get(name) != new.get(name)
     ]
     more = f"; and {len(parts) - _SHOWN} more" if parts[_SHOWN:] else ""
     return "; ".join(parts[:_SHOWN]) + more
@@ -124,14 +125,14 @@ def _leaves(value: Any, name: str = "") -> dict[str, str]:
 
 
 def _check_is_run(folder: RunFolder, *, fresh: bool) -> None:
-    """Refuse a folder with contents that are not a run's; with ``fresh``, not a run's alone."""
+    """Refuse a folder with anything but a run; with ``fresh``, also a run with other files."""
     names = folder.names()
     if names and not _is_run(folder, names):
-        found = "config.json of something else" if folder.config.exists() else "no config.json"
+        reason = "config.json of something else" if folder.config.exists() else "no config.json"
         if fresh:
-            raise ConfigError(f"--fresh: {folder.root} holds no run ({found}); it is not deleted")
+            raise ConfigError(f"--fresh: {folder.root} holds no run ({reason}); it is not deleted")
         raise ConfigError(
-            f"--out {folder.root}: is not empty and holds no run ({found}); choose another"
+            f"--out {folder.root}: is not empty and holds no run ({reason}); choose another"
         )
     foreign = folder.foreign()
     if fresh and foreign:
@@ -142,20 +143,20 @@ def _check_is_run(folder: RunFolder, *, fresh: bool) -> None:
 
 
 def _is_run(folder: RunFolder, names: Sequence[str]) -> bool:
-    """Whether the folder has an experiment's config, or is where one was about to be written.
+    """Whether the folder has an experiment's config, or was locked to write one.
 
-    A process killed before that leaves no more than the lock, which is empty, and a part of the
-    config under its temporary name.
+    A process killed before it has written the config leaves only the lock, which is empty, and a
+    part of the config under its temporary name.
     """
     if _CONFIG in names:
         return _is_experiment(folder.config)
-    begun = {*names} <= {LOCK, f".tmp-{_CONFIG}"}
+    is_new = {*names} <= {LOCK, f".tmp-{_CONFIG}"}
     lock = folder.root / LOCK
-    return begun and lock.is_file() and lock.stat().st_size == 0
+    return is_new and lock.is_file() and lock.stat().st_size == 0
 
 
 def _is_experiment(path: Path) -> bool:
-    """Whether a file is the configuration of a run, of this version or of another."""
+    """Whether a file is the configuration of a run, of any version."""
     if not path.is_file():
         return False
     try:
@@ -169,7 +170,7 @@ def _is_experiment(path: Path) -> bool:
 def run_chain(
     experiment: SimulatedFederation, folder: RunFolder, initial_model_root: bytes
 ) -> Iterator[SimulatedChain]:
-    """Open the run's chain, its federation deployed, and write down where it is."""
+    """Open the run's chain with its federation deployed, and write ``federation.json``."""
     folder.chain.parent.mkdir(exist_ok=True)
     identities = identities_of(experiment)
     with open_chain(experiment, identities, folder.chain, initial_model_root) as chain:
@@ -180,9 +181,10 @@ def run_chain(
 def write_federation(
     folder: RunFolder, chain: SimulatedChain, *, complete: bool, rpc: str = ""
 ) -> None:
-    """Write where the commitments are; the head is for whoever wants to remember a block hash.
+    """Write ``federation.json``: chain id, contracts, genesis and, if ``complete``, the head block.
 
-    ``rpc`` is where participants in other processes reach the chain, while the run goes on.
+    The head's hash is for ``fedproof verify --block``. ``rpc`` is the chain's URL for participants
+    in other processes, during the run.
     """
     document: dict[str, object] = {
         "chain_id": chain.node.genesis.chain_id,
@@ -200,13 +202,13 @@ def write_federation(
 
 
 def seconds_on_disk(path: Path) -> dict[int, float]:
-    """Return the wall times of an interrupted run; its last line may be half written."""
-    found = {}
+    """Return the wall time of each round of an interrupted run; its last line may be truncated."""
+    seconds = {}
     if path.is_file():
         for line in read_file(path).decode(errors="replace").splitlines():
             try:
                 row = parse_json(line.encode(), path.name)
-                found[int(row["round"])] = float(row["seconds"])
+                seconds[int(row["round"])] = float(row["seconds"])
             except (VerificationError, ValueError, KeyError, TypeError):
                 continue
-    return found
+    return seconds

@@ -1,7 +1,7 @@
 """Keys and starting balances of a simulated federation, all derived from the experiment's seed.
 
-These keys protect nothing: anyone with the config can derive them. That is what makes a simulation
-repeat to the last block hash. A real participant's key comes from ``coordinator.local.keyfile``.
+These keys are not secret: anyone with the config can derive them, so that a simulation repeats to
+the same block hashes. A real participant's key comes from ``coordinator.local.keyfile``.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ EXTENSION_WEI = Wei(99 * ETHER)
 
 @dataclass(frozen=True)
 class Identities:
-    """The accounts of one simulated federation; contributor ``i`` belongs to client ``i``."""
+    """The accounts of one simulated federation; contributor ``i`` is that of client ``i``."""
 
     coordinator: LocalAccount
     contributors: Sequence[LocalAccount]
@@ -55,13 +55,13 @@ def _account(seed: int, name: str) -> LocalAccount:
 
 
 def private_key(seed: int, name: str) -> bytes:
-    """Return the 32-byte key of a named actor of a simulation."""
+    """Return the 32-byte key of a simulation's account, by name."""
     text = f"fedproof simulation key: seed {seed}: {name}"
     return bytes(sha3.keccak_256(text.encode()).digest())
 
 
 def genesis_of(experiment: SimulatedFederation, identities: Identities) -> GenesisConfig:
-    """Return the genesis in which everyone can pay its bond, the pool, deposits and gas."""
+    """Return a genesis with balances for all bonds, the pool, deposits and gas."""
     stake, rewards = experiment.stake, experiment.rewards
     coordinator = stake.coordinator_bond_wei + rewards.pool_wei + _FOR_GAS
     alloc = {Address(identities.coordinator.address): Wei(coordinator)}

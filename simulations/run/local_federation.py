@@ -1,10 +1,9 @@
-"""A whole federation on this machine for a Flower app of one's own, in one folder.
+"""A federation on this machine for a user's own Flower app, in one folder.
 
-Chain, contract, keys, bonds and store are made when it is opened, or found there: whoever opens
-the folder again goes on after the last round. Participants in other processes reach the chain
-over HTTP on loopback, and find out where from the folder
-(:mod:`simulations.run.local_participant`). The keys protect nothing: they follow from the
-settings. Not handled: Flower (:mod:`simulations.run.strategy`).
+Chain, contract, keys, bonds and store are created when it is first opened; opened again, it
+continues after the last round. Participants in other processes reach the chain over HTTP on
+loopback; they read its URL from the folder (:mod:`simulations.run.local_participant`). The keys are
+not secret: they follow from the settings. Not handled: Flower (:mod:`simulations.run.strategy`).
 """
 
 import time
@@ -42,7 +41,7 @@ _OWN_ARGUMENTS = ("contributors", "initial_model_root", "format")
 
 @dataclass(frozen=True)
 class AppAgreement:
-    """What a local federation is to be: its settings, and what follows from them."""
+    """A local federation's settings, and the plan and documents that follow from them."""
 
     settings: AppFederation
     published: PublishedAgreement
@@ -51,7 +50,7 @@ class AppAgreement:
 def agree_with_app(
     arrays: Mapping[str, NDArray[Any]], contributors: int, config: Mapping[str, Any]
 ) -> AppAgreement:
-    """Work out the agreement on a model; deterministic.
+    """Return the agreement on a model; deterministic.
 
     Parameters
     ----------
@@ -64,8 +63,8 @@ def agree_with_app(
     Raises
     ------
     ConfigError
-        Naming what was found and what was expected; also where a rule or a score from outside
-        the package fails on made-up updates.
+        Naming what was found and what was expected; also if a rule or a score from outside the
+        package fails on made-up updates.
     """
     for name in _OWN_ARGUMENTS:
         if name in config:
@@ -82,7 +81,7 @@ def agree_with_app(
 
 
 class LocalFederation:
-    """A federation that was opened in a folder, which it holds until it is closed.
+    """A federation in a folder, which is locked until the federation is closed.
 
     Parameters
     ----------
@@ -96,7 +95,7 @@ class LocalFederation:
     ConfigError
         If the folder holds something else, another agreement, or a finished run.
     LedgerError, StoreError
-        If chain or disk refuse.
+        If the chain or the disk fails.
     """
 
     def __init__(self, root: Path, agreement: AppAgreement, *, fresh: bool = False) -> None:
@@ -110,29 +109,30 @@ class LocalFederation:
                     f"folder {root}: holds a finished run; expected another folder, or fresh=True, "
                     "which deletes it"
                 )
-            # closed before the checksums are written, which the lock outlives
-            self._open = self._stack.enter_context(ExitStack())
-            self._store, self._chain = self._opened(agreement.published)
-            self.service, self._records = self._made(agreement.published)
+            # A stack of its own: chain and store are closed before the checksums are written, the
+            # lock is released after that.
+            self._resources = self._stack.enter_context(ExitStack())
+            self._store, self._chain = self._open(agreement.published)
+            self.service, self._records = self._start(agreement.published)
         except BaseException:
             self._stack.close()
             raise
         self._clock = time.monotonic()
         self._concluded = False
 
-    def _opened(self, published: PublishedAgreement) -> tuple[DiskStore, SimulatedChain]:
+    def _open(self, published: PublishedAgreement) -> tuple[DiskStore, SimulatedChain]:
         store = DiskStore(self._folder.blobs)
-        store.discard_leftovers()  # the folder is locked: nobody else writes
-        self._open.callback(store.close)
+        store.discard_leftovers()  # safe: the folder is locked
+        self._resources.callback(store.close)
         root = publish(store, published)
-        chain = self._open.enter_context(run_chain(self._settings, self._folder, root))
+        chain = self._resources.enter_context(run_chain(self._settings, self._folder, root))
         served = Dispatcher(chain.node, dev=False)
-        self._open.callback(served.close)
-        server = self._open.enter_context(serve_in_thread(served))
+        self._resources.callback(served.close)
+        server = self._resources.enter_context(serve_in_thread(served))
         write_federation(self._folder, chain, complete=False, rpc=server.url)
         return store, chain
 
-    def _made(self, published: PublishedAgreement) -> tuple[RoundService, RunRecords]:
+    def _start(self, published: PublishedAgreement) -> tuple[RoundService, RunRecords]:
         chain, store, root = self._chain, self._store, self._folder.root
         journal, attempts = FileJournal(root / "rounds"), FileJournal(root / "attempts")
         scorer = scorer_from(published.scoring, store)
@@ -148,22 +148,22 @@ class LocalFederation:
 
     @property
     def folder(self) -> Path:
-        """Where all of it lies."""
+        """The federation's folder."""
         return self._folder.root
 
     @property
     def extensions(self) -> tuple[str, ...]:
-        """The rule and the score from outside the package, which whoever verifies needs."""
+        """The rule and the score from outside the package, which a verifier needs too."""
         return self._settings.extensions
 
     @property
     def completed_rounds(self) -> int:
-        """How many rounds the ledger has decided."""
+        """Number of rounds that the ledger has decided."""
         return self.service.completed_rounds
 
     @property
     def sealed_rounds(self) -> int:
-        """How many rounds have a result."""
+        """Number of rounds with a result."""
         return sum(record.status != "void" for record in self._records.rounds)
 
     def round_over(self, round_id: RoundId) -> None:
@@ -173,19 +173,19 @@ class LocalFederation:
         self._clock = now
 
     def conclude(self) -> None:
-        """Finalise and pay all rounds, complete the folder and let go of it.
+        """Finalise and pay all rounds, complete the folder and release its lock.
 
-        Afterwards ``fedproof verify`` accepts the folder, and nothing can be added to it. Harmless
-        when repeated.
+        Afterwards ``fedproof verify`` accepts the folder, and no round can be added to it.
+        Idempotent.
         """
         if self._concluded:
             return
         self._concluded = True
         with self._stack:
             self._records.conclude()
-            self._open.close()
+            self._resources.close()
             self._folder.write_checksums()
 
     def close(self) -> None:
-        """Let go of the folder as it is: the next to open it goes on. Harmless when repeated."""
+        """Release the folder unfinished, so that a later call can continue it. Idempotent."""
         self._stack.close()

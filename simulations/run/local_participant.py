@@ -1,7 +1,7 @@
-"""Who a node of a local federation takes part as: found in the federation's folder.
+"""The participants of a local federation, read from the federation's folder.
 
 For ClientApps in Flower's simulation, in ``flwr run``, or in the process pool, on the machine that
-the federation runs on. The keys follow from the settings and protect nothing; a real participant's
+the federation runs on. The keys follow from the settings and are not secret; a real participant's
 settings are those of :mod:`clients.mod.participant`.
 """
 
@@ -29,7 +29,7 @@ PARTITION = "partition-id"
 
 @dataclass(frozen=True)
 class _LocalParticipants:
-    """Called with a node's ``Context``; remembers nothing, so it can go to other processes."""
+    """Returns the participant of a node's ``Context``; has no state, so it can be pickled."""
 
     folder: Path
 
@@ -41,26 +41,26 @@ class _LocalParticipants:
                 f"node config: {PARTITION} is {number!r}, expected the number of a contributor of "
                 f"{self.folder}, 0 to {settings.contributors - 1}"
             )
-        where = _read(self.folder / "federation.json")
-        if not where.get(RPC):
+        federation = _read(self.folder / "federation.json")
+        if not federation.get(RPC):
             raise ConfigError(f"{self.folder}: its run is over; nothing more can be signed for it")
         return Participant(
             KeySigner(private_key(settings.seed, f"contributor {number}")),
-            _chain_view(str(where[RPC]), str(where["contract"])),
+            _chain_view(str(federation[RPC]), str(federation["contract"])),
             sealed=settings.cohort.sealed,
         )
 
 
 def local_participant(folder: str | Path) -> Callable[[Context], Participant]:
-    """Return what tells each node who it is, for ``VerifiableUpdates(local_participant(folder))``.
+    """Return the participants by node, for ``VerifiableUpdates(local_participant(folder))``.
 
     The node's ``partition-id`` is the number of the contributor, as Flower's simulation sets it.
 
     Parameters
     ----------
     folder
-        What :meth:`FedproofStrategy.local` was given. Looked into at a node's first message, and
-        not before; then a ``ConfigError`` says what is wrong with it, or with the node.
+        The folder given to :meth:`FedproofStrategy.local`. It is read at a node's first message,
+        which raises ``ConfigError`` if the folder or the node's configuration is not as expected.
     """
     return _LocalParticipants(Path(folder).absolute())
 
@@ -75,8 +75,8 @@ def _read(file: Path) -> dict[str, Any]:
         value = parse_json(file.read_bytes(), str(file))
     except OSError as error:
         raise ConfigError(
-            f"{file}: cannot be read: {error.strerror}; expected the folder that "
-            "FedproofStrategy.local was given"
+            f"{file}: cannot be read: {error.strerror}; expected the folder given to "
+            "FedproofStrategy.local"
         ) from error
     except VerificationError as error:
         raise ConfigError(str(error)) from error
@@ -87,5 +87,5 @@ def _read(file: Path) -> dict[str, Any]:
 
 @cache
 def _chain_view(rpc: str, contract: str) -> CachedChainView:
-    """Return the one view of a chain in this process: nodes that share it verify a model once."""
+    """Return this process's view of a chain; nodes share it, so that they verify a model once."""
     return CachedChainView(FederationChainView.at(rpc, contract))

@@ -1,6 +1,6 @@
-"""The same clients in the same pool under plain Flower ``FedAvg``: nothing signed or committed.
+"""The same clients in the same pool with plain Flower ``FedAvg``: nothing signed or committed.
 
-The yardstick of the benchmarks: whatever a Fedproof run takes longer than this is its price.
+The baseline of the benchmarks: a Fedproof run's overhead is its time beyond this one's.
 """
 
 import time
@@ -42,7 +42,7 @@ class SampledFedAvg(FedAvg):
 
 @dataclass(frozen=True)
 class PlainRun:
-    """What a plain run ended with: the model, and wall seconds of each round."""
+    """The result of a plain run: the final model, and the wall seconds of each round."""
 
     arrays: ArrayRecord
     seconds: Sequence[float]
@@ -51,9 +51,9 @@ class PlainRun:
 def run_plain(
     experiment: Experiment, *, data_folder: Path | None = None, workers: int | None = None
 ) -> PlainRun:
-    """Run an experiment's rounds with plain Flower; behaviours do not apply.
+    """Run an experiment's rounds with plain Flower, without its behaviours.
 
-    Workers are started and warm before the clock does.
+    Workers have started and imported everything before the time is taken.
     """
     agreement = agree(experiment, load_dataset(experiment.data, data_folder, experiment.seed))
     nodes = node_configs(experiment.model_copy(update={"behaviours": []}))

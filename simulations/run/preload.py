@@ -1,8 +1,8 @@
-"""Imported once by the fork server: everything a simulated contributor's first round loads.
+"""Imported once by the fork server: everything that a simulated contributor's first round loads.
 
-Compiled kernels come from their cache on first use, and torch imports more on first use: done
-here, before the workers are forked, so that each of them starts warm. Runs no threads, since
-a fork would not carry them over.
+Compiled kernels are read from their cache on first use, and torch imports more on first use. Both
+are done here, before the workers are forked, so that no worker repeats it (ADR 62). Starts no
+threads, since a fork does not copy them.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from coordinator.protocol.numbers.manifest import Manifest
 
 
 def warm_up() -> bytes:
-    """Run one tiny model through what the signing mod does; return its root."""
+    """Run the signing mod's computations on one tiny model; return its root."""
     torch.set_num_threads(1)
     load_optimizers()
     fresh = {"w": np.zeros(300, np.float32)}

@@ -1,4 +1,4 @@
-"""How a run is asked for, and what a finished one left behind."""
+"""The options of a run, and the records of a finished one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ from simulations.report.records import (
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run; nothing here changes a result.
+    """Options of a run that change no result.
 
     ``workers`` of ``None`` means all cores. ``fresh`` deletes an earlier run in the folder;
-    ``extend`` lets a run of fewer rounds, and the same otherwise, be gone on with.
+    ``extend`` continues a run that has fewer rounds and is the same otherwise.
     ``rpc_port`` serves the chain on loopback while the run lasts (0: any free port), for watchers
     in other processes: after each round it pauses for ``pace_s`` seconds of wall-clock time.
     """
@@ -41,13 +41,13 @@ class Run:
     path
         The run's folder.
     rounds
-        One record a round, in order.
+        One record per round, in order.
     contributors
-        One record a contributor, in the order of client numbers.
+        One record per contributor, in the order of client numbers.
     coordinator
-        Bond, convictions and refused attempts of the coordinator, as ``coordinator.json`` has them.
+        Bond, convictions and refused attempts of the coordinator, as in ``coordinator.json``.
     resumed_from
-        How many rounds were there already when this call began.
+        Number of rounds that existed when this call began.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class Run:
 
 
 def finished(folder: RunFolder, *, resumed_from: int | None = None) -> Run:
-    """Read back what a run wrote; ``resumed_from`` of ``None`` is that nothing was missing."""
+    """Read the records of a finished run; ``resumed_from`` of ``None`` means all its rounds."""
     rounds = read_rounds(folder.root / "metrics.jsonl")
     return Run(
         folder.root,

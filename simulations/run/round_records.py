@@ -1,7 +1,7 @@
-"""Records of a run, read back from chain, store and journal.
+"""Records of a run, built from chain, store and journal.
 
-A record is always built from what is durable, never from memory, so a round whose record a crash
-lost gets the very same one after a resume (but for its wall time).
+A record is always built from durable state, never from memory, so a round whose record was lost in
+a crash gets the same one after a resume (except for its wall time).
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ NODE_PREFIX = "node "
 
 @dataclass(frozen=True)
 class Tested:
-    """Loss, accuracy and the metrics asked for of a model on the test set."""
+    """A model's loss, accuracy and the experiment's metrics on the test set."""
 
     loss: float
     accuracy: float
@@ -43,9 +43,9 @@ class Tested:
 
 
 class Tester:
-    """Evaluates committed models on a data set's test part, in floats; decides nothing.
+    """Evaluates committed models on a data set's test part, in floats, for reports only.
 
-    ``every`` so many rounds, and after round ``last``.
+    Every ``every`` rounds, and after round ``last``.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class Tester:
         self._store, self._every, self._last = store, every, last
         self._metrics = metrics
 
-    def __call__(self, found: ChainRound) -> Tested | None:
-        """Return the figures of the model a round sealed, if it is one to test."""
-        number = int(found.round_id)
+    def __call__(self, round_: ChainRound) -> Tested | None:
+        """Return the figures of a sealed round's model, ``None`` if it is not to be tested."""
+        number = int(round_.round_id)
         if number % self._every and number != self._last:
             return None
-        return self.test(self._store.get_vector(found.new_model_root, self._manifest))
+        return self.test(self._store.get_vector(round_.new_model_root, self._manifest))
 
     def test(self, vector: Int32Vector) -> Tested:
         """Return the figures of the model with parameters ``vector`` (shape ``(d,)`` int32)."""
@@ -83,19 +83,19 @@ class Tester:
         labels = self._dataset.test_y.view()
         for array in (probabilities, labels):
             array.setflags(write=False)
-        given = Predictions(probabilities, labels, self._dataset.class_names)
-        return measure(self._metrics, given)
+        predictions = Predictions(probabilities, labels, self._dataset.class_names)
+        return measure(self._metrics, predictions)
 
 
 TestModel = Callable[[ChainRound], Tested | None]
-"""Tests the model a round sealed, or does not."""
+"""Returns the figures of a sealed round's model, ``None`` if it is not to be tested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """What a run's records say of one contributor, besides what the chain does.
+    """One contributor's fields in a run's records that are not on chain.
 
-    ``examples`` of ``None`` is not known: the records then have what it last signed for.
+    ``examples`` of ``None`` is not known: the records then have the number that it last signed.
     """
 
     label: str
@@ -109,15 +109,15 @@ class RoundRecorder:
     Parameters
     ----------
     rule
-        That all rounds are aggregated by.
+        The aggregation rule of all rounds.
     trainers
         The contributors, by client.
     senders
-        The client of whoever a refusal may name: addresses, and Flower's nodes.
+        The client of each sender that a refusal may name: addresses, and Flower's nodes.
     test
         Tests a round's model.
     has_metrics
-        Whether records say what metrics measured; they do only where some are asked for.
+        Whether records have metrics; only if the experiment names some.
     """
 
     def __init__(
@@ -139,15 +139,15 @@ class RoundRecorder:
 
     def round_record(self, round_id: RoundId, seconds: float) -> RoundRecord:
         """Return the record of a decided round."""
-        found = self._chain.ledger.round(round_id)
-        notes = self._notes(round_id, found.status)
+        round_ = self._chain.ledger.round(round_id)
+        notes = self._notes(round_id, round_.status)
         refusals = Counter(row["code"] for row in notes["refusals"])
-        sealed = found.status.has_result
-        entries = self._entries(found) if sealed else []
-        tested = self._test(found) if sealed else None
+        sealed = round_.status.has_result
+        entries = self._entries(round_) if sealed else []
+        tested = self._test(round_) if sealed else None
         return RoundRecord(
-            **round_figures(found, entries, self._rule),
-            reason="" if sealed else self._void_reason(found, notes),
+            **round_figures(round_, entries, self._rule),
+            reason="" if sealed else self._void_reason(round_, notes),
             refused=sum(refusals.values()),
             refusals=dict(sorted(refusals.items())),
             test_loss=tested.loss if tested else None,
@@ -157,7 +157,7 @@ class RoundRecorder:
         )
 
     def reasons(self, round_id: RoundId) -> list[str]:
-        """Return why each submission of a decided round was refused, by whom it came from."""
+        """Return the reason of each refused submission of a decided round, with its sender."""
         notes = self._notes(round_id, self._chain.ledger.round(round_id).status)
         return [
             f"{sender if client is None else f'client {client}'}: {row['message']}"
@@ -167,7 +167,7 @@ class RoundRecorder:
         ]
 
     def contributor_records(self, rounds: Sequence[RoundRecord]) -> list[ContributorRecord]:
-        """Return what became of every simulated contributor."""
+        """Return the record of every simulated contributor."""
         accepted: Counter[Address] = Counter()
         examples: dict[Address, int] = {}
         refusals: dict[int, Counter[str]] = {}
@@ -214,15 +214,15 @@ class RoundRecorder:
             refusals=dict(sorted(refusals.get(client, Counter()).items())),
         )
 
-    def _entries(self, found: ChainRound) -> list[ContributorEntry]:
-        document = self._store.get_document("contributors", found.contributors_root)
+    def _entries(self, round_: ChainRound) -> list[ContributorEntry]:
+        document = self._store.get_document("contributors", round_.contributors_root)
         return contributor_entries(document)
 
     def _notes(self, round_id: RoundId, status: RoundStatus) -> JsonObject:
         """Return the coordinator's notes of a decided round.
 
-        Of a void round there may be none: a fraud was proven, and the coordinator killed before it
-        knew. Then the chain's reason is the only one.
+        A void round may have none: if a fraud was proven, and the coordinator was killed before it
+        noted that. Then the chain's reason is the only one.
         """
         try:
             return self._journal.get(round_id)
@@ -231,14 +231,14 @@ class RoundRecorder:
                 raise
             return {"reason": "", "refusals": []}
 
-    def _void_reason(self, found: ChainRound, notes: JsonObject) -> str:
-        """Return the coordinator's own reason, in full; or what it was convicted for."""
-        if found.status is not RoundStatus.VOID:
+    def _void_reason(self, round_: ChainRound, notes: JsonObject) -> str:
+        """Return the coordinator's own reason, in full; without one, the offence on chain."""
+        if round_.status is not RoundStatus.VOID:
             return ""
-        return str(notes["reason"]) or self._chain.ledger.void_reason(found.round_id)
+        return str(notes["reason"]) or self._chain.ledger.void_reason(round_.round_id)
 
     def _client_of(self, sender: str) -> int | None:
-        """Return whose submission was refused; senders are addresses or Flower's nodes."""
+        """Return the client of a sender (an address or a Flower node), ``None`` if unknown."""
         return self._senders.get(sender.removesuffix(" (unproven)"))
 
     def _earned(self) -> dict[Address, int]:

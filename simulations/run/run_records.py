@@ -1,7 +1,8 @@
-"""The records in a run's folder: written round by round, completed when the run is over.
+"""The records in a run's folder: written after each round, completed at the end of the run.
 
-Everything is built from what is durable, so whoever goes on with a run that was killed writes the
-same. Not handled: the report (``simulations.report``), and who took part how.
+They are built from durable state, so a run that was killed and resumed writes the same. Not
+handled: the report (``simulations.report``), and the contents of a record
+(:mod:`simulations.run.round_records`).
 """
 
 import shutil
@@ -36,7 +37,7 @@ class RunRecords:
     Attributes
     ----------
     rounds
-        One record a decided round, in order.
+        One record per decided round, in order.
     """
 
     def __init__(
@@ -79,9 +80,9 @@ class RunRecords:
         self._feed.publish(round_id, RoundRecorded(record, reasons))
 
     def conclude(self) -> None:
-        """Finalise all rounds, have everyone claim, and write what the run's folder ends with.
+        """Finalise all rounds, claim all rewards, and write the last files of the folder.
 
-        The checksums are still to be written.
+        The checksums are written after this.
         """
         finalize_all(self._chain)
         claim_all(self._chain, self._store)
@@ -92,18 +93,18 @@ class RunRecords:
         ]
         self._write_rounds()
         root = self._folder.root
-        shutil.rmtree(root / "pending", ignore_errors=True)  # what was signed and never revealed
+        shutil.rmtree(root / "pending", ignore_errors=True)  # commitments that were not revealed
         self._discard_uncommitted()
         record = coordinator_record(self._chain, self._attempts, len(self.rounds) + 1)
         self._folder.write(root / COORDINATOR, record)
-        people = self._recorder.contributor_records(self.rounds)
-        self._folder.write(root / "contributors.json", contributors_json(people).encode())
+        records = self._recorder.contributor_records(self.rounds)
+        self._folder.write(root / "contributors.json", contributors_json(records).encode())
         write_federation(self._folder, self._chain, complete=True)
 
     def _discard_uncommitted(self) -> None:
-        """Delete the blobs that nothing on chain leads to: of refused updates, of given-up rounds.
+        """Delete the blobs without a commitment on chain: of refused updates, of void rounds.
 
-        Nobody can check them, so an audit of the finished run refuses them (ADR 146).
+        They cannot be checked, so an audit of the finished run refuses them (ADR 146).
         """
         committed = committed_blobs(self._chain.ledger, self._store)
         if committed.is_complete:

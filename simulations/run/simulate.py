@@ -1,7 +1,7 @@
-"""One call from an experiment to a finished run: what ``fedproof.simulate`` is.
+"""The function ``fedproof.simulate``: runs an experiment in one call.
 
-torch, Flower and py-evm are imported by the call, not with this module, so that the process that
-workers are forked from can import them at the same time.
+torch, Flower and py-evm are imported by the call, not with this module, so that the fork server
+can import them at the same time.
 """
 
 import multiprocessing
@@ -33,16 +33,16 @@ def simulate(
     fresh: bool = False,
     on_round: Callable[[RoundRecord], None] | None = None,
 ) -> "Run":
-    """Run an experiment into a folder, or go on with what is there.
+    """Run an experiment into a folder, or resume the unfinished run in it.
 
-    Clients train in worker processes. They import the main script, so a script calls this under
+    Clients train in worker processes. They import the main script, so a script must call this under
     ``if __name__ == "__main__":``.
 
     Parameters
     ----------
     config
         A TOML file, the name of a shipped experiment, a mapping with the contents of such a file,
-        or an experiment that was loaded before.
+        or a loaded experiment.
     out
         The run's folder; ``runs/NAME`` under the working directory if ``None``. A folder with an
         unfinished run of the same experiment is continued, a finished one is read back.
@@ -59,17 +59,17 @@ def simulate(
     fresh
         Delete an earlier run in the folder first.
     on_round
-        Called with the record of every round that this call runs, when it is over.
+        Called after every round of this call, with the round's record.
 
     Raises
     ------
     ConfigError
-        If the experiment, the folder or the data are not as expected; or if the call is not
-        guarded and a worker reaches it.
+        If the experiment, the folder or the data are not as expected; or if a worker process
+        executes the call, because the script does not guard it.
     LedgerError, StoreError
-        If the chain refuses, or the disk.
+        If the chain or the disk fails.
     """
-    # what multiprocessing asks itself before it starts a process
+    # The same check as multiprocessing's own before it starts a process.
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise ConfigError(
             "simulate: called while a worker process imports the main script; expected the call "
@@ -100,7 +100,7 @@ def _experiment(
 
 
 class _RoundListener(Silence):
-    """Passes each round's record on and is silent otherwise."""
+    """Passes each round's record on, and ignores other progress."""
 
     def __init__(self, on_round: Callable[[RoundRecord], None] | None) -> None:
         self._on_round = on_round

@@ -1,8 +1,8 @@
-"""Runs an experiment: real Flower clients in worker processes, a durable chain, one folder.
+"""Runs an experiment: Flower clients in worker processes, a durable chain, one folder.
 
-``kill -9`` at any instant and the same call again goes on from the last acknowledged round and
-ends with the very same roots, down to the block hashes: every step asks chain and store what is
-there and does only what is missing.
+After ``kill -9`` at any instant, the same call resumes from the last acknowledged round and ends
+with the same roots and block hashes: every step reads chain and store and does only what is
+missing.
 """
 
 import time
@@ -53,19 +53,19 @@ def run_experiment(
     options: RunOptions | None = None,
     listener: Listener | None = None,
 ) -> Run:
-    """Run an experiment into a folder, or go on with what is there.
+    """Run an experiment into a folder, or resume the unfinished run in it.
 
     Raises
     ------
     ConfigError
         If the folder holds something else, or data or model do not fit the experiment.
     FedproofError
-        Whatever chain, store or rule raise.
+        If the chain, the store or the rule fails.
     """
     options, listener = options or RunOptions(), listener or Silence()
     folder = RunFolder(out)
     if options.fresh or not folder.config.exists():
-        # before anything is written or deleted
+        # Before any file is written or deleted, so that a wrong rule leaves no trace.
         load = partial(load_dataset, experiment.data, options.data_folder, experiment.seed)
         try_own_code(experiment, load)
     with held_folder(folder, experiment, fresh=options.fresh, extend=options.extend) as founded:
@@ -108,7 +108,7 @@ class Simulation:
         self.is_extended = founded is not experiment
         self.options, self.listener = options, listener
         self.store = artifact_store(experiment, folder)
-        self.store.discard_leftovers()  # the folder is locked: nobody else writes
+        self.store.discard_leftovers()  # safe: the folder is locked
         stack.callback(self.store.close)
         root = publish(self.store, agreement)
         self.chain = stack.enter_context(run_chain(founded, folder, root))
@@ -137,18 +137,18 @@ class Simulation:
 
     @property
     def completed_rounds(self) -> int:
-        """How many rounds the ledger has decided."""
+        """Number of rounds that the ledger has decided."""
         return self.service.completed_rounds
 
     @property
     def _pending(self) -> Path:
-        """Where contributors keep what they have committed to, while the run goes on."""
+        """The contributors' folder of committed and unrevealed updates, during the run."""
         return self.folder.root / "pending"
 
     def train(self) -> None:
         """Run the rounds that are missing, unless the coordinator's bond runs out."""
         if self.completed_rounds:
-            self._settle_disputes()  # a crash may have come between a round and its watcher
+            self._settle_disputes()  # a crash may have come before the watcher's check
             self.records.publish_missed()
         missing = self.experiment.rounds - self.completed_rounds
         if missing <= 0:
@@ -196,16 +196,16 @@ class Simulation:
 
     def conclude(self) -> None:
         """Finalise, pay out, and write the run's records."""
-        self.disputes.look_at_all()
+        self.disputes.run_watchers_at_end()
         self.records.conclude()
         self.listener.say("all rounds final, rewards claimed")
 
     def _wait_since_opening(self, seconds: int) -> None:
-        """Let chain time reach so many seconds after the opening of the round in progress."""
+        """Advance chain time to ``seconds`` after the opening of the round in progress."""
         round_id = self.chain.ledger.head().last_opened
         self.chain.wait_until(self.chain.ledger.round(round_id).opened_at + seconds)
 
-    # --- what the strategy calls back --------------------------------------------------------
+    # --- callbacks of the strategy -----------------------------------------------------------
 
     def _public_updates(self, announcement: RoundAnnouncement) -> dict[str, str]:
         return public_updates(
@@ -219,8 +219,8 @@ class Simulation:
         self._clock = now
 
     def _settle_disputes(self) -> None:
-        """Let watchers look at what was sealed; a slashed coordinator may bond again."""
-        self.disputes.look()
+        """Let watchers check the newest round; a slashed coordinator may bond again."""
+        self.disputes.run_watchers()
         bond_again(self.chain, self.experiment.stake, self.listener.say)
 
     # --- set-up ----------------------------------------------------------------------------------

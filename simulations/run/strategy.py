@@ -1,8 +1,8 @@
-"""``fedproof.FedproofStrategy``: what a Flower app of one's own uses instead of ``FedAvg``.
+"""``fedproof.FedproofStrategy``: the strategy of a user's own Flower app, instead of ``FedAvg``.
 
-:meth:`FedproofStrategy.local` makes a whole federation in a folder, for simulations;
-:meth:`FedproofStrategy.from_file` coordinates a founded one. What a round
-is stands in :mod:`coordinator.flower.strategy`; what the folder holds in
+:meth:`FedproofStrategy.local` creates a federation in a folder, for simulations;
+:meth:`FedproofStrategy.from_file` coordinates a founded one. Rounds are run by
+:mod:`coordinator.flower.strategy`, the folder is written by
 :mod:`simulations.run.local_federation`.
 """
 
@@ -26,10 +26,11 @@ from simulations.run.local_federation import LocalFederation, agree_with_app
 
 
 class FedproofStrategy(ServiceStrategy):
-    """Federated training whose every round is signed, committed and paid.
+    """A Flower strategy whose rounds are signed, committed on chain and paid.
 
-    Made from a round service, by :meth:`local`, or by :meth:`from_file`; the parameters are those
-    of ``ServiceStrategy`` (``docs/api.md``). It logs to ``flwr``, as Flower's own strategies do.
+    Created from a round service, by :meth:`local`, or by :meth:`from_file`; the parameters are
+    those of ``ServiceStrategy`` (``docs/api.md``). It logs to ``flwr``, as Flower's own strategies
+    do.
     """
 
     log = logging.getLogger("flwr")
@@ -49,32 +50,32 @@ class FedproofStrategy(ServiceStrategy):
     ) -> Self:
         """Return a strategy with a federation of its own: chain, contract, keys, bonds and store.
 
-        The ClientApp takes part with ``VerifiableUpdates(local_participant(folder))``. When
-        :meth:`start` is over, or :meth:`finish` was called, ``fedproof verify`` accepts the folder.
+        The ClientApp takes part with ``VerifiableUpdates(local_participant(folder))``. After
+        :meth:`start` or :meth:`finish`, ``fedproof verify`` accepts the folder.
 
         Parameters
         ----------
         initial_arrays
-            The model that is agreed on: floating-point tensors are averaged, integer tensors
-            travel beside them and stay as they are.
+            The agreed model: floating-point tensors are averaged, integer tensors are sent with
+            them and stay as they are.
         contributors
-            How many take part; a node's ``partition-id`` says which of them it is.
+            Number of contributors; a node's ``partition-id`` is its contributor's.
         folder
-            New, empty, or with an unfinished run of the same federation, which goes on.
+            New, empty, or with an unfinished run of the same federation, which is resumed.
         config
             Settings of the federation as in an experiment file: ``aggregator``, ``scoring``,
             ``cohort``, ``stake``, ``rewards``, ``chain``, ``numbers``, ``name``, ``seed``.
         fresh
             Delete an earlier run in the folder first.
         options
-            Of the strategy itself.
+            Further arguments of the strategy.
 
         Raises
         ------
         ConfigError
             If a setting or an array is not as expected, or the folder holds something else.
         LedgerError, StoreError
-            If chain or disk refuse.
+            If the chain or the disk fails.
         """
         layout = ModelLayout.of(initial_arrays)
         agreement = agree_with_app(layout.floats, contributors, config or {})
@@ -92,25 +93,25 @@ class FedproofStrategy(ServiceStrategy):
     def from_file(cls, config: str | Path, **options: Any) -> Self:
         """Return the strategy of a founded federation's coordinator.
 
-        The ServerApp that uses it is the coordinator while it runs: it serves chain and store at
-        the port of the settings, answers disputes, and has the federation's key. ``fedproof
-        coordinator`` cannot run at the same time; before and afterwards it can, on the same
-        folder. The SuperLink is the app's own. :meth:`start` closes a round before its
-        deadline, however long its ``timeout``; rounds are final when their window has passed.
+        While the ServerApp runs, it is the coordinator (ADR 156): it serves chain and store at the
+        port of the settings, answers disputes, and holds the federation's key. ``fedproof
+        coordinator`` can run on the same folder before and afterwards, but not at the same time.
+        The SuperLink is the app's own. :meth:`start` closes a round before its deadline, even with
+        a longer ``timeout``; rounds are final when their challenge window has passed.
 
         Parameters
         ----------
         config
             ``coordinator.toml``, as ``fedproof federation init`` wrote it.
         options
-            Of the strategy itself.
+            Further arguments of the strategy.
 
         Raises
         ------
         ConfigError, KeyFileError
-            If a file, the key or the password is not as expected, or the port is taken.
+            If a file, the key or the password is not as expected, or the port is in use.
         LedgerError, StoreError
-            If the chain refuses or is away; if another process has the folder.
+            If the chain refuses or does not answer; if another process has the folder locked.
         """
         service = AppService(Path(config))
         try:
@@ -129,7 +130,7 @@ class FedproofStrategy(ServiceStrategy):
         Raises
         ------
         PhaseError
-            If the service cannot tell.
+            If the service does not have them.
         """
         if not isinstance(self.service, RoundService | LockedDriver):
             raise PhaseError(f"initial_arrays: {type(self.service).__name__} does not know them")
@@ -149,14 +150,14 @@ class FedproofStrategy(ServiceStrategy):
         evaluate_config: ConfigRecord | None = None,
         evaluate_fn: EvaluateFn | None = None,
     ) -> Result:
-        """Run the rounds that the ledger does not hold yet, up to ``num_rounds``, and finish.
+        """Run the rounds that are not on the ledger yet, up to ``num_rounds``, and finish.
 
         Raises
         ------
         ConfigError
-            If ``initial_arrays`` is not the agreed model; nothing was opened on chain then.
+            If ``initial_arrays`` is not the agreed model; no round is opened then.
         AggregationError
-            If no round was sealed: then there is no trained model to return.
+            If no round was sealed, so that there is no trained model to return.
         """
         if self._founded is not None:
             timeout = min(timeout, self._founded.longest_wait_s)
@@ -178,33 +179,34 @@ class FedproofStrategy(ServiceStrategy):
         finally:
             for opened in (self._federation, self._founded):
                 if opened is not None:
-                    opened.close()  # an interrupted run can be gone on with
+                    opened.close()  # a later call can resume an interrupted run
         return result
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Take the replies, close the round, and write its record."""
+        """Aggregate the replies, close the round, and write its record."""
         aggregated = super().aggregate_train(server_round, replies)
         if self._federation is not None:
             self._federation.round_over(self._require_outcome().round_id)
         return aggregated
 
     def finish(self) -> None:
-        """Finalise and pay all rounds and complete the folder; :meth:`start` does it by itself.
+        """Finalise and pay all rounds and complete the folder; :meth:`start` calls it at its end.
 
-        For strategies with a ``start`` of their own. Nothing can be added to the folder afterwards.
+        For strategies that override ``start``. No round can be added to the folder afterwards.
 
         Raises
         ------
         AggregationError
-            If no round was sealed; the folder is complete all the same.
+            If no round was sealed; the folder is complete nevertheless.
         """
         sealed = self.sealed_rounds
-        if (made := self._federation) is not None:
-            sealed = made.sealed_rounds
-            made.conclude()
-            self.log.info("Verify this run with: %s", verify_command(made.folder, made.extensions))
+        if (local := self._federation) is not None:
+            sealed = local.sealed_rounds
+            local.conclude()
+            command = verify_command(local.folder, local.extensions)
+            self.log.info("Verify this run with: %s", command)
         if (founded := self._founded) is not None:
             founded.close()
             plan = founded.plan

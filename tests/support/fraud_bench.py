@@ -188,7 +188,7 @@ class FraudBench:
             self.service.submit(signed, vector, metrics, SALT)
         outcome = self.service.close_round()
         if watched:
-            self.disputes.look()
+            self.disputes.run_watchers()
         return outcome
 
     def _commitment(self, announced: RoundAnnouncement, client: int) -> Signed[Commitment]:

@@ -127,7 +127,7 @@ class Watcher:
             sent |= self._sender.collect()
         return sent
 
-    def look_at_all(self) -> None:
+    def ignore_lag(self) -> None:
         """Examine the newest rounds too from now on, however few build on them."""
         self._options = replace(self._options, lag_rounds=0)
 
