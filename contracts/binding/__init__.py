@@ -1,1 +1,1 @@
-"""The contracts as typed Python objects, over web3, on any node."""
+"""Typed Python bindings of the contracts, through any node's JSON-RPC."""

@@ -1,14 +1,14 @@
-"""Decoding of the ABI: what a contract returns, what it logs, and what it was called with.
+"""Decoding of the ABI: results, log data, and calldata of a contract.
 
-:func:`decode` reads results and log data from a node, which may send anything: bytes that are
-missing and words outside their type are refused. :func:`decode_call` reads calldata that a contract
-has accepted, and accepts whatever a Vyper contract does: bytes after the end of the call are zero,
-offsets may point anywhere, and wrap. Neither looks at the padding after ``bytes``, since the EVM
+:func:`decode` decodes results and log data from a node, which may send anything: missing bytes and
+words outside their type are refused. :func:`decode_call` decodes calldata that a contract has
+accepted, and accepts whatever a Vyper contract does: bytes after the end of the call are zero,
+offsets may point anywhere, and wrap. Neither checks the padding after ``bytes``, since the EVM
 does not (ADR 0140).
 
-Not handled: what stands where no offset leads, and lengths above a contract's own bounds, which
-an ABI does not state. Types nested in several dynamic arrays are read, but without a bound on how
-often the same bytes are read; no contract here has such a type.
+Not handled: bytes that no offset points to, and lengths above a contract's own bounds, which an ABI
+does not state. Types nested in several dynamic arrays are decoded, but without a bound on how often
+the same bytes are read; no contract here has such a type.
 """
 
 from collections.abc import Callable
@@ -24,10 +24,10 @@ WORD: Final = 32
 SELECTOR: Final = 4
 _WRAP: Final = 1 << 256
 _ZEROS: Final = bytes(1 << 14)
-"""What a call may read after its end; longer than the longest evidence the referee accepts."""
+"""Zeros read after the end of calldata; longer than the longest evidence the referee accepts."""
 
 Read = Callable[[bytes, int, int, int], Any]
-"""From data, the end of what was sent, the start of the frame and the position; returns a value."""
+"""``(data, end of the sent bytes, start of the frame, position) -> value``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ class _Decoder:
 
 
 def decode(kinds: tuple[str, ...], data: bytes) -> tuple[Any, ...]:
-    """Decode results or log data; what follows the last value is ignored.
+    """Decode results or log data; bytes after the last value are ignored.
 
     Parameters
     ----------
     kinds
         ABI types, tuples written out.
     data
-        As a node sent it.
+        The bytes from a node.
 
     Returns
     -------
@@ -76,12 +76,12 @@ def decode_call(kinds: tuple[str, ...], calldata: bytes) -> tuple[Any, ...]:
 
     Returns
     -------
-    The values that the contract saw, as from :func:`decode`.
+    The values that the contract decoded, as from :func:`decode`.
 
     Raises
     ------
     eth_abi.exceptions.DecodingError
-        If no contract can have accepted the call.
+        If a contract cannot have accepted the call.
     """
     values: tuple[Any, ...] = _checked(_frame(kinds), calldata + _ZEROS, len(calldata), SELECTOR)
     return values
@@ -109,7 +109,7 @@ def _decoder(kind: ABIType) -> _Decoder:
 
     def follow(data: bytes, end: int, frame: int, at: int) -> Any:
         offset = int.from_bytes(data[at : at + WORD], "big")
-        # From the end on all is zero, or missing: one place there is as good as another.
+        # All bytes from the end on are zero, or missing, so the end stands for every later offset.
         return _checked(content, data, end, min((frame + offset) % _WRAP, end))
 
     return _Decoder(WORD, follow)
@@ -128,13 +128,13 @@ def _content(kind: ABIType) -> _Decoder:
 
 
 def _tuple(members: list[_Decoder]) -> _Decoder:
-    places, size = [], 0
+    offsets, size = [], 0
     for member in members:
-        places.append((member.read, size))
+        offsets.append((member.read, size))
         size += member.size
 
     def read(data: bytes, end: int, _frame: int, at: int) -> tuple[Any, ...]:
-        return tuple([read(data, end, at, at + place) for read, place in places])
+        return tuple([read(data, end, at, at + offset) for read, offset in offsets])
 
     return _Decoder(size, read)
 
@@ -143,8 +143,8 @@ def _list(item: _Decoder) -> _Decoder:
     def read(data: bytes, end: int, _frame: int, at: int) -> tuple[Any, ...]:
         count, first = int.from_bytes(data[at : at + WORD], "big"), at + WORD
         _require(data, first, count * item.size)
-        places = range(first, first + count * item.size, item.size)
-        return tuple([item.read(data, end, first, place) for place in places])
+        positions = range(first, first + count * item.size, item.size)
+        return tuple([item.read(data, end, first, position) for position in positions])
 
     return _Decoder(WORD, read)
 

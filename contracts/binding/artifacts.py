@@ -1,7 +1,7 @@
-"""Committed ABI and bytecode, and encoding and decoding against them. Vyper is not needed.
+"""Committed ABI and bytecode, and encoding and decoding by them. Vyper is not needed.
 
-Encoding goes through ``eth_abi`` directly rather than web3's contract objects: the same bytes at
-a fraction of the time, which counts with hundreds of transactions a block (ADR 0016).
+Encoding uses ``eth_abi`` directly rather than web3's contract objects: the same bytes in a fraction
+of the time, which matters with hundreds of transactions per block (ADR 0016).
 """
 
 import json
@@ -51,7 +51,7 @@ class FunctionAbi:
         Raises
         ------
         eth_abi.exceptions.DecodingError
-            If the data is no result of the function.
+            If the data is not a result of the function.
         """
         return decode(self.outputs, data)
 
@@ -61,7 +61,7 @@ class FunctionAbi:
         Raises
         ------
         eth_abi.exceptions.DecodingError
-            If it is no call of the function that a contract can have accepted.
+            If it is not a call of the function, or a contract cannot have accepted it.
         """
         if calldata[:4] != self.selector:
             raise DecodingError(f"{self.name}: another selector, 0x{calldata[:4].hex()}")
@@ -70,7 +70,7 @@ class FunctionAbi:
 
 @dataclass(frozen=True, slots=True)
 class EventAbi:
-    """One event: its topic, and the types of its fields; those that are topics stand first."""
+    """One event: its topic, and the types of its fields, indexed ones first."""
 
     name: str
     topic: bytes
@@ -83,7 +83,7 @@ class EventAbi:
         Raises
         ------
         eth_abi.exceptions.DecodingError
-            If it is no log of the event.
+            If it is not a log of the event.
         """
         if len(topics) != 1 + len(self.indexed):
             raise DecodingError(f"{len(topics)} topics, expected {1 + len(self.indexed)}")
@@ -102,7 +102,7 @@ class Artifact:
     events: Mapping[bytes, EventAbi]
 
     def creation_code(self, arguments: Sequence[Any]) -> bytes:
-        """Return bytecode and encoded constructor arguments: the data that deploys it."""
+        """Return bytecode and encoded constructor arguments, the data of its deployment."""
         return self.bytecode + encode(self.constructor, arguments)
 
 
@@ -120,13 +120,13 @@ def _event(entry: Mapping[str, Any]) -> EventAbi:
     kinds = _types(entry["inputs"])
     flags = [bool(field["indexed"]) for field in entry["inputs"]]
     if flags != sorted(flags, reverse=True):
-        raise ConfigError(f"event {entry['name']}: an indexed field stands after one that is not")
+        raise ConfigError(f"event {entry['name']}: an indexed field is after one that is not")
     topic = keccak(text=f"{entry['name']}({','.join(kinds)})")
     return EventAbi(entry["name"], topic, kinds[: sum(flags)], kinds[sum(flags) :])
 
 
 def artifact_from_json(document: Mapping[str, Any]) -> Artifact:
-    """Build an artifact from what :func:`contracts.compile.compile_contract` returns."""
+    """Build an artifact from the result of :func:`contracts.compile.compile_contract`."""
     abi = document["abi"]
     functions = [_function(entry) for entry in abi if entry["type"] == "function"]
     events = [_event(entry) for entry in abi if entry["type"] == "event"]

@@ -1,8 +1,8 @@
-"""The federation's transactions as values: what to call, with what, and with how much gas.
+"""The federation's transactions as values: function, arguments, value and gas limit.
 
 Gas limits are fixed per function, not estimated: estimation would cost a round trip each, and a
-transaction's bytes, and with them the block's hash, would depend on the node. Each limit covers
-the dearest case with room to spare (``docs/gas.md``, checked by a test); unused gas is not paid.
+transaction's bytes, and with them the block's hash, would depend on the node. Each limit covers the
+most expensive case with a margin (``docs/gas.md``, checked by a test); unused gas is not paid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,9 +39,9 @@ MAX_PROOF_LENGTH: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One contract call, not yet signed. ``label`` says what it is for in error messages.
+    """One contract call, not yet signed. ``label`` names it in error messages.
 
-    ``contract`` names the artifact whose events its receipt holds.
+    ``contract`` names the artifact whose events are in its receipt.
     """
 
     function: str
@@ -58,7 +58,7 @@ def _call(function: str, arguments: Sequence[Any] = (), *, value: int = 0, label
 
 
 def join(stake_wei: Wei) -> Call:
-    """Bond ``stake_wei``, on top of what is bonded already."""
+    """Add ``stake_wei`` to a contributor's bond."""
     return _call("join", value=stake_wei)
 
 
@@ -68,7 +68,7 @@ def leave() -> Call:
 
 
 def withdraw() -> Call:
-    """Take out unbonded funds that have matured."""
+    """Withdraw unbonded funds that have matured."""
     return _call("withdraw")
 
 
@@ -88,12 +88,12 @@ def fund(amount_wei: Wei) -> Call:
 
 
 def collect() -> Call:
-    """Take out bounties."""
+    """Withdraw bounties."""
     return _call("collect")
 
 
 def claim(cumulative_wei: Wei, proof: Sequence[bytes]) -> Call:
-    """Take out rewards, by a proof against the last FINAL rewards root."""
+    """Claim rewards, by a proof against the last FINAL rewards root."""
     return _call("claim", (cumulative_wei, list(proof)))
 
 
@@ -142,7 +142,7 @@ def finalize_round(round_id: RoundId) -> Call:
 
 
 def void_round(round_id: RoundId, reason: str) -> Call:
-    """Give up an open round.
+    """Void an open round.
 
     Raises
     ------

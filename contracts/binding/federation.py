@@ -31,9 +31,9 @@ class Federation(FederationReader):
     w3
         Any connection: in process, HTTP, IPC. Only its provider is used.
     address
-        Where the contract is.
+        The contract's address.
     transactor
-        To share nonces with other contracts' transactions; one of its own by default.
+        Shares nonces with other contracts' transactions; a new one by default.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class Federation(FederationReader):
         """
         transactor = transactor or Transactor(rpc_of(w3))
         code = load_artifact("federation").creation_code([terms.to_abi()])
-        # A constructor's revert reason is not in its receipt: ask before it costs gas.
+        # A constructor's revert reason is not in its receipt, so it is estimated first, for free.
         transactor.rpc.request(
             "eth_estimateGas", {"from": account.address, "data": "0x" + code.hex()}
         )
@@ -95,7 +95,7 @@ class Federation(FederationReader):
         return self.transactor.send_batch(batch, timestamp=timestamp)
 
     def transact(self, account: LocalAccount, call: Call) -> Receipt:
-        """Sign, send and wait."""
+        """Sign and send a call, and wait for its receipt."""
         return self.send(self.prepare(account, call))
 
     def join(self, account: LocalAccount, stake_wei: Wei) -> Receipt:
@@ -107,7 +107,7 @@ class Federation(FederationReader):
         return self.transact(account, calls.leave())
 
     def withdraw(self, account: LocalAccount) -> Receipt:
-        """Take out unbonded funds that have matured."""
+        """Withdraw unbonded funds that have matured."""
         return self.transact(account, calls.withdraw())
 
     def bond_coordinator(self, account: LocalAccount, stake_wei: Wei) -> Receipt:
@@ -123,11 +123,11 @@ class Federation(FederationReader):
         return self.transact(account, calls.fund(amount_wei))
 
     def collect(self, account: LocalAccount) -> Receipt:
-        """Take out bounties."""
+        """Withdraw bounties."""
         return self.transact(account, calls.collect())
 
     def claim(self, account: LocalAccount, cumulative_wei: Wei, proof: Sequence[bytes]) -> Receipt:
-        """Take out rewards, by a proof against the last FINAL rewards root."""
+        """Claim rewards, by a proof against the last FINAL rewards root."""
         return self.transact(account, calls.claim(cumulative_wei, proof))
 
     def set_referee(self, account: LocalAccount, referee: Address) -> Receipt:
@@ -168,7 +168,7 @@ class Federation(FederationReader):
         return self.transact(account, calls.finalize_round(round_id))
 
     def void_round(self, account: LocalAccount, round_id: RoundId, reason: str) -> Receipt:
-        """Give up an open round."""
+        """Void an open round."""
         return self.transact(account, calls.void_round(round_id, reason))
 
     def expire_round(self, account: LocalAccount, round_id: RoundId) -> Receipt:

@@ -1,8 +1,8 @@
-"""HTTP to one server: bounded in time and memory, with failures described in words.
+"""HTTP to one server, bounded in time and memory, with readable error messages (ADR 0111).
 
-Goes to the server itself, never through a proxy that the environment names, and follows no
-redirect. With a file of certificate authorities only those are trusted. Not handled: streaming
-answers; what is asked for fits into memory, and the caller says how much may come.
+Connects to the server itself, ignores the environment's proxies, and follows no redirect. With a
+file of certificate authorities, only those are trusted. Not handled: streaming; an answer fits into
+memory, and the caller limits its size.
 """
 
 import http.client
@@ -29,9 +29,9 @@ _BUSY: Final = (429, 503)
 
 
 class UnreachableError(OSError):
-    """The server could not be reached, or its answer broke off; the message says why.
+    """The server could not be reached, or the connection broke; the message gives the reason.
 
-    ``is_lasting`` if trying again would end the same way: it is not the server that was meant.
+    ``is_lasting`` if a retry would fail too: the server is not the expected one.
     """
 
     def __init__(self, message: str, *, is_lasting: bool = False) -> None:
@@ -40,7 +40,7 @@ class UnreachableError(OSError):
 
 
 class AnswerTooLongError(OSError):
-    """The server answers more than was asked for. Not read to its end, and never asked again."""
+    """The answer is longer than the caller's limit; it is not read to its end, nor retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,18 @@ class Answer:
 
 
 class HttpClient:
-    """Asks one server; connections are kept and shared. Safe to call from any thread.
+    """A client of one server, with a pool of connections. Thread-safe.
 
     Parameters
     ----------
     url
-        ``http://`` or ``https://``, host, port, and whatever comes before all paths.
+        ``http://`` or ``https://``, host, port, and a common prefix of all paths.
     ca_file
         PEM certificates of the only authorities to trust; the system's own by default.
     timeout_s
-        Longest silence. From then on an answer must have come at 50 kB/s on the whole.
+        Longest wait for data. After that time, an answer must average at least 50 kB/s.
     attempts
-        How often to try where a connection fails, with growing pauses.
+        Number of attempts if a connection fails, with growing pauses.
 
     Raises
     ------
@@ -94,16 +94,16 @@ class HttpClient:
     def get(
         self, path: str, *, limit_bytes: int, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Return the answer to a ``GET``; a server that is busy is asked again.
+        """Return the answer to a ``GET``; retried if the server is busy.
 
         Raises
         ------
         UnreachableError
-            If no attempt reached the server.
+            If every attempt failed to reach the server.
         AnswerTooLongError
             If the answer is longer than ``limit_bytes``.
         """
-        return self._insist("GET", path, b"", dict(headers or {}), limit_bytes, self._attempts)
+        return self._retry("GET", path, b"", dict(headers or {}), limit_bytes, self._attempts)
 
     def post(
         self,
@@ -116,16 +116,16 @@ class HttpClient:
     ) -> Answer:
         """Return the answer to a ``POST``; raises as :meth:`get`.
 
-        ``repeatable=False`` asks once only: where asking twice is not the same as once.
+        ``repeatable=False`` is for requests that are not idempotent: there is one attempt only.
         """
         attempts = self._attempts if repeatable else 1
-        return self._insist("POST", path, body, dict(headers or {}), limit_bytes, attempts)
+        return self._retry("POST", path, body, dict(headers or {}), limit_bytes, attempts)
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
 
-    def _insist(
+    def _retry(
         self,
         method: str,
         path: str,
@@ -165,7 +165,7 @@ class HttpClient:
             try:
                 data = _read(response, limit_bytes, self._timeout_s)
             except BaseException:
-                response.close()  # what is left of the answer is not waited for
+                response.close()  # the connection is not reused, since its answer is not read
                 raise
             response.release_conn()
         except (HTTPError, http.client.HTTPException, ssl.SSLError, OSError) as error:
@@ -177,10 +177,10 @@ class HttpClient:
         return Answer(response.status, named, data)
 
 
-def _read(response: urllib3.BaseHTTPResponse, limit_bytes: int, patience_s: float) -> bytes:
-    """Read a body; memory grows with what was received, not with what was announced (ADR 0111).
+def _read(response: urllib3.BaseHTTPResponse, limit_bytes: int, grace_s: float) -> bytes:
+    """Read a body; memory grows with the bytes received, not with Content-Length (ADR 0111).
 
-    It must come at 50 kB/s on the whole, from ``patience_s`` on.
+    After ``grace_s`` seconds it must average at least 50 kB/s.
     """
     announced = response.headers.get("content-length", "0")
     url = str(response.geturl() or "")
@@ -191,8 +191,8 @@ def _read(response: urllib3.BaseHTTPResponse, limit_bytes: int, patience_s: floa
         body += piece
         if len(body) > limit_bytes:
             raise AnswerTooLongError(f"{url}: more than the {limit_bytes} bytes expected")
-        if time.monotonic() > begun + patience_s + len(body) / SLOWEST_BYTES_PER_S:
-            raise TimeoutError(f"only {len(body)} bytes have come")
+        if time.monotonic() > begun + grace_s + len(body) / SLOWEST_BYTES_PER_S:
+            raise TimeoutError(f"only {len(body)} bytes received")
     return bytes(body)
 
 
@@ -221,7 +221,7 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-# --- what went wrong ------------------------------------------------------------------------
+# --- error messages -------------------------------------------------------------------------
 
 _TLS_REASONS: Final = {
     "WRONG_VERSION_NUMBER": "the port does not speak TLS; it may be plain http://",
@@ -232,11 +232,11 @@ _TLS_REASONS: Final = {
 
 
 def explain(error: BaseException) -> str:
-    """Return in words why an exchange failed: the innermost reason that says something."""
+    """Return the reason of a failed exchange: the innermost exception with a known one."""
     for cause in _causes(error):
         match cause:
             case ssl.SSLCertVerificationError():
-                return f"its certificate is not to be trusted: {cause.verify_message}"
+                return f"its certificate is not trusted: {cause.verify_message}"
             case ssl.SSLError() if cause.reason:
                 return _TLS_REASONS.get(cause.reason, f"TLS failed: {cause.reason}")
             case ConnectionRefusedError():
@@ -253,7 +253,7 @@ def explain(error: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield what an exception was raised for, the innermost first."""
+    """Yield an exception and its causes, the innermost first."""
     chain: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:

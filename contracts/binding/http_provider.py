@@ -1,8 +1,8 @@
-"""A web3 provider over HTTP: what a node answers is bounded before it is kept.
+"""A web3 provider over HTTP with limits on a node's answers.
 
 A node may be the coordinator's, and need not be honest: answers are limited in size and nesting,
-certificates are checked against one's own authority, and every failure is an ``OSError`` with
-the reason in words, which :mod:`contracts.binding.rpc` turns into ``ChainUnavailableError``.
+certificates are checked against a given authority, and every failure is an ``OSError`` with a
+readable reason, which :mod:`contracts.binding.rpc` turns into ``ChainUnavailableError``.
 """
 
 import json
@@ -17,7 +17,7 @@ from contracts.binding.http_client import TIMEOUT_S, HttpClient, UnreachableErro
 from contracts.json_bounds import check_nesting
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-"""Ten thousand logs fit."""
+"""Enough for ten thousand logs."""
 MAX_BRACKETS: Final = 1_000_000
 _ONCE: Final = frozenset({"eth_sendRawTransaction"})
 _JSON: Final = {"Content-Type": "application/json"}
@@ -45,7 +45,7 @@ class HttpProvider(JSONBaseProvider):
         self._client = HttpClient(url, ca_file=ca_file, timeout_s=timeout_s)
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        """Answer one request; sending a transaction is never repeated by itself."""
+        """Send one request and return its answer; sending a transaction is never retried here."""
         body = self.encode_rpc_request(method, params)
         answer = self._exchange(body, repeatable=method not in _ONCE)
         if not isinstance(answer, dict):
@@ -55,11 +55,11 @@ class HttpProvider(JSONBaseProvider):
     def make_batch_request(
         self, requests: list[tuple[RPCEndpoint, Any]]
     ) -> list[RPCResponse] | RPCResponse:
-        """Answer several requests, in order of their ids."""
+        """Send several requests and return their answers, in order of their ids."""
         repeatable = not any(method in _ONCE for method, _ in requests)
         answer = self._exchange(self.encode_batch_rpc_request(requests), repeatable=repeatable)
         if isinstance(answer, list):
-            return sorted(cast("list[RPCResponse]", answer), key=lambda one: int(one["id"] or 0))
+            return sorted(cast("list[RPCResponse]", answer), key=lambda item: int(item["id"] or 0))
         return cast(RPCResponse, answer)
 
     def _exchange(self, body: bytes, *, repeatable: bool) -> Any:

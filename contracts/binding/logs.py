@@ -1,7 +1,7 @@
 """Logs of the contracts, decoded into their typed events.
 
-The classes are in ``events`` and ``referee_events``. A node may send anything: what is no log of
-the contract is refused with a message that names its place.
+The classes are in ``events`` and ``referee_events``. A node may send anything: a log that is not
+the contract's is refused with a message that names its place.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,14 +37,14 @@ class EventSet(Generic[EventT]):
         Raises
         ------
         LedgerError
-            If the log is none of the contract's events.
+            If the log is not one of the contract's events.
         """
         event = load_artifact(self.contract).events.get(topics[0] if topics else b"")
         if event is None:
             topic = topics[0].hex() if topics else "(none)"
             raise LedgerError(
-                f"block {place.block_number}, log {place.log_index}: topic {topic} is none of the"
-                f" {self.contract}'s events"
+                f"block {place.block_number}, log {place.log_index}: topic {topic} is not one of"
+                f" the {self.contract}'s events"
             )
         try:
             values = event.decode_log(topics, data)
@@ -57,7 +57,7 @@ class EventSet(Generic[EventT]):
         return self.types[event.name](place, *values)
 
     def decode_log(self, log: Mapping[str, Any]) -> EventT:
-        """Decode one log, as JSON-RPC gives it; raises as :meth:`decode`."""
+        """Decode one log, a JSON-RPC object; raises as :meth:`decode`."""
         try:
             place = LogPlace(
                 block_number=int(log["blockNumber"], 16),
@@ -79,4 +79,4 @@ EVENT_SETS: Final[Mapping[str, EventSet[Any]]] = {
     "aggregate_examiner": EventSet("aggregate_examiner", {}),
     "record_examiner": EventSet("record_examiner", {}),
 }
-"""By name of the contract's artifact; the examiners log nothing."""
+"""By name of the contract's artifact; the examiners have no events."""

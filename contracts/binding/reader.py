@@ -1,4 +1,4 @@
-"""The federation contract, read only: what a verifier, a watcher and a contributor need.
+"""The federation contract, read only, for verifiers, watchers and contributors.
 
 Amounts are wei, digests 32 bytes, times seconds of chain time. Every method raises
 :class:`~coordinator.protocol.errors.ChainUnavailableError` if the node does not answer.
@@ -31,23 +31,23 @@ ROSTER_PAGE: Final = 256
 
 
 class ForeignContractError(LedgerError):
-    """There is a contract, but it answers as no federation does."""
+    """There is a contract at the address, but it is not a federation."""
 
 
 class SilentContractError(LedgerError):
-    """A call was answered with nothing, as calls are where there is no contract.
+    """A call returned no bytes, as it does if there is no contract at the address.
 
-    The node that said that there is one may have asked another backend, a block ahead.
+    The node may have several backends, of which the one asked first was a block ahead (ADR 0151).
     """
 
 
 class FederationReader:
-    """A deployed federation, seen through one node.
+    """A deployed federation, read through one node.
 
     Raises
     ------
     LedgerError
-        If it is no address, or there is no contract at it.
+        If the address is malformed, or there is no contract at it.
     """
 
     def __init__(self, rpc: Rpc, address: Address) -> None:
@@ -89,16 +89,16 @@ class FederationReader:
 
     @property
     def domain(self) -> SigningDomain:
-        """What a contributor's signature is valid for."""
+        """The EIP-712 domain of contributors' signatures."""
         return SigningDomain(self.chain_id, self.address)
 
     @cached_property
     def terms(self) -> Terms:
-        """What was agreed at deployment; raises ``LedgerError`` if it is another contract."""
+        """The terms of the deployment; raises ``LedgerError`` if it is another contract."""
         try:
             return Terms.from_abi(self._view("terms"))
         except TransactionRevertedError as error:
-            raise self._foreign("knows no terms") from error
+            raise self._foreign("has no terms") from error
 
     def block(self, tag: int | str = "latest") -> BlockInfo:
         """Return a block's number, hash, time and base fee; by number or tag."""
@@ -109,7 +109,7 @@ class FederationReader:
         return self.block().timestamp
 
     def head(self, block: int | str = "latest") -> HeadState:
-        """Return where the live chain of rounds stands, and the pool, as of a block."""
+        """Return the state of the chain of rounds, and of the pool, at a block."""
         *values, referee = self._view("head", block=block)
         return HeadState(*[*values, Address(to_checksum_address(referee))])
 
@@ -122,7 +122,7 @@ class FederationReader:
             raise self._foreign(f"gives round {round_id} the status {value}") from error
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return all the contract stores of a round."""
+        """Return the contract's record of a round."""
         values = self._view("record", round_id)
         try:
             return _chain_round(round_id, values, self.terms.challenge_window_s)
@@ -146,7 +146,8 @@ class FederationReader:
         """Return an account's index from 1, 0 if it never joined."""
         return int(self._view("member_index", address))
 
-    def _presence_register(self, round_id: int, count: int | None) -> Iterator[tuple[Address, Wei]]:
+    def _bonds(self, round_id: int, count: int | None) -> Iterator[tuple[Address, Wei]]:
+        """Yield members and their bonds when a round opened, the first ``count`` of them."""
         first = 1
         while count is None or first <= count:
             page = self._view("roster", first, round_id)
@@ -158,16 +159,14 @@ class FederationReader:
 
     def members(self, count: int | None = None) -> list[Address]:
         """Return the first ``count`` members (all by default) in order of joining."""
-        return [address for address, _ in self._presence_register(0, count)]
+        return [address for address, _ in self._bonds(0, count)]
 
     def stakes_at(self, round_id: RoundId) -> dict[Address, Wei]:
-        """Return every member's bond when a round opened; those without one are absent.
+        """Return every member's bond when a round opened, without members that have none.
 
-        For a round that has not opened yet: the bonds now.
+        For a round that has not opened yet, the bonds now.
         """
-        return {
-            address: bond for address, bond in self._presence_register(round_id, None) if bond > 0
-        }
+        return {address: bond for address, bond in self._bonds(round_id, None) if bond > 0}
 
     def bond_at(self, address: Address, round_id: RoundId) -> Wei:
         """Return an account's bond when a round opened.
@@ -180,7 +179,7 @@ class FederationReader:
         return Wei(self._view("find_bond", address, round_id))
 
     def checkpoints(self, address: Address) -> list[tuple[RoundId, Wei]]:
-        """Return an account's bond history: from which round on, and the bond."""
+        """Return an account's bond history: the first round of each bond, and the bond."""
         count = self._view("checkpoint_count", address)
         return [self._view("checkpoint", address, index) for index in range(count)]
 
@@ -189,7 +188,7 @@ class FederationReader:
         return bool(self._view("is_slashed", round_id, contributor))
 
     def void_reason(self, round_id: RoundId) -> str:
-        """Return the reason with which a round was voided itself, empty if it was not."""
+        """Return the reason for which a round itself was voided, empty if it was not."""
         reason = ""
         for event in self.events(topics=[_topic_of(RoundVoided), f"0x{round_id:064x}"]):
             assert isinstance(event, RoundVoided)
@@ -214,8 +213,8 @@ class FederationReader:
         """Yield the federation's events of blocks ``from_block..to_block``, in order.
 
         ``to_block`` is the head by default. Begins at the block of deployment, if that is later.
-        Asks the node for many blocks at a time (:mod:`contracts.binding.log_reader`), and only for
-        logs with these ``topics``, if there are any.
+        Reads many blocks at a time (:mod:`contracts.binding.log_reader`), and only logs with these
+        ``topics``, if any are given.
         """
         last = self.block().number if to_block is None else to_block
         if last - from_block >= FIRST_SPAN_BLOCKS and from_block < self.first_block:
@@ -225,9 +224,9 @@ class FederationReader:
 
     @cached_property
     def first_block(self) -> int:
-        """Number of a block before which there are no events: that of deployment, if it is known.
+        """Number of a block before which there are no events: that of the deployment.
 
-        0 where the node cannot tell.
+        0 if it cannot be determined through this node.
         """
         return self._logs.first_block(self.block().number, _topic_of(FederationCreated))
 
@@ -237,7 +236,7 @@ def _topic_of(kind: type[FederationEvent]) -> str:
 
 
 def _chain_round(round_id: RoundId, values: tuple[Any, ...], challenge_window_s: int) -> ChainRound:
-    """Read the results of the contract's ``record`` view."""
+    """Return the record of a round from the results of the contract's ``record`` view."""
     status, opening, sealing, settlement = values
     settled_at, held_until = settlement[-2:]
     finalizable_at = max(settled_at + challenge_window_s, held_until) if settled_at else None

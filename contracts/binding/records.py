@@ -13,7 +13,7 @@ from coordinator.protocol.types import Address, RoundId, Wei
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPlace:
-    """Where in the chain a log stands; ``log_index`` counts within the block."""
+    """A log's place in the chain; ``log_index`` counts within the block."""
 
     block_number: int
     transaction_hash: bytes
@@ -29,24 +29,25 @@ class ContractEvent:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a federation agreed before its first round, fixed at deployment.
+    """The terms of a federation, fixed at deployment.
 
     Attributes
     ----------
     initial_model_root, config_digest
-        32 bytes each; the model the first round must open on, and the digest of the federation's
+        32 bytes each; the root of the first round's base model, and the digest of the federation's
         announced configuration.
     min_stake_wei, min_coordinator_bond_wei
-        Above zero: the bond a member needs after joining, the coordinator's to open a round.
+        Positive; the least bond of a member, and of the coordinator to open a round.
     round_budget_wei
-        What one round may pay at most, as far as the pool reaches.
+        The most that one round pays, if the pool covers it.
     min_open_s
-        Seconds a round must have been open before it can be sealed.
+        Least seconds between opening and sealing a round.
     challenge_window_s
         Seconds between settling a round and making it final; zero turns challenges off.
     unbonding_period_s
-        Seconds unbonded funds stay slashable. Longer than ``challenge_window_s + min_open_s``; a
-        round's deadline is at most ``unbonding_period_s - challenge_window_s`` after its opening.
+        Seconds for which unbonded funds stay slashable. Longer than ``challenge_window_s +
+        min_open_s``; a round's deadline is at most ``unbonding_period_s - challenge_window_s``
+        after its opening.
     contributor_slash_bps, coordinator_slash_bps
         Hundredths of a percent of bond and unbonding funds together.
     """
@@ -88,10 +89,11 @@ class AccountState:
 
 @dataclass(frozen=True, slots=True)
 class HeadState:
-    """Where the live chain of rounds stands, and the pool. Round numbers are 0 for none.
+    """The state of the chain of rounds, and of the pool. Round numbers are 0 for none.
 
-    ``height`` and ``final_height`` count sealed live rounds; ``pledged_wei`` is what live rounds
-    that are not final may still take from ``pool_wei``; ``reserve_wei`` is final and unclaimed.
+    ``height`` and ``final_height`` count sealed live rounds; ``pledged_wei`` is the part of
+    ``pool_wei`` that live rounds may still pay before they are final; ``reserve_wei`` is final and
+    unclaimed.
     """
 
     last_opened: RoundId
@@ -111,7 +113,7 @@ class HeadState:
 
 @dataclass(frozen=True, slots=True)
 class BlockInfo:
-    """A block as far as the binding needs it; ``base_fee_wei`` is per gas."""
+    """The fields of a block that the binding uses; ``base_fee_wei`` is per gas."""
 
     number: int
     hash: bytes

@@ -1,8 +1,7 @@
-"""The referee as a typed Python object: disputes on any node.
+"""Typed binding of the referee contract, which decides disputes.
 
-Moves come from ``coordinator.protocol.disputes``; amounts are wei, times seconds of chain time. Try
-a proof by a call before it is sent (:meth:`RefereeReader.refusal`): then nothing is spent on one
-that fails.
+Challenges and answers are built by ``coordinator.protocol.disputes``; amounts are wei, times
+seconds of chain time. :meth:`RefereeReader.refusal` tries a proof by a free call before it is sent.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +37,7 @@ from coordinator.protocol.types import Address, RoundId, Wei
 
 
 class CaseState(IntEnum):
-    """Where a case stands; the numbers are the contract's."""
+    """State of a case; the numbers are the contract's."""
 
     NONE = 0
     WAITING = 1
@@ -48,7 +47,7 @@ class CaseState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a referee was deployed with."""
+    """A referee's constructor arguments and its federation's terms."""
 
     federation: Address
     aggregate_examiner: Address
@@ -61,10 +60,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class CaseRecord:
-    """A case as the contract stores it.
+    """A case as stored by the contract.
 
-    ``due`` is when an answer is due (WAITING) or a refutation (ANSWERED); ``entry`` is the index of
-    the demanded entry, ``None`` for none; ``root`` is zero until the column is answered.
+    ``due`` is the deadline of an answer (WAITING) or of a refutation (ANSWERED); ``entry`` is the
+    index of the demanded entry, ``None`` for none; ``root`` is zero until the column is answered.
     """
 
     case_id: int
@@ -84,7 +83,7 @@ class CaseRecord:
 
     @property
     def open_case(self) -> OpenCase:
-        """What the coordinator has to answer."""
+        """The question that the coordinator must answer."""
         return OpenCase(self.case_id, self.round_id, self.kind, self.index, self.chunk, self.entry)
 
 
@@ -94,17 +93,17 @@ def published_entry(answered: Answered) -> tuple[int, ProvenEntry]:
     Raises
     ------
     LedgerError
-        If it holds something else.
+        If it holds another kind of answer.
     """
     abi = examiner_function("answer_entry")
     if answered.evidence[:4] != abi.selector:
-        raise LedgerError(f"case {answered.id}: the answer is no entry of a column")
+        raise LedgerError(f"case {answered.id}: the answer is not an entry of a column")
     case_id, _, entry, path = abi.decode_arguments(answered.evidence)
     return case_id, ProvenEntry(entry, path)
 
 
 class RefereeReader:
-    """A deployed referee, seen through one node.
+    """A deployed referee, read through one node.
 
     Raises
     ------
@@ -136,7 +135,7 @@ class RefereeReader:
 
     @cached_property
     def settings(self) -> Settings:
-        """What it was deployed with."""
+        """The settings of the deployment."""
         *addresses, deposit, answer_s, window_s = self._view("settings")
         federation, aggregates, records, coordinator = (
             Address(to_checksum_address(address)) for address in addresses
@@ -191,21 +190,21 @@ class RefereeReader:
         return int(self._view("case_count"))
 
     def unanswered(self) -> int:
-        """Return how many cases wait for the coordinator."""
+        """Return the number of cases that wait for the coordinator."""
         return int(self._view("unanswered"))
 
     def locked_wei(self) -> Wei:
-        """Return the deposits of all cases that are not closed."""
+        """Return the sum of the deposits of all cases that are not closed."""
         return Wei(self._view("locked"))
 
     def credit_wei(self, account: Address) -> Wei:
-        """Return the deposits an account may collect."""
+        """Return the sum of the deposits that an account may collect."""
         return Wei(self._view("credit", account))
 
     def refusal(self, evidence: Evidence, sender: Address | None = None) -> str:
-        """Return why evidence does not convict now, the empty string if it does.
+        """Return the reason why evidence does not convict now, empty if it does.
 
-        A call, not a transaction: costs nothing. Without a sender's address one without funds.
+        A call, not a transaction, so it is free. ``sender`` is the caller, zero by default.
         """
         fields = {"from": sender} if sender else {}
         try:
@@ -229,7 +228,7 @@ class Referee(RefereeReader):
     w3
         Any connection. Only its provider is used.
     transactor
-        To share nonces with the federation's transactions; one of its own by default.
+        Shares nonces with the federation's transactions; a new one by default.
     """
 
     def __init__(self, w3: Web3, address: Address, *, transactor: Transactor | None = None) -> None:
@@ -247,17 +246,17 @@ class Referee(RefereeReader):
         answer_s: int,
         transactor: Transactor | None = None,
     ) -> "Referee":
-        """Deploy examiners and referee of a federation; its coordinator must then name it.
+        """Deploy examiners and referee; the coordinator must then call ``set_referee``.
 
         Raises
         ------
         TransactionRevertedError
-            If deposit and time to answer do not fit the federation; ``reason`` says which.
+            If deposit or answer time contradict the federation's terms; ``reason`` names it.
         """
         transactor = transactor or Transactor(rpc_of(w3))
 
         def created(call: Call) -> Address:
-            # A constructor's revert reason is not in its receipt: ask before it costs gas.
+            # A constructor's revert reason is not in its receipt, so it is estimated first.
             request = {"from": account.address, "data": "0x" + call.data.hex()}
             transactor.rpc.request("eth_estimateGas", request)
             receipt = transactor.send(transactor.prepare(account, call, None))
@@ -275,13 +274,13 @@ class Referee(RefereeReader):
         return self.transactor.prepare(account, call, self.address)
 
     def transact(self, account: LocalAccount, call: Call) -> Receipt:
-        """Sign, send and wait."""
+        """Sign and send a call, and wait for its receipt."""
         return self.transactor.send(self.prepare(account, call))
 
     def transact_each(
         self, account: LocalAccount, calls: Sequence[Call]
     ) -> list[Receipt | LedgerError]:
-        """Sign and send calls with consecutive nonces, then wait; return what became of each.
+        """Sign and send calls with consecutive nonces; return the receipt or error of each.
 
         See :meth:`contracts.binding.transactions.Transactor.send_each`.
         """
@@ -299,14 +298,14 @@ class Referee(RefereeReader):
         return opened.id
 
     def demand_entry(self, account: LocalAccount, case_id: int, index: int) -> Receipt:
-        """Demand one entry of an answered column; whoever opened the case."""
+        """Demand one entry of an answered column; only the case's challenger may."""
         call = referee_calls.demand_entry(case_id, index, self.settings.deposit_wei)
         return self.transact(account, call)
 
     def answer(
         self, account: LocalAccount, case_id: int, answer: ColumnAnswer | Evidence
     ) -> Receipt:
-        """Answer a case; a column's root only the coordinator."""
+        """Answer a case; only the coordinator may answer with a column's root."""
         return self.transact(account, referee_calls.reply(case_id, answer))
 
     def timeout(self, account: LocalAccount, case_id: int) -> Receipt:
@@ -314,15 +313,15 @@ class Referee(RefereeReader):
         return self.transact(account, referee_calls.timeout(case_id))
 
     def close(self, account: LocalAccount, case_id: int) -> Receipt:
-        """End a case that leads nowhere; anyone may."""
+        """Close a case that can no longer convict; anyone may."""
         return self.transact(account, referee_calls.close(case_id))
 
     def collect(self, account: LocalAccount) -> Receipt:
-        """Take out deposits."""
+        """Withdraw deposits."""
         return self.transact(account, referee_calls.collect())
 
     def open_cases(self, ids: Sequence[int] | None = None) -> list[CaseRecord]:
-        """Return the cases that are not closed, of those numbered or of all."""
+        """Return the cases that are not closed, of the given numbers or of all."""
         numbers = range(1, self.case_count() + 1) if ids is None else ids
         cases = [self.case(number) for number in numbers]
         return [case for case in cases if case and case.state is not CaseState.CLOSED]

@@ -1,7 +1,7 @@
 """The referee's transactions as values; see ``contracts.binding.calls`` for the federation's.
 
-Gas limits are fixed by what the call does, for the largest round (``docs/disputes.md``); that of a
-direct challenge is the most a transaction may ask for.
+Gas limits are fixed per function, for the largest round (``docs/disputes.md``); that of a direct
+challenge is the largest that a transaction may have.
 """
 
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ QUESTION_GAS: Final = 600_000
 ANSWER_GAS: Final = 1_000_000
 EVIDENCE_GAS: Final = 1_000_000
 DIRECT_GAS: Final = 16_777_216
-"""EIP-7825's limit of a transaction."""
+"""EIP-7825's limit for one transaction."""
 END_GAS: Final = 400_000
 DEPLOY_GAS: Final = 8_000_000
 
 
 def examiner_function(name: str) -> FunctionAbi:
-    """Return an examiner's function, whichever has it.
+    """Return a function of one of the examiners.
 
     Raises
     ------
     KeyError
-        If none has.
+        If no examiner has it.
     """
     for examiner in EXAMINERS:
         functions = load_artifact(examiner).functions
         if name in functions:
             return functions[name]
-    raise KeyError(f"{name}: no function of an examiner")
+    raise KeyError(f"{name}: not a function of an examiner")
 
 
 def evidence_data(evidence: Evidence) -> bytes:
@@ -65,7 +65,7 @@ def deploy_referee(
 
 
 def convict(evidence: Evidence) -> Call:
-    """Prove fraud; reverts unless it does."""
+    """Prove fraud; reverts if the evidence does not."""
     gas = DIRECT_GAS if evidence.function == "challenge_chunk" else EVIDENCE_GAS
     return Call(
         evidence.function, evidence_data(evidence), Wei(0), gas, evidence.function, "referee"
@@ -90,14 +90,16 @@ def answer_column(answer: ColumnAnswer) -> Call:
 
 
 def answer(case_id: int, evidence: Evidence) -> Call:
-    """Publish what was demanded."""
+    """Publish a demanded entry or document."""
     arguments = (case_id, evidence_data(evidence))
     return _call("answer", arguments, ANSWER_GAS, label=f"answer {case_id}")
 
 
-def reply(case_id: int, given: ColumnAnswer | Evidence) -> Call:
-    """Answer a case with whichever it asks for."""
-    return answer_column(given) if isinstance(given, ColumnAnswer) else answer(case_id, given)
+def reply(case_id: int, content: ColumnAnswer | Evidence) -> Call:
+    """Answer a case, with a column's root or with the demanded data."""
+    if isinstance(content, ColumnAnswer):
+        return answer_column(content)
+    return answer(case_id, content)
 
 
 def timeout(case_id: int) -> Call:
@@ -106,10 +108,10 @@ def timeout(case_id: int) -> Call:
 
 
 def close(case_id: int) -> Call:
-    """End a case that leads nowhere."""
+    """Close a case that can no longer convict."""
     return _call("close", (case_id,), END_GAS, label=f"close {case_id}")
 
 
 def collect() -> Call:
-    """Take out deposits."""
+    """Withdraw deposits."""
     return _call("collect", (), END_GAS)

@@ -1,12 +1,12 @@
 """JSON-RPC to any node, and the translation of its failures into the project's errors.
 
-Speaks through a web3 provider (in process, HTTP, IPC) but below web3's middleware: one dispatch,
-no formatters, and errors seen as the node sent them.
+Uses a web3 provider (in process, HTTP, IPC) without web3's middleware: no formatters, and errors as
+the node sent them.
 
-A refusal that passes (the node is busy, counts requests, lags behind, still builds an index) is
-asked again for a while, and then means that the node is not available: nothing follows from it for
-chain, contract or transaction. So does an answer that has not the form it must have (ADR 0151).
-Not handled: a node that lies in the right form.
+After a temporary refusal (the node is busy, limits requests, lags behind, still builds an index)
+the request is retried for a while; then the node counts as unavailable, which says nothing about
+chain, contract or transaction. So does a malformed answer (ADR 0151). Not handled: a node that
+sends well-formed false answers.
 """
 
 import re
@@ -27,18 +27,18 @@ from coordinator.protocol.types import Wei
 
 
 def reason_text(data: bytes) -> str:
-    """Return the reason in a revert's data: the string, ``panic 0x..``, or hex of what it is."""
+    """Return the reason in a revert's data: the string, ``panic 0x..``, or the data in hex."""
     return revert_reason(data) or data.hex()
 
 
 PATIENCE_S: Final = 10.0
-"""How long a request is asked again while its refusals pass."""
+"""How long a request is retried after temporary refusals."""
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 2.0
 _SHOWN: Final = 80
-_PASSING_CODES: Final = frozenset({429, -32005, -32016, -32603, -32002})
+_TEMPORARY_CODES: Final = frozenset({429, -32005, -32016, -32603, -32002})
 """Too many requests (an HTTP status, EIP-1474's, another common one); internal error; not ready."""
-_PASSING_WORDS: Final = re.compile(
+_TEMPORARY_WORDS: Final = re.compile(
     r"header not found|missing trie node|indexing is in progress|block not found|unknown block|"
     r"state (is )?not available|rate.?limit|too many requests|compute units|request count|"
     r"per second|capacity|throttl|overloaded|temporar|timed? ?out|try again|busy|not ready|syncing",
@@ -49,7 +49,7 @@ _LASTING_WORDS: Final = re.compile(
     r"intrinsic gas|fee (too low|cap)|does not exist|not supported|unauthori[sz]ed|invalid param",
     re.IGNORECASE,
 )
-"""Said of what was asked, under whatever code: some nodes put everything under -32603."""
+"""Permanent refusals, under any code: some nodes send all errors with -32603."""
 _TOO_WIDE_WORDS: Final = re.compile(
     r"\brange\b|results|too many logs|response size|too (large|big|wide)|number of blocks|"
     r"at most [\d,]+ blocks|more than [\d,]+|query timeout|query exceeds",
@@ -65,19 +65,19 @@ _PARITY_REVERT: Final = "Reverted "
 
 
 class PassingRefusalError(ChainUnavailableError):
-    """The node refused for a reason that passes, for as long as it was asked again."""
+    """The node refused for a temporary reason, in all retries."""
 
 
 class UnexpectedAnswerError(ChainUnavailableError):
-    """The node's answer has not the form that the method's answers have."""
+    """The node's answer does not have the form of the method's results."""
 
 
 class SpanTooWideError(LedgerError):
-    """The node gives no logs of so many blocks, or not so many logs, in one answer."""
+    """The node refuses logs of that many blocks, or that many logs, in one answer."""
 
 
 def _revert_data(error: Any) -> bytes | None:
-    """Return the revert data of a JSON-RPC error, ``None`` if it is no revert."""
+    """Return the revert data of a JSON-RPC error, ``None`` if it is not a revert."""
     if not isinstance(error, dict):
         return None
     data = error.get("data")
@@ -92,7 +92,7 @@ def _revert_data(error: Any) -> bytes | None:
 
 
 def _refusal(where: str, method: str, error: Any) -> LedgerError:
-    """Return the error for what a node refused, by whether it passes."""
+    """Return the error for a node's refusal: temporary, too wide a span, or permanent."""
     if not isinstance(error, dict):
         return LedgerError(f"{where}: {method} refused: {str(error)[:_SHOWN]}")
     code, message = error.get("code"), str(error.get("message", ""))
@@ -103,8 +103,8 @@ def _refusal(where: str, method: str, error: Any) -> LedgerError:
         and not _RATE_WORDS.search(message)
     ):
         return SpanTooWideError(text)
-    passing = code in _PASSING_CODES or _PASSING_WORDS.search(message)
-    if passing and not _LASTING_WORDS.search(message):
+    temporary = code in _TEMPORARY_CODES or _TEMPORARY_WORDS.search(message)
+    if temporary and not _LASTING_WORDS.search(message):
         return PassingRefusalError(text)
     return LedgerError(text)
 
@@ -116,7 +116,7 @@ def shown(value: Any) -> str:
 
 
 def rpc_of(w3: Web3) -> "Rpc":
-    """Return JSON-RPC through a connection's provider.
+    """Return the JSON-RPC client for a connection's provider.
 
     Raises
     ------
@@ -130,21 +130,21 @@ def rpc_of(w3: Web3) -> "Rpc":
 
 
 class Rpc:
-    """One node. Quantities come back as the node sends them: hexadecimal strings."""
+    """JSON-RPC client of one node."""
 
     patience_s: float = PATIENCE_S
-    """How long a request is asked again while its refusals pass; never in this process."""
+    """How long a request is retried after temporary refusals; never for an embedded node."""
 
     def __init__(self, provider: BaseProvider) -> None:
         self.provider = provider
 
     def request(self, method: str, *params: Any) -> Any:
-        """Return a method's result; a refusal that passes is asked again for ``patience_s``.
+        """Return a method's result; retried for ``patience_s`` after temporary refusals.
 
         Raises
         ------
         ChainUnavailableError
-            If the node does not answer, has no time, or answers in no form there is.
+            If the node does not answer, is busy, or sends a malformed answer.
         TransactionRevertedError
             If the node ran a call and it reverted.
         LedgerError
@@ -162,35 +162,35 @@ class Rpc:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def request_once(self, method: str, *params: Any) -> Any:
-        """Return a method's result, asked for once; raises as :meth:`request`."""
+        """Return a method's result, without retries; raises as :meth:`request`."""
         try:
             response: Any = self.provider.make_request(RPCEndpoint(method), list(params))
-        except UnreachableError as failed:
-            raise ChainUnavailableError(f"{self.where}: {method}: {failed}") from failed
-        except AnswerTooLongError as failed:
+        except UnreachableError as error:
+            raise ChainUnavailableError(f"{self.where}: {method}: {error}") from error
+        except AnswerTooLongError as error:
             kind = SpanTooWideError if method == "eth_getLogs" else ChainUnavailableError
-            raise kind(f"{self.where}: {method}: {failed}") from failed
-        except (OSError, ValueError, Web3Exception) as failed:
+            raise kind(f"{self.where}: {method}: {error}") from error
+        except (OSError, ValueError, Web3Exception) as error:
             raise ChainUnavailableError(
-                f"{self.where}: {method} failed: {type(failed).__name__}: {failed}"
-            ) from failed
+                f"{self.where}: {method} failed: {type(error).__name__}: {error}"
+            ) from error
         if not isinstance(response, Mapping):
             raise self.unexpected(method, response, "a JSON-RPC object")
-        error = response.get("error")
-        if error is None:
+        reported = response.get("error")
+        if reported is None:
             if "result" not in response:
                 raise self.unexpected(method, dict(response), "a result or an error")
             return response["result"]
-        data = _revert_data(error)
+        data = _revert_data(reported)
         if data is not None:
             reason = reason_text(data)
             raise TransactionRevertedError(f"{method} reverted: {reason}", reason=reason)
-        raise _refusal(self.where, method, error)
+        raise _refusal(self.where, method, reported)
 
-    def unexpected(self, method: str, found: Any, expected: str) -> UnexpectedAnswerError:
-        """Return the error for an answer of another form than the method's."""
+    def unexpected(self, method: str, answer: Any, expected: str) -> UnexpectedAnswerError:
+        """Return the error for an answer of another form than the method's results."""
         return UnexpectedAnswerError(
-            f"{self.where}: {method} answered {shown(found)}, expected {expected}"
+            f"{self.where}: {method} answered {shown(answer)}, expected {expected}"
         )
 
     @property
@@ -218,23 +218,23 @@ class Rpc:
 
     def data(self, method: str, *params: Any) -> bytes:
         """Return a method's result as bytes."""
-        found = self.request(method, *params)
-        if not isinstance(found, str) or not _HEXADECIMAL.fullmatch(found):
-            raise self.unexpected(method, found, "0x and pairs of hexadecimal digits")
-        return bytes.fromhex(found[2:])
+        answer = self.request(method, *params)
+        if not isinstance(answer, str) or not _HEXADECIMAL.fullmatch(answer):
+            raise self.unexpected(method, answer, "0x and pairs of hexadecimal digits")
+        return bytes.fromhex(answer[2:])
 
     def code(self, address: str) -> bytes:
-        """Return the code of a contract now, no bytes if there is none."""
+        """Return the current code of a contract, empty if there is none."""
         return self.data("eth_getCode", address, "latest")
 
     def quantity(self, method: str, *params: Any) -> int:
         """Return a method's result as a number."""
         return self._number(method, "the answer", self.request(method, *params))
 
-    def _number(self, method: str, name: str, found: Any) -> int:
-        if not isinstance(found, str) or not _QUANTITY.fullmatch(found):
-            raise self.unexpected(method, found, f"{name} to be 0x and hexadecimal digits")
-        return int(found, 16)
+    def _number(self, method: str, name: str, answer: Any) -> int:
+        if not isinstance(answer, str) or not _QUANTITY.fullmatch(answer):
+            raise self.unexpected(method, answer, f"{name} to be 0x and hexadecimal digits")
+        return int(answer, 16)
 
     def block(self, tag: int | str = "latest") -> BlockInfo:
         """Return a block by number or tag.
@@ -242,72 +242,72 @@ class Rpc:
         Raises
         ------
         LedgerError
-            If there is none.
+            If there is no such block.
         """
         name = tag if isinstance(tag, str) else hex(tag)
-        found = self.fields("eth_getBlockByNumber", name, False)
-        if found is None:
+        block = self.fields("eth_getBlockByNumber", name, False)
+        if block is None:
             raise LedgerError(f"{self.where}: there is no block {name}")
         return BlockInfo(
-            number=found.number("number"),
-            hash=found.digest("hash"),
-            timestamp=found.number("timestamp"),
-            base_fee_wei=Wei(found.number("baseFeePerGas")),
+            number=block.number("number"),
+            hash=block.digest("hash"),
+            timestamp=block.number("timestamp"),
+            base_fee_wei=Wei(block.number("baseFeePerGas")),
         )
 
     def block_hash(self, number: int) -> bytes | None:
         """Return the 32-byte hash of a block, ``None`` if the chain is not that high."""
-        found = self.fields("eth_getBlockByNumber", hex(number), False)
-        return None if found is None else found.digest("hash")
+        block = self.fields("eth_getBlockByNumber", hex(number), False)
+        return None if block is None else block.digest("hash")
 
     def pending_time(self) -> int | None:
-        """Return the time of the block that is being made, ``None`` if the node shows none."""
-        found = self.fields("eth_getBlockByNumber", "pending", False)
-        return None if found is None else found.number("timestamp")
+        """Return the time of the pending block, ``None`` if the node shows none."""
+        block = self.fields("eth_getBlockByNumber", "pending", False)
+        return None if block is None else block.number("timestamp")
 
     def fields(self, method: str, *params: Any) -> "Fields | None":
         """Return a method's result as an object whose fields are checked, ``None`` for null."""
-        found = self.request(method, *params)
-        return None if found is None else Fields(self, method, found)
+        answer = self.request(method, *params)
+        return None if answer is None else Fields(self, method, answer)
 
 
 class Fields:
-    """An object that a node answered; each field is checked when it is read.
+    """A JSON object from a node; each field is checked when it is read.
 
     Raises
     ------
     UnexpectedAnswerError
-        If it is no object.
+        If ``answer`` is not an object.
     """
 
-    def __init__(self, rpc: Rpc, method: str, found: Any) -> None:
+    def __init__(self, rpc: Rpc, method: str, answer: Any) -> None:
         self._rpc, self._method = rpc, method
-        if not isinstance(found, Mapping):
-            raise rpc.unexpected(method, found, "an object")
-        self.found: Mapping[str, Any] = found
+        if not isinstance(answer, Mapping):
+            raise rpc.unexpected(method, answer, "an object")
+        self.values: Mapping[str, Any] = answer
 
     def _unexpected(self, name: str, expected: str) -> UnexpectedAnswerError:
-        there = shown(self.found[name]) if name in self.found else "nothing"
+        value = shown(self.values[name]) if name in self.values else "nothing"
         return UnexpectedAnswerError(
-            f"{self._rpc.where}: {self._method} answered {name} = {there}, expected {expected}"
+            f"{self._rpc.where}: {self._method} answered {name} = {value}, expected {expected}"
         )
 
     def number(self, name: str) -> int:
         """Return a quantity."""
-        found = self.found.get(name)
-        if not isinstance(found, str) or not _QUANTITY.fullmatch(found):
+        value = self.values.get(name)
+        if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
             raise self._unexpected(name, "0x and hexadecimal digits")
-        return int(found, 16)
+        return int(value, 16)
 
     def data(self, name: str, size: int | None = None) -> bytes:
-        """Return a field of bytes, ``size`` of them if that is given."""
-        found = self.found.get(name)
-        if not isinstance(found, str) or not _HEXADECIMAL.fullmatch(found):
+        """Return a field of bytes, which must be ``size`` bytes if that is given."""
+        value = self.values.get(name)
+        if not isinstance(value, str) or not _HEXADECIMAL.fullmatch(value):
             raise self._unexpected(name, "0x and pairs of hexadecimal digits")
-        value = bytes.fromhex(found[2:])
-        if size is not None and len(value) != size:
+        decoded = bytes.fromhex(value[2:])
+        if size is not None and len(decoded) != size:
             raise self._unexpected(name, f"{size} bytes")
-        return value
+        return decoded
 
     def digest(self, name: str) -> bytes:
         """Return a field of 32 bytes."""
@@ -319,22 +319,23 @@ class Fields:
 
     def objects(self, name: str) -> list["Fields"]:
         """Return a list of objects."""
-        found = self.found.get(name)
-        if not isinstance(found, list):
+        items = self.values.get(name)
+        if not isinstance(items, list):
             raise self._unexpected(name, "a list")
-        return [Fields(self._rpc, self._method, one) for one in found]
+        return [Fields(self._rpc, self._method, item) for item in items]
 
     def words(self, name: str) -> list[bytes]:
-        """Return a list of 32 bytes each."""
-        found = self.found.get(name)
-        if not isinstance(found, list):
+        """Return a list of 32-byte words."""
+        items = self.values.get(name)
+        if not isinstance(items, list):
             raise self._unexpected(name, "a list")
-        one = {str(index): value for index, value in enumerate(found)}
-        return [Fields(self._rpc, f"{self._method}, {name}", one).digest(key) for key in one]
+        by_index = {str(index): item for index, item in enumerate(items)}
+        fields = Fields(self._rpc, f"{self._method}, {name}", by_index)
+        return [fields.digest(index) for index in by_index]
 
     def is_null(self, name: str) -> bool:
-        """Return whether a field is null or not there."""
-        return self.found.get(name) is None
+        """Return whether a field is null or missing."""
+        return self.values.get(name) is None
 
 
 def hex_bytes(values: Sequence[bytes]) -> list[str]:
@@ -343,8 +344,8 @@ def hex_bytes(values: Sequence[bytes]) -> list[str]:
 
 
 def next_time(rpc: Rpc) -> int:
-    """Return the time of the block that is being made, in seconds of chain time.
+    """Return the time of the pending block, in seconds of chain time.
 
-    The head's own time will not do: on an idle chain it stands still while deadlines pass.
+    Not the head's own time, which on an idle chain does not advance while deadlines pass.
     """
     return max(rpc.block().timestamp + 1, rpc.pending_time() or 0)

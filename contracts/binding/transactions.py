@@ -1,7 +1,7 @@
 """Signing contract calls with local keys, sending them, and reading their receipts.
 
-No key ever goes to the node. Preparing and sending are apart, so that many transactions can be
-prepared first and mined together. Not handled: replacing a transaction that is stuck.
+Keys are never sent to the node. Transactions are prepared and sent in separate steps, so that many
+can be prepared first and mined together. Not handled: replacing a transaction that is stuck.
 """
 
 import time
@@ -36,14 +36,14 @@ from coordinator.protocol.types import Address, Wei
 
 PRIORITY_FEE_WEI: Final = Wei(1_000_000_000)
 _NEXT_BLOCK: Final = ("block-full", "nonce-too-high")
-"""Refusals of the embedded node that a later block may lift."""
+"""Refusals of the embedded node after which a transaction may succeed in a later block."""
 _POLL_FIRST_S: Final = 0.02
 _POLL_LONGEST_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class SignedCall:
-    """A signed transaction, ready to be sent by anyone. ``hash`` is known before it is."""
+    """A signed transaction, ready to be sent by anyone, with its hash."""
 
     raw: bytes
     hash: bytes
@@ -55,9 +55,9 @@ class SignedCall:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A mined transaction that succeeded, with its contract's events in it.
+    """A mined transaction that succeeded, with the events of its contract.
 
-    ``gas_price_wei`` is what was paid per gas; ``contract_address`` is set for a deployment.
+    ``gas_price_wei`` is the price paid per gas; ``contract_address`` is set for a deployment.
     """
 
     transaction_hash: bytes
@@ -70,22 +70,22 @@ class Receipt:
 
     @property
     def fee_wei(self) -> Wei:
-        """What the sender paid for gas."""
+        """The fee that the sender paid for gas."""
         return Wei(self.gas_used * self.gas_price_wei)
 
 
 class TransactionWaitingError(LedgerError):
-    """The account's earlier transaction is not mined yet; nothing was sent. It passes."""
+    """An earlier transaction of the account is not mined yet; nothing was sent; try later."""
 
 
 class Transactor:
     """Prepares and sends transactions of any account to one chain.
 
-    Nonces are the chain's pending count, or what was prepared here beyond it: so a restarted
-    process goes on where the chain is, and so does one whose account somebody used elsewhere (an
-    operator, by hand). An account must not send through two transactors at the same moment.
-    ``max_fee_wei`` fixes the fee cap per gas; without it the cap is twice the head's base
-    fee plus the tip, which leaves room for six full blocks in a row.
+    A nonce is the chain's pending count, or one more than the last prepared here, if that is
+    higher. So a restarted process continues correctly, and so does one whose account was used
+    elsewhere (by an operator, by hand). An account must not send through two transactors at the
+    same time. ``max_fee_wei`` fixes the fee cap per gas; without it the cap is twice the head's
+    base fee plus the tip, which suffices for six full blocks in a row.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Transactor:
     def prepare_all(
         self, calls: Sequence[tuple[LocalAccount, Call]], to: Address | None
     ) -> list[SignedCall]:
-        """Sign several calls, with one look at the chain's fees."""
+        """Sign several calls; reads the chain's fees once."""
         max_fee = self._max_fee_wei
         if max_fee is None:
             max_fee = Wei(2 * self.rpc.block().base_fee_wei + self._priority_fee_wei)
@@ -142,19 +142,20 @@ class Transactor:
         )
 
     def _next_nonce(self, sender: Address) -> int:
-        seen = self.rpc.quantity("eth_getTransactionCount", sender, "pending")
-        return max(seen, self._nonces.get(sender, 0))
+        pending = self.rpc.quantity("eth_getTransactionCount", sender, "pending")
+        return max(pending, self._nonces.get(sender, 0))
 
     def idle_nonce(self, sender: Address) -> int:
-        """Return the next nonce of an account none of whose transactions waits to be mined.
+        """Return an account's next nonce, if none of its transactions waits to be mined.
 
-        Whoever sends value asks for it before looking whether that was sent already, and sends with
-        no other: then a second process sends nothing while the first one's transaction waits.
+        To send value once, read this nonce first, then check whether the value was sent already,
+        and send with this nonce only (:meth:`send_as`): then a second process sends nothing while
+        the first one's transaction waits.
 
         Raises
         ------
         TransactionWaitingError
-            If one waits.
+            If a transaction waits to be mined.
         """
         mined, sent = (
             self.rpc.quantity("eth_getTransactionCount", sender, tag)
@@ -168,12 +169,12 @@ class Transactor:
         return mined
 
     def send_as(self, account: LocalAccount, call: Call, to: Address, nonce: int) -> Receipt:
-        """Sign a call and send it, if :meth:`idle_nonce` is what it was; raises as :meth:`send`.
+        """Sign a call and send it, if ``nonce`` is still the next; raises as :meth:`send`.
 
         Raises
         ------
         TransactionWaitingError
-            If the account has sent something else since.
+            If the account has sent another transaction since :meth:`idle_nonce`.
         """
         signed = self.prepare(account, call, to)
         if signed.nonce != nonce:
@@ -185,7 +186,7 @@ class Transactor:
         return self.send(signed)
 
     def forget_nonces(self) -> None:
-        """Ask the chain again: after a prepared transaction was not sent after all."""
+        """Read nonces from the chain again, after a prepared transaction was not sent."""
         self._nonces.clear()
 
     # Sending -----------------------------------------------------------------------------
@@ -209,8 +210,8 @@ class Transactor:
     ) -> list[Receipt]:
         """Send transactions in order and return their receipts once all are mined.
 
-        The embedded node in this process makes one block of them, or as few as they fit in;
-        any other node gets them one by one, and decides on blocks itself.
+        The embedded node in this process mines them in one block, or in as few as they fit in;
+        any other node gets them one by one, and chooses the blocks itself.
 
         Parameters
         ----------
@@ -228,9 +229,9 @@ class Transactor:
             if (node := self.rpc.embedded_node) is not None:
                 return self._mine(node, batch, timestamp)
             if timestamp is not None:
-                raise LedgerError(f"{self.rpc.where}: block times are not ours to choose")
+                raise LedgerError(f"{self.rpc.where}: timestamp is for an embedded node only")
             for signed in batch:
-                self._hand_over(signed)
+                self._submit(signed)
             return [self._finished(signed) for signed in batch]
         except TransactionRevertedError:
             raise
@@ -239,11 +240,11 @@ class Transactor:
             raise
 
     def send_each(self, batch: Sequence[SignedCall]) -> list[Receipt | LedgerError]:
-        """Send transactions in order, then wait for all; return what became of each.
+        """Send transactions in order, then wait for all; return the receipt or error of each.
 
-        None waits for another's receipt, so as many as fit are mined in one block. One that
-        reverted does not hide what became of the others; where the node refuses one, those after
-        it are not sent either: their nonces would leave a gap.
+        They are sent without waiting for receipts, so as many as fit are mined in one block. The
+        error of one that reverted is returned in its place; if the node refuses one, those after
+        it are not sent, since their nonces would leave a gap.
 
         Raises
         ------
@@ -253,12 +254,12 @@ class Transactor:
         try:
             if (node := self.rpc.embedded_node) is not None:
                 mined, refused = self._mined(node, batch, None)
-                taken = [signed for signed in batch if signed.hash in mined]
-                read = [partial(_embedded_receipt, mined[one.hash], one) for one in taken]
+                sent = [signed for signed in batch if signed.hash in mined]
+                read = [partial(_embedded_receipt, mined[signed.hash], signed) for signed in sent]
             else:
-                taken, refused = self._accepted(batch)
-                read = [partial(self._finished, signed) for signed in taken]
-            outcomes = {one.hash: _outcome(get) for one, get in zip(taken, read, strict=True)}
+                sent, refused = self._accepted(batch)
+                read = [partial(self._finished, signed) for signed in sent]
+            outcomes = {signed.hash: _outcome(get) for signed, get in zip(sent, read, strict=True)}
         except (LedgerError, StoreError):
             self.forget_nonces()
             raise
@@ -268,25 +269,25 @@ class Transactor:
         return [outcomes.get(signed.hash, refused) for signed in batch]
 
     def _accepted(self, batch: Sequence[SignedCall]) -> tuple[list[SignedCall], LedgerError | None]:
-        """Hand transactions to the node; return those it took, and why it refused the next."""
+        """Submit transactions; return those that the node accepted, and the first refusal."""
         for count, signed in enumerate(batch):
             try:
-                self._hand_over(signed)
+                self._submit(signed)
             except ChainUnavailableError:
                 raise
             except LedgerError as refused:
                 return list(batch[:count]), refused
         return list(batch), None
 
-    def _hand_over(self, signed: SignedCall) -> None:
-        """Give a transaction to the node; one that it has already is given."""
+    def _submit(self, signed: SignedCall) -> None:
+        """Send a transaction to the node; one that it knows already counts as sent."""
         try:
             self.rpc.request("eth_sendRawTransaction", *hex_bytes([signed.raw]))
         except TransactionRevertedError:
             raise
         except LedgerError:
-            # A refusal that passed may have come after the node took it: then it says, asked again,
-            # that it knows the transaction or that its nonce is used.
+            # After a temporary error the node may have accepted it nevertheless; the retry is then
+            # refused, because the transaction is known or its nonce is used.
             if not self._is_known(signed):
                 raise
 
@@ -317,47 +318,47 @@ class Transactor:
             block = node.mine([signed.raw for signed in waiting], timestamp=timestamp)
             timestamp = None
             mined.update((receipt.transaction_hash, receipt) for receipt in block.receipts)
-            for bad in block.refused:
-                if bad.code not in _NEXT_BLOCK or not block.receipts:
-                    label = waiting[bad.index].call.label
-                    refused = refused or LedgerError(f"{label}: {bad.message}")
-            waiting = [waiting[bad.index] for bad in block.refused]
+            for refusal in block.refused:
+                if refusal.code not in _NEXT_BLOCK or not block.receipts:
+                    label = waiting[refusal.index].call.label
+                    refused = refused or LedgerError(f"{label}: {refusal.message}")
+            waiting = [waiting[refusal.index] for refusal in block.refused]
         return mined, refused
 
     def _finished(self, signed: SignedCall) -> Receipt:
         receipt = self._wait(signed)
         if receipt.number("status") == 1:
-            return _receipt_of(receipt.found, signed)
+            return _receipt_of(receipt.values, signed)
         block = receipt.number("blockNumber")
         raise _reverted_error(signed, block, self._why(signed, block, receipt.number("gasUsed")))
 
     def _wait(self, signed: SignedCall) -> Fields:
-        """Wait for the receipt. A node that has no time for it, or no form, says nothing of it."""
+        """Wait for the receipt; a busy node, or a malformed answer, only delays it."""
         end = time.monotonic() + self._receipt_timeout_s
         pause = _POLL_FIRST_S
         while True:
-            trouble = ""
+            last_error = ""
             try:
                 receipt = self.rpc.fields("eth_getTransactionReceipt", "0x" + signed.hash.hex())
-                # some nodes have a receipt without a block of what still waits
+                # For a transaction that still waits, some nodes have a receipt without a block.
                 if receipt is not None and not receipt.is_null("blockNumber"):
                     return _checked_receipt(receipt)
             except (PassingRefusalError, UnexpectedAnswerError) as error:
-                trouble = f" ({error})"
+                last_error = f" ({error})"
             if time.monotonic() >= end:
                 raise ChainUnavailableError(
                     f"{self.rpc.where}: {signed.call.label} (0x{signed.hash.hex()}) not mined"
-                    f" after {self._receipt_timeout_s:g} s{trouble}; it may be mined yet"
+                    f" after {self._receipt_timeout_s:g} s{last_error}; it may be mined yet"
                 )
             time.sleep(pause)
             pause = min(2 * pause, _POLL_LONGEST_S)
 
     def _why(self, signed: SignedCall, block: int, gas_used: int) -> str:
-        """Run a reverted call again for its reason, which receipts do not carry.
+        """Run a reverted call again for its reason, which is not in the receipt.
 
-        On the state after its block first: it has the block's time, and differs from what the
-        transaction saw only by what else is in the block. Then on the state before. It may fail
-        for another reason there, so this is for people and proves nothing (ADR 0016).
+        First on the state after its block, which has the block's time and differs only by the
+        block's other transactions; then on the state before. It may fail for another reason there,
+        so the reason is for messages only (ADR 0016).
         """
         if gas_used >= signed.call.gas_limit:
             return "out of gas"
@@ -374,7 +375,7 @@ class Transactor:
             except TransactionRevertedError as reverted:
                 return reverted.reason
             except LedgerError:
-                continue  # without the reason: that it reverted is known
+                continue  # the reason stays unknown
         return ""
 
 
@@ -386,7 +387,7 @@ def _outcome(receipt: Callable[[], Receipt]) -> Receipt | LedgerError:
 
 
 def _checked_receipt(receipt: Fields) -> Fields:
-    """Return the receipt of a mined transaction, if all that is read of it has the right form.
+    """Return the receipt of a mined transaction, if the fields that are used have the right form.
 
     Raises
     ------
@@ -405,7 +406,7 @@ def _checked_receipt(receipt: Fields) -> Fields:
 
 
 def _receipt_of(receipt: Mapping[str, Any], signed: SignedCall) -> Receipt:
-    """Read the receipt that a node gave of a transaction that succeeded."""
+    """Return the receipt of a transaction that succeeded, from a node's answer."""
     created = receipt.get("contractAddress")
     emitter = (signed.to or created or "").lower()
     events = EVENT_SETS[signed.call.contract]
@@ -422,7 +423,7 @@ def _receipt_of(receipt: Mapping[str, Any], signed: SignedCall) -> Receipt:
 
 
 def _embedded_receipt(receipt: TxReceipt, signed: SignedCall) -> Receipt:
-    """Read a receipt of the node in this process.
+    """Return the receipt of a transaction, from the node in this process.
 
     Raises
     ------
@@ -430,7 +431,7 @@ def _embedded_receipt(receipt: TxReceipt, signed: SignedCall) -> Receipt:
         If the transaction reverted.
     """
     if not receipt.is_success:
-        # "execution reverted" is the node's word; what follows it, if anything, the contract's.
+        # The node's own prefix; the text after it, if any, is the contract's.
         reason = reason_text(receipt.revert_data) or receipt.failure
         reason = reason.removeprefix("execution reverted")
         raise _reverted_error(signed, receipt.block_number, reason)

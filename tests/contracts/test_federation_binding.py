@@ -145,7 +145,7 @@ def test_the_fee_cap_follows_the_base_fee_unless_fixed(world: World) -> None:
 def test_block_times_are_only_chosen_on_the_embedded_node(world: World) -> None:
     receipts = {"eth_chainId": ["0x539"], "eth_getCode": ["0x01"]}
     federation = Federation(Web3(ScriptedProvider(**receipts)), STRANGER.address)
-    with pytest.raises(LedgerError, match="block times are not ours to choose"):
+    with pytest.raises(LedgerError, match="timestamp is for an embedded node only"):
         federation.send_batch([], timestamp=5)
 
 

@@ -101,7 +101,7 @@ def test_silence_and_closing_through_the_binding(court: DisputeWorld) -> None:
 
 
 def test_a_function_no_examiner_has() -> None:
-    with pytest.raises(KeyError, match="slander: no function of an examiner"):
+    with pytest.raises(KeyError, match="slander: not a function of an examiner"):
         referee_calls.evidence_data(Evidence("slander", ()))
 
 
@@ -121,7 +121,7 @@ def test_only_entries_are_entries(court: DisputeWorld) -> None:
     case_id = court.ask(ask.demand_record(round_, CaseKind.RULE))
     _, answered = court.answer(round_, case_id).events
     assert isinstance(answered, Answered)
-    with pytest.raises(LedgerError, match="case 1: the answer is no entry of a column"):
+    with pytest.raises(LedgerError, match="case 1: the answer is not an entry of a column"):
         published_entry(answered)
 
 

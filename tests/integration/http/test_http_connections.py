@@ -87,7 +87,7 @@ class TestTls:
         other = make_tls(tmp_path / "other", authority=name)
         with (
             caplog.at_level(logging.WARNING, "coordinator.http.tls"),
-            pytest.raises(StoreError, match="certificate is not to be trusted"),
+            pytest.raises(StoreError, match="certificate is not trusted"),
         ):
             HttpStore(quiet.url, ca_file=other.ca).get_bytes(bytes(32))
         until(lambda: "does not trust our certificate" in caplog.text)

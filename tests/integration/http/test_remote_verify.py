@@ -254,4 +254,4 @@ def test_a_watcher_reads_over_https(tmp_path: Path, tls: TlsFiles) -> None:
         (told,) = [json.loads(line) for line in done.stdout.splitlines()]
         assert (told["what"], told["round"]) == ("examined", 1)
         refused = CliRunner().invoke(app, ["watch", *where[:-2], "--once", "--dry-run"])
-        assert "its certificate is not to be trusted" in str(refused.exception)
+        assert "its certificate is not trusted" in str(refused.exception)
