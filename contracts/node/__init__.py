@@ -1,12 +1,12 @@
 """The embedded chain: py-evm's rules on a durable single-file store.
 
-Modules: ``kv`` (the store), ``genesis`` (the parameters), ``execution`` (py-evm at work), ``node``
-(blocks and state), ``pool`` (pending transactions), ``rpc`` (JSON-RPC without a transport),
-``provider`` (web3 in process), ``server`` (loopback HTTP), ``replica`` (verification by
-re-execution), ``operate`` (what the commands call).
+Modules: ``kv`` (the store), ``genesis`` (the parameters), ``execution`` (runs transactions with
+py-evm), ``node`` (blocks and state), ``pool`` (pending transactions), ``rpc`` (JSON-RPC without a
+transport), ``provider`` (web3 in process), ``server`` (loopback HTTP), ``replica`` (verification by
+re-execution), ``operate`` (functions of the commands).
 
-One producer, no peers, no consensus: what an untrusting participant does about that is in
-``docs/chain.md``.
+One producer, no peers, no consensus: ``docs/chain.md`` describes how a participant can check it
+without trusting the operator.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Rules that a raw transaction must meet before it is executed, each with a name.
 
-py-evm's own check raises in the middle of a block; a block here never fails for one bad
-transaction. The rules are Prague's, and two that real nodes add: EIP-7825's gas cap and a size
-limit. Blob and set-code transactions are refused: nothing here needs them.
+py-evm's own check raises in the middle of a block; here a bad transaction never fails its block.
+The rules are Prague's, and two that other nodes add: EIP-7825's gas cap and a size limit. Blob and
+set-code transactions are refused, since no contract here needs them.
 """
 
 from typing import Final
@@ -25,7 +25,7 @@ SUPPORTED_TYPES: Final = (0, 1, 2)
 MAX_INITCODE_BYTES: Final = 49_152
 """EIP-3860."""
 _ACCESS_LIST: Final = {1: 7, 2: 8}
-"""Which field of a typed transaction it is (EIP-2930, EIP-1559)."""
+"""Index of the access list among a typed transaction's fields (EIP-2930, EIP-1559)."""
 _HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 _MAX_NONCE: Final = (1 << 64) - 2
 _MAX_WORD: Final = (1 << 256) - 1
@@ -54,25 +54,25 @@ def type_of(transaction: SignedTransactionAPI) -> int:
 
 
 def data_floor(data: bytes) -> int:
-    """Return the least gas a transaction with this calldata pays (EIP-7623)."""
+    """Return the least gas that a transaction with this calldata pays for (EIP-7623)."""
     zeros = data.count(0)
     tokens = zeros + STANDARD_TOKEN_COST * (len(data) - zeros)
     return int(GAS_TX + TOTAL_COST_FLOOR_PER_TOKEN * tokens)
 
 
 def intrinsic_gas(transaction: SignedTransactionAPI) -> int:
-    """Return what a transaction pays before its first step, init code included (EIP-3860)."""
+    """Return the gas of a transaction before its first step, init code included (EIP-3860)."""
     words = (len(transaction.data) + 31) // 32 if not transaction.to else 0
     return int(transaction.intrinsic_gas) + INITCODE_WORD_COST * words
 
 
 def decode_transaction(raw: bytes, *, chain_id: int) -> SignedTransactionAPI:
-    """Decode and check all that does not depend on the state of the chain.
+    """Decode a transaction and check the rules that do not depend on the chain's state.
 
     Raises
     ------
     TransactionRefusedError
-        If the bytes are no transaction of this chain, with the rule's name in ``code``.
+        If the bytes are not a transaction of this chain, with the rule's name in ``code``.
     """
     refuse = _Refusal(keccak(raw))
     if len(raw) > MAX_TRANSACTION_BYTES:
@@ -125,7 +125,7 @@ def check_against_state(
 
 
 class _Refusal:
-    """Makes the error for one transaction."""
+    """Creates errors for one transaction."""
 
     def __init__(self, transaction_hash: bytes) -> None:
         self._hash = transaction_hash
@@ -163,10 +163,10 @@ def _decode(raw: bytes, refuse: _Refusal) -> SignedTransactionAPI:
 
 
 def _is_flat(raw: bytes) -> bool:
-    """Return whether every field is bytes, but for the access list.
+    """Return whether every field except the access list is bytes.
 
-    The decoder takes an empty list for the integer 0, and keeps the bytes it was given: the same
-    signature would hold for two transactions of different hashes (ADR 0020).
+    The decoder reads an empty list as the integer 0, and keeps the original bytes: the same
+    signature would be valid for two transactions with different hashes (ADR 0020).
     """
     typed = raw[0] < 0xC0
     fields = rlp.decode(raw[1:] if typed else raw)
@@ -209,8 +209,8 @@ def _check_fields(transaction: SignedTransactionAPI, refuse: _Refusal) -> None:
     try:
         transaction.validate()
     except ValidationError as failed:
-        # What is left for py-evm to find: addresses and access lists of the wrong shape, and
-        # too little gas, which has a name of its own.
+        # py-evm checks the form of addresses and access lists, and for too little gas, which
+        # `_check_gas` reports with its own code.
         if transaction.gas >= transaction.intrinsic_gas:
             raise refuse("malformed", str(failed)) from failed
 

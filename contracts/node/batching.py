@@ -1,7 +1,7 @@
-"""Nesting write batches over an abstract table, and the table in a dict.
+"""Nesting write batches over an abstract table, and a table in memory.
 
-py-evm opens several batches while it makes one block. Wrapping them in an outer one makes the
-block a single commit, which is what lets a block be on disk whole or not at all.
+py-evm opens several batches while it builds one block. An outer batch around them makes the block a
+single commit, so that a block is on disk completely or not at all (ADR 0021).
 """
 
 from collections.abc import Iterator
@@ -48,11 +48,7 @@ class _Batch(BaseDB, AtomicWriteBatchAPI):
 
 
 class BatchingDB(BaseAtomicDB):
-    """Nesting batches over an abstract table; reads see the batches that are open.
-
-    py-evm opens several batches while it makes one block. Wrapping them all in an outer one
-    makes the block a single commit.
-    """
+    """Nesting batches over an abstract table; reads see the writes of open batches."""
 
     def __init__(self) -> None:
         self._open: list[_Batch] = []
@@ -91,18 +87,18 @@ class BatchingDB(BaseAtomicDB):
         return True
 
     def checkpoint_and_close(self) -> None:
-        """Leave the store in one piece and let go of it. Harmless when repeated."""
+        """Complete the file and release it. Idempotent."""
 
     @contextmanager
     def atomic_batch(self) -> Iterator[_Batch]:
-        """Collect writes; keep all of them if the block ends well, none if it raises.
+        """Collect writes; commit all of them at the end of the ``with`` block, none if it raises.
 
         py-evm's own batches nest in one of these, so that a block is one commit (ADR 0021).
 
         Raises
         ------
         StoreError
-            If the outermost batch cannot be written; nothing of it is kept.
+            If the outermost batch cannot be written; none of its writes are kept then.
         """
         batch = _Batch(self._open[-1] if self._open else self)
         self._open.append(batch)
@@ -117,7 +113,7 @@ class BatchingDB(BaseAtomicDB):
 
 
 class MemoryDB(BatchingDB):
-    """The same store in a dict: lost with the process, and able to go back in time."""
+    """A table in memory, with snapshots that can be reverted to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +143,7 @@ class MemoryDB(BatchingDB):
         return len(self._undo)
 
     def revert(self, snapshot: int) -> None:
-        """Undo every write since ``snapshot``, which is used up with all later ones.
+        """Undo every write since ``snapshot``, and delete it and all later ones.
 
         Raises
         ------

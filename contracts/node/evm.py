@@ -1,7 +1,7 @@
-"""py-evm set up as our chain's rules: Prague, no proof of work, a fixed gas limit.
+"""py-evm configured with our chain's rules: Prague, no proof of work, a fixed gas limit.
 
-Every other module reaches py-evm's consensus code through here, so that the node and the
-replica that checks it run the same rules.
+Other modules use py-evm's consensus code through this one, so that the node and the replica that
+verifies it have the same rules.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from eth.constants import GENESIS_BLOCK_NUMBER
 from eth.vm.forks.prague import PragueVM
 
 GAS_CAP_PER_TRANSACTION: Final = 16_777_216
-"""EIP-7825; Prague lacks it, but every chain we might be compared with has it."""
+"""EIP-7825; not in Prague, but comparable chains have it."""
 MAX_TRANSACTION_BYTES: Final = 128 * 1024
 """geth's limit on one pooled transaction."""
 BLOCK_TIME_S: Final = 1
-"""Seconds between blocks where no clock is given."""
+"""Seconds between blocks without a clock."""
 
 
 class FedproofVM(PragueVM):
-    """Prague, with one repair of how a receipt reports gas."""
+    """Prague, with a correction of the gas in receipts."""
 
     @classmethod
     def finalize_gas_used(
@@ -30,8 +30,8 @@ class FedproofVM(PragueVM):
     ) -> int:
         """Return the gas that the sender is charged for.
 
-        py-evm caps the refund after adding the calldata floor (EIP-7623) here but before it
-        where the sender is charged, so its receipt could report less than was paid (ADR 0020).
+        py-evm caps the refund after adding the calldata floor (EIP-7623) here, but before it where
+        it charges the sender, so its receipt could report less than was paid (ADR 0020).
         """
         spent = transaction.gas - computation.get_gas_remaining()
         refund = cls.calculate_net_gas_refund(spent, computation.get_gas_refund())
@@ -49,7 +49,7 @@ def chain_class(chain_id: int) -> type[MiningChain]:
 
 
 def base_fee_of(header: BlockHeaderAPI) -> int:
-    """Return a header's base fee in wei; all of ours have one."""
+    """Return a header's base fee in wei; every header of this chain has one."""
     return int(header.base_fee_per_gas or 0)
 
 
@@ -61,8 +61,8 @@ def seal_block(
 ) -> BlockAPI:
     """Write the block's tries and state and return the finished block.
 
-    ``vm`` has executed ``transactions``; ``header`` is what the execution left. The caller
-    holds the batch open and persists the block itself.
+    ``vm`` has executed ``transactions``; ``header`` is the header after that. The caller has a
+    batch open and persists the block itself.
     """
     filled = vm.set_block_transactions_and_withdrawals(
         vm.get_block(), header, transactions, receipts

@@ -1,8 +1,8 @@
-"""Execute transactions into a block, and calls that leave no trace.
+"""Execute transactions into a block, and calls that change no state.
 
 A call at block *n* sees the state after *n* and the number and time of *n* itself; a pending
-call sees the same state as the next block would. Gas is free for a call, so any sender may call; a
-value that is sent must be there.
+call sees the same state as the next block would. Gas is free for a call, so any account may call;
+its balance must cover the value.
 """
 
 from collections.abc import Iterable, Sequence
@@ -41,7 +41,7 @@ from coordinator.protocol.errors import LedgerError
 
 @dataclass(slots=True)
 class Execution:
-    """What came of the candidates: parallel lists, and the header so far."""
+    """The result of executing candidates: parallel lists, and the header after them."""
 
     header: BlockHeaderAPI
     transactions: list[SignedTransactionAPI] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Execution:
 def decode_all(
     raw_transactions: Sequence[bytes], chain_id: int
 ) -> tuple[list[tuple[int, SignedTransactionAPI]], list[RefusedTransaction]]:
-    """Decode a batch; return the good ones with their places, and the refused."""
+    """Decode a batch; return the valid transactions with their indices, and the refused."""
     decoded: list[tuple[int, SignedTransactionAPI]] = []
     refused: list[RefusedTransaction] = []
     for index, raw in enumerate(raw_transactions):
@@ -69,16 +69,16 @@ def execute(
     header: BlockHeaderAPI,
     candidates: Iterable[tuple[int, SignedTransactionAPI]],
 ) -> Execution:
-    """Run ``candidates`` in order on the state of ``vm``.
+    """Execute ``candidates`` in order on the state of ``vm``.
 
-    Each is checked against the state that the ones before it left, so a bad one costs only
-    itself: in py-evm's own loop it would abort the block (ADR 0020). A transaction that reverts is
-    included, with status 0.
+    Each is checked against the state after the ones before it, so that a bad one is left out: in
+    py-evm's own loop it would abort the block (ADR 0020). A transaction that reverts is included,
+    with status 0.
 
     Raises
     ------
     LedgerError
-        If py-evm refuses what passed our checks: the block must not be made.
+        If py-evm refuses a transaction that passed our checks; there must be no block then.
     """
     done = Execution(header)
     for index, transaction in candidates:
@@ -111,13 +111,13 @@ def _record(index: int, bad: TransactionRefusedError) -> RefusedTransaction:
 
 
 _SEARCH_TOLERANCE: Final = 64
-"""Gas that an estimate may exceed the least sufficient amount by: 1 in 64, as 63/64 rules eat."""
+"""An estimate may exceed the least sufficient gas by 1/64 of it, the share EIP-150 holds back."""
 
 
 def state_at(chain: MiningChain, header: BlockHeaderAPI) -> StateAPI:
-    """Return the state of ``header``'s root in ``header``'s context, with gas for free.
+    """Return the state of ``header``'s root in ``header``'s context, with free gas.
 
-    Writes to it stay in memory.
+    Changes to it stay in memory.
     """
     previous = FedproofVM.get_prev_hashes(header.parent_hash, chain.chaindb)
     return FedproofVM.build_state(
@@ -134,7 +134,7 @@ def execute_call(state: StateAPI, request: CallRequest) -> CallResult:
     Raises
     ------
     LedgerError
-        If it could not even start: value above the balance, gas below the intrinsic cost.
+        If it cannot start: value above the balance, gas below the intrinsic cost.
     """
     computation = _run(state, request, request.gas)
     return CallResult(
@@ -148,8 +148,7 @@ def execute_call(state: StateAPI, request: CallRequest) -> CallResult:
 def estimate_gas(state: StateAPI, request: CallRequest) -> tuple[int, CallResult]:
     """Return a gas limit with which ``request`` succeeds, and the call's own result.
 
-    The result is a failure if no limit up to ``request.gas`` is enough; then the number means
-    nothing.
+    If no limit up to ``request.gas`` suffices, the result is a failure and the number is undefined.
     """
     result = execute_call(state, request)
     if not result.is_success:
@@ -222,7 +221,7 @@ _NAMES: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 def failure_of(computation: ComputationAPI) -> str:
-    """Return why ``computation`` failed; empty when it did not."""
+    """Return the reason why ``computation`` failed, empty if it did not."""
     if computation.is_success:
         return ""
     if is_revert(computation):
@@ -235,5 +234,5 @@ def failure_of(computation: ComputationAPI) -> str:
 
 
 def is_revert(computation: ComputationAPI) -> bool:
-    """Whether the contract itself gave up, so that the output is its revert data."""
+    """Whether the contract itself reverted, so that the output is its revert data."""
     return computation.is_error and isinstance(computation.error, Revert)

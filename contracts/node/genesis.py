@@ -1,6 +1,6 @@
-"""The parameters a chain starts from, and the store of a chain opened or begun with them.
+"""The genesis parameters of a chain, and opening or creating a chain with them.
 
-With the transactions, the parameters decide every block hash.
+Parameters and transactions determine every block hash.
 """
 
 import json
@@ -28,7 +28,7 @@ _MAX_U64: Final = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class GenesisConfig:
-    """What block 0 holds.
+    """The contents of block 0.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class GenesisConfig:
             _require_range(f"alloc[{account}]", balance_wei, 0, (1 << 255) - 1)
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        # The mapping's read-only view cannot be pickled, and workers are sent these.
+        # Configs are sent to worker processes, and a mapping proxy cannot be pickled.
         return type(self).from_json, (self.to_json(),)
 
     def to_json(self) -> str:
@@ -89,12 +89,12 @@ class GenesisConfig:
 
     @classmethod
     def from_json(cls, text: str) -> "GenesisConfig":
-        """Read what :meth:`to_json` wrote.
+        """Parse the output of :meth:`to_json`.
 
         Raises
         ------
         ConfigError
-            If the text is something else.
+            If the text is malformed.
         """
         try:
             document = parse_json(text.encode(), "genesis parameters")
@@ -136,12 +136,12 @@ def _require_address(name: str, value: str) -> None:
 def open_chain(
     db: BatchingDB, genesis: GenesisConfig | None, *, where: str
 ) -> tuple[MiningChain, GenesisConfig]:
-    """Return the chain in ``db``, started from ``genesis`` if the store is empty.
+    """Return the chain in ``db``, created from ``genesis`` if the store is empty.
 
     Raises
     ------
     ConfigError
-        If the store holds a chain with other parameters, or is empty and none are given.
+        If the store holds a chain with other parameters, or is empty and no parameters are given.
     StoreError
         If the store holds parameters but no chain.
     """
@@ -151,10 +151,10 @@ def open_chain(
             raise ConfigError(f"{where}: no chain there yet, and no genesis parameters given")
         return write_genesis(db, genesis), genesis
     if genesis is not None and (difference := genesis.first_difference(stored)):
-        name, asked, found = difference
+        name, configured, actual = difference
         raise ConfigError(
-            f"{where}: the chain there was started with {name} = {found!r},"
-            f" the configuration says {asked!r}"
+            f"{where}: the chain there was started with {name} = {actual!r},"
+            f" the configuration has {configured!r}"
         )
     try:
         return chain_class(stored.chain_id)(db), stored

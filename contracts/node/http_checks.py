@@ -1,8 +1,8 @@
-"""Who may come in over HTTP, decided by the headers, and bodies read within bounds.
+"""Checks of an HTTP request's headers, and bounded reading of its body.
 
-A browser is the attacker in mind: any web page can send requests to a local port. So the Host
-header must be one of ours (DNS rebinding), and the content type must be JSON (a page cannot send
-that without asking first, and we never say yes).
+The attacker is a web page in a local browser, since any page can send requests to a local port. So
+the Host header must be an allowed one (against DNS rebinding), and the content type must be JSON (a
+browser sends that only after a CORS preflight, which is never allowed).
 """
 
 import asyncio
@@ -22,14 +22,14 @@ class HttpChecks:
     Parameters
     ----------
     allowed_hosts
-        Host header values accepted besides loopback's, without port.
+        Host header values accepted in addition to loopback's, without port.
     """
 
     def __init__(self, allowed_hosts: Iterable[str] = ()) -> None:
         self._allowed = frozenset(name.lower() for name in (*LOOPBACK_HOSTS, *allowed_hosts))
 
     def check_host(self, request: Request) -> Response | None:
-        """Return a refusal unless the Host header is one of ours."""
+        """Return a refusal unless the Host header is an allowed one."""
         given = request.headers.get("host", "")
         name = given.lower()
         if not name.endswith("]"):
@@ -41,7 +41,7 @@ class HttpChecks:
         return refusal(403, f"Host {given!r} is not allowed")
 
     def check_content_type(self, request: Request) -> Response | None:
-        """Return a refusal unless the body says that it is JSON."""
+        """Return a refusal unless the content type is JSON."""
         given = request.headers.get("content-type", "")
         if given.split(";")[0].strip().lower() == "application/json":
             return None
@@ -51,7 +51,7 @@ class HttpChecks:
 async def read_body(
     request: Request, limit_bytes: int, *, timeout_s: float = BODY_TIMEOUT_S
 ) -> bytes | Response:
-    """Return a body of at most ``limit_bytes``, or the refusal; what is too long is not kept."""
+    """Return a body of at most ``limit_bytes``, or a refusal; memory is bounded by the limit."""
     announced = request.headers.get("content-length", "0")
     too_long = refusal(413, f"body is longer than {limit_bytes} bytes")
     if announced.isdigit() and int(announced) > limit_bytes:
@@ -71,6 +71,6 @@ async def read_body(
 
 
 def refusal(status: int, reason: str, **headers: str) -> Response:
-    """Return a refusal that says why."""
+    """Return a refusal with its reason."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return JSONResponse({"error": reason}, status_code=status, headers=named)

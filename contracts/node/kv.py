@@ -1,23 +1,23 @@
-"""The chain's key-value store: one SQLite file, one commit per block.
+"""The chain's key-value store: one SQLite file, one commit per block (ADR 0021).
 
-:class:`SqliteDB` is what py-evm writes through. Every write happens inside
+py-evm writes through :class:`SqliteDB`. Every write is in a
 :meth:`~contracts.node.batching.BatchingDB.atomic_batch`; batches nest, and only the outermost
-one touches the file, in one transaction with ``synchronous=FULL``.
+one writes to the file, in one transaction with ``synchronous=FULL``.
 
-:func:`open_read_only` reads a file without changing a byte of it or of its folder.
+:func:`open_read_only` reads a file without changing it or its folder.
 
 One writer, or any number of readers, may have a file open. Between processes SQLite's own lock
-decides. Two details need help. A reader that opens the file as immutable does not look at the lock,
-so it looks here (:func:`probe_shared`). And POSIX locks belong to a process: closing *any* handle
-on a file drops the locks that SQLite holds on it, so inside one process a second user is refused
-before it opens anything (:class:`InProcessGuard`).
+enforces that, with two additions. A reader that opens the file as immutable does not check the
+lock, so :func:`probe_shared` does. And POSIX locks belong to a process: closing *any* handle on a
+file drops the locks that SQLite holds on it, so inside one process a second user is refused before
+it opens the file (:class:`InProcessGuard`).
 
-A file whose log was left behind is refused (:func:`require_log`): it would open as an older chain,
-or as an empty one. So that a kill at no instant leaves a file that looks like that, the log is
-there before the file's header says so, and SQLite's journal until the header says otherwise
-(ADR 0150).
+A file that was copied without its log is refused (:func:`require_log`): it would open as an older
+chain, or as an empty one. So that a kill never leaves a file that looks like that, the log is
+created before the file's header mentions it, and SQLite's journal is kept until the header no
+longer does (ADR 0150).
 
-Not handled here: what the keys mean (``replica``), and several writers (refused).
+Not handled here: the meaning of keys (``replica``), and several writers (refused).
 """
 
 import contextlib
@@ -43,13 +43,13 @@ _SHARED_SIZE: Final = 510
 
 
 class FileInUse(Exception):
-    """Somebody else has the file open; says who, as far as that is known."""
+    """Another user has the file open; the message says which, if known."""
 
 
 class InProcessGuard:
     """Counts this process's users of each chain file.
 
-    POSIX locks of a process fall when it closes any handle of the file (ADR 0021).
+    A process loses its POSIX locks on a file when it closes any handle of the file (ADR 0021).
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class InProcessGuard:
         self._writers: set[Path] = set()
 
     def writer(self, path: Path) -> Path:
-        """Claim ``path`` for writing; give the result to :meth:`release`."""
+        """Claim ``path`` for writing; pass the result to :meth:`release`."""
         key = path.resolve()
         with self._lock:
             if key in self._writers:
@@ -69,7 +69,7 @@ class InProcessGuard:
         return key
 
     def release(self, key: Path) -> None:
-        """Give up a writer's claim."""
+        """Release a writer's claim."""
         with self._lock:
             self._writers.discard(key)
 
@@ -119,7 +119,7 @@ _WRITTEN_WITH_LOG: Final = b"\x02\x02"
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's and the system's errors into ours, naming the file."""
+    """Translate errors of SQLite and the system into the project's, with the file's name."""
     try:
         yield
     except sqlite3.Error as failed:
@@ -145,22 +145,22 @@ def _explain(errorname: str) -> str:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Commit what happens inside, or roll it back and re-raise."""
+    """Commit at the end of the ``with`` block; roll back if it raises."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection
         connection.execute("COMMIT")
     except BaseException:
-        # After a full disk SQLite may have rolled back by itself: then there is nothing to do.
+        # With a full disk SQLite may have rolled back by itself, and the statement fails.
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
 
 
 def connect_for_writing(path: Path) -> sqlite3.Connection:
-    """Open or create the file, hold it exclusively, and make sure that it is a chain.
+    """Open or create the file, lock it exclusively, and check that it is a chain.
 
-    Nothing is written to a file that turns out to be something else.
+    A file that is not a chain is not written to.
     """
     if path.exists():
         require_magic(path)
@@ -182,29 +182,30 @@ def connect_for_writing(path: Path) -> sqlite3.Connection:
             if is_new:
                 _create_schema(connection)
             with transaction(connection):
-                pass  # takes the lock now: a second node is refused here, not at its first block
+                pass  # takes the lock now, so that a second node is refused before its first block
     except BaseException:
         had_log = _log(path).exists()
         connection.close()
         if had_log:
-            _log(path).touch()  # closing moved it into the file; empty, it says that none is lost
+            # Closing has merged and removed the log; an empty one shows that none was lost.
+            _log(path).touch()
         raise
     return connection
 
 
 def _begin_log(path: Path, connection: sqlite3.Connection) -> None:
-    """Write through a log from now on; it is there before the file's header says so."""
+    """Switch to a write-ahead log, whose file is created before the header mentions it."""
     _log(path).touch()
     connection.execute("PRAGMA journal_mode=WAL").fetchone()
 
 
 def _end_log(path: Path, connection: sqlite3.Connection) -> None:
-    """Move the log into the file and remove it; one plain file is left when all is closed."""
+    """Merge the log into the file and remove it, so that one file is left."""
     with named_errors(path):
         if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             return
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        # SQLite removes the log first and changes the header then, through this file
+        # SQLite removes the log first and changes the header after that, with a journal.
         _journal(path).touch()
         connection.execute("PRAGMA journal_mode=DELETE").fetchone()
 
@@ -231,7 +232,7 @@ def _create_schema(connection: sqlite3.Connection) -> None:
 
 
 def require_magic(path: Path) -> None:
-    """Refuse a file that is not SQLite's, before SQLite is let near it."""
+    """Refuse a file that is not SQLite's, before SQLite opens it."""
     with named_errors(path), path.open("rb") as file:
         start = file.read(len(_MAGIC))
     if start and start != _MAGIC:
@@ -239,12 +240,12 @@ def require_magic(path: Path) -> None:
 
 
 def require_log(path: Path, *, shown: Path | None = None) -> None:
-    """Refuse a file that was copied, or is left, without the log that holds its newest blocks.
+    """Refuse a file without the log that holds its newest blocks.
 
     Parameters
     ----------
     shown
-        How errors name the file.
+        The file's name in errors.
     """
     with named_errors(shown or path), path.open("rb") as file:
         header = file.read(20)
@@ -259,12 +260,12 @@ def require_log(path: Path, *, shown: Path | None = None) -> None:
 
 def require_schema(path: Path, connection: sqlite3.Connection) -> None:
     """Refuse an SQLite file of another kind or format."""
-    found = connection.execute("PRAGMA application_id").fetchone()[0]
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found != APPLICATION_ID:
+    if application_id != APPLICATION_ID:
         raise StoreError(
             f"{path}: an SQLite file, but not a Fedproof chain"
-            f" (application id {found:#x}, expected {APPLICATION_ID:#x})"
+            f" (application id {application_id:#x}, expected {APPLICATION_ID:#x})"
         )
     if version != SCHEMA_VERSION:
         raise StoreError(
@@ -275,11 +276,11 @@ def require_schema(path: Path, connection: sqlite3.Connection) -> None:
 __all__ = ["MemoryDB", "ReadOnlyDB", "SqliteDB", "open_read_only"]
 
 GUARD: Final = InProcessGuard()
-"""Of this process; whoever opens a chain file asks it first."""
+"""The process's guard, which must be asked before a chain file is opened."""
 
 
 class SqliteDB(BatchingDB):
-    """The store in one SQLite file (WAL, ``synchronous=FULL``), held by one process at a time.
+    """The store in one SQLite file (WAL, ``synchronous=FULL``), locked by one process at a time.
 
     Parameters
     ----------
@@ -303,10 +304,10 @@ class SqliteDB(BatchingDB):
         except BaseException:
             self._release()
             raise
-        # A connection that nobody closes is closed by the interpreter, which leaves a file without
-        # its log that looks like one whose log is lost.
-        self._forgotten = weakref.finalize(
-            self, _close_forgotten, path, self._connection, os.getpid()
+        # The interpreter closes an unclosed connection and removes its log without changing the
+        # header, which would look like a lost log.
+        self._finalizer = weakref.finalize(
+            self, _close_unclosed, path, self._connection, os.getpid()
         )
 
     def _read(self, key: bytes) -> bytes | None:
@@ -327,10 +328,10 @@ class SqliteDB(BatchingDB):
             yield from self._connection.execute("SELECT key, value FROM kv ORDER BY key")
 
     def checkpoint_and_close(self) -> None:
-        """Move the log into the file and close: one plain file is left. Harmless when repeated."""
+        """Merge the log into the file and close it, so that one file is left. Idempotent."""
         if self._key is None:
             return
-        self._forgotten.detach()
+        self._finalizer.detach()
         try:
             _end_log(self.path, self._connection)
         finally:
@@ -363,13 +364,13 @@ class ReadOnlyDB(BatchingDB):
             yield from self._connection.execute("SELECT key, value FROM kv ORDER BY key")
 
     def integrity_faults(self) -> list[str]:
-        """Return what SQLite's own check of the file's structure finds; empty when sound."""
+        """Return the faults that SQLite's own integrity check finds, empty if there are none."""
         with named_errors(self.path):
             rows = self._connection.execute("PRAGMA integrity_check").fetchall()
         return [str(row[0]) for row in rows if row[0] != "ok"]
 
     def checkpoint_and_close(self) -> None:
-        """Release the file, and the temporary copy where there was one."""
+        """Release the file, and delete the temporary copy if there is one."""
         self._resources.close()
 
     def __enter__(self) -> "ReadOnlyDB":
@@ -385,18 +386,18 @@ class ReadOnlyDB(BatchingDB):
 
 
 class _TemporaryCopy:
-    """A copy of the file and of the log beside it, for a chain that was not closed cleanly."""
+    """A copy of the file and its log, for a chain that was not closed cleanly."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fedproof-chain-"))
         self.path = self.folder / path.name
         try:
             with self.path.open("wb") as copy:
-                # Through the handle that holds the lock: closing another would drop it.
+                # Read through the handle that holds the lock: closing another would drop it.
                 shutil.copyfileobj(file, copy)
-            for beside in (_log, _journal):
-                if beside(path).exists():
-                    shutil.copyfile(beside(path), beside(self.path))
+            for companion in (_log, _journal):
+                if companion(path).exists():
+                    shutil.copyfile(companion(path), companion(self.path))
         except OSError as error:
             self.close()
             text = f"{path}: cannot be copied to {self.folder}: {error.strerror or error}"
@@ -407,10 +408,10 @@ class _TemporaryCopy:
 
 
 def open_read_only(path: Path) -> ReadOnlyDB:
-    """Open a chain file for reading; neither it nor its folder changes by a byte.
+    """Open a chain file for reading, without changing it or its folder.
 
-    A chain that was killed has its newest blocks in a log beside the file: then both are
-    copied to a temporary folder and the copy is read.
+    After a kill, a chain's newest blocks are in its log: then both files are copied to a temporary
+    folder, and the copy is read.
 
     Raises
     ------
@@ -463,8 +464,8 @@ def _guard_writer(path: Path) -> Path:
         raise StoreError(f"{path}: cannot be opened: {failed.strerror}") from failed
 
 
-def _close_forgotten(path: Path, connection: sqlite3.Connection, owner: int) -> None:
-    if os.getpid() == owner:  # a fork must leave its parent's chain alone
+def _close_unclosed(path: Path, connection: sqlite3.Connection, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child must not close its parent's chain
         with suppress(FedproofError, sqlite3.Error):
             _end_log(path, connection)
         connection.close()

@@ -1,7 +1,7 @@
 """The embedded node: one chain, one producer, one lock.
 
-Every public method may be called from any thread. What :meth:`EmbeddedNode.mine` has returned
-is on disk. Signing is the caller's business: no key ever comes here.
+All public methods are thread-safe. A block that :meth:`EmbeddedNode.mine` has returned is on disk.
+Not handled: signing; the node never has a key.
 """
 
 import threading
@@ -43,16 +43,16 @@ from coordinator.protocol.types import Address
 
 
 class EmbeddedNode:
-    """A chain and its head. Make one with :meth:`create_or_open`.
+    """A chain and its head. Create one with :meth:`create_or_open`.
 
     Attributes
     ----------
     genesis
-        The parameters the chain started from.
+        The chain's genesis parameters.
     lock
-        Held by every method; hold it to make several calls as one.
+        Held by every method; acquire it to make several calls atomic.
     timer
-        Decides block times.
+        Chooses block times.
     """
 
     def __init__(
@@ -76,16 +76,16 @@ class EmbeddedNode:
         clock: Clock | None = None,
         block_time_s: int = BLOCK_TIME_S,
     ) -> "EmbeddedNode":
-        """Open the chain at ``path``, or start it there; ``None`` keeps it in memory.
+        """Open the chain at ``path``, or create it there; ``None`` keeps it in memory.
 
         Parameters
         ----------
         path
             The chain file; its folder is created.
         genesis
-            ``None`` takes what the existing chain was started with.
+            The genesis parameters; ``None`` takes those of the existing chain.
         clock
-            Gives block times; without one a block is ``block_time_s`` after its parent.
+            The source of block times; without one a block is ``block_time_s`` after its parent.
 
         Raises
         ------
@@ -106,9 +106,9 @@ class EmbeddedNode:
 
     @classmethod
     def open_read_only(cls, path: Path | str) -> "EmbeddedNode":
-        """Open an existing chain to read it; nothing in its folder changes.
+        """Open an existing chain for reading; no file in its folder changes.
 
-        What is read is not verified: see :func:`contracts.node.replica.replay`.
+        It is not verified: see :func:`contracts.node.replica.replay`.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class EmbeddedNode:
 
     @property
     def next_timestamp(self) -> int:
-        """Time the next block would have if it were made now, Unix seconds."""
+        """Time of the next block if it were made now, Unix seconds."""
         with self.lock:
             return self.timer.next_timestamp(self._head.timestamp)
 
@@ -187,7 +187,7 @@ class EmbeddedNode:
             return None if place is None else place[0].receipts[place[1]]
 
     def get_logs(self, query: LogQuery) -> Iterator[FoundLog]:
-        """Iterate over matching logs in order; hold :attr:`lock` while doing so."""
+        """Iterate over matching logs in order; the caller must hold :attr:`lock` meanwhile."""
         return self._reader.logs(query, self.head_number)
 
     # State -------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ class EmbeddedNode:
             return state_at(self._chain, header)
 
     def call(self, request: CallRequest, block: int | bytes | str | None = None) -> CallResult:
-        """Execute a call at ``block`` (the head by default) without a trace."""
+        """Execute a call at ``block`` (the head by default) without changing the state."""
         with self.lock:
             return execute_call(self.state(self.head_number if block is None else block), request)
 
@@ -253,7 +253,7 @@ class EmbeddedNode:
     def mine(
         self, raw_transactions: Sequence[bytes] = (), *, timestamp: int | None = None
     ) -> MinedBlock:
-        """Make exactly one block of ``raw_transactions``, in order, and write it to disk.
+        """Build one block of ``raw_transactions``, in order, and write it to disk.
 
         A transaction that breaks a rule is left out and reported in ``refused``; one that
         reverts is in the block, with status 0 and its reason.
@@ -278,7 +278,7 @@ class EmbeddedNode:
             self._head = block.header
             self.timer.block_made()
             view = self._reader.keep(_explained(block, done))
-            refused = sorted([*refused, *done.refused], key=lambda bad: bad.index)
+            refused = sorted([*refused, *done.refused], key=lambda refusal: refusal.index)
             return MinedBlock(
                 number=view.block.number,
                 hash=view.block.hash,
@@ -287,22 +287,22 @@ class EmbeddedNode:
                 refused=tuple(refused),
             )
 
-    # Going back, and ending --------------------------------------------------------------
+    # Snapshots and closing ---------------------------------------------------------------
 
     def snapshot(self) -> int:
-        """Remember the chain as it is; return a number for :meth:`revert`.
+        """Take a snapshot of the chain; return its number for :meth:`revert`.
 
         Raises
         ------
         LedgerError
-            If the chain is on disk: a durable chain does not forget a block.
+            If the chain is on disk: a durable chain never removes a block.
         """
         with self.lock:
             self._timer_saves.append(self.timer.save())
             return self._memory().snapshot()
 
     def revert(self, snapshot: int) -> None:
-        """Go back to ``snapshot``; it and later ones are used up.
+        """Revert to ``snapshot``, and delete it and later ones.
 
         Raises
         ------
@@ -325,7 +325,7 @@ class EmbeddedNode:
         return self._db
 
     def close(self) -> None:
-        """Leave one plain file behind. Harmless when repeated."""
+        """Close the chain, so that one file is left. Idempotent."""
         with self.lock:
             self._db.checkpoint_and_close()
 
@@ -346,7 +346,7 @@ def _printable(block: int | bytes | str) -> str:
 
 
 def _explained(block: BlockAPI, done: Execution) -> BlockView:
-    """Add to the receipts why a transaction failed, which is known only now."""
+    """Return the block's view, with failure reasons in its receipts, which py-evm's lack."""
     view = make_view(block.header, done.transactions, done.receipts)
     receipts = tuple(
         replace(

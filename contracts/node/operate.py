@@ -1,4 +1,4 @@
-"""What the commands ``fedproof chain serve`` and ``fedproof chain show`` call."""
+"""Functions of the commands ``fedproof chain serve`` and ``fedproof chain show``."""
 
 import signal
 import threading
@@ -63,11 +63,11 @@ def serve(
     path
         The chain file, opened or created; ``None`` keeps the chain in memory.
     genesis
-        Needed where there is no chain yet.
+        Required if there is no chain yet.
     dev
-        Whether development methods exist.
+        Whether to offer development methods.
     on_ready
-        Called with the URL and the node once requests are answered.
+        Called with the URL and the node once the server listens.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def _wait_for_signal(ready: Callable[[], None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TransactionSummary:
-    """A line about one transaction; ``method`` is empty where its selector is not known."""
+    """Summary of one transaction; ``method`` is empty if its selector is not known."""
 
     hash: bytes
     sender: Address
@@ -117,7 +117,7 @@ class TransactionSummary:
 
 @dataclass(frozen=True, slots=True)
 class BlockSummary:
-    """A line about one block; ``timestamp`` is Unix seconds."""
+    """Summary of one block; ``timestamp`` is Unix seconds."""
 
     number: int
     hash: bytes
@@ -138,7 +138,7 @@ def describe(
     Parameters
     ----------
     last
-        Only this many of the newest blocks.
+        Number of newest blocks; all by default.
     method_names
         Names by 4-byte selector.
 

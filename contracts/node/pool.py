@@ -1,7 +1,7 @@
-"""Pending transactions: admitted one by one, mined in nonce order, and when they become a block.
+"""Pending transactions, which are admitted one by one, and their mining in order of nonces.
 
-In memory only. A hash that ``eth_sendRawTransaction`` returned is a promise only once its
-receipt can be read; after a crash a client sends again, which is harmless.
+In memory only: a transaction is durable once its receipt can be read. After a crash a client sends
+it again, which is harmless.
 """
 
 import heapq
@@ -24,9 +24,9 @@ from coordinator.protocol.types import Address
 MAX_POOL_BYTES: Final = 64 * 1024 * 1024
 MAX_NONCES_AHEAD: Final = 1024
 _REPLACEMENT_PERCENT: Final = 110
-"""A replacement must offer at least this much of the old fees, as geth has it."""
+"""Least fees of a replacement, in percent of the old ones; the same as geth's."""
 _WAITING: Final = ("block-full", "nonce-too-high")
-"""Refusals that a later block may lift: the transaction stays."""
+"""Refusals after which the transaction stays, since a later block may include it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _Entry:
 
 
 class PoolNode(BlockProducer, Protocol):
-    """What the pool needs of the node whose blocks it fills."""
+    """The interface of the node that a pool mines on."""
 
     genesis: GenesisConfig
     lock: threading.RLock
@@ -54,7 +54,7 @@ class PoolNode(BlockProducer, Protocol):
 
 
 class TransactionPool:
-    """Holds what has been sent to ``node`` and is not in a block yet."""
+    """The transactions that were sent to ``node`` and are not in a block yet."""
 
     def __init__(self, node: PoolNode) -> None:
         self._node = node
@@ -69,7 +69,7 @@ class TransactionPool:
         Raises
         ------
         TransactionRefusedError
-            If it can never be mined as things are, or the pool is full.
+            If it cannot be mined in the current state, or the pool is full.
         """
         with self._node.lock:
             transaction = decode_transaction(raw, chain_id=self._node.genesis.chain_id)
@@ -139,26 +139,27 @@ class TransactionPool:
             )
 
     def mine(self, *, timestamp: int | None = None) -> MinedBlock:
-        """Make one block of what is ready, in order of arrival where nonces allow.
+        """Build one block of the ready transactions, in order of arrival where nonces allow.
 
-        What the block had no room for stays; what became invalid is dropped, and reported.
+        Those that do not fit into the block stay; those that became invalid are dropped, and
+        reported.
         """
         with self._node.lock:
             entries = list(self._ready())
             block = self._node.mine([e.record.raw for e in entries], timestamp=timestamp)
-            waiting = {bad.index for bad in block.refused if bad.code in _WAITING}
+            waiting = {refusal.index for refusal in block.refused if refusal.code in _WAITING}
             for index, entry in enumerate(entries):
                 if index not in waiting:
                     self._drop(entry)
             return block
 
     def has_ready(self) -> bool:
-        """Whether a block made now would hold a transaction."""
+        """Whether a block built now would include a transaction."""
         with self._node.lock:
             return next(self._ready(), None) is not None
 
     def _ready(self) -> Iterator[_Entry]:
-        """Iterate over what can be mined: senders take turns by the arrival of their next."""
+        """Iterate over the mineable transactions, by arrival of each sender's next one."""
         heap: list[tuple[int, Address, int]] = []
         for sender, queue in self._queues.items():
             nonce = self._node.get_nonce(sender)
@@ -186,7 +187,7 @@ class TransactionPool:
             return None if entry is None else entry.record
 
     def records(self) -> list[TransactionRecord]:
-        """Return what is pending, in order of arrival."""
+        """Return the pending transactions, in order of arrival."""
         with self._node.lock:
             return [e.record for e in sorted(self._by_hash.values(), key=lambda e: e.arrival)]
 
@@ -200,7 +201,7 @@ class TransactionPool:
             return nonce
 
     def clear(self) -> None:
-        """Forget everything pending."""
+        """Drop all pending transactions."""
         with self._node.lock:
             self._queues.clear()
             self._by_hash.clear()
@@ -219,16 +220,16 @@ _RETRY_S: Final = 1.0
 
 
 class Miner:
-    """Turns a pool into blocks.
+    """Mines the transactions of a pool.
 
     Parameters
     ----------
     mode
         ``"instant"``: :meth:`transaction_added` mines before it returns; ``"interval"``: a
-        thread mines whatever has gathered, many transactions a block; ``"manual"``: nothing
-        happens by itself.
+        thread mines all ready transactions in one block; ``"manual"``: only an explicit
+        :meth:`TransactionPool.mine` does.
     interval_s
-        How long transactions gather in interval mode.
+        Time between a transaction's arrival and its block in interval mode.
     """
 
     def __init__(
@@ -262,7 +263,7 @@ class Miner:
             self._arrived.set()
 
     def check(self) -> None:
-        """Raise what keeps the mining thread from making blocks, while it does.
+        """Raise the error of the mining thread, while it fails.
 
         Raises
         ------
@@ -286,10 +287,10 @@ class Miner:
                 self._failure = failed
                 if self._stopping.wait(_RETRY_S):
                     return
-                self._arrived.set()  # what was pending still is: a full disk may have room again
+                self._arrived.set()  # retry: a full disk may have space again
 
     def stop(self) -> None:
-        """End the thread; what is still pending is lost. Harmless when repeated."""
+        """Stop the thread; pending transactions are lost. Idempotent."""
         self._stopping.set()
         self._arrived.set()
         if self._thread is not None:

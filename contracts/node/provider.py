@@ -1,7 +1,7 @@
 """A web3 provider over the embedded node in this process: no sockets, same answers.
 
-Requests go through the same dispatcher as over HTTP, encoded and decoded the same way, so code
-that works with one works with the other. No middleware is needed.
+Requests use the same dispatcher and encoding as over HTTP, so code works the same with both. No
+middleware is needed.
 """
 
 import json
@@ -19,7 +19,7 @@ class EmbeddedProvider(JSONBaseProvider):
     Parameters
     ----------
     dispatcher
-        Answers the requests; it and its node stay the caller's to close.
+        Answers the requests; the caller closes it and its node.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:

@@ -1,7 +1,7 @@
-"""Read blocks, transactions, receipts and logs back, as records.
+"""Reads blocks, transactions, receipts and logs from the chain, as records.
 
-A block is decoded once and kept for a while: asking for its hundred receipts one by one costs
-one pass over it. Logs are searched by header blooms first.
+The newest decoded blocks are cached, so that reading a block's receipts one by one decodes it once.
+Logs are searched by header blooms first.
 """
 
 from collections import OrderedDict
@@ -24,7 +24,7 @@ from contracts.node.evm import base_fee_of
 from contracts.node.records import BlockRecord, LogQuery, TransactionRecord
 from coordinator.protocol.types import Address
 
-_KEPT_BLOCKS: Final = 256
+_CACHED_BLOCKS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class BlockView:
 
 @dataclass(frozen=True, slots=True)
 class FoundLog:
-    """A log with the place it was found at."""
+    """A log that matches a query, with its receipt."""
 
     log: LogRecord
     receipt: TxReceipt
@@ -53,7 +53,7 @@ class BlockReader:
         self._blooms: list[int] = []
 
     def forget(self) -> None:
-        """Drop everything kept: the chain has gone back."""
+        """Clear the cache, after the chain was reverted."""
         self._views.clear()
         self._blooms.clear()
 
@@ -73,18 +73,18 @@ class BlockReader:
         header = self.header(block)
         if header is None:
             return None
-        kept = self._views.get(header.hash)
-        return kept if kept is not None else self.keep(self._decode(header))
+        cached = self._views.get(header.hash)
+        return cached if cached is not None else self.keep(self._decode(header))
 
     def keep(self, view: BlockView) -> BlockView:
-        """Keep a decoded block for the next reader."""
+        """Add a decoded block to the cache, and return it."""
         self._views[view.block.hash] = view
-        while len(self._views) > _KEPT_BLOCKS:
+        while len(self._views) > _CACHED_BLOCKS:
             self._views.popitem(last=False)
         return view
 
     def place(self, transaction_hash: bytes) -> tuple[BlockView, int] | None:
-        """Return the block a transaction is in and its index there, or ``None``."""
+        """Return a transaction's block and its index in it, or ``None``."""
         try:
             number, index = self._chain.get_canonical_transaction_index(transaction_hash)  # type: ignore[arg-type]
         except TransactionNotFound:
@@ -125,7 +125,7 @@ def make_view(
     transactions: Sequence[SignedTransactionAPI],
     receipts: Sequence[ReceiptAPI],
 ) -> BlockView:
-    """Turn py-evm's objects into records."""
+    """Convert py-evm's objects into records."""
     records = tuple(
         replace(
             transaction_record(transaction),
@@ -143,7 +143,7 @@ def make_view(
 
 
 def transaction_record(transaction: SignedTransactionAPI) -> TransactionRecord:
-    """Turn a decoded transaction into a record that is in no block yet."""
+    """Convert a decoded transaction into a record without a block."""
     type_id = type_of(transaction)
     return TransactionRecord(
         hash=bytes(transaction.hash),

@@ -1,4 +1,4 @@
-"""What the node takes and returns besides mined blocks: records free of py-evm's types."""
+"""The node's records, free of py-evm's types; those of mined blocks are in ``contracts.blocks``."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,12 +8,12 @@ from coordinator.protocol.types import Address
 
 ZERO_ADDRESS: Final = Address("0x" + "00" * 20)
 PENDING: Final = "pending"
-"""Stands for the block that would be made next, where a block number is expected."""
+"""In place of a block number: the next block, as if it were mined now."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """What to execute; no ``to`` means contract creation, ``gas`` the cap by default."""
+    """A call to execute; without ``to`` it creates a contract; ``gas`` is the cap by default."""
 
     to: Address | None
     data: bytes = b""
@@ -39,7 +39,7 @@ class CallResult:
 
 @dataclass(frozen=True, slots=True)
 class TransactionRecord:
-    """A signed transaction; the place in a block is ``None`` while it is pending."""
+    """A signed transaction; the fields of its block are ``None`` while it is pending."""
 
     hash: bytes
     raw: bytes
@@ -94,9 +94,9 @@ class BlockRecord:
 
 @dataclass(frozen=True, slots=True)
 class LogQuery:
-    """Which logs: by block range (inclusive), by address (any of), by topic position.
+    """A search for logs by block range (inclusive), address (any of these) and topics.
 
-    ``topics[i]`` holds the values allowed in place *i*; an empty tuple allows all.
+    ``topics[i]`` holds the values allowed at position *i*; an empty tuple allows all.
     """
 
     from_block: int

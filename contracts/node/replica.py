@@ -1,12 +1,12 @@
-"""Verify a chain file by making every block again.
+"""Verifies a chain file by executing every block again (ADR 0022).
 
-The file is read, never trusted: genesis is rebuilt from its parameters, each block's
-transactions are executed on that, and the block that comes out must have the recorded hash, so
-transactions root, receipts root, state root, gas and times all agree. At the end every row of the
-file must be a row of the rebuilt chain, byte for byte, and the other way round.
+The file is not trusted: genesis is rebuilt from its parameters, each block's transactions are
+executed on it, and the resulting block must have the recorded hash, so that transactions root,
+receipts root, state root, gas and times all agree. At the end the rows of the file and those of the
+rebuilt chain must be identical.
 
-Not verified: that the operator showed everybody the same chain. For that, participants keep the
-block hashes they have seen.
+Not verified: that the operator showed every participant the same chain. For that, participants
+remember block hashes.
 """
 
 import re
@@ -32,7 +32,7 @@ from contracts.node.timing import BlockTimer
 from coordinator.protocol.errors import StoreError, VerificationError
 
 _HASH_IN_KEY: Final = re.compile(r"""b(['"])((?:[^\\]|\\[\\'"nrt]|\\x[0-9a-f]{2})*)\1""")
-"""py-evm puts a hash into a key as Python prints it."""
+"""py-evm writes a hash in a key as the ``repr`` of bytes."""
 _COMPARED: Final = (
     ("parent hash", "parent_hash", "parent_hash"),
     ("transactions root", "transaction_root", "transactions_root"),
@@ -59,9 +59,9 @@ class ReplayResult:
     head_number, head_hash
         The newest block.
     transactions
-        How many were executed again.
+        Number of transactions that were executed again.
     rows
-        How many rows of the file were compared.
+        Number of rows of the file that were compared.
     """
 
     node: EmbeddedNode
@@ -77,12 +77,12 @@ def replay(db_path: Path | str, genesis: GenesisConfig | None = None) -> ReplayR
     Parameters
     ----------
     genesis
-        What the chain must have been started with; ``None`` takes the file's word.
+        The expected genesis parameters; ``None`` takes those in the file.
 
     Raises
     ------
     VerificationError
-        At the first block, or row, that is not what re-execution gives; both are named.
+        At the first block, or row, that differs from re-execution; both are named.
     ChainUnavailableError
         If a node has the file open.
     StoreError
@@ -96,7 +96,7 @@ def replay(db_path: Path | str, genesis: GenesisConfig | None = None) -> ReplayR
 
 
 class _HashedRows(BatchingDB):
-    """The file's rows; one whose key is a hash must have a value of that hash."""
+    """The file's rows; a row whose key is a hash must have a value with that hash."""
 
     def __init__(self, db: ReadOnlyDB) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class _HashedRows(BatchingDB):
 
 
 class _OriginDB(MemoryDB):
-    """Remembers which block wrote each row first."""
+    """Records which block wrote each row first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,9 +145,9 @@ class _Replay:
         if stored is None:
             raise VerificationError(f"{self._path}: no genesis parameters in the file")
         if expected is not None and (difference := expected.first_difference(stored)):
-            name, wanted, found = difference
+            name, expected_value, value = difference
             raise VerificationError(
-                f"{self._path}: genesis {name}: found {found!r}, expected {wanted!r}"
+                f"{self._path}: genesis {name}: found {value!r}, expected {expected_value!r}"
             )
         return stored
 
@@ -174,7 +174,7 @@ class _Replay:
         key = SchemaV1.make_block_number_to_hash_lookup_key(number)  # type: ignore[arg-type]
         header = self._header(bytes(rlp.decode(self._row(key))))
         if header.block_number != number:
-            raise VerificationError(f"its pointer leads to block {header.block_number}")
+            raise VerificationError(f"its pointer is to block {header.block_number}")
         return header
 
     def _header(self, block_hash: bytes) -> PragueBlockHeader:
@@ -199,7 +199,7 @@ class _Replay:
                 )
             made = self._node.mine(raw, timestamp=recorded.timestamp)
             for refused in made.refused:
-                raise VerificationError(f"holds a transaction no block may hold: {refused.message}")
+                raise VerificationError(f"has an invalid transaction: {refused.message}")
         rebuilt = self._node.head
         if rebuilt.hash != recorded.hash:
             raise VerificationError(_difference(recorded, rebuilt))
@@ -212,7 +212,7 @@ class _Replay:
             index += 1
 
     def _compare_rows(self) -> int:
-        # Both ways and every row: equal block hashes say nothing of indexes or of rows too many
+        # Every row, in both directions: block hashes do not cover indexes or surplus rows
         # (ADR 0022).
         rebuilt = dict(self._rebuilt.rows())
         count = 0
@@ -221,7 +221,7 @@ class _Replay:
             expected = rebuilt.pop(key, None)
             if expected is None:
                 raise VerificationError(
-                    f"{self._path}: row {row_name(key)} is no part of the chain"
+                    f"{self._path}: row {row_name(key)} is not part of the chain"
                 )
             if value != expected:
                 raise VerificationError(f"{self._place(key)} is not what the block wrote")
@@ -234,7 +234,7 @@ class _Replay:
 
     @contextmanager
     def _naming(self, place: str) -> Iterator[None]:
-        """Put the file and the place in front of what is found wrong inside."""
+        """Prefix the messages of errors inside with the file and the place."""
         try:
             yield
         except VerificationError as fault:

@@ -1,7 +1,7 @@
 """JSON-RPC 2.0 over the node, without a transport.
 
-The methods that exist are a closed list. There are none that hold keys, trace, or administer;
-development methods are there only when asked for.
+The list of methods is closed: none use keys, trace, or administer the node, and development methods
+exist only if enabled (ADR 0023).
 """
 
 import json
@@ -31,7 +31,7 @@ from coordinator.protocol.types import JsonObject
 MAX_BATCH: Final = 256
 """Requests in one batch."""
 MAX_BATCH_CPU_S: Final = 10.0
-"""Processor time of one batch; what is left of it then is refused."""
+"""Processor time of one batch, after which the rest of it is refused."""
 _LOGGER = logging.getLogger(__name__)
 
 Observer = Callable[[str, bool], None]
@@ -42,18 +42,18 @@ def _ignore(_method: str, _succeeded: bool) -> None:
 
 
 class Dispatcher:
-    """Answers JSON-RPC requests from ``node``; safe to call from any thread.
+    """Answers JSON-RPC requests from ``node``; thread-safe.
 
     Parameters
     ----------
     node
-        The chain. It stays the caller's to close.
+        The chain; the caller closes it.
     dev
         Whether development methods (``evm_*``, ``fedproof_mineBatch``) exist.
     mining
-        When a sent transaction becomes part of a block.
+        When sent transactions are mined; see :class:`contracts.node.pool.Miner`.
     interval_s
-        How long transactions gather where ``mining`` is ``"interval"``.
+        Time between a transaction's arrival and its block, if ``mining`` is ``"interval"``.
     """
 
     def __init__(
@@ -79,19 +79,19 @@ class Dispatcher:
         return frozenset(self._methods)
 
     def health(self) -> JsonObject:
-        """Return that the node answers, its chain's id and its newest block's number."""
+        """Return status, chain id and number of the newest block."""
         genesis, block = self.node.genesis, self.node.head_number
         return {"status": "ok", "chain_id": genesis.chain_id, "block": block}
 
     def close(self) -> None:
-        """Stop mining by itself. The node stays open."""
+        """Stop the mining thread. The node stays open."""
         self._context.miner.stop()
 
     def handle(self, body: bytes, observe: Observer = _ignore) -> bytes | None:
-        """Answer one HTTP body: a request or a batch; ``None`` if there is nothing to answer.
+        """Answer one HTTP body: a request or a batch; ``None`` if there are only notifications.
 
-        ``observe`` is called for every request with the method's name, empty for one that does not
-        exist, and whether it succeeded.
+        ``observe`` is called for every request with the method's name (empty for an unknown one)
+        and whether it succeeded.
         """
         try:
             check_nesting(body)
@@ -181,20 +181,20 @@ def _checked(request: Any) -> tuple[str, list[Any]]:
 
 
 def _is_id(value: Any) -> bool:
-    """Whether it may be a request's id; a number beyond float64 (``1e400``) cannot be echoed."""
+    """Whether a value is a valid id; a number beyond float64 (``1e400``) cannot be returned."""
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, str | int | None)
 
 
 def _no_number(name: str) -> float:
-    """Refuse what JSON does not have and Python's parser takes."""
-    raise ValueError(f"{name} is no JSON")
+    """Refuse a constant that Python's parser accepts although it is not JSON."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def _too_late(request: Any) -> JsonObject:
     number = request.get("id") if isinstance(request, dict) else None
-    reason = f"the batch has used {MAX_BATCH_CPU_S:g} s; ask for this one again"
+    reason = f"the batch has used {MAX_BATCH_CPU_S:g} s; send this request again"
     return _error(number, RpcError(LIMIT_EXCEEDED, reason))
 
 

@@ -1,7 +1,7 @@
-"""The JSON of Ethereum's JSON-RPC: parameters parsed, records written, errors with their codes.
+"""The JSON of Ethereum's JSON-RPC: parsing of parameters, encoding of records, error codes.
 
-Quantities are hex without leading zeros and data is hex of whole bytes (execution-apis), but a
-quantity with leading zeros is taken too: clients send them. A bad parameter is named in the error.
+Quantities are hex without leading zeros and data is hex of whole bytes (execution-apis). Quantities
+with leading zeros are accepted, since clients send them. Errors name the bad parameter.
 """
 
 import re
@@ -37,12 +37,12 @@ EXECUTION_REVERTED: Final = 3
 
 
 class RpcError(Exception):
-    """An error a client is answered with.
+    """An error in the answer to a client.
 
     Attributes
     ----------
     code, message, data
-        Members of the JSON-RPC error object; ``data`` is left out when ``None``.
+        Members of the JSON-RPC error object; ``data`` is omitted if ``None``.
     """
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
@@ -59,9 +59,9 @@ class RpcError(Exception):
         return error
 
 
-def invalid_params(name: str, found: object, expected: str) -> RpcError:
+def invalid_params(name: str, value: object, expected: str) -> RpcError:
     """Return the error for one bad parameter; long values are shortened."""
-    shown = repr(found)
+    shown = repr(value)
     if len(shown) > 80:
         shown = f"{shown[:77]}..."
     return RpcError(INVALID_PARAMS, f"invalid params: {name}: found {shown}, expected {expected}")
@@ -85,7 +85,7 @@ _REQUIRED: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One positional parameter: its name, how it is parsed, and what stands in for it."""
+    """One positional parameter: its name, its parser, and its default."""
 
     name: str
     parse: Callable[[Any, str], Any]
@@ -93,7 +93,7 @@ class Param:
 
     @property
     def is_required(self) -> bool:
-        """Whether it may not be left out."""
+        """Whether it has no default."""
         return self.default is _REQUIRED
 
 
@@ -137,7 +137,7 @@ def boolean(value: Any, name: str) -> bool:
 def block_id(value: Any, name: str) -> BlockId:
     """Parse a tag, a number, or EIP-1898's object.
 
-    ``"latest"`` is returned as it is; there are no reorganisations, so ``"safe"`` and
+    ``"latest"`` is returned unchanged; there are no reorganisations, so ``"safe"`` and
     ``"finalized"`` mean the same.
     """
     if isinstance(value, dict):
@@ -163,7 +163,7 @@ def block_number(value: Any, name: str) -> int | str:
 
 
 def call_request(value: Any, name: str) -> CallRequest:
-    """Parse a transaction object to be executed without a trace."""
+    """Parse the transaction object of a call."""
     if not isinstance(value, dict):
         raise invalid_params(name, value, "an object")
     if unknown := sorted(set(value) - _CALL_FIELDS):
@@ -195,14 +195,14 @@ def raw_transactions(value: Any, name: str) -> list[bytes]:
 
 
 def percentiles(value: Any, name: str) -> list[float]:
-    """Parse feeHistory's percentiles: numbers 0 to 100 that do not fall."""
+    """Parse feeHistory's percentiles: numbers from 0 to 100 in ascending order."""
     if not isinstance(value, list) or len(value) > 100:
         raise invalid_params(name, value, "a list of at most 100 numbers")
     for item in value:
         if isinstance(item, bool) or not isinstance(item, int | float) or not 0 <= item <= 100:
             raise invalid_params(name, item, "a number from 0 to 100")
     if value != sorted(value):
-        raise invalid_params(name, value, "numbers in rising order")
+        raise invalid_params(name, value, "numbers in ascending order")
     return [float(item) for item in value]
 
 
@@ -228,7 +228,7 @@ def block_json(view: BlockView, *, full: bool) -> JsonObject:
 
 
 def header_json(block: BlockRecord) -> JsonObject:
-    """Return a block's fields without its transactions; all that the hash is made of."""
+    """Return a block's fields without its transactions, with all that the hash covers."""
     return {
         "number": hex(block.number),
         "hash": hex_data(block.hash),
@@ -326,9 +326,9 @@ def log_json(log: LogRecord, receipt: TxReceipt) -> JsonObject:
     }
 
 
-def found_log_json(found: FoundLog) -> JsonObject:
-    """Return a log that a search found."""
-    return log_json(found.log, found.receipt)
+def found_log_json(match: FoundLog) -> JsonObject:
+    """Return a log from a search."""
+    return log_json(match.log, match.receipt)
 
 
 def _bloom(bloom: int) -> str:

@@ -1,8 +1,8 @@
 """The JSON-RPC methods: reading the chain, sending transactions, logs, development.
 
-Filters belong to the node, not to a connection; the oldest goes when there are too many. The
-development methods (mining, time and snapshots on request) are in a table of their own: the
-dispatcher has them only when the node was started for development.
+Filters belong to the node, not to a connection; if there are too many, the oldest is dropped. The
+development methods (mining, time and snapshots on request) are in a separate table, which the
+dispatcher includes only if they are enabled.
 """
 
 import importlib.metadata
@@ -56,12 +56,12 @@ from contracts.node.rpc_json import (
 from coordinator.protocol.types import Address, JsonObject
 
 MAX_LOGS: Final = 10_000
-"""Logs in one answer; a client with more to read asks for fewer blocks at a time."""
+"""Most logs in one answer; a client can request fewer blocks at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class RpcContext:
-    """The node, and what is pending."""
+    """The node, its pool and its miner."""
 
     node: EmbeddedNode
     pool: TransactionPool
@@ -77,18 +77,18 @@ class RpcContext:
         """
         if block == PENDING:
             return PENDING
-        wanted = self.node.head_number if block == LATEST else block
-        if self.node.block_number_of(wanted) is None:  # type: ignore[arg-type]
-            shown = f"0x{wanted.hex()}" if isinstance(wanted, bytes) else str(wanted)
+        resolved = self.node.head_number if block == LATEST else block
+        if self.node.block_number_of(resolved) is None:  # type: ignore[arg-type]
+            shown = f"0x{resolved.hex()}" if isinstance(resolved, bytes) else str(resolved)
             raise RpcError(SERVER_ERROR, f"block not found: {shown}")
-        return wanted
+        return resolved
 
     def view(self, block: BlockId) -> BlockView | None:
         """Return a block, the pending one included, or ``None``."""
         if block == PENDING:
             return self._pending_view()
-        wanted = self.node.head_number if block == LATEST else block
-        return self.node.view(wanted)  # type: ignore[arg-type]
+        resolved = self.node.head_number if block == LATEST else block
+        return self.node.view(resolved)  # type: ignore[arg-type]
 
     def _pending_view(self) -> BlockView:
         head = self.node.head
@@ -126,19 +126,19 @@ class RpcContext:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One RPC method: how its parameters are parsed and what it does."""
+    """One RPC method: its parameters and its function."""
 
     name: str
     params: tuple[Param, ...]
     run: Callable[..., Any]
 
     def __call__(self, context: RpcContext, given: list[Any]) -> Any:
-        """Parse ``given`` and run.
+        """Parse the parameters and run the method.
 
         Raises
         ------
         RpcError
-            If a parameter is missing, too many, or malformed; it is named.
+            If a parameter is missing, surplus or malformed; it is named.
         """
         if len(given) > len(self.params):
             raise RpcError(
@@ -167,13 +167,13 @@ class MethodTable:
         self.methods: dict[str, Method] = {}
 
     def __call__(self, name: str, *params: Param) -> Callable[..., Any]:
-        """Enter the decorated function under ``name``."""
+        """Register the decorated function under ``name``."""
 
-        def enter(run: Callable[..., Any]) -> Callable[..., Any]:
+        def register(run: Callable[..., Any]) -> Callable[..., Any]:
             self.methods[name] = Method(name, params, run)
             return run
 
-        return enter
+        return register
 
 
 READ_METHODS: Final = MethodTable()
@@ -245,7 +245,7 @@ def _gas_price(context: RpcContext) -> str:
 
 @READ_METHODS("eth_maxPriorityFeePerGas")
 def _max_priority_fee(_: RpcContext) -> str:
-    return "0x0"  # one producer, blocks in order of arrival: a tip buys nothing
+    return "0x0"  # transactions are mined in order of arrival, so a tip has no effect
 
 
 @READ_METHODS("eth_blobBaseFee")
@@ -347,19 +347,19 @@ def _get_block_receipts(context: RpcContext, block: BlockId) -> list[JsonObject]
 
 
 @READ_METHODS("eth_getTransactionByHash", _hash)
-def _get_transaction_by_hash(context: RpcContext, wanted: bytes) -> JsonObject | None:
-    record = _find(context, wanted)
+def _get_transaction_by_hash(context: RpcContext, transaction: bytes) -> JsonObject | None:
+    record = _find(context, transaction)
     return None if record is None else transaction_json(record)
 
 
 @READ_METHODS("eth_getRawTransactionByHash", _hash)
-def _get_raw_transaction_by_hash(context: RpcContext, wanted: bytes) -> str | None:
-    record = _find(context, wanted)
+def _get_raw_transaction_by_hash(context: RpcContext, transaction: bytes) -> str | None:
+    record = _find(context, transaction)
     return None if record is None else hex_data(record.raw)
 
 
-def _find(context: RpcContext, wanted: bytes) -> TransactionRecord | None:
-    return context.node.get_transaction(wanted) or context.pool.get(wanted)
+def _find(context: RpcContext, transaction: bytes) -> TransactionRecord | None:
+    return context.node.get_transaction(transaction) or context.pool.get(transaction)
 
 
 @READ_METHODS("eth_getTransactionByBlockNumberAndIndex", _number, _index)
@@ -372,8 +372,8 @@ def _get_transaction_by_index(context: RpcContext, block: BlockId, index: int) -
 
 
 @READ_METHODS("eth_getTransactionReceipt", _hash)
-def _get_transaction_receipt(context: RpcContext, wanted: bytes) -> JsonObject | None:
-    receipt = context.node.get_receipt(wanted)
+def _get_transaction_receipt(context: RpcContext, transaction: bytes) -> JsonObject | None:
+    receipt = context.node.get_receipt(transaction)
     return None if receipt is None else receipt_json(receipt)
 
 
@@ -384,7 +384,7 @@ def _get_transaction_receipt(context: RpcContext, wanted: bytes) -> JsonObject |
     Param("rewardPercentiles", percentiles, []),
 )
 def _fee_history(
-    context: RpcContext, count: int, newest: int | str, wanted: list[float]
+    context: RpcContext, count: int, newest: int | str, percentages: list[float]
 ) -> dict[str, Any]:
     head = context.node.head_number
     last = head if isinstance(newest, str) else newest
@@ -401,19 +401,19 @@ def _fee_history(
         "baseFeePerBlobGas": ["0x1"] * (len(views) + 1),
         "blobGasUsedRatio": [0.0] * len(views),
     }
-    if wanted:
-        result["reward"] = [_tips(view, wanted) for view in views]
+    if percentages:
+        result["reward"] = [_tips(view, percentages) for view in views]
     return result
 
 
-def _tips(view: BlockView, wanted: list[float]) -> list[str]:
+def _tips(view: BlockView, percentages: list[float]) -> list[str]:
     """Return the tip per gas at each percentile of the block's gas."""
     paid = sorted(
         (receipt.effective_gas_price - view.block.base_fee_wei, receipt.gas_used)
         for receipt in view.receipts
     )
     tips: list[str] = []
-    for percentile in wanted:
+    for percentile in percentages:
         threshold = view.block.gas_used * percentile / 100
         gas, tip = 0, 0
         for tip, gas_used in paid:  # noqa: B007 -- the tip reached last is the answer
@@ -440,7 +440,7 @@ class LogFilter:
     topics: tuple[tuple[bytes, ...], ...] = ()
 
     def query(self, context: RpcContext) -> LogQuery:
-        """Return the search this filter means now."""
+        """Return the filter's query, with tags resolved to block numbers."""
         if self.block_hash is not None:
             block = context.node.get_block(self.block_hash)
             if block is None:
@@ -495,7 +495,7 @@ def _alternatives(value: Any, name: str, parse: Callable[[Any, str], Any]) -> tu
 
 
 def _resolved(block: int | str, head: int) -> int:
-    """Resolve a tag; a pending block holds no logs, so it starts after the head."""
+    """Resolve a tag; a pending block has no logs, so it is the block after the head."""
     if isinstance(block, int):
         return block
     return head + 1 if block == PENDING else head
@@ -503,12 +503,12 @@ def _resolved(block: int | str, head: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """One installed filter: what it watches and the next block or arrival it has not seen."""
+    """One installed filter: its query, and what it has returned so far."""
 
     kind: str
     next_block: int
     logs: LogFilter = LogFilter()
-    seen: frozenset[bytes] = frozenset()
+    returned: frozenset[bytes] = frozenset()
 
 
 class LogMethods:
@@ -518,30 +518,30 @@ class LogMethods:
         self.table = MethodTable()
         self._filters: OrderedDict[int, _Filter] = OrderedDict()
         self._last_id = 0
-        wanted = Param("filter", log_filter)
+        query = Param("filter", log_filter)
         number = Param("id", quantity)
-        self.table("eth_getLogs", wanted)(self._get_logs)
-        self.table("eth_newFilter", wanted)(self._new_filter)
+        self.table("eth_getLogs", query)(self._get_logs)
+        self.table("eth_newFilter", query)(self._new_filter)
         self.table("eth_newBlockFilter")(self._new_block_filter)
         self.table("eth_newPendingTransactionFilter")(self._new_pending_filter)
         self.table("eth_getFilterChanges", number)(self._get_changes)
         self.table("eth_getFilterLogs", number)(self._get_filter_logs)
         self.table("eth_uninstallFilter", number)(self._uninstall)
 
-    def _get_logs(self, context: RpcContext, wanted: LogFilter) -> list[Any]:
-        return [found_log_json(found) for found in context.search(wanted.query(context))]
+    def _get_logs(self, context: RpcContext, logs: LogFilter) -> list[Any]:
+        return [found_log_json(match) for match in context.search(logs.query(context))]
 
-    def _new_filter(self, context: RpcContext, wanted: LogFilter) -> str:
+    def _new_filter(self, context: RpcContext, logs: LogFilter) -> str:
         head = context.node.head_number
-        first = max(_resolved(wanted.from_block, head), head + 1)
-        return self._install(_Filter("logs", first, wanted))
+        first = max(_resolved(logs.from_block, head), head + 1)
+        return self._install(_Filter("logs", first, logs))
 
     def _new_block_filter(self, context: RpcContext) -> str:
         return self._install(_Filter("blocks", context.node.head_number + 1))
 
     def _new_pending_filter(self, context: RpcContext) -> str:
-        seen = frozenset(record.hash for record in context.pool.records())
-        return self._install(_Filter("pending", 0, seen=seen))
+        pending = frozenset(record.hash for record in context.pool.records())
+        return self._install(_Filter("pending", 0, returned=pending))
 
     def _install(self, new: _Filter) -> str:
         self._last_id += 1
@@ -560,8 +560,8 @@ class LogMethods:
         head = context.node.head_number
         if current.kind == "pending":
             hashes = [record.hash for record in context.pool.records()]
-            self._filters[number] = replace(current, seen=frozenset(hashes))
-            return [hex_data(item) for item in hashes if item not in current.seen]
+            self._filters[number] = replace(current, returned=frozenset(hashes))
+            return [hex_data(item) for item in hashes if item not in current.returned]
         self._filters[number] = replace(current, next_block=head + 1)
         if current.kind == "blocks":
             mined = (context.node.block_hash(n) for n in range(current.next_block, head + 1))
@@ -585,7 +585,7 @@ DEV_METHODS: Final = MethodTable()
 
 
 def number(value: Any, name: str) -> int:
-    """Parse a JSON number or a hex quantity: tools send either to these methods."""
+    """Parse a JSON number or a hex quantity, since tools send both."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if isinstance(value, str):
@@ -642,11 +642,11 @@ def mined_json(block: MinedBlock) -> JsonObject:
         ],
         "refused": [
             {
-                "index": bad.index,
-                "transactionHash": hex_data(bad.transaction_hash),
-                "code": bad.code,
-                "message": bad.message,
+                "index": refusal.index,
+                "transactionHash": hex_data(refusal.transaction_hash),
+                "code": refusal.code,
+                "message": refusal.message,
             }
-            for bad in block.refused
+            for refusal in block.refused
         ],
     }

@@ -1,7 +1,7 @@
-"""JSON-RPC over HTTP: a route to mount, and a server of its own on a loopback address.
+"""JSON-RPC over HTTP: a route to mount, and a server on a loopback address.
 
-Alone it is bound to loopback only; for other machines the coordinator's service mounts the same
-route behind TLS (``coordinator.http``).
+The server is for this machine only; for others the coordinator's service mounts the same route with
+TLS (``coordinator.http``).
 """
 
 import logging
@@ -25,7 +25,7 @@ DEFAULT_PORT: Final = 8545
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """Enough for a batch of fifty of the largest transactions in hex."""
 _KEEP_ALIVE_S: Final = 120
-"""Longer than clients pause between requests: a connection closed under one is an error there."""
+"""Longer than clients pause between requests, since closing a connection is an error for them."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Observer = Callable[[str, bool], None]
@@ -36,13 +36,13 @@ def _ignore(_method: str, _succeeded: bool) -> None:
 
 
 class JsonRpc(Protocol):
-    """What answers JSON-RPC; :class:`contracts.node.rpc.Dispatcher` does."""
+    """A JSON-RPC service, such as :class:`contracts.node.rpc.Dispatcher`."""
 
     def handle(self, body: bytes, observe: Observer = _ignore) -> bytes | None:
-        """Answer one HTTP body; ``None`` if there is nothing to answer."""
+        """Answer one HTTP body; ``None`` if there are only notifications."""
 
     def health(self) -> JsonObject:
-        """Return what ``GET /healthz`` answers."""
+        """Return the answer to ``GET /healthz``."""
 
 
 def rpc_endpoint(
@@ -55,16 +55,16 @@ def rpc_endpoint(
     observe: Observer = _ignore,
     meter: Callable[[Request, float], None] = lambda _request, _used_s: None,
 ) -> Endpoint:
-    """Return what answers ``POST`` with JSON-RPC, wherever it is mounted.
+    """Return an endpoint that answers ``POST`` with JSON-RPC.
 
     Parameters
     ----------
     http_checks
         Checks Host header and content type.
     max_body_bytes, body_timeout_s
-        A longer body is answered with 413, a slower one with 408.
+        A longer body is refused with 413, a slower one with 408.
     threads
-        Bounds how many requests are worked on at once; the event loop's own limit by default.
+        Limits the number of concurrent requests; the event loop's own limit by default.
     observe
         Called for every JSON-RPC request, see ``Dispatcher.handle``.
     meter
@@ -105,9 +105,9 @@ def make_app(
     Parameters
     ----------
     allowed_hosts
-        Host header values accepted besides loopback's, without port.
+        Host header values accepted in addition to loopback's, without port.
     max_body_bytes
-        A longer body is answered with 413.
+        A longer body is refused with 413.
     """
     http_checks = HttpChecks(allowed_hosts)
 

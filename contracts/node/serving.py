@@ -11,7 +11,7 @@ import uvicorn
 from coordinator.protocol.errors import ChainUnavailableError, ConfigError
 
 STOP_S: Final = 5
-"""How long what is being answered may still take when a server stops."""
+"""Longest wait for requests in progress when a server stops."""
 _POLL_S: Final = 0.005
 
 
@@ -21,7 +21,7 @@ class ServerHandle:
     Attributes
     ----------
     url
-        Where it answers, for example ``http://127.0.0.1:8545``.
+        Its URL, for example ``http://127.0.0.1:8545``.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class ServerHandle:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread still serves."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Finish what is being answered and stop. Harmless when repeated."""
+        """Finish the requests in progress and stop. Idempotent."""
         self._server.should_exit = True
         self._thread.join()
 
@@ -66,12 +66,12 @@ def listen(host: str, port: int) -> socket.socket:
     Raises
     ------
     ConfigError
-        If the port is out of range or taken, or the address is none of this machine's.
+        If the port is out of range or in use, or the address is not this machine's.
     """
     if not 0 <= port <= 65_535:
         raise ConfigError(f"port {port}: expected 0..65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named, since asyncio turns Nagle's delays (40 ms an answer) off for TCP by name only.
+    # The protocol is given, since asyncio sets TCP_NODELAY only then (40 ms per answer without).
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

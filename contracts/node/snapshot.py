@@ -1,13 +1,13 @@
-"""A copy of a chain file as it was at one moment, also while a node writes to it.
+"""A consistent copy of a chain file, even while a node writes to it.
 
-The node is not disturbed: its file and the log beside it are only read, and no lock is taken. While
-a node has the file open it appends committed blocks to the log, and from time to time moves pages
-from the log into the file. A page that is moved while the file is copied is still in the log that
-is copied after it, unless the node has begun the log anew in the meantime: then the numbers in its
-header are others, and everything is copied again.
+The node's file and log are only read, and no lock is taken. While a node has the file open it
+appends committed blocks to the log, and from time to time moves pages from the log into the file. A
+page that is moved while the file is copied is still in the log, which is copied after it, unless
+the node has restarted the log in the meantime: then the log's header has changed, and everything is
+copied again.
 
-Not handled: a file that is open in this very process (refused, since closing a second handle on it
-would drop the node's locks).
+Not handled: a file that is open in this process (refused, since closing a second handle on it would
+drop the node's locks).
 """
 
 import shutil
@@ -22,7 +22,7 @@ from contracts.node.kv import GUARD, FileInUse, named_errors, require_log, requi
 from coordinator.protocol.errors import ChainUnavailableError, StoreError
 
 _HEADER_BYTES: Final = 32
-"""Of SQLite's log; holds two numbers that change when it is begun anew."""
+"""Size of the header of SQLite's log, in which two numbers change when the log is restarted."""
 _ATTEMPTS: Final = 20
 
 _State = tuple[bytes, bool, tuple[int, int]]
@@ -30,7 +30,7 @@ _State = tuple[bytes, bool, tuple[int, int]]
 
 @contextmanager
 def snapshot(path: Path) -> Iterator[Path]:
-    """Yield a copy of the chain file at ``path``: one plain file, deleted afterwards.
+    """Yield a copy of the chain file at ``path``, a single file, which is deleted afterwards.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def snapshot(path: Path) -> Iterator[Path]:
         If this process has the file open, it changes faster than it can be copied, or the copy
         cannot be written.
     StoreError
-        If it is missing, or no chain file.
+        If it is missing, or is not a chain file.
     """
     if not path.is_file():
         raise StoreError(f"{path}: no chain file there")
@@ -66,11 +66,11 @@ def _copy(path: Path, copy: Path) -> None:
         before = _state(path)
         try:
             shutil.copyfile(path, copy)
-            for beside in (_log, _journal):
-                beside(copy).unlink(missing_ok=True)
-                if beside(path).exists():
-                    shutil.copyfile(beside(path), beside(copy))
-        except FileNotFoundError:  # the log is removed when the node ends
+            for companion in (_log, _journal):
+                companion(copy).unlink(missing_ok=True)
+                if companion(path).exists():
+                    shutil.copyfile(companion(path), companion(copy))
+        except FileNotFoundError:  # the node has ended and removed the log
             continue
         if before == _state(path):
             return
@@ -78,7 +78,7 @@ def _copy(path: Path, copy: Path) -> None:
 
 
 def _state(path: Path) -> _State:
-    """Return what stays the same for as long as file and log can be copied one after the other."""
+    """Return a state that is unchanged if file and log were copied consistently."""
     try:
         with _log(path).open("rb") as file:
             header = file.read(_HEADER_BYTES)
@@ -98,7 +98,7 @@ def _journal(path: Path) -> Path:
 
 
 def _merge_log(copy: Path) -> None:
-    """Move the copied log into the copied file, so that one file is left."""
+    """Merge the copied log into the copied file, so that one file is left."""
     connection = sqlite3.connect(copy, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode=DELETE").fetchone()

@@ -1,7 +1,7 @@
-"""When the next block is: by a clock that is given, or one block time after its parent.
+"""Block times: from a clock, or one block time after the parent.
 
-Simulations give no clock, so that the same transactions make the same hashes. Every block is at
-least a second after its parent, whatever the clock says.
+Simulations have no clock, so that the same transactions give the same hashes (ADR 0024). A block is
+at least one second after its parent, even if the clock is behind.
 """
 
 import time
@@ -22,21 +22,21 @@ def wall_clock() -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Travel:
-    """Time travel: a shift of the clock, and a time asked for the next block alone."""
+    """Time travel: a shift of the clock, and a time for the next block only."""
 
     shift_s: int = 0
     next_timestamp: int | None = None
 
 
 class BlockTimer:
-    """Decides block times; development time travel included.
+    """Chooses block times, with time travel for development.
 
     Parameters
     ----------
     clock
         ``None`` for ``parent + block_time_s``.
     block_time_s
-        Used where there is no clock.
+        Seconds between blocks without a clock.
     """
 
     def __init__(self, clock: Clock | None = None, block_time_s: int = BLOCK_TIME_S) -> None:
@@ -45,7 +45,7 @@ class BlockTimer:
         self._travel = _Travel()
 
     def next_timestamp(self, parent_timestamp: int) -> int:
-        """Return the time a block made now on ``parent_timestamp`` would have."""
+        """Return the time of a block if it were built now on ``parent_timestamp``."""
         if self._travel.next_timestamp is not None:
             return self._travel.next_timestamp
         if self._clock is None:
@@ -54,14 +54,14 @@ class BlockTimer:
         return max(parent_timestamp + 1, self._clock() + self._travel.shift_s)
 
     def block_made(self) -> None:
-        """Forget what was asked for one block only."""
-        kept = self._travel.shift_s if self._clock is not None else 0
-        self._travel = _Travel(shift_s=kept)
+        """Reset the settings that are for one block only."""
+        shift_s = self._travel.shift_s if self._clock is not None else 0
+        self._travel = _Travel(shift_s=shift_s)
 
     def increase(self, seconds: int) -> None:
         """Move the next block, and with a clock all later ones, ``seconds`` ahead."""
         if seconds < 0:
-            raise LedgerError(f"time cannot go back: asked to increase by {seconds} s")
+            raise LedgerError(f"time cannot go back: increase of {seconds} s")
         self._travel = replace(self._travel, shift_s=self._travel.shift_s + seconds)
 
     def set_next(self, timestamp: int, parent_timestamp: int) -> None:
@@ -83,5 +83,5 @@ class BlockTimer:
         return self._travel
 
     def restore(self, saved: _Travel) -> None:
-        """Go back to what :meth:`save` returned."""
+        """Restore the state that :meth:`save` returned."""
         self._travel = saved

@@ -75,13 +75,13 @@ def test_malformed_json_is_refused(text):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"chain_id": 2}, "started with chain_id = 1337, the configuration says 2"),
-        ({"timestamp": 9}, "started with timestamp = 1700000000, the configuration says 9"),
+        ({"chain_id": 2}, "started with chain_id = 1337, the configuration has 2"),
+        ({"timestamp": 9}, "started with timestamp = 1700000000, the configuration has 9"),
         ({"gas_limit": 30_000_000}, "gas_limit = 60000000"),
         ({"base_fee_wei": 7}, "base_fee_wei = 1000000000"),
-        ({"coinbase": ACCOUNT}, f"the configuration says '{ACCOUNT}'"),
-        ({"alloc": {ACCOUNT: 5}}, rf"alloc\[{ACCOUNT}\] = 1, the configuration says 5"),
-        ({"alloc": {}}, rf"alloc\[{ACCOUNT}\] = 1, the configuration says None"),
+        ({"coinbase": ACCOUNT}, f"the configuration has '{ACCOUNT}'"),
+        ({"alloc": {ACCOUNT: 5}}, rf"alloc\[{ACCOUNT}\] = 1, the configuration has 5"),
+        ({"alloc": {}}, rf"alloc\[{ACCOUNT}\] = 1, the configuration has None"),
     ],
 )
 def test_opening_with_other_parameters_names_the_difference(chain_path, changed, message):
