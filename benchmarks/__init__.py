@@ -1,1 +1,1 @@
-"""Measurements, each against a rival in the same run: ``python -m benchmarks``."""
+"""Benchmarks, each against an alternative in the same run: ``python -m benchmarks``."""

@@ -1,8 +1,8 @@
-"""Run the benchmarks and write what they measured: ``python -m benchmarks [NAME ...]``.
+"""Run the benchmarks and write their results: ``python -m benchmarks [NAME ...]``.
 
-Every module ``bench_NAME`` beside this one has ``run() -> list[dict]``, one row each; its docstring
-says what is compared. A run of some of them replaces only their sections of ``RESULTS.md``.
-Options after a single name are that benchmark's own; what it finds then is shown, not written.
+Every module ``bench_NAME`` of this package has ``run() -> list[dict]``, one row each; its docstring
+describes the comparison. A run of some of them replaces only their sections of ``RESULTS.md``.
+Options after a single name are passed to that benchmark; its result is then printed, not written.
 """
 
 import argparse
@@ -52,18 +52,18 @@ def section(name: str, options: Sequence[str] = ()) -> str:
 
 
 def read_sections(text: str) -> dict[str, str]:
-    """Return the sections of an earlier file by name."""
+    """Return the sections of a results file by name."""
     parts = text.split("\n## ")[1:]
     return {part.split("\n", 1)[0].strip(): f"## {part.rstrip()}\n" for part in parts}
 
 
 def main() -> int:
-    """Run what was asked for, or everything; exit 1 if one failed."""
+    """Run the named benchmarks, or all; return 1 if one failed."""
     known = discover()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(known)}")
-    given, options = parser.parse_known_args()
-    names = given.names or known
+    arguments, options = parser.parse_known_args()
+    names = arguments.names or known
     if unknown := sorted(set(names) - set(known)):
         parser.error(f"unknown benchmark {unknown[0]!r}, expected some of: {', '.join(known)}")
     if options:
@@ -76,7 +76,7 @@ def main() -> int:
         print(f"{name} ...", flush=True)
         try:
             text = section(name)
-        except Exception as error:  # one broken benchmark must not cost the others' hours
+        except Exception as error:  # a broken benchmark must not end the others, which take hours
             print(f"{name} failed: {type(error).__name__}: {error}", file=sys.stderr)
             failed.append(name)
             continue

@@ -1,8 +1,8 @@
-"""Draw who imports whom, and where one update goes, from the sources: docs/img/architecture.svg.
+"""Draws the imports between packages, and the path of an update: docs/img/architecture.svg.
 
 ``python -m benchmarks.architecture`` (``make picture``) reads every import statement of the four
-packages and the numbered steps of docs/architecture.md. Boxes stand on what they import; an arrow
-that follows from two others is left out; the numbers in a box are the steps that happen there. The
+packages and the numbered steps of docs/architecture.md. Boxes are above those that they import; an
+arrow that follows from two others is omitted; the numbers in a box are the steps that it does. The
 layout is the usual one for layered graphs: a node's layer is its longest path, long edges get a
 point in every layer that they pass, and layers are ordered by the mean position of neighbours
 (Sugiyama, Tagawa and Toda 1981).
@@ -21,7 +21,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 PICTURE = ROOT / "docs" / "img" / "architecture.svg"
 PACKAGES = ("coordinator", "clients", "contracts", "simulations")
 
-# What stands in one box: the longest prefix that a module's name has.
+# A module is in the box with the longest matching prefix of its name.
 BOXES = (
     *(
         f"coordinator.{name}"
@@ -62,10 +62,12 @@ def module_files() -> dict[str, Path]:
 
 
 def imported_names(path: Path) -> set[str]:
-    """Return what a file imports, anywhere in it: ``from a import b`` names ``a`` and ``a.b``.
+    """Return the names that a file imports: ``from a import b`` gives ``a`` and ``a.b``.
 
-    Raises:
-        ValueError: it has a relative import.
+    Raises
+    ------
+    ValueError
+        If it has a relative import.
     """
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -97,12 +99,12 @@ def import_graph() -> dict[str, set[str]]:
 def box_of(name: str) -> str | None:
     """Return the box of a module's dotted name or of a path with slashes."""
     dotted = name.removesuffix("/").removesuffix(".py").replace("/", ".")
-    fitting = [box for box in BOXES if dotted == box or dotted.startswith(f"{box}.")]
-    return max(fitting, key=len, default=None)
+    matching = [box for box in BOXES if dotted == box or dotted.startswith(f"{box}.")]
+    return max(matching, key=len, default=None)
 
 
 def arrows() -> dict[str, set[str]]:
-    """Return each box with those it imports, without arrows that follow from two others."""
+    """Return each box with the boxes it imports, without arrows that follow from two others."""
     direct: dict[str, set[str]] = {box: set() for box in BOXES}
     for module, names in import_graph().items():
         box = box_of(module)
@@ -136,8 +138,10 @@ def _reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
 def steps() -> dict[str, list[int]]:
     """Return each box with the numbers of the page's steps whose files are in it.
 
-    Raises:
-        ValueError: the page names a file of a package that does not exist, or has no steps.
+    Raises
+    ------
+    ValueError
+        If the page names a file of a package that does not exist, or has no steps.
     """
     text = PAGE.read_text()
     parts = re.split(r"^(\d+)\. (?=\*\*)", text, flags=re.M)
@@ -150,7 +154,7 @@ def steps() -> dict[str, list[int]]:
             if "/" not in path or path.split("/")[0] not in (*PACKAGES, "protocol", "service"):
                 continue
             if not (ROOT / path).exists():
-                raise ValueError(f"{PAGE}: step {number} names {quoted}, which is not there")
+                raise ValueError(f"{PAGE}: step {number} names {quoted}, which does not exist")
             box = box_of(path)
             if box is not None and int(number) not in places[box]:
                 places[box].append(int(number))
@@ -199,8 +203,8 @@ def _rows(graph: Mapping[str, set[str]]) -> tuple[list[list[str]], list[list[str
             def middle(
                 node: str, place: dict[str, float] = place, own: dict[str, float] = own
             ) -> float:
-                beside = [place[other] for other in neighbours[node] if other in place]
-                return sum(beside) / len(beside) if beside else own[node]
+                positions = [place[other] for other in neighbours[node] if other in place]
+                return sum(positions) / len(positions) if positions else own[node]
 
             rows[index].sort(key=middle)
     return rows, paths
@@ -226,7 +230,7 @@ def _positions(rows: Sequence[Sequence[str]]) -> tuple[dict[str, tuple[float, fl
 
 
 def drawing() -> str:
-    """Return the picture as SVG text; the same sources give the same text."""
+    """Return the picture as SVG text; deterministic."""
     graph = arrows()
     rows, paths = _rows(graph)
     positions, width = _positions(rows)

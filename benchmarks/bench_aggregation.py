@@ -1,10 +1,10 @@
 """FedAvg, median and trimmed mean against Flower's own, and against one read of the data.
 
-``ours`` aggregates int32 vectors that lie in memory one by one, as the coordinator holds them.
-``Flower`` is ``aggregate_train`` of FedAvg, FedMedian and FedTrimmedAvg (a fifth cut off each
-side) as a user gets them, on float32 models of ten tensors in reply messages that are built
-outside the timed part; decoding their arrays is part of its work. ``read`` is one pass over the
-same int32 data on all cores. Each pair of results is compared before it is timed.
+``ours`` aggregates separate int32 vectors in memory, as the coordinator has them. ``Flower`` is
+``aggregate_train`` of FedAvg, FedMedian and FedTrimmedAvg (a fifth cut off each side) with their
+defaults, on float32 models of ten tensors in reply messages that are built outside the timed part;
+its time includes decoding their arrays. ``read`` is one pass over the same int32 data on all cores.
+Each pair of results is compared before it is timed.
 """
 
 import argparse
@@ -43,7 +43,7 @@ FLOWER: dict[str, Callable[[], FedAvg]] = {
 
 
 class _Case:
-    """Both sides of one size."""
+    """The inputs of both sides at one size."""
 
     def __init__(self, n: int, d: int) -> None:
         rng = np.random.default_rng(0)
@@ -59,7 +59,7 @@ class _Case:
         self.replies: list[Message] = []
 
     def make_replies(self) -> None:
-        """Build fresh messages: FedMedian and FedTrimmedAvg take the arrays out of theirs."""
+        """Build new messages, since FedMedian and FedTrimmedAvg modify theirs."""
         self.replies = [
             Message(
                 content=RecordDict(
@@ -84,15 +84,15 @@ class _Case:
         return [array.numpy() for array in arrays.values()]
 
     def check(self, kind: str, parts: Sequence[NDArray[Any]]) -> None:
-        apart = np.abs(np.concatenate(parts) - self.ours(kind) / SCALE).max()
-        if apart > 2 / SCALE:
-            raise RuntimeError(f"{kind}: ours and Flower's differ by {apart}")
+        difference = np.abs(np.concatenate(parts) - self.ours(kind) / SCALE).max()
+        if difference > 2 / SCALE:
+            raise RuntimeError(f"{kind}: ours and Flower's differ by {difference}")
 
 
 def _size(n: int, d: int, rules: Sequence[str]) -> list[dict[str, Any]]:
     case = _Case(n, d)
     for kind in rules:
-        # A short vector says as much about agreement as a long one.
+        # A short vector suffices to compare the results.
         small = _Case(n, 1000)
         small.make_replies()
         small.check(kind, small.flower(kind))
@@ -127,8 +127,8 @@ def _row(
 
 
 def run(sizes: Sequence[tuple[int, int]] = SIZES) -> list[dict[str, Any]]:
-    """Measure every rule at every size that fits; a size that does not gives a row saying so."""
-    # Messages ask their process which task it is; any number does.
+    """Measure every rule at every size; a size that does not fit into memory gets a note."""
+    # A message needs the ids of its process's task; any number will do.
     TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
     logging.getLogger("flwr").setLevel(logging.WARNING)
     rows: list[dict[str, Any]] = []
@@ -145,7 +145,7 @@ def run(sizes: Sequence[tuple[int, int]] = SIZES) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print the table for the sizes asked for."""
+    """Print the table for the given sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dimension", type=int, action="append", help="only this d")
     parser.add_argument("--updates", type=int, action="append", help="only this n")

@@ -1,9 +1,9 @@
 """Transactions per second of the embedded chain: ``python -m benchmarks.bench_chain``.
 
-Transfers and calls of a contract that counts, one and a hundred to a block, in memory and on
-disk; and how fast a replica verifies. Signing is not timed: senders do it. Every figure is the
-median of :data:`REPEATS` runs on a fresh chain, interleaved, so that a slow minute of the machine
-falls on all of them.
+Transfers and calls of a contract with a counter, one and a hundred per block, in memory and on
+disk; and the speed of verification by a replica. Signing, which senders do, is not timed. Every
+figure is the median of :data:`REPEATS` runs on a new chain, interleaved, so that a slow minute of
+the machine affects all of them.
 """
 
 import shutil
@@ -51,15 +51,15 @@ class _Sender:
 
 
 def _prepared(sender: _Sender, node: EmbeddedNode, workload: str) -> list[bytes]:
-    """Deploy what the workload needs and sign its transactions."""
-    made = node.mine([sender.sign(0, to="", value=0, gas=200_000, data=COUNTER)])
-    counter = made.receipts[0].contract_address
+    """Deploy the counter and sign the workload's transactions."""
+    block = node.mine([sender.sign(0, to="", value=0, gas=200_000, data=COUNTER)])
+    counter = block.receipts[0].contract_address
     target = {"to": counter, "value": 0, "gas": 60_000} if workload == "call" else {}
     return [sender.sign(nonce, **target) for nonce in range(1, TRANSACTIONS + 1)]
 
 
 def _mine_all(node: EmbeddedNode, raws: Sequence[bytes], per_block: int) -> float:
-    """Return seconds to mine everything; every transaction must take effect."""
+    """Return the seconds to mine all transactions; every one must succeed."""
     start = time.perf_counter()
     blocks = [node.mine(raws[i : i + per_block]) for i in range(0, len(raws), per_block)]
     elapsed_s = time.perf_counter() - start
@@ -70,7 +70,7 @@ def _mine_all(node: EmbeddedNode, raws: Sequence[bytes], per_block: int) -> floa
 
 
 def _measure(folder: Path, workload: str, per_block: int, store: str) -> tuple[float, float | None]:
-    """Return transactions per second mined, and replayed where there is a file."""
+    """Return transactions per second mined, and replayed if there is a file."""
     sender = _Sender(Account.from_key((1).to_bytes(32, "big")))
     genesis = GenesisConfig(alloc={Address(sender.account.address): Wei(10**24)})
     path = folder / "chain.sqlite" if store == "durable" else None

@@ -1,12 +1,12 @@
-"""The local channel beside two ready-made ones over a Unix socket.
+"""The local channel against two existing ones over a Unix socket.
 
-Each rival carries a small JSON object and one attachment to a server in another process, which
-sends the attachment back. `ours` is `coordinator.local.channel`. `http` is uvicorn with a bare ASGI
-application, asked by httpx; the object is a header of the request. `multiprocessing` is its
-`connection` with `send_bytes`, without pickle. Neither rival checks the other end's user, as `ours`
-does; `http` makes no TLS context, which it has no use for here. `kept` is calls over a connection,
-`new` a connection for each call, `started` what a process that has imported Flower spends on its
-import of the client and one call, as the ClientApp does that Flower starts for every message.
+Each sends a small JSON object and one attachment to a server in another process, which sends the
+attachment back. `ours` is `coordinator.local.channel`. `http` is uvicorn with a minimal ASGI
+application, and httpx; the object is a header of the request. `multiprocessing` is its `connection`
+with `send_bytes`, without pickle. Unlike `ours`, neither alternative checks the user of the other
+end; `http` has no TLS context, which is not needed here. `kept` is calls over one connection, `new`
+one connection per call, `started` the time that a process with Flower imported needs to import the
+client and make one call, as the ClientApp does that Flower starts for every message.
 """
 
 import json
@@ -167,7 +167,7 @@ def _many(connect: Any, path: Path, calls: int, size: int | None) -> None:
 
 
 def _started(name: str, path: Path) -> float:
-    """Return seconds that a new process with Flower in it spends on import and one call."""
+    """Return the seconds that a new process with Flower imported needs for import and one call."""
     script = (
         "import sys, json, time, flwr.clientapp, flwr.app\n"
         f"ARGS = {ARGS!r}\nbegan = time.perf_counter()\n{_CLIENTS[name]}"
@@ -206,7 +206,7 @@ def _wait_for(path: Path, within_s: float = 60.0) -> None:
 
 
 def run() -> list[dict[str, object]]:
-    """Return one row a pattern: milliseconds a call, and ratios to ours."""
+    """Return one row per pattern: milliseconds per call, and ratios to ours."""
     rows = []
     with _servers() as paths:
         for pattern, calls, size in PATTERNS:

@@ -1,8 +1,8 @@
 """Commit of one large update: quantise, subtract, parameter tree and root.
 
-``python -m benchmarks.bench_commit [--dimension D] [--repeats N]``. Medians, one process; every
-buffer but the tree's own is reused, as a resident participant does it. For comparison in the same
-run: one read of the data, and the same tree over hashlib, one call a node.
+``python -m benchmarks.bench_commit [--dimension D] [--repeats N]``. Medians, one process; all
+buffers except the tree's own are reused, as in a participant's daemon. For comparison in the same
+run: one read of the data, and the same tree with hashlib, one call per node.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def hashlib_root(vector: np.ndarray[Any, np.dtype[np.int32]], manifest: Manifest) -> bytes:
-    """Return the same root the plain way: one hashlib call a node, lists in between."""
+    """Return the same root in the simplest way: one hashlib call per node."""
     sha256 = hashlib.sha256
     size = 4 * manifest.chunk_values
     data = vector.astype(">i4").tobytes()
@@ -74,8 +74,8 @@ def run(dimension: int = DIMENSION, repeats: int = REPEATS) -> list[dict[str, An
     ]
     times: dict[int, list[float]] = {place: [] for place in range(len(steps))}
     for _, _, work in steps:
-        work()  # compiles, and touches the memory once
-    for _ in range(repeats):  # interleaved, so that a slow moment falls on all of them
+        work()  # warm-up: compilation and page faults
+    for _ in range(repeats):  # interleaved, so that a slow moment affects all of them
         for place, (_, _, work) in enumerate(steps):
             times[place].append(_seconds(work))
     rows = []

@@ -1,19 +1,19 @@
-"""A federation of real processes against plain Flower: a round, a participant, the wire, the start.
+"""A federation of real processes against plain Flower: round time, memory, network bytes, start.
 
-Everybody on one machine, each participant with processes of its own, all connections TLS, nodes
-authenticated, digits of scikit-learn divided among the participants, an MLP of 100,810 parameters
-trained one epoch by the same unmodified ClientApp. ``fedproof`` is what ``fedproof federation
-init`` makes: the app runs in each participant's daemon, which Flower's process for each message
-only passes it to. ``plain Flower`` has its own defaults: the app and torch are started anew for
-each message. ``echo`` is plain Flower with an app that imports no torch and trains nothing: what
-Flower's polling and starting of processes take by themselves. The three alternate.
+All run on one machine, each participant in processes of its own, with TLS on all connections and
+node authentication. The digits of scikit-learn are divided among the participants, and an MLP of
+100,810 parameters is trained one epoch by the same unmodified ClientApp. ``fedproof`` is a
+federation of ``fedproof federation init``: the app runs in each participant's daemon, to which
+Flower's process for a message only passes it on. ``plain Flower`` has its own defaults: app and
+torch are loaded again for each message. ``echo`` is plain Flower with an app that imports no torch
+and trains nothing: the time of Flower's polling and process starts alone. The three alternate.
 
-A round lasts from the last one's seal to its own; the first of each run, which loads kernels and
-fetches the app, is not counted, and medians are of all others. Its phases are those of the
-participant that was done last. Memory is PSS, with RSS in parentheses, right after the last round;
-processes that Flower starts and ends were looked at while they lived (their largest). Bytes are
-counted on the wire by a proxy in front of each port, from one seal to the next. Idle is the time
-after the last round. Key files open at once here; scrypt would add a second to each start.
+A round lasts from the previous round's seal to its own; the first of each run, which loads kernels
+and fetches the app, is not counted, and medians are of all others. Phases are those of the
+participant that finished last. Memory is PSS, with RSS in parentheses, right after the last round;
+of processes that Flower starts and ends, the largest sample during the rounds. Bytes are counted on
+the network by a proxy in front of each port, from one seal to the next. Idle is the time after the
+last round. Key files here open at once; scrypt would add a second to each start.
 """
 
 import argparse
@@ -37,7 +37,7 @@ ROUNDS = {FEW: 4, MANY: 3}
 REPEATS = {FEW: 2, MANY: 1}
 IDLE_S = 12.0
 _SPARE = 0.9
-"""Of the memory there is, for the processes of a deployment."""
+"""Share of the available memory that a deployment may use."""
 _PARTS = {
     "participant": ("daemon", "SuperNode", "superexec", "ClientApp"),
     "coordinator": ("service", "SuperLink", "superexec", "ServerApp"),
@@ -48,9 +48,9 @@ Row = dict[str, Any]
 
 
 def run(options: Sequence[str] = ()) -> list[Row]:
-    """Return rows for a few participants, then for as many as the machine holds.
+    """Return rows for a few participants, then for as many as fit into the machine's memory.
 
-    ``options``: ``--daemons N`` for that number only, ``--rounds R`` of each run.
+    ``options``: ``--daemons N`` for that number only, ``--rounds R`` per run.
     """
     chosen = _parser().parse_args(list(options))
     rows: list[Row] = []
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def measured(folder: Path, nodes: int, rounds: int, repeats: int) -> Rivals:
-    """Play the rivals in turn; only with few participants is there time for all three."""
+    """Run the deployments in turn; all three only with few participants, to save time."""
     makers: dict[str, Callable[[Path, int, int], Deployment]] = {
         "fedproof": Fedproof,
         "plain Flower": PlainFlower,
@@ -84,13 +84,13 @@ def measured(folder: Path, nodes: int, rounds: int, repeats: int) -> Rivals:
         makers["echo"] = partial(PlainFlower, client_app="echo_app")
     rivals = {name: Measured() for name in makers}
     for repeat in range(repeats):
-        for name, made in makers.items():
+        for name, make in makers.items():
             if name == "echo" and repeat:
                 continue
             idle_s = IDLE_S if repeat == 0 and "echo" in makers and name != "echo" else 0.0
             print(f"  {nodes} participants, {name}, run {repeat + 1}", file=sys.stderr, flush=True)
             play(
-                made(folder / f"{name.split()[0]}{repeat}", nodes, rounds),
+                make(folder / f"{name.split()[0]}{repeat}", nodes, rounds),
                 rivals[name],
                 start_s=300.0 + 12 * nodes,
                 round_s=90.0 + 8 * nodes,
@@ -100,16 +100,16 @@ def measured(folder: Path, nodes: int, rounds: int, repeats: int) -> Rivals:
 
 
 def most_participants(rivals: Rivals) -> int:
-    """Return how many participants this machine has memory for, at most :data:`MANY`."""
-    room = _SPARE * available_memory_bytes() / 2**20
-    fit = []
-    for one in rivals.values():
-        each, coordinator = one.of("participant"), one.of("coordinator")
-        once = coordinator.rss + each.rss - each.private  # what all have in common is there once
-        fit.append(int((room - once) / each.private))
-    most = min(fit)
+    """Return the number of participants that fit into memory, at most :data:`MANY`."""
+    available_mb = _SPARE * available_memory_bytes() / 2**20
+    fitting = []
+    for rival in rivals.values():
+        participant, coordinator = rival.of("participant"), rival.of("coordinator")
+        shared = coordinator.rss + participant.rss - participant.private  # needed once
+        fitting.append(int((available_mb - shared) / participant.private))
+    most = min(fitting)
     if most < FEW:
-        raise DeploymentError(f"{room:.0f} MB are free: too little for {FEW} participants")
+        raise DeploymentError(f"{available_mb:.0f} MB are free: too little for {FEW} participants")
     return min(MANY, most)
 
 
@@ -155,14 +155,14 @@ def _memory(nodes: int, rivals: Rivals) -> Iterator[Row]:
         totals = {n: m.of(whose).pss for n, m in rivals.items()}
         yield _row(nodes, f"{whose}, all processes, MB", totals)
         for part in parts:
-            found = {n: m.memory.get((whose, part)) for n, m in rivals.items()}
-            row = _row(nodes, f"- {part}, MB", {n: m.pss for n, m in found.items() if m})
-            row |= {n: f"{m.pss:.0f} ({m.rss:.0f})" for n, m in found.items() if m}
+            memory = {n: m.memory.get((whose, part)) for n, m in rivals.items()}
+            row = _row(nodes, f"- {part}, MB", {n: m.pss for n, m in memory.items() if m})
+            row |= {n: f"{m.pss:.0f} ({m.rss:.0f})" for n, m in memory.items() if m}
             yield row
 
 
 def _row(nodes: int, what: str, values: dict[str, float]) -> Row:
-    """Return a row; numbers as text, so that all cells of a column look alike."""
+    """Return a row; numbers as text, so that all cells of a column have one format."""
     cells = {name: _text(value) for name, value in values.items()}
     ours, plain = values.get("fedproof"), values.get("plain Flower")
     return {

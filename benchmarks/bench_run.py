@@ -1,18 +1,18 @@
-"""What verifiability costs: a whole run against plain Flower on the same engine.
+"""The cost of verifiability: a whole run against plain Flower on the same engine.
 
 The same experiment, clients, worker pool and training, 100 clients x 1,007,460 parameters
-(an MLP on scikit-learn's digits, 12 examples a client, in batches of 4), with two lengths of local
-training: 300 SGD steps a round, as in the paper of FedAvg (McMahan et al. 2017: 600 examples a
-client, in batches of 10, five epochs), and a quarter of that. ``plain`` is Flower's FedAvg with
-nothing signed or committed; ``fedproof`` checks the model's root, quantises, hashes and signs at
-each client, and screens, stores, aggregates exactly, commits to the durable chain, scores by
-examples and tests at the coordinator. Runs alternate, each rival first in turn. ``a round`` is the
-median of all rounds but each run's first; ``run`` is the median of whole runs, with data, workers,
-contract and accounts at their beginning and, of ours, finalising, claims, plots and report at their
-end. The other rows say where a round's time goes: at the coordinator, seconds inside those calls,
-each without the others inside it (workers train meanwhile, so what happens while collecting
-overlaps with training); at the participants, what one of them computes for a round beside training,
-measured alone, times clients by workers.
+(an MLP on scikit-learn's digits, 12 examples per client, in batches of 4), with two lengths of
+local training: 300 SGD steps per round, as in the paper of FedAvg (McMahan et al. 2017: 600
+examples per client, in batches of 10, five epochs), and a quarter of that. ``plain`` is Flower's
+FedAvg, with nothing signed or committed; ``fedproof`` checks the model's root, quantises, hashes
+and signs at each client, and screens, stores, aggregates exactly, commits to the durable chain,
+scores by examples and tests at the coordinator. Runs alternate, and so does the one that is first.
+``a round`` is the median of all rounds except each run's first; ``run`` is the median of whole
+runs, including data, workers, contract and accounts at their start and, for ours, finalising,
+claims, plots and report at their end. The other rows are the parts of a round's time: at the
+coordinator, seconds inside these calls, each without those it contains (workers train at the same
+time, so the parts while collecting overlap with training); at the participants, one participant's
+computation for a round apart from training, measured alone, times clients by workers.
 """
 
 import os
@@ -49,7 +49,7 @@ CLIENTS = 100
 REPEATS = 5
 STEPS_AN_EPOCH = 3
 TRAININGS = {300: 2, 75: 3}
-"""Rounds of a run by local steps; all but the first are counted."""
+"""Rounds of a run by local steps; the first is not counted."""
 
 EXPERIMENT = {
     "name": "bench",
@@ -76,14 +76,14 @@ DOMAIN = SigningDomain(1337, Address("0x" + "11" * 20))
 
 
 class Stopwatches:
-    """Adds up the time inside the methods of ``PARTS``, without that inside one another."""
+    """Sums the time inside the methods of ``PARTS``, without that of methods they contain."""
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = defaultdict(float)
         self._inside = threading.local()
 
     def timed(self, part: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a method that tells how long it takes."""
+        """Return a method that adds its time to ``spent``."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
             outer, self._inside.seconds = getattr(self._inside, "seconds", 0.0), 0.0
@@ -99,7 +99,7 @@ class Stopwatches:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Stand in for the methods."""
+        """Replace the methods of ``PARTS`` by timed ones."""
         before: list[tuple[type, str, Callable[..., Any]]] = []
         for part, (owner, names) in PARTS.items():
             for name in names:
@@ -113,7 +113,7 @@ class Stopwatches:
 
 
 def participants_share(experiment: Experiment, workers: int) -> float:
-    """Return the seconds a round that participants take to check, quantise, hash and sign."""
+    """Return the seconds per round in which participants check, quantise, hash and sign."""
     agreement = agree(experiment, load_dataset(experiment.data, None, experiment.seed))
     manifest = agreement.plan.manifest
     state = {name: tensor.numpy() for name, tensor in agreement.initial_state.items()}
@@ -132,13 +132,13 @@ def participants_share(experiment: Experiment, workers: int) -> float:
 
 
 def experiment_of(steps: int, rounds: int) -> Experiment:
-    """Return the experiment with so many local steps."""
+    """Return the experiment with a number of local steps."""
     training = {"epochs": steps // STEPS_AN_EPOCH, "batch_size": 4, "learning_rate": 0.05}
     return Experiment.model_validate(EXPERIMENT | {"rounds": rounds, "training": training})
 
 
 def run() -> list[dict[str, Any]]:
-    """Return for each training two rows a rival, then a row a part of ours."""
+    """Return for each training two rows per rival, then a row per part of ours."""
     start_server()
     return [
         {"steps": steps, **row}
@@ -159,7 +159,7 @@ def rows_of(experiment: Experiment) -> list[dict[str, Any]]:
                 seconds = _played(rival, experiment, Path(folder) / "run", watches)
                 runs[rival].append(time.perf_counter() - start)
             rounds[rival] += seconds[1:]
-            os.sync()  # nobody else pays for what is still to be written
+            os.sync()  # so that pending writes do not slow the next run
     rows = [*_against("a round", rounds), *_against("a run", runs)]
     parts = {part: watches.spent[part] / (REPEATS * experiment.rounds) for part in PARTS}
     workers = available_threads()
@@ -181,13 +181,13 @@ def _against(what: str, seconds: dict[str, list[float]]) -> list[dict[str, Any]]
     return [
         {
             "what": f"{what}: {rival}",
-            "seconds": statistics.median(found),
-            "ratio": statistics.median(found) / base,
-            "of": len(found),
-            "least": min(found),
-            "most": max(found),
+            "seconds": statistics.median(times),
+            "ratio": statistics.median(times) / base,
+            "of": len(times),
+            "least": min(times),
+            "most": max(times),
         }
-        for rival, found in seconds.items()
+        for rival, times in seconds.items()
     ]
 
 

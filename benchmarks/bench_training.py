@@ -1,10 +1,9 @@
-"""A contributor's local training: what the optimiser costs in a step.
+"""A contributor's local training: the optimiser's share of a step.
 
 ``python -m benchmarks training [--examples N] [--repeats N]``. One thread, one epoch
 over random examples. ``fedproof`` is ``clients.training.trainer.train``; ``bare loop`` the same
-examples in the same order through ``torch.optim.SGD``; ``formula`` writes SGD's step out with
-tensors' public in-place methods and so shows what the class costs beyond its arithmetic. All three
-end with the same bits.
+examples in the same order with ``torch.optim.SGD``; ``formula`` computes SGD's step with tensors'
+public in-place methods, which shows the overhead of the class. All three give the same bits.
 """
 
 import argparse
@@ -42,11 +41,11 @@ def run(options: Sequence[str] = ()) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(prog="benchmarks training")
     parser.add_argument("--examples", type=int, default=EXAMPLES)
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    given = parser.parse_args(options)
+    arguments = parser.parse_args(options)
     use_one_thread()
     load_optimizers()
     return [
-        _row(model, batch_size, momentum, given.examples, given.repeats)
+        _row(model, batch_size, momentum, arguments.examples, arguments.repeats)
         for model in MODELS
         for batch_size in (5, 16)
         for momentum in (0.0, 0.9)
@@ -71,10 +70,10 @@ def _row(
     timed = {
         name: partial(lambda rival: rival(_network(model)), rival) for name, rival in rivals.items()
     }
-    found = interleaved(timed, repeats=repeats)
+    timings = interleaved(timed, repeats=repeats)
     steps = len(batches)
     return {"model": model, "batch": batch_size, "momentum": momentum} | {
-        f"{name} (us)": round(found[name].median_s / steps * 1e6) for name in rivals
+        f"{name} (us)": round(timings[name].median_s / steps * 1e6) for name in rivals
     }
 
 
@@ -86,7 +85,7 @@ def _network(model: str) -> nn.Module:
 
 
 def _batches(x: NDArray[np.float32], y: NDArray[np.int64], batch_size: int) -> Batches:
-    """Return the batches that ``train`` makes of seed 1."""
+    """Return the batches of ``train`` with seed 1."""
     order = torch.from_numpy(np.random.Generator(np.random.PCG64(1)).permutation(len(y)))
     features, labels = torch.from_numpy(x), torch.from_numpy(y)
     return [(features[chosen], labels[chosen]) for chosen in order.split(batch_size)]
@@ -120,7 +119,7 @@ def _check_equal(model: str, rivals: Mapping[str, Callable[[nn.Module], object]]
     for name, rival in rivals.items():
         network = _network(model)
         rival(network)
-        ends[name] = torch.cat([one.detach().flatten() for one in network.parameters()])
+        ends[name] = torch.cat([weight.detach().flatten() for weight in network.parameters()])
     for name, end in ends.items():
         if not torch.equal(end, ends["fedproof"]):
             raise AssertionError(f"{model}: {name} ends with other weights than fedproof")

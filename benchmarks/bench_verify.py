@@ -1,8 +1,8 @@
-"""How long an audit takes: 20 rounds x 50 contributors x 100,210 parameters, files in memory.
+"""The time of an audit: 20 rounds x 50 contributors x 100,210 parameters, files in memory.
 
 ``verify`` executes every block again, re-hashes every blob, checks every signature and computes
-every aggregate, score and reward again; the row beside it reads every file of the run once and
-does nothing with it. The run itself (training with scikit-learn's digits) is not timed.
+every aggregate, score and reward again; ``read`` only reads every file of the run once. The run
+itself (training with scikit-learn's digits) is not timed.
 """
 
 import tempfile
@@ -39,7 +39,7 @@ def _read(root: Path) -> int:
 
 
 def run() -> list[dict[str, Any]]:
-    """Return a row for the audit and one for reading the same files."""
+    """Return a row for the audit, and one for reading the same files."""
     start_server()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "run"

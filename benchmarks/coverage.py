@@ -1,10 +1,10 @@
-"""What the tests run of the contracts: ``make coverage`` writes ``docs/coverage.md``.
+"""Coverage of the contracts by the tests: ``make coverage`` writes ``docs/coverage.md``.
 
-With ``FEDPROOF_COVERAGE=FOLDER`` the tests leave there which instruction of each contract they ran
-after which (``tests/support/evm_trace.py``). Here that is read against Vyper's source map: a line
-is covered if an instruction of it ran, a branch if a conditional jump went both ways. Conditional
-jumps that no source names are checks of the compiler's (overflow, bounds, calldata); they are
-counted apart, by what they check. Needs the ``dev`` extra.
+With ``FEDPROOF_COVERAGE=FOLDER`` the tests write there the pairs of successive instructions that
+they ran of each contract (``tests/support/evm_trace.py``). These are compared with Vyper's source
+map: a line is covered if an instruction of it ran, a branch if a conditional jump went both ways.
+Conditional jumps without a source statement are the compiler's checks (overflow, bounds, calldata);
+they are counted separately, by kind of check. Needs the ``dev`` extra.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from coordinator.protocol.errors import ConfigError
 
 JUMPI, PUSH0, PUSH1, PUSH32 = 0x57, 0x5F, 0x60, 0x7F
 STATEMENTS: Final = ("Assert", "If", "IfExp", "BoolOp", "For")
-"""Nodes of the source whose conditional jumps are branches of it."""
+"""Syntax nodes whose conditional jumps are branches of the source."""
 DISPATCH: Final = "dispatch and copying"
-"""Jumps that choose a function, or copy words in a loop."""
+"""Jumps that select a function, or copy words in a loop."""
 MARK: Final = "<!-- python -m benchmarks.coverage writes from here -->"
 END: Final = "<!-- to here -->"
 
 Edges = dict[int, set[int]]
-"""Which instructions ran after one."""
+"""Instructions that ran next, by instruction."""
 Place = tuple[str, int]
 """File and line."""
 
@@ -38,8 +38,8 @@ Place = tuple[str, int]
 class Jump:
     """A conditional jump of one contract.
 
-    ``node`` identifies the source it is made for, the same in every contract that shares a module;
-    ``check`` is what the compiler checks with it, empty for a branch of the source.
+    ``node`` identifies its syntax node, the same in every contract that shares a module; ``check``
+    names the compiler's check, empty for a branch of the source.
     """
 
     pc: int
@@ -50,7 +50,7 @@ class Jump:
 
 @dataclass(frozen=True)
 class Code:
-    """Compiled code, and which line each of its instructions is of."""
+    """Compiled code, with the source line of each instruction."""
 
     contract: str
     code: bytes
@@ -60,14 +60,14 @@ class Code:
 
 @dataclass
 class Coverage:
-    """What ran, over all contracts; of jumps the ways they went, ``True`` for taken."""
+    """Coverage of all contracts; of a jump, the ways it went, ``True`` for taken."""
 
     lines: dict[Place, bool] = field(default_factory=dict)
     branches: dict[tuple[Any, ...], set[bool]] = field(default_factory=lambda: defaultdict(set))
     checks: dict[tuple[Any, ...], set[bool]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, code: Code, edges: Edges) -> None:
-        """Count what ran of one code."""
+        """Add the instructions that ran of one code."""
         ran = {pc for after in edges.values() for pc in after}
         for pc, place in code.lines.items():
             self.lines[place] = self.lines.get(place, False) or pc in ran
@@ -80,7 +80,7 @@ class Coverage:
 
 
 def instructions(code: bytes) -> Iterator[tuple[int, int]]:
-    """Yield place and opcode of each instruction."""
+    """Yield position and opcode of each instruction."""
     pc = 0
     while pc < len(code):
         yield pc, code[pc]
@@ -113,11 +113,11 @@ def compiled(contract: str) -> list[Code]:
     )
     with anchor_settings(data.settings):
         parts = [data.assembly, data.assembly_runtime]
-        made = [assembly_to_evm(part, compiler_metadata=None) for part in parts]
-    (creation, _), (runtime, _) = made
-    # The deployed code lies within the creation code; its instructions are counted once, there.
-    own = creation.index(runtime)
-    return [_code(contract, creation, made[0][1], own), _code(contract, runtime, made[1][1])]
+        assembled = [assembly_to_evm(part, compiler_metadata=None) for part in parts]
+    (creation, creation_map), (runtime, runtime_map) = assembled
+    # The creation code contains the deployed code, whose instructions are counted only once.
+    end = creation.index(runtime)
+    return [_code(contract, creation, creation_map, end), _code(contract, runtime, runtime_map)]
 
 
 def _code(contract: str, code: bytes, maps: dict[str, Any], end: int | None = None) -> Code:
@@ -139,7 +139,7 @@ def _code(contract: str, code: bytes, maps: dict[str, Any], end: int | None = No
 
 
 def _has_line(node: Any) -> bool:
-    """Whole functions and modules stand for what belongs to no line of theirs."""
+    """Whether a node is a line; nodes of whole functions and modules are not."""
     return type(node).__name__ not in ("FunctionDef", "Module")
 
 
@@ -156,16 +156,16 @@ def _jump(pc: int, node: Any, place: Place | None, error: str | None) -> Jump:
     return Jump(pc, place, (check, *(place or ("", 0))), check)
 
 
-# --- reading what ran ----------------------------------------------------------------------------
+# --- reading the traces --------------------------------------------------------------------------
 
 
 def read_traces(folder: Path) -> dict[bytes, Edges]:
-    """Return what ran of each code, from what every test process left behind.
+    """Return the edges of each code, from the traces of all test processes.
 
     Raises
     ------
     ConfigError
-        If there is nothing.
+        If there are no traces.
     """
     merged: dict[bytes, Edges] = defaultdict(lambda: defaultdict(set))
     for path in sorted(folder.glob("*.json")):
@@ -178,18 +178,18 @@ def read_traces(folder: Path) -> dict[bytes, Edges]:
 
 
 def measure(folder: Path) -> Coverage:
-    """Return what the traces in a folder cover of all contracts."""
-    traces, found = read_traces(folder), Coverage()
+    """Return the coverage of all contracts by the traces in a folder."""
+    traces, coverage = read_traces(folder), Coverage()
     for contract in CONTRACTS:
         for code in compiled(contract):
-            # Arguments follow the creation code, immutable words the deployed.
+            # Arguments follow the creation code, immutables the deployed code.
             edges: Edges = defaultdict(set)
             for ran, pairs in traces.items():
                 if ran.startswith(code.code):
                     for before, after in pairs.items():
                         edges[before] |= after
-            found.add(code, edges)
-    return found
+            coverage.add(code, edges)
+    return coverage
 
 
 # --- the report ----------------------------------------------------------------------------------
@@ -199,14 +199,14 @@ def _percent(part: int, whole: int) -> str:
     return f"{part} of {whole}"
 
 
-def files_table(found: Coverage) -> list[str]:
-    """Return a row a source file: lines run, branches that went both ways."""
-    files = sorted({name for name, _ in found.lines})
+def files_table(coverage: Coverage) -> list[str]:
+    """Return a row per source file: lines run, branches that went both ways."""
+    files = sorted({name for name, _ in coverage.lines})
     rows = ["| file | lines run | branches taken both ways |", "|---|---:|---:|"]
     totals = [0, 0, 0, 0]
     for name in files:
-        lines = [ran for (file, _), ran in found.lines.items() if file == name]
-        ways = [went for key, went in found.branches.items() if key[0] == name]
+        lines = [ran for (file, _), ran in coverage.lines.items() if file == name]
+        ways = [went for key, went in coverage.branches.items() if key[0] == name]
         numbers = [sum(lines), len(lines), sum(len(went) == 2 for went in ways), len(ways)]
         totals = [a + b for a, b in zip(totals, numbers, strict=True)]
         rows.append(f"| `{name}` | {_percent(*numbers[:2])} | {_percent(*numbers[2:])} |")
@@ -214,50 +214,53 @@ def files_table(found: Coverage) -> list[str]:
     return rows
 
 
-def missing(found: Coverage) -> list[str]:
-    """Return a line for each line that did not run and each branch that went one way only."""
-    rows = [f"`{file}:{line}` did not run" for (file, line), ran in found.lines.items() if not ran]
-    for (file, line, _, kind, _, number), went in found.branches.items():
+def missing(coverage: Coverage) -> list[str]:
+    """Return a text for each line that did not run and each branch that went one way only."""
+    lines = coverage.lines.items()
+    rows = [f"`{file}:{line}` did not run" for (file, line), ran in lines if not ran]
+    for (file, line, _, kind, _, number), went in coverage.branches.items():
         if len(went) < 2:
             way = "never reached" if not went else "one way only"
             rows.append(f"`{file}:{line}` {kind}, jump {number}: {way}")
     return sorted(rows)
 
 
-def checks_table(found: Coverage, *, places: bool = False) -> list[str]:
-    """Return a row for each kind of check that the compiler makes; with where it never failed."""
+def checks_table(coverage: Coverage, *, places: bool = False) -> list[str]:
+    """Return a row per kind of compiler check; with ``places``, those that never failed."""
     kinds: dict[str, list[tuple[tuple[Any, ...], set[bool]]]] = defaultdict(list)
-    for key, went in found.checks.items():
+    for key, went in coverage.checks.items():
         kinds[key[0]].append((key, went))
     rows = ["| check of the compiler's | made | failed in a test |", "|---|---:|---:|"]
     for kind in sorted(kinds):
         failed = sum(len(went) == 2 for _, went in kinds[kind])
         rows.append(f"| {kind} | {len(kinds[kind])} | {failed} |")
         if places:
-            spared = {f"{key[1]}:{key[2]}" for key, went in kinds[kind] if len(went) < 2}
-            rows[-1] += f" {', '.join(sorted(spared))} |"
+            never_failed = {f"{key[1]}:{key[2]}" for key, went in kinds[kind] if len(went) < 2}
+            rows[-1] += f" {', '.join(sorted(never_failed))} |"
     return rows
 
 
-def report(found: Coverage, *, places: bool = False) -> str:
-    """Return the tables, and what is missing."""
-    gaps = missing(found) or ["Nothing: every line ran and every branch went both ways."]
-    parts = [files_table(found), ["Missing:", "", *(f"- {gap}" for gap in gaps)]]
-    return (
-        "\n\n".join("\n".join(rows) for rows in [*parts, checks_table(found, places=places)]) + "\n"
-    )
+def report(coverage: Coverage, *, places: bool = False) -> str:
+    """Return the tables, and a list of the missing lines and branches."""
+    gaps = missing(coverage) or ["Nothing: every line ran and every branch went both ways."]
+    parts = [
+        files_table(coverage),
+        ["Missing:", "", *(f"- {gap}" for gap in gaps)],
+        checks_table(coverage, places=places),
+    ]
+    return "\n\n".join("\n".join(rows) for rows in parts) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report, and put it into a document between its marks; return exit status."""
+    """Print the report, and write it between a document's marks; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description=__doc__)
     parser.add_argument("traces", type=Path, help="the folder named in FEDPROOF_COVERAGE")
     parser.add_argument("--write", type=Path, help="the document to update")
-    parser.add_argument("--places", action="store_true", help="say which checks never failed")
+    parser.add_argument("--places", action="store_true", help="list the checks that never failed")
     options = parser.parse_args(arguments)
-    found = measure(options.traces)
-    text = report(found)
-    print(report(found, places=options.places))
+    coverage = measure(options.traces)
+    text = report(coverage)
+    print(report(coverage, places=options.places))
     if options.write:
         document = options.write.read_text()
         before, _, rest = document.partition(MARK)

@@ -1,4 +1,4 @@
-"""A round with every offence in it on an embedded chain, to be measured by ``dispute_gas``."""
+"""A round with every offence, on an embedded chain, for the measurements of ``dispute_gas``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,19 +64,19 @@ def _account(name: str) -> LocalAccount:
 
 
 class DisputeBench:
-    """A settled round of ``n`` contributors in which everything that can be wrong is.
+    """A settled round of ``n`` contributors with a fault of every kind.
 
-    ``places`` says where each fault is. The updates are a few different vectors, so that memory
+    ``places`` has the index of each fault. The updates are a few different vectors, so that memory
     does not grow with ``n``; every contributor signs its own statement.
 
     Parameters
     ----------
     padded
-        Whether the new model's last chunk has a value behind the last parameter. No other chunk of
-        it can be proven then: what is held of it is another tree.
+        Whether the new model's last chunk has a value after the last parameter. No other chunk of
+        it can be proven then, since its published tree differs.
     """
 
-    parameter = 0  # of the first chunk, whose path is as long as any
+    parameter = 0  # in the first chunk, whose proof is as long as any
 
     def __init__(self, n: int, *, padded: bool = False) -> None:
         self.n = n
@@ -112,7 +112,7 @@ class DisputeBench:
             dimension=DIMENSION,
             chunk_values=256,
             scale_bits=20,
-            min_contributors=1 << 24,  # more than ever take part: the rule is broken too
+            min_contributors=1 << 24,  # more than take part, so that the rule is broken too
             norm_bound_q=0,
             scoring_hash=EXAMPLES_SCORING,
         )
@@ -120,8 +120,8 @@ class DisputeBench:
     # The chain ---------------------------------------------------------------------------
 
     def _deploy(self) -> None:
-        people = [self.coordinator, self.watcher, self._idle, *self._members]
-        alloc = {Address(account.address): Wei(10**21) for account in people}
+        accounts = [self.coordinator, self.watcher, self._idle, *self._members]
+        alloc = {Address(account.address): Wei(10**21) for account in accounts}
         self.node = EmbeddedNode.create_or_open(None, GenesisConfig(alloc=alloc))
         terms = Terms(
             coordinator=Address(self.coordinator.address),
@@ -165,18 +165,18 @@ class DisputeBench:
 
     @contextmanager
     def undone(self) -> Iterator[None]:
-        """What is sent inside is undone."""
+        """Undo all transactions of the ``with`` block."""
         snapshot = self.node.snapshot()
         yield
         self.node.revert(snapshot)
         self.referee.transactor.forget_nonces()
 
     def wait(self) -> None:
-        """Let what is due become due."""
+        """Advance chain time past the deadline of an answer."""
         self.node.mine(timestamp=self.node.head.timestamp + _ANSWER_S)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         self.node.close()
 
     # The round ---------------------------------------------------------------------------
@@ -223,11 +223,11 @@ class DisputeBench:
 
     @property
     def _new_model(self) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
-        # Off by far more than any mean of the updates.
+        # Differs from the base model by far more than any mean of the updates.
         return self._base + np.int32(2**20)
 
     def padded_model(self) -> tuple[bytes, ChunkProof]:
-        """Return root and last chunk of the new model with a value behind its last parameter."""
+        """Return root and last chunk of the new model with a value after its last parameter."""
         return padded_tree(self._new_model, self._layout, 1)
 
     def _entries(self) -> list[ContributorEntry]:

@@ -1,8 +1,8 @@
-"""Measure what disputes cost: ``python -m benchmarks.dispute_gas`` rewrites its tables.
+"""Measures the gas of disputes: ``python -m benchmarks.dispute_gas`` rewrites its tables.
 
-Rounds with every offence in them, of 10 to 5,000 contributors and a million parameters, are
-committed to the embedded chain and proven wrong one offence at a time. Gas is deterministic: the
-numbers are those of the committed bytecode, on any machine.
+Rounds with every offence, of 10 to 5,000 contributors and a million parameters, are committed to
+the embedded chain and proven wrong one offence at a time. Gas is deterministic: the numbers are
+those of the committed bytecode, on any machine.
 """
 
 import argparse
@@ -29,11 +29,11 @@ LIMIT_ANY_N: Final = 1_000_000
 LIMIT_TRANSACTION: Final = 16_777_216
 
 Used = dict[str, tuple[int, int]]
-"""Gas and transaction bytes by what was sent."""
+"""Gas and transaction bytes, by transaction."""
 
 
 def measure(n: int) -> Used:
-    """Return what every transaction of every dispute costs in a round of ``n`` contributors."""
+    """Return the cost of every transaction of every dispute in a round of ``n`` contributors."""
     bench = DisputeBench(n)
     used: Used = {}
     for name, make in {**_proofs(bench), **_direct(bench)}.items():
@@ -67,7 +67,7 @@ def _direct(bench: DisputeBench) -> Mapping[str, Callable[[], Evidence]]:
 
 
 def _proofs(bench: DisputeBench) -> Mapping[str, Callable[[], Evidence]]:
-    """Return the proofs of single records; the bench's round has every one of these faults."""
+    """Return the proofs of single records; the bench's round has each of these faults."""
     round_ = bench.round
     at = bench.places
     return {
@@ -269,7 +269,7 @@ def _cell(cost: tuple[int, int] | None) -> str:
 
 
 def write(tables: str, document: Path = DOCUMENT) -> None:
-    """Put the tables into the document, between their marks."""
+    """Write the tables between the document's marks."""
     text = document.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
@@ -277,7 +277,7 @@ def write(tables: str, document: Path = DOCUMENT) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write the tables, and fail if a transaction of the any-n way is too dear."""
+    """Measure, write the tables, and fail if a transaction of the any-n way is too expensive."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dispute_gas", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     sizes: list[int] = parser.parse_args(arguments).sizes
@@ -286,14 +286,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         used[n] = measure(n)
         print(f"n = {n}: {len(used[n])} transactions measured", flush=True)
     write(render(used, measure_direct_limit()))
-    dear = [
+    too_expensive = [
         f"n = {n}: {name} takes {gas:,} gas, more than {LIMIT_ANY_N:,}"
         for n, costs in used.items()
         for name, (gas, _) in costs.items()
         if name != "challenge_chunk" and gas >= LIMIT_ANY_N
     ]
-    print("\n".join(dear) or f"written to {DOCUMENT.name}")
-    return 1 if dear else 0
+    print("\n".join(too_expensive) or f"written to {DOCUMENT.name}")
+    return 1 if too_expensive else 0
 
 
 if __name__ == "__main__":

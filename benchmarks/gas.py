@@ -1,4 +1,4 @@
-"""Measure the gas of every call and of whole rounds: ``python -m benchmarks.gas``.
+"""Measures the gas of every call and of whole rounds: ``python -m benchmarks.gas``.
 
 Writes ``docs/gas.md``. Gas is deterministic: the numbers are those of the committed bytecode, on
 any machine. Measured on the embedded chain; anvil charges the same.
@@ -58,7 +58,7 @@ def _account(name: str) -> LocalAccount:
 
 @dataclass
 class GasBench:
-    """A federation with ``size`` bonded members; ``used`` collects gas by what was done."""
+    """A federation with ``size`` bonded members; ``used`` is the gas of its calls, by name."""
 
     size: int
     used: dict[str, int] = field(default_factory=dict)
@@ -67,8 +67,8 @@ class GasBench:
         self.coordinator, self.anyone = _account("coordinator"), _account("anyone")
         members = [_account(f"member {i}") for i in range(self.size)]
         self.members = sorted(members, key=lambda account: address_bytes(account.address))
-        everyone = (self.coordinator, self.anyone, *self.members)
-        alloc = {Address(account.address): Wei(10**22) for account in everyone}
+        accounts = (self.coordinator, self.anyone, *self.members)
+        alloc = {Address(account.address): Wei(10**22) for account in accounts}
         self.node = EmbeddedNode.create_or_open(None, GenesisConfig(alloc=alloc))
         terms = Terms(
             coordinator=Address(self.coordinator.address),
@@ -92,13 +92,13 @@ class GasBench:
         self.tree = self._rewards(0)
 
     def do(self, name: str, account: LocalAccount, call: Call) -> Receipt:
-        """Send a call and note its gas under a name."""
+        """Send a call and record its gas under a name."""
         receipt = self.federation.transact(account, call)
         self.used[name] = receipt.gas_used
         return receipt
 
     def populate(self) -> None:
-        """Bond everybody and fund the pool."""
+        """Bond all members and fund the pool."""
         self.do("join, first time", self.members[0], calls.join(_STAKE))
         rest = [(member, calls.join(_STAKE)) for member in self.members[1:]]
         for start in range(0, len(rest), _BATCH):
@@ -108,7 +108,7 @@ class GasBench:
         self.do("fund", self.anyone, calls.fund(Wei(100 * _BUDGET)))
 
     def _rewards(self, rounds: int) -> StandardTree:
-        """Rewards after some rounds: the whole budget to the first member."""
+        """Return the rewards tree after some rounds that paid all to the first member."""
         earned = [Wei(rounds * _BUDGET), *[Wei(0)] * (self.size - 1)]
         return rewards_tree(
             [
@@ -124,7 +124,7 @@ class GasBench:
         self.do("open_round", self.coordinator, call)
 
     def play(self, number: int) -> int:
-        """Play a round in which everybody takes part; return its gas."""
+        """Run a round with all members; return its gas."""
         round_id = RoundId(number)
         self.open(number)
         seal = Seal(
@@ -147,19 +147,19 @@ class GasBench:
         return sum(self.used[name] for name in ROUND_CALLS)
 
     def claim(self, name: str, rounds: int) -> None:
-        """Claim all the first member has earned."""
+        """Claim all rewards of the first member."""
         call = calls.claim(Wei(rounds * _BUDGET), self.tree.proof(0))
         self.do(name, self.members[0], call)
 
     def close(self) -> None:
-        """Let the chain go."""
+        """Close the chain."""
         self.node.close()
 
 
 def measure_round(size: int) -> dict[str, int]:
-    """Return the gas of a round's calls with ``size`` contributors, and of claims of it.
+    """Return the gas of a round's calls with ``size`` contributors, and of claims after it.
 
-    The first round of a federation fills words that later rounds change: the third is measured.
+    The third round is measured, since the first writes storage words that later rounds only change.
     """
     bench = GasBench(size)
     bench.populate()

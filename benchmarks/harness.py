@@ -1,7 +1,7 @@
-"""Time rival ways of doing a thing side by side, and say on what machine.
+"""Times alternatives against each other, and describes the machine.
 
-A time means little by itself, a ratio within one run much more: rivals are interleaved, one
-repetition of each in turn, so that a busy minute of the machine falls on all of them.
+A single time means little, a ratio within one run much more: alternatives are interleaved, one
+repetition of each in turn, so that a busy minute of the machine affects all of them (ADR 43).
 """
 
 import importlib.metadata
@@ -21,7 +21,7 @@ from coordinator.protocol.parallel import available_threads, over_spans
 
 REPEATS = 5
 SLOW_S = 20.0
-"""A rival whose first run takes longer gets no warm-up: its first run counts."""
+"""A rival whose first run takes longer has no warm-up: its first run counts."""
 
 PACKAGES = ("numpy", "numba", "flwr", "torch", "web3", "py-evm", "vyper", "coincurve", "ray")
 
@@ -45,10 +45,10 @@ def interleaved(
     Parameters
     ----------
     rivals
-        What to time, by name. The first run of each is a warm-up (compilation, page faults), unless
-        it takes more than :data:`SLOW_S`, beside which a warm-up is nothing: then it counts.
+        The functions to time, by name. The first run of each is a warm-up (compilation, page
+        faults), unless it takes more than :data:`SLOW_S`, compared with which these are negligible.
     prepare
-        What to call before each run of a rival, untimed.
+        Functions to call before each run of a rival, untimed.
     """
     prepare = prepare or {}
     first = {name: _seconds(rival, prepare.get(name)) for name, rival in rivals.items()}
@@ -69,9 +69,9 @@ def _seconds(rival: Callable[[], object], prepare: Callable[[], object] | None) 
 
 
 def read_once(rows: Sequence[NDArray[Any]]) -> int:
-    """Read every byte of the rows on all cores and do next to nothing with it.
+    """Read every byte of the rows on all cores and combine them by ``or``.
 
-    What no aggregation can beat; ``or`` is one instruction a vector of values.
+    A lower bound for the time of any aggregation, as ``or`` is one instruction per vector register.
     """
 
     def span(start: int, stop: int) -> int:
@@ -81,7 +81,7 @@ def read_once(rows: Sequence[NDArray[Any]]) -> int:
 
 
 def machine() -> str:
-    """Return cores, memory, processor and the versions of what is measured, on one line."""
+    """Return cores, memory, processor and package versions, on one line."""
     return (
         f"{available_threads()} cores, {_memory_gb():.0f} GB, {_processor()}, "
         f"Python {platform.python_version()}, {versions()}"
@@ -90,17 +90,17 @@ def machine() -> str:
 
 def versions() -> str:
     """Return the installed versions of :data:`PACKAGES`."""
-    found = []
+    installed = []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            installed.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(installed)
 
 
 def available_memory_bytes() -> int:
-    """Return how much memory could be allocated now without swapping."""
+    """Return the memory that could be allocated now without swapping, in bytes."""
     return int(psutil.virtual_memory().available)
 
 

@@ -1,4 +1,4 @@
-"""A false tree for benchmarks and tests of disputes: a value behind the last parameter."""
+"""A false tree for benchmarks and tests of disputes, with a value after the last parameter."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ from coordinator.protocol.types import Int32Vector
 def padded_tree(vector: Int32Vector, layout: TreeLayout, extra: int) -> tuple[bytes, ChunkProof]:
     """Return root and last chunk of a vector with ``extra`` as the last value of its padding.
 
-    ``vector``: shape ``(d,)`` int32, where *d* is no multiple of the chunk's size.
+    ``vector``: shape ``(d,)`` int32, where *d* is not a multiple of the chunk's size.
     """
     tree, last = ParameterTree(vector, layout), layout.chunk_count - 1
     chunks = [tree.proof(i).chunk for i in range(last + 1)]

@@ -1,1 +1,1 @@
-"""Federations of real processes to measure: ours, and Flower's as it comes, on one machine."""
+"""Federations of real processes to measure on one machine: ours, and plain Flower's."""

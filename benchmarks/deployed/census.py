@@ -1,9 +1,9 @@
-"""Memory and processor time of a deployment's processes, by what they are."""
+"""Memory and processor time of a deployment's processes, by kind."""
 
 import statistics
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -19,15 +19,15 @@ PARTS = {
     "flwr-clientapp": "ClientApp",
 }
 PASSING = ("ServerApp", "ClientApp")
-"""Processes that are gone once the rounds are: looked at while there are rounds."""
+"""Processes that end with a round, so that they are sampled during the rounds."""
 
 Kind = tuple[str, str]
-"""Whose it is (``coordinator`` or ``participant``), and what."""
+"""Owner (``coordinator`` or ``participant``) and part of :data:`PARTS`."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """``pss`` shares out what several processes have in common, ``private`` leaves it out; MB."""
+    """Megabytes; ``pss`` counts a share of memory shared with other processes, ``private`` none."""
 
     pss: float
     rss: float
@@ -35,13 +35,13 @@ class Memory:
 
 
 def processes(roots: Mapping[str, int]) -> dict[int, Kind]:
-    """Return the processes below some roots, and these, that are of a known kind."""
+    """Return the roots and their descendants that are of a known kind."""
     children: dict[int, list[int]] = defaultdict(list)
     for pid, parent in _parents():
         children[parent].append(pid)
-    found: dict[int, Kind] = {}
+    kinds: dict[int, Kind] = {}
     for name, root in roots.items():
-        whose = name if name == "coordinator" else "participant"
+        owner = name if name == "coordinator" else "participant"
         waiting = [root]
         while waiting:
             pid = waiting.pop()
@@ -49,27 +49,27 @@ def processes(roots: Mapping[str, int]) -> dict[int, Kind]:
             command = _command(pid)
             part = next((part for text, part in PARTS.items() if text in command), "")
             if part:
-                found[pid] = (whose, part)
-    return found
+                kinds[pid] = (owner, part)
+    return kinds
 
 
 def memory_of(pid: int) -> Memory | None:
-    """Return a process's memory; ``None`` if it has gone."""
+    """Return a process's memory, ``None`` if it has ended."""
     try:
-        found = psutil.Process(pid).memory_full_info()
+        info = psutil.Process(pid).memory_full_info()
     except psutil.Error:
         return None
-    return Memory(found.pss / 2**20, found.rss / 2**20, found.uss / 2**20)
+    return Memory(info.pss / 2**20, info.rss / 2**20, info.uss / 2**20)
 
 
 def memory(kinds: Mapping[int, Kind]) -> dict[Kind, Memory]:
     """Return the median memory of one process of each kind."""
-    found = {pid: memory_of(pid) for pid in kinds}
-    return _medians({pid: one for pid, one in found.items() if one is not None}, kinds)
+    sizes = {pid: memory_of(pid) for pid in kinds}
+    return _medians({pid: size for pid, size in sizes.items() if size is not None}, kinds)
 
 
 def cpu_seconds(kinds: Mapping[int, Kind]) -> dict[Kind, float]:
-    """Return the processor time so far, of all processes of a kind together."""
+    """Return the processor time so far, summed over the processes of each kind."""
     spent: dict[Kind, float] = defaultdict(float)
     for pid, kind in kinds.items():
         try:
@@ -81,9 +81,9 @@ def cpu_seconds(kinds: Mapping[int, Kind]) -> dict[Kind, float]:
 
 
 class Watch:
-    """Looks at processes that do not stay, from a thread; a context manager.
+    """Samples the memory of short-lived processes from a thread; a context manager.
 
-    ``roots`` is asked at each look: not all of them may have been started yet.
+    ``roots`` is called for each sample, since some of them may start later.
     """
 
     def __init__(self, roots: Callable[[], Mapping[str, int]], every_s: float) -> None:
@@ -94,7 +94,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def result(self) -> dict[Kind, Memory]:
-        """Return the median of the largest sizes that were seen, by kind."""
+        """Return the median of the processes' largest samples, by kind."""
         return _medians(self._largest, self._kinds)
 
     def __enter__(self) -> "Watch":
@@ -108,25 +108,24 @@ class Watch:
     def _run(self) -> None:
         while not self._stopping.wait(self._every_s):
             for pid, kind in processes(self._roots()).items():
-                found = memory_of(pid) if kind[1] in PASSING else None
-                before = self._largest.get(pid)
-                if found is not None and (before is None or found.pss > before.pss):
-                    self._largest[pid], self._kinds[pid] = found, kind
+                size = memory_of(pid) if kind[1] in PASSING else None
+                largest = self._largest.get(pid)
+                if size is not None and (largest is None or size.pss > largest.pss):
+                    self._largest[pid], self._kinds[pid] = size, kind
 
 
 def _medians(sizes: Mapping[int, Memory], kinds: Mapping[int, Kind]) -> dict[Kind, Memory]:
     grouped: dict[Kind, list[Memory]] = defaultdict(list)
-    for pid, one in sizes.items():
-        grouped[kinds[pid]].append(one)
-    return {kind: _median(some) for kind, some in grouped.items()}
+    for pid, size in sizes.items():
+        grouped[kinds[pid]].append(size)
+    return {kind: _median(group) for kind, group in grouped.items()}
 
 
-def _median(some: Iterable[Memory]) -> Memory:
-    held = list(some)
+def _median(sizes: Sequence[Memory]) -> Memory:
     return Memory(
-        statistics.median(one.pss for one in held),
-        statistics.median(one.rss for one in held),
-        statistics.median(one.private for one in held),
+        statistics.median(size.pss for size in sizes),
+        statistics.median(size.rss for size in sizes),
+        statistics.median(size.private for size in sizes),
     )
 
 

@@ -1,4 +1,4 @@
-"""What both deployments have in common: data, processes that end with us, and how to ask them."""
+"""The base class of both deployments: data, processes that end with ours, waiting for rounds."""
 
 import os
 import socket
@@ -20,11 +20,11 @@ REPOSITORY = Path(__file__).parents[2]
 APP = Path(__file__).with_name("app")
 PROGRAMS = Path(sys.executable).parent
 _PORTS = range(13_000, 20_000)
-"""Below what our own daemons and the kernel choose from."""
+"""Below the ranges from which our own daemons and the kernel choose ports."""
 
 
 class DeploymentError(RuntimeError):
-    """A deployment did not do what it is for."""
+    """A deployment failed."""
 
 
 class Deployment(ABC):
@@ -33,16 +33,16 @@ class Deployment(ABC):
     Parameters
     ----------
     folder
-        Its own.
+        A new folder for its files.
     nodes
-        How many participants.
+        Number of participants.
     rounds
-        How many rounds it plays.
+        Number of rounds.
     """
 
     name: str
     settle_s = 5.0
-    """From the last round until nothing is left to do."""
+    """Seconds from the last round until the deployment is idle."""
 
     def __init__(self, folder: Path, nodes: int, rounds: int) -> None:
         self.folder, self.nodes, self.rounds = folder, nodes, rounds
@@ -60,12 +60,12 @@ class Deployment(ABC):
 
     @abstractmethod
     def traffic(self) -> dict[str, Bytes]:
-        """Return the bytes so far, by what they are for."""
+        """Return the bytes so far, by port."""
 
     def roots(self) -> dict[str, int]:
         """Return the processes that were started here, by name."""
-        found = {child.name: child.pid for child in self._children.status()}
-        return {name: pid for name, pid in found.items() if pid is not None}
+        pids = {child.name: child.pid for child in self._children.status()}
+        return {name: pid for name, pid in pids.items() if pid is not None}
 
     def check(self) -> None:
         """Raise if a process has ended."""
@@ -78,7 +78,7 @@ class Deployment(ABC):
                 )
 
     def wait_for(self, sealed: int, within_s: float) -> list[RoundTimes]:
-        """Return the rounds once so many are sealed."""
+        """Return the rounds once ``sealed`` of them are sealed."""
         end = time.monotonic() + within_s
         while len(times := self.times()) < sealed:
             self.check()
@@ -109,7 +109,7 @@ class Deployment(ABC):
 
 
 def base_environment() -> dict[str, str]:
-    """Return an environment for processes of either side: no telemetry, one thread each."""
+    """Return the environment of both deployments' processes: no telemetry, one thread each."""
     return {
         **os.environ,
         **FLOWER_ENVIRONMENT,
@@ -133,10 +133,10 @@ def write_data(folder: Path, nodes: int) -> list[Path]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nobody listens on now."""
-    found: list[int] = []
+    """Return free ports of loopback."""
+    free: list[int] = []
     for port in _PORTS:
-        if len(found) == count:
+        if len(free) == count:
             break
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -144,12 +144,12 @@ def free_ports(count: int) -> list[int]:
                 probe.bind((HOST, port))
             except OSError:
                 continue
-            found.append(port)
-    return found
+            free.append(port)
+    return free
 
 
 def wait_until_listening(port: int, within_s: float = 120.0) -> None:
-    """Return once somebody listens."""
+    """Return once a process listens on the port."""
     end = time.monotonic() + within_s
     while True:
         with socket.socket() as probe:
@@ -160,10 +160,10 @@ def wait_until_listening(port: int, within_s: float = 120.0) -> None:
         time.sleep(0.05)
 
 
-def with_lines(text: str, wanted: Mapping[str, str]) -> str:
-    """Return a TOML text with some lines replaced; each must be there."""
-    for line, instead in wanted.items():
+def with_lines(text: str, replacements: Mapping[str, str]) -> str:
+    """Return a TOML text with some lines replaced, each of which must exist."""
+    for line, replacement in replacements.items():
         if line not in text:
             raise DeploymentError(f"settings have no line {line!r}:\n{text}")
-        text = text.replace(line, instead)
+        text = text.replace(line, replacement)
     return text

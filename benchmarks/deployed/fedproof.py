@@ -1,4 +1,4 @@
-"""Fedproof as ``fedproof federation init`` makes it: TLS, embedded chain, a daemon each."""
+"""A federation of ``fedproof federation init``: TLS, embedded chain, a daemon per participant."""
 
 import json
 import secrets
@@ -55,17 +55,17 @@ _EVENTS = {"round opened": "opened", "update accepted": "received", "round seale
 
 
 class Fedproof(Deployment):
-    """The same application as plain Flower's, unmodified, in each participant's daemon.
+    """The same unmodified application as plain Flower's, in each participant's daemon.
 
     Parameters
     ----------
     sealed
-        Whether updates are committed to before they are revealed.
+        Whether participants commit to their updates before any is revealed.
     """
 
     name = "fedproof"
     settle_s = 36.0
-    """Until the last round is final, and participants have their copies of its model."""
+    """Seconds until the last round is final and participants have copied its model."""
 
     def __init__(self, folder: Path, nodes: int, rounds: int, *, sealed: bool = False) -> None:
         super().__init__(folder, nodes, rounds)
@@ -92,7 +92,7 @@ class Fedproof(Deployment):
             self._equip(name, data, key, password, ports)
 
     def start(self) -> None:
-        """Start the coordinator, and as soon as its SuperLink listens, all participants."""
+        """Start the coordinator, and once its SuperLink listens, all participants."""
         self._tally.__enter__()
         self.began = time.time()
         program = (sys.executable, "-m", "simulations")
@@ -100,7 +100,7 @@ class Fedproof(Deployment):
         self._run("coordinator", *program, "coordinator", "--config", settings)
         wait_until_listening(self._superlink)
         for number in range(self.nodes):
-            settings = self._place(f"node{number}") / "participant.toml"
+            settings = self._participant(f"node{number}") / "participant.toml"
             self._run(f"node{number}", *program, "client", "--config", settings)
 
     def times(self) -> list[RoundTimes]:
@@ -115,8 +115,8 @@ class Fedproof(Deployment):
             if line["message"] in _EVENTS
         ]
         for number in range(self.nodes):
-            found = read_lines(self.folder / f"node{number}.clock")
-            lines += [{**line, "by": number} for line in found]
+            marks = read_lines(self.folder / f"node{number}.clock")
+            lines += [{**mark, "by": number} for mark in marks]
         return rounds_of(lines)
 
     def events(self) -> list[dict[str, Any]]:
@@ -124,36 +124,36 @@ class Fedproof(Deployment):
         return read_lines(self._root / "state" / "logs" / "coordinator.jsonl")
 
     def traffic(self) -> dict[str, Bytes]:
-        """Return the bytes between participants and coordinator: Flower's, and chain and store."""
+        """Return the bytes between participants and coordinator: Flower's, and of chain and store."""
         return {name: self._tally.read(name) for name in ("flower", "http")}
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         self._tally.__exit__()
 
-    def _place(self, name: str) -> Path:
+    def _participant(self, name: str) -> Path:
         return self._root / "participants" / name
 
     def _equip(
         self, name: str, data: Path, key: Path, password: str, ports: dict[str, int]
     ) -> None:
-        """Carry a participant its key, and send its connections over the tally."""
-        place = self._place(name)
-        _write_private(place / "account.json", key.read_bytes())
-        _write_private(place / "password.txt", password.encode())
+        """Give a participant its key, and route its connections through the byte counter."""
+        folder = self._participant(name)
+        _write_private(folder / "account.json", key.read_bytes())
+        _write_private(folder / "password.txt", password.encode())
         config = f'config = {{ data = "{data}", clock = "{self.folder / name}.clock" }}'
-        wanted = {
+        replacements = {
             'state = "state"': 'state = "state"\napp = "bench_app.client_app:app"',
             'key = "account.json"': 'key = "account.json"\npassword_file = "password.txt"',
             'key = "node.key"': f'key = "node.key"\n{config}',
             **{f"{HOST}:{old}": f"{HOST}:{new}" for old, new in ports.items()},
         }
-        settings = place / "participant.toml"
-        settings.write_text(with_lines(settings.read_text(), wanted))
+        settings = folder / "participant.toml"
+        settings.write_text(with_lines(settings.read_text(), replacements))
 
 
 def _light_account(folder: Path, name: str) -> tuple[Path, str, str]:
-    """Write a new key file that is opened in no time; return it, its address, its password."""
+    """Write a new key file with a fast key derivation; return its path, address and password."""
     account, password = Account.create(), secrets.token_urlsafe(16)
     path = folder / f"{name}.json"
     _write_private(path, json.dumps(account.encrypt(password, kdf="pbkdf2", iterations=2)).encode())

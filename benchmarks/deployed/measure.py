@@ -1,4 +1,4 @@
-"""Plays a deployment's rounds and says what they took: time, memory, bytes, idle processor time."""
+"""Runs a deployment's rounds and measures time, memory, bytes and idle processor time."""
 
 import time
 from collections import defaultdict
@@ -13,10 +13,10 @@ from benchmarks.deployed.timeline import latencies, phases
 
 @dataclass
 class Measured:
-    """What one deployment, or several runs of the same, came to.
+    """The measurements of one or more runs of a deployment.
 
-    Seconds; ``phases`` has one entry a round; ``bytes`` are of one participant and round; memory
-    is of one process; ``idle_cpu`` is of one participant, or of the coordinator, in seconds a
+    In seconds; ``phases`` has one entry per round; ``bytes`` are per participant and round;
+    ``memory`` is per process; ``idle_cpu`` is per participant, or the coordinator's, in seconds per
     minute.
     """
 
@@ -29,7 +29,7 @@ class Measured:
     idle_cpu: dict[str, float] = field(default_factory=dict)
 
     def of(self, whose: str) -> Memory:
-        """Return what all processes of one participant, or of the coordinator, take."""
+        """Return the memory of all processes of one participant, or of the coordinator."""
         parts = [m for (owner, _), m in self.memory.items() if owner == whose]
         return Memory(
             sum(m.pss for m in parts), sum(m.rss for m in parts), sum(m.private for m in parts)
@@ -39,14 +39,14 @@ class Measured:
 def play(
     deployment: Deployment, into: Measured, *, start_s: float, round_s: float, idle_s: float = 0.0
 ) -> None:
-    """Start, play all rounds, be idle for a while, and end.
+    """Start a deployment, wait for all rounds, measure it idle, and stop it.
 
     Parameters
     ----------
     start_s, round_s
-        How long the first round, and each other, may take.
+        Longest time of the first round, and of each later one.
     idle_s
-        Nothing is measured of idle processes with 0.
+        Time over which idle processes are measured; 0 for not at all.
     """
     with deployment:
         deployment.start()

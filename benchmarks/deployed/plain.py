@@ -1,4 +1,4 @@
-"""Plain Flower as its users deploy it: SuperLink, SuperNodes, TLS, node authentication, FedAvg."""
+"""A plain Flower deployment: SuperLink, SuperNodes, TLS, node authentication, FedAvg."""
 
 import shutil
 import time
@@ -26,7 +26,7 @@ from coordinator.founding.certificates import NodeKey, make_authority, make_node
 
 
 class PlainFlower(Deployment):
-    """All settings are Flower's own defaults.
+    """A plain Flower federation with Flower's own defaults.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class PlainFlower(Deployment):
         self._tally = Tally({"flower": self._port})
 
     def start(self) -> None:
-        """Start the SuperLink, and as soon as it listens, nodes and run."""
+        """Start the SuperLink, and once it listens, the nodes and the run."""
         self._tally.__enter__()
         self.began = time.time()
         tls = ["--ssl-ca-certfile", "ca.crt", "--ssl-certfile", "server.crt"]
@@ -116,11 +116,11 @@ class PlainFlower(Deployment):
 
 
 def read_clocks(folder: Path, nodes: int) -> Sequence[dict[str, object]]:
-    """Return what server and nodes wrote down."""
+    """Return the marks of server and nodes."""
     lines = read_lines(folder / "server.clock")
     for number in range(nodes):
-        found = read_lines(folder / f"node{number}.clock")
-        lines += [{**line, "by": number} for line in found]
+        marks = read_lines(folder / f"node{number}.clock")
+        lines += [{**mark, "by": number} for mark in marks]
     return lines
 
 

@@ -1,6 +1,6 @@
-"""Counts bytes: TCP proxies on loopback, in a process of their own, that look at nothing.
+"""Counts bytes with TCP proxies on loopback, in a separate process.
 
-What they carry is TLS, so a node's checks of certificates and names are what they always are.
+They pass TLS on unchanged, so a node checks certificates and names as without them.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Bytes(NamedTuple):
-    """``up`` is from participants to the coordinator, ``down`` the other way."""
+    """Bytes from participants to the coordinator (``up``) and back (``down``)."""
 
     up: int
     down: int
@@ -30,14 +30,15 @@ class Bytes(NamedTuple):
 class Tally:
     """Proxies to some ports; a context manager.
 
-    ``ports`` has for each name the port to connect to instead.
+    ``ports`` has the proxy's port for each name.
     """
 
     def __init__(self, targets: Mapping[str, int]) -> None:
         self._names = list(targets)
         sockets = [_listening() for _ in targets]
         self.ports = {
-            name: int(one.getsockname()[1]) for name, one in zip(targets, sockets, strict=True)
+            name: int(listener.getsockname()[1])
+            for name, listener in zip(targets, sockets, strict=True)
         }
         context = multiprocessing.get_context("fork")
         self._counts: SynchronizedArray[int] = context.Array("Q", 2 * len(sockets))
@@ -46,7 +47,7 @@ class Tally:
         )
 
     def read(self, name: str) -> Bytes:
-        """Return what has passed so far."""
+        """Return the bytes so far."""
         at = 2 * self._names.index(name)
         return Bytes(self._counts[at], self._counts[at + 1])
 
@@ -60,11 +61,11 @@ class Tally:
 
 
 def _listening() -> socket.socket:
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind((HOST, 0))
-    made.listen(512)
-    return made
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((HOST, 0))
+    listener.listen(512)
+    return listener
 
 
 def _carry_all(sockets: Sequence[socket.socket], targets: Sequence[int], counts: Any) -> None:
@@ -74,15 +75,15 @@ def _carry_all(sockets: Sequence[socket.socket], targets: Sequence[int], counts:
 
 async def _serve(sockets: Sequence[socket.socket], targets: Sequence[int], counts: Any) -> None:
     loop = asyncio.get_running_loop()
-    raw = counts.get_obj()  # one process writes, and a torn read of 8 aligned bytes cannot be
+    raw = counts.get_obj()  # no lock: one process writes, and reads of 8 aligned bytes are atomic
 
-    for index, (one, target) in enumerate(zip(sockets, targets, strict=True)):
-        await loop.create_server(partial(_End, loop, raw, 2 * index, target), sock=one)
+    for index, (listener, target) in enumerate(zip(sockets, targets, strict=True)):
+        await loop.create_server(partial(_End, loop, raw, 2 * index, target), sock=listener)
     await asyncio.Event().wait()
 
 
 class _End(asyncio.Protocol):
-    """One end of a connection; ``target`` is set where it is the end that was called."""
+    """One end of a connection; ``target`` is set for the end that a client connected to."""
 
     def __init__(self, loop: Any, counts: Any, at: int, target: int = 0) -> None:
         self._loop, self._counts, self._at, self._target = loop, counts, at, target
@@ -100,7 +101,7 @@ class _End(asyncio.Protocol):
         other = _End(self._loop, self._counts, self._at + 1)
         try:
             await self._loop.create_connection(lambda: other, HOST, self._target)
-        except OSError:  # nobody there yet: as it would be without us
+        except OSError:  # the target does not listen yet; the client sees the same without a proxy
             self.transport.abort()
             return
         self._other, other._other = other, self

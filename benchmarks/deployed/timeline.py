@@ -1,4 +1,4 @@
-"""When the parts of a round were over, from what a deployment wrote down."""
+"""The times of a round's phases, from the marks of a deployment."""
 
 import json
 from collections import defaultdict
@@ -20,9 +20,9 @@ PHASES = (
 
 @dataclass(frozen=True)
 class RoundTimes:
-    """Seconds since the epoch.
+    """Times of one round's events, in seconds since the epoch.
 
-    ``begun`` and ``trained`` are of the contributor that was done last, ``received`` is when the
+    ``begun`` and ``trained`` are those of the contributor that finished last; at ``received`` the
     coordinator had all updates.
     """
 
@@ -33,7 +33,7 @@ class RoundTimes:
     sealed: float
 
     def phases(self, before: "RoundTimes") -> list[float]:
-        """Return how long each of :data:`PHASES` took; together, the round."""
+        """Return the seconds of each of :data:`PHASES`, which add up to the round."""
         return [
             self.opened - before.sealed,
             self.begun - self.opened,
@@ -44,7 +44,7 @@ class RoundTimes:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a file of JSON lines that may still be written to."""
+    """Return the complete lines of a file of JSON lines that may still be written to."""
     if not path.exists():
         return []
     text = path.read_text()
@@ -55,8 +55,8 @@ def rounds_of(clocks: Iterable[Mapping[str, Any]]) -> list[RoundTimes]:
     """Return the rounds that are sealed, in order.
 
     Each line has ``round``, ``time`` and ``event`` (``opened``, ``begun``, ``trained``,
-    ``received``, ``sealed``); where there are several, the last counts, but for ``begun``, which
-    is that of the contributor that was done last.
+    ``received``, ``sealed``). Of several lines of an event, the last counts; of ``begun``, that of
+    the contributor that finished last.
     """
     last: dict[int, dict[str, float]] = defaultdict(dict)
     begun: dict[tuple[int, str], float] = {}
@@ -72,15 +72,15 @@ def rounds_of(clocks: Iterable[Mapping[str, Any]]) -> list[RoundTimes]:
 
 
 def instant(text: str) -> float:
-    """Return the time of an ISO 8601 text."""
+    """Return an ISO 8601 time as seconds since the epoch."""
     return datetime.fromisoformat(text).timestamp()
 
 
 def latencies(rounds: Sequence[RoundTimes]) -> list[float]:
-    """Return the seconds from one sealed round to the next; the first is not counted."""
+    """Return the seconds from one round's seal to the next; the first is not counted."""
     return [b.sealed - a.sealed for a, b in pairwise(rounds)]
 
 
 def phases(rounds: Sequence[RoundTimes]) -> list[list[float]]:
-    """Return how long the phases of each round took; the first is not counted."""
+    """Return the seconds of each round's phases; the first is not counted."""
     return [b.phases(a) for a, b in pairwise(rounds)]

@@ -1,4 +1,4 @@
-"""The ClientApp: plain Flower starts it in a process of its own for every message."""
+"""The ClientApp, which plain Flower starts in a new process for every message."""
 
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp

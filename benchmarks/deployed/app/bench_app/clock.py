@@ -1,4 +1,4 @@
-"""Writes down when something happened, for the benchmark: one JSON line each."""
+"""Records the time of an event for the benchmark, as a JSON line."""
 
 import json
 import time
@@ -13,5 +13,5 @@ def mark(path: str, event: str, round_id: int) -> None:
 
 
 def round_of(msg: Message) -> int:
-    """Return the number of the round: Fedproof names the group by it, FedAvg the configuration."""
+    """Return the round's number, from Fedproof's group id or from FedAvg's configuration."""
     return int(msg.metadata.group_id or msg.content["config"]["server-round"])

@@ -1,4 +1,4 @@
-"""A ClientApp without torch that sends back what it gets: what is left is Flower itself."""
+"""A ClientApp without torch that returns the model unchanged, to measure Flower alone."""
 
 from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp

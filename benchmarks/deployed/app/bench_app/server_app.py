@@ -1,4 +1,4 @@
-"""The ServerApp of plain Flower: FedAvg with a clock."""
+"""The ServerApp of plain Flower: FedAvg that records times."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ app = ServerApp()
 
 
 class ClockedFedAvg(FedAvg):
-    """FedAvg that writes down when a round's parts are over."""
+    """FedAvg that records the times of a round's events."""
 
     clock = ""
 
@@ -27,12 +27,12 @@ class ClockedFedAvg(FedAvg):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        held = list(replies)
+        received = list(replies)
         mark(self.clock, "received", server_round)
-        failed = [reply.error.reason for reply in held if reply.has_error()]
+        failed = [reply.error.reason for reply in received if reply.has_error()]
         if failed:
             raise RuntimeError(f"round {server_round}: {failed}")
-        result = super().aggregate_train(server_round, held)
+        result = super().aggregate_train(server_round, received)
         mark(self.clock, "sealed", server_round)
         return result
 
