@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from benchmarks.deployed.tally import HOST, Bytes
+from benchmarks.deployed.byte_counter import HOST, Bytes
 from benchmarks.deployed.timeline import RoundTimes
 from coordinator.local.children import Children, ChildSpec
 from coordinator.protocol.wire import FLOWER_ENVIRONMENT

@@ -9,6 +9,7 @@ from typing import Any
 
 from eth_account import Account
 
+from benchmarks.deployed.byte_counter import HOST, ByteCounter, Bytes
 from benchmarks.deployed.deployment import (
     Deployment,
     free_ports,
@@ -16,7 +17,6 @@ from benchmarks.deployed.deployment import (
     with_lines,
     write_data,
 )
-from benchmarks.deployed.tally import HOST, Bytes, Tally
 from benchmarks.deployed.timeline import RoundTimes, instant, read_lines, rounds_of
 from clients.data.load import load_data
 from coordinator.founding.create import OwnKey, create_federation
@@ -72,7 +72,7 @@ class Fedproof(Deployment):
         self._root = folder / "federation"
         http, superlink = free_ports(2)
         self._superlink = superlink
-        self._tally = Tally({"http": http, "flower": superlink})
+        self._byte_counter = ByteCounter({"http": http, "flower": superlink})
         names = [f"node{number}" for number in range(nodes)]
         text = FOUNDING.format(
             nodes=nodes, rounds=rounds, sealed=str(sealed).lower(), http=http, superlink=superlink
@@ -86,14 +86,17 @@ class Fedproof(Deployment):
         create_federation(
             folder / "federation.toml", self._root, OwnKey(key, password), load_examples=load_data
         )
-        ports = {str(http): self._tally.ports["http"], str(superlink): self._tally.ports["flower"]}
+        ports = {
+            str(http): self._byte_counter.ports["http"],
+            str(superlink): self._byte_counter.ports["flower"],
+        }
         for name, data in zip(names, write_data(folder, nodes), strict=True):
             key, _, password = keys[name]
             self._equip(name, data, key, password, ports)
 
     def start(self) -> None:
         """Start the coordinator, and once its SuperLink listens, all participants."""
-        self._tally.__enter__()
+        self._byte_counter.__enter__()
         self.began = time.time()
         program = (sys.executable, "-m", "simulations")
         settings = self._root / "coordinator.toml"
@@ -124,12 +127,12 @@ class Fedproof(Deployment):
         return read_lines(self._root / "state" / "logs" / "coordinator.jsonl")
 
     def traffic(self) -> dict[str, Bytes]:
-        """Return the bytes between participants and coordinator: Flower's, and of chain and store."""
-        return {name: self._tally.read(name) for name in ("flower", "http")}
+        """Return the bytes between participants and coordinator, by port: Flower's and HTTP's."""
+        return {name: self._byte_counter.read(name) for name in ("flower", "http")}
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        self._tally.__exit__()
+        self._byte_counter.__exit__()
 
     def _participant(self, name: str) -> Path:
         return self._root / "participants" / name

@@ -5,9 +5,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.deployed.census import Kind, Memory, Watch, cpu_seconds, memory, processes
+from benchmarks.deployed.byte_counter import Bytes
 from benchmarks.deployed.deployment import Deployment
-from benchmarks.deployed.tally import Bytes
+from benchmarks.deployed.process_memory import (
+    Kind,
+    Memory,
+    MemorySampler,
+    cpu_seconds,
+    memory,
+    processes,
+)
 from benchmarks.deployed.timeline import latencies, phases
 
 
@@ -50,7 +57,7 @@ def play(
     """
     with deployment:
         deployment.start()
-        with Watch(deployment.roots, every_s=0.25 + deployment.nodes / 8) as watch:
+        with MemorySampler(deployment.roots, every_s=0.25 + deployment.nodes / 8) as sampler:
             deployment.wait_for(1, start_s)
             before = deployment.traffic()
             times = deployment.wait_for(deployment.rounds, round_s * (deployment.rounds - 1))
@@ -60,7 +67,7 @@ def play(
         into.rounds += latencies(times)
         into.phases += phases(times)
         _count(into, before, after, deployment.nodes * (deployment.rounds - 1))
-        into.memory |= memory(processes(deployment.roots())) | watch.result()
+        into.memory |= memory(processes(deployment.roots())) | sampler.result()
         if idle_s:
             time.sleep(deployment.settle_s)
             into.idle_cpu = _idle(deployment, idle_s)

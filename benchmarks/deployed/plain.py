@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_public_key,
 )
 
+from benchmarks.deployed.byte_counter import HOST, ByteCounter, Bytes
 from benchmarks.deployed.deployment import (
     APP,
     PROGRAMS,
@@ -19,7 +20,6 @@ from benchmarks.deployed.deployment import (
     wait_until_listening,
     write_data,
 )
-from benchmarks.deployed.tally import HOST, Bytes, Tally
 from benchmarks.deployed.timeline import RoundTimes, read_lines, rounds_of
 from coordinator.flower.superlink_control import SuperLinkControl
 from coordinator.founding.certificates import NodeKey, make_authority, make_node_key, make_server
@@ -49,11 +49,11 @@ class PlainFlower(Deployment):
         self._keys = [self._write_key(number) for number in range(nodes)]
         self._certify()
         self._port, *self._node_ports = free_ports(1 + nodes)
-        self._tally = Tally({"flower": self._port})
+        self._byte_counter = ByteCounter({"flower": self._port})
 
     def start(self) -> None:
         """Start the SuperLink, and once it listens, the nodes and the run."""
-        self._tally.__enter__()
+        self._byte_counter.__enter__()
         self.began = time.time()
         tls = ["--ssl-ca-certfile", "ca.crt", "--ssl-certfile", "server.crt"]
         tls += ["--ssl-keyfile", "server.key"]
@@ -78,11 +78,11 @@ class PlainFlower(Deployment):
 
     def traffic(self) -> dict[str, Bytes]:
         """Return the bytes between SuperNodes and SuperLink."""
-        return {"flower": self._tally.read("flower")}
+        return {"flower": self._byte_counter.read("flower")}
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
-        self._tally.__exit__()
+        self._byte_counter.__exit__()
 
     def _start_node(self, number: int) -> None:
         config = {
@@ -92,7 +92,7 @@ class PlainFlower(Deployment):
         settings = " ".join(f'{name}="{value}"' for name, value in config.items())
         self._run(
             *(f"node{number}", PROGRAMS / "flower-supernode"),
-            *("--superlink", f"{HOST}:{self._tally.ports['flower']}"),
+            *("--superlink", f"{HOST}:{self._byte_counter.ports['flower']}"),
             *("--root-certificates", "ca.crt"),
             *("--auth-supernode-private-key", f"node{number}.key"),
             *("--host", HOST, "--port", str(self._node_ports[number])),

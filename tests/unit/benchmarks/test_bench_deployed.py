@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from benchmarks.deployed.tally import HOST, Bytes, Tally
+from benchmarks.deployed.byte_counter import HOST, ByteCounter, Bytes
 from benchmarks.deployed.timeline import RoundTimes, latencies, phases, rounds_of
 
 
@@ -65,14 +65,14 @@ def message_handler():
 
 
 def test_what_passes_is_counted_and_passes_unchanged(message_handler):
-    with Tally({"other": 1, "this": message_handler}) as tally:
+    with ByteCounter({"other": 1, "this": message_handler}) as byte_counter:
         for size in (3, 1_000_000):
-            with socket.create_connection((HOST, tally.ports["this"]), timeout=30) as client:
+            with socket.create_connection((HOST, byte_counter.ports["this"]), timeout=30) as client:
                 client.sendall(b"x" * size)
                 client.shutdown(socket.SHUT_WR)
                 assert client.recv(10) == b"done"
-        assert tally.read("this") == Bytes(up=1_000_003, down=8)
-        assert tally.read("this").since(Bytes(3, 4)) == Bytes(1_000_000, 4)
-        with socket.create_connection((HOST, tally.ports["other"]), timeout=30) as client:
+        assert byte_counter.read("this") == Bytes(up=1_000_003, down=8)
+        assert byte_counter.read("this").since(Bytes(3, 4)) == Bytes(1_000_000, 4)
+        with socket.create_connection((HOST, byte_counter.ports["other"]), timeout=30) as client:
             assert client.recv(1) == b""  # nobody listens there
-        assert tally.read("other") == Bytes(0, 0)
+        assert byte_counter.read("other") == Bytes(0, 0)

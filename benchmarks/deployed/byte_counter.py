@@ -27,7 +27,7 @@ class Bytes(NamedTuple):
         return Bytes(self.up - earlier.up, self.down - earlier.down)
 
 
-class Tally:
+class ByteCounter:
     """Proxies to some ports; a context manager.
 
     ``ports`` has the proxy's port for each name.
@@ -51,7 +51,7 @@ class Tally:
         at = 2 * self._names.index(name)
         return Bytes(self._counts[at], self._counts[at + 1])
 
-    def __enter__(self) -> "Tally":
+    def __enter__(self) -> "ByteCounter":
         self._process.start()
         return self
 

@@ -80,7 +80,7 @@ def cpu_seconds(kinds: Mapping[int, Kind]) -> dict[Kind, float]:
     return spent
 
 
-class Watch:
+class MemorySampler:
     """Samples the memory of short-lived processes from a thread; a context manager.
 
     ``roots`` is called for each sample, since some of them may start later.
@@ -97,7 +97,7 @@ class Watch:
         """Return the median of the processes' largest samples, by kind."""
         return _medians(self._largest, self._kinds)
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "MemorySampler":
         self._thread.start()
         return self
 
