@@ -5,27 +5,38 @@ copy of it, names it in its own settings, and has it compared with the agreement
 applications of participants' own.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import JsonValue
 
 from clients.daemon.trained_model import TrainedModel
 from coordinator.models.agreed import require_agreed
 from coordinator.models.build import build_model, try_training
 from coordinator.protocol.errors import ConfigError
 from coordinator.settings.agreement import AgreedModule, FederationAgreement
+from coordinator.settings.base import Section
+from coordinator.settings.kinds import ByKind
+from coordinator.settings.load import validated
+from coordinator.settings.models import MODELS
 from coordinator.settings.models.base import ModelKind
 
 
+class _Settings(Section):
+    model: Annotated[ModelKind, ByKind(MODELS, default="python")]
+
+
 def agreed_model(
-    agreement: FederationAgreement, section: ModelKind | None, folder: Path
+    agreement: FederationAgreement, section: Mapping[str, JsonValue] | None, folder: Path
 ) -> TrainedModel:
     """Return the federation's model.
 
     Parameters
     ----------
     section
-        ``[model]`` of the participant's settings.
+        ``[model]`` of the participant's settings, not validated yet.
     folder
         What relative paths in it are relative to.
 
@@ -56,7 +67,9 @@ def agreed_model(
             f"model is missing: {agreement.name} learns a module that participants have a copy of; "
             f"expected [model] as the founder has it, {_told(module)}"
         )
-    return _own(agreement, module, section.in_folder(folder))
+    table = {"model": dict(section)}
+    own = validated(_Settings, table, str(folder / "participant.toml")).model
+    return _own(agreement, module, own.in_folder(folder))
 
 
 def _own(agreement: FederationAgreement, module: AgreedModule, section: ModelKind) -> TrainedModel:

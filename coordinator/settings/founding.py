@@ -163,6 +163,11 @@ def _contradictions(founding: Founding) -> Iterator[str]:
             f"windows.min_open_s = {founding.windows.min_open_s} must be less than "
             f"round.duration_s = {founding.round.duration_s}"
         )
+    if founding.model_agreed_by != "structure" and not founding.model.is_own:
+        yield (
+            f'model_agreed_by = "{founding.model_agreed_by}" is for modules of your own; '
+            f"{founding.model.place} is described in the agreement"
+        )
     features = founding.features
     if not len(features.names) == len(features.mean) == len(features.scale):
         yield (

@@ -12,9 +12,7 @@ from pydantic import Field, JsonValue
 from coordinator.protocol.amounts import ETHER
 from coordinator.settings.base import Section, WeiAmount, by_kind
 from coordinator.settings.coordinator import CoordinatorLog, KeyFile
-from coordinator.settings.kinds import ByKind
 from coordinator.settings.load import load_settings
-from coordinator.settings.models import MODELS, ModelKind
 
 CONFIRMATIONS: Final = 12
 """Default on a chain that is not the embedded one: about two and a half minutes on Ethereum."""
@@ -139,10 +137,6 @@ ParticipantData = Annotated[
 ]
 
 
-OwnModel = Annotated[ModelKind, ByKind(MODELS, default="python")]
-"""``[model]``: the participant's copy of a federation's module."""
-
-
 class DataUse(Section):
     """The participant's own limits on the use of its data; 0 is no limit.
 
@@ -182,7 +176,8 @@ class ParticipantSettings(Section):
     """One participant. ``app`` names an unmodified Flower ClientApp, ``module:app``.
 
     Without it the built-in trainer learns the federation's model from ``data``. ``model`` names the
-    participant's copy of it where it is a module of one's own. Where the federation agreed on
+    participant's copy of it where it is a module of one's own; it is read when the daemon starts,
+    since that may import the module. Where the federation agreed on
     evaluation, models are tested on ``test_data``, or else on the agreed share of ``data``, which
     is not trained on then. ``extensions`` are functions ``module:name`` that the
     agreement may have called here.
@@ -196,7 +191,7 @@ class ParticipantSettings(Section):
     coordinator: CoordinatorReach
     node: ParticipantNode = ParticipantNode()
     app: str = Field(default="", pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$")
-    model: OwnModel | None = None
+    model: dict[str, JsonValue] | None = None
     data: ParticipantData | None = None
     test_data: ParticipantData | None = None
     extensions: list[str] = Field(default=[])

@@ -1,7 +1,9 @@
 """A federation that learns a torch module of its founder: agreed on, and taken part in."""
 
+import importlib
 import re
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,7 @@ from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.types import Address, Wei
 from coordinator.settings.agreement import FederationAgreement, agreement_from, read_agreement
 from coordinator.settings.founding import load_founding
+from coordinator.settings.participant import load_participant
 from coordinator.stores.disk import DiskStore
 
 ME = Address("0x" + "11" * 20)
@@ -100,6 +103,22 @@ def counting_rows():
     net.register_buffer("seen", torch.tensor([0, 0]))
     return net
 '''
+KINDS = """
+from pydantic import Field
+
+from fedproof import ModelKind
+
+
+class Narrow(ModelKind):
+    width: int = Field(default=2, ge=1)
+
+    def module(self, input_shape, num_classes):
+        from torch import nn
+
+        last = nn.Linear(self.width, num_classes)
+        return nn.Sequential(nn.Linear(3, self.width), nn.Tanh(), last)
+"""
+MODEL = 'kind = "python"\nfunction = "founders_nets:Net"\noptions = {width = 4}'
 FEDERATION = """
 name = "heart"
 
@@ -276,6 +295,12 @@ def test_what_cannot_be_founded(tmp_path: Path, old: str, new: str, message: str
     assert message in str(refused.value)
 
 
+def test_a_described_model_is_not_agreed_on_by_its_manifest(tmp_path: Path) -> None:
+    by_manifest = ('name = "heart"', 'name = "heart"\nmodel_agreed_by = "manifest"')
+    with pytest.raises(ConfigError, match=r'is for modules of your own; model\.kind = "logistic"'):
+        agreed(tmp_path, by_manifest, (MODEL, 'kind = "logistic"'))
+
+
 # --- a participant -------------------------------------------------------------------------------
 
 
@@ -356,6 +381,32 @@ def test_by_the_manifest_alone_any_module_with_its_tensors_takes_part(
     assert set(asked(basel)) == {spec.name for spec in alone.core_manifest.tensors}
 
 
+def test_a_kind_of_ones_own_lies_beside_the_settings(
+    basel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a module is imported from, other commands that read the settings need not know."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    founders = tmp_path / "founders"
+    founders.mkdir()
+    (founders / "basel_kinds.py").write_text(KINDS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(founders)
+        theirs = agreed(tmp_path, (MODEL, 'kind = "basel_kinds:Narrow"\nwidth = 3'))
+    sys.modules.pop("basel_kinds")
+    (basel.parent / "federation.json").write_bytes(theirs.canonical_json())
+    section = r"\[model\][^\[]*\[model.options\][^\[]*"
+    edited(basel, section, '[model]\nkind = "basel_kinds:Narrow"\nwidth = 3\n\n')
+    assert load_participant(basel).model == {"kind": "basel_kinds:Narrow", "width": 3}
+    with pytest.raises(ConfigError, match="module basel_kinds cannot be imported"):
+        build_app(read_setup(basel), ME)
+    (basel.parent / "basel_kinds.py").write_text(KINDS)
+    importlib.invalidate_caches()
+    assert callable(build_app(read_setup(basel), ME))
+    edited(basel, "width = 3", "width = 0")
+    with pytest.raises(ConfigError, match=r"participant\.toml: model\.width = 0: expected"):
+        build_app(read_setup(basel), ME)
+
+
 def test_a_participant_without_the_module_is_told_whose_it_is(basel: Path) -> None:
     edited(basel, r"\[model\][^\[]*\[model.options\][^\[]*", "")
     with pytest.raises(ConfigError) as refused:
@@ -411,8 +462,6 @@ def member(folder: Path) -> tuple[VerifiableUpdates, Any]:
 
 
 # --- a file of values ----------------------------------------------------------------------------
-
-MODEL = 'kind = "python"\nfunction = "founders_nets:Net"\noptions = {width = 4}'
 
 
 def safetensors(folder: Path, *, function: bool) -> FederationAgreement:
