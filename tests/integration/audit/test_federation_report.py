@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fedproof_command import fedproof
 from http_bench import CONTRIBUTORS, HttpBench, embedded_bench
 from typer.testing import CliRunner
 
@@ -85,6 +86,20 @@ def test_it_lies_in_the_folder_and_verify_does_not_mind(evaluated: Path) -> None
     assert (evaluated / "report.md").read_text() == text
     done = CliRunner().invoke(app, ["verify", str(evaluated), "--json"])
     assert done.exit_code == 0, done.stdout
+
+
+def test_it_is_written_while_the_coordinator_has_the_chain_open(tmp_path: Path) -> None:
+    home, out = tmp_path / "home", tmp_path / "out"
+    with coordinator(home, Evaluation()) as bench:
+        bench.play()
+        bench.evaluate(1, 0.5)
+        bench.begin()
+        done = fedproof("report", home, "--out", out)
+        assert done.returncode == 0, done.stderr
+        bench.service.close_round()
+    text = (out / "report.md").read_text()
+    assert "| 1 | final | 3 |  | 50.0% |" in text
+    assert "| 2 | open | 0 |" in text
 
 
 def test_without_evaluation_nothing_is_said_of_it(tmp_path: Path) -> None:
