@@ -81,11 +81,7 @@ class Telemetry:
             "fedproof_replies_out_of_step_total",
             "Replies to an earlier instruction than the node's last.",
         )
-        self._evaluations = self._counter(
-            "fedproof_evaluations_total",
-            "Participants' evaluations of a model, by outcome.",
-            "outcome",
-        )
+        self._evaluations: Counter | None = None
         self._requests = self._counter(
             "fedproof_http_requests_total", "HTTP requests answered.", "route", "status"
         )
@@ -136,6 +132,12 @@ class Telemetry:
 
     def count_evaluation(self, outcome: str) -> None:
         """Count a participant's evaluation: ``accepted``, ``refused`` or ``no-reply``."""
+        with self._lock:
+            # Made at its first use: a federation without evaluation has the page it always had.
+            if self._evaluations is None:
+                meaning = "Participants' evaluations of a model, by outcome."
+                name = "fedproof_evaluations_total"
+                self._evaluations = self._counter(name, meaning, "outcome")
         self._evaluations.labels(outcome=outcome).inc()
 
     def count_request(self, route: str, status: int, sent_bytes: int) -> None:

@@ -6,6 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from coordinator.http.metrics import Telemetry, metrics_page
 from coordinator.http.snapshot import ServiceSnapshot
+from coordinator.protocol.round.evaluation import PublicResult, summarise
+from coordinator.protocol.types import RoundId
 
 WAITING = ServiceSnapshot("waiting", 0, (), (), {"superlink": "running (pid 7)"})
 OWN = {
@@ -37,6 +39,33 @@ def test_every_metric_has_a_meaning_and_a_type() -> None:
         "process_resident_memory_bytes",
         "process_start_time_seconds",
         "process_virtual_memory_bytes",
+    }
+
+
+def test_evaluations_have_a_meaning_and_a_type_once_there_are_some() -> None:
+    telemetry = Telemetry()
+    for outcome in ("accepted", "no-reply", "accepted"):
+        telemetry.count_evaluation(outcome)
+    public = PublicResult(8, 6, 0.5)
+    summary = summarise(RoundId(3), bytes(32), {}, ["no-reply"], 100, public)
+    page = metrics_page(WAITING, None, telemetry, None, summary)
+    families = {one.name: one for one in text_string_to_metric_families(page)}
+    new = {name for name in families if name.startswith("fedproof_") and name not in OWN}
+    assert new == {
+        "fedproof_evaluation",
+        "fedproof_evaluation_participants",
+        "fedproof_evaluation_public_accuracy",
+        "fedproof_evaluation_public_loss",
+        "fedproof_evaluation_round",
+        "fedproof_evaluations",
+    }
+    assert all(families[name].documentation.endswith(".") for name in new)
+    assert {
+        sample.labels["outcome"]: sample.value
+        for sample in families["fedproof_evaluations"].samples
+    } == {
+        "accepted": 2,
+        "no-reply": 1,
     }
 
 
