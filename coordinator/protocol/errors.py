@@ -28,7 +28,7 @@ class UnknownRuleError(ConfigError):
 
 
 class OutsideCodeError(ConfigError):
-    """A rule, score or model from outside the package raised, or returned what none may return."""
+    """Code from outside the package raised, or returned what none of its kind may return."""
 
 
 class PhaseError(FedproofError):

@@ -5,6 +5,7 @@ define, so that adding a file adds an entry. An entry of any other package is na
 ``module:name``. Not handled: installed entry points, and files outside the import path.
 """
 
+import contextlib
 import difflib
 import importlib
 import pkgutil
@@ -218,6 +219,32 @@ def _reason(error: BaseException, module: str) -> str:
     if isinstance(error, ImportError | SyntaxError | FedproofError):
         return text
     return failure_of(error)
+
+
+@contextlib.contextmanager
+def outside_code(kind: str, place: str) -> Iterator[None]:
+    """Name the place of what code from outside the package raises.
+
+    Parameters
+    ----------
+    kind
+        What was named; errors of the package's own code pass as they are.
+    place
+        What runs, for the message: ``data.kind = "mine:Wine": load``.
+
+    Raises
+    ------
+    OutsideCodeError
+        If the code raises something else than a ``FedproofError``, which has words of its own.
+    """
+    try:
+        yield
+    except FedproofError:
+        raise
+    except (Exception, SystemExit) as error:  # somebody else's code: anything may come out
+        if SEPARATOR not in kind:
+            raise
+        raise OutsideCodeError(f"{place} raised {failure_of(error)}") from error
 
 
 _LIBRARIES = re.compile(r"/(?:site-packages|python3\.\d+)/")

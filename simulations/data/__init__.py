@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.registry import Registry
+from coordinator.protocol.registry import Registry, outside_code
 from coordinator.settings.kinds import ByKind, kind_of
 from simulations.data.base import DataSource
 from simulations.data.dataset import Dataset, HeldOut, hold_out, limit
@@ -59,10 +59,14 @@ def load_dataset(config: DataSource, folder: Path | None, seed: int) -> Dataset:
     ConfigError
         If a folder or a file is missing or corrupt (named, with what was expected there), the
         ``hub`` extra is not installed, the hub cannot be reached, or the arrays are inconsistent.
+    OutsideCodeError
+        If a data set from outside the package raises something else.
     """
-    dataset = config.load(folder, generator(seed, "data", "split"))
+    place = f'data.kind = "{config.kind}"'
+    with outside_code(config.kind, f"{place}: load"):
+        dataset = config.load(folder, generator(seed, "data", "split"))
     for fault in _faults(dataset):
-        raise ConfigError(f'data.kind = "{config.kind}": {fault}')
+        raise ConfigError(f"{place}: {fault}")
     return limit(dataset, config.max_train, config.max_test, generator(seed, "data", "limit"))
 
 
@@ -80,7 +84,10 @@ def _faults(dataset: object) -> list[str]:
     ]
 
 
-def _part_faults(part: str, x: np.ndarray, y: np.ndarray, dataset: Dataset) -> list[str]:
+def _part_faults(part: str, x: object, y: object, dataset: Dataset) -> list[str]:
+    if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
+        found = f"{part}_x is a {type(x).__name__} and {part}_y a {type(y).__name__}"
+        return [f"{found}, expected numpy arrays"]
     faults = []
     shape = (len(y), *dataset.input_shape)
     if x.dtype != np.float32 or x.shape != shape:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.registry import SEPARATOR, Registry, failure_of
+from coordinator.protocol.registry import Registry, outside_code
 from coordinator.settings.kinds import ByKind, kind_of
 from simulations.metrics.base import Measured, Metric, Predictions, recorded_name
 
@@ -60,12 +60,9 @@ def measure(metrics: Sequence[Metric], given: Predictions) -> dict[str, float | 
     values: dict[str, float | None] = {}
     for index, metric in enumerate(metrics):
         place = f'metrics.{index}.kind = "{metric.kind}"'
-        try:
-            measured: Any = metric.measure(given)
-        except Exception as error:
-            if SEPARATOR not in metric.kind:
-                raise
-            raise ConfigError(f"{place}: measure raised {failure_of(error)}") from error
+        measured: Any = None
+        with outside_code(metric.kind, f"{place}: measure"):
+            measured = metric.measure(given)
         recorded = recorded_name(metric)
         if isinstance(measured, Mapping) and measured:
             for name, value in measured.items():

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.registry import Registry
+from coordinator.protocol.registry import Registry, outside_code
 from coordinator.settings.kinds import ByKind, kind_of
 from simulations.data import Dataset
 from simulations.partitions.base import Indices, PartitionRule
@@ -68,10 +68,15 @@ def divide(config: PartitionRule, dataset: Dataset, seed: int) -> Shares:
     ConfigError
         If there are too few examples for so many clients, the sites do not fit, or the partition
         leaves an example out, gives it away twice, or gives a client none.
+    OutsideCodeError
+        If a partition from outside the package raises something else.
     """
-    names = config.names(dataset)
+    place = f'partition.kind = "{config.kind}"'
+    with outside_code(config.kind, f"{place}: names"):
+        names = config.names(dataset)
     _check_size(config, dataset)
-    dealt = config.divide(dataset, generator(seed, "partition"))
+    with outside_code(config.kind, f"{place}: divide"):
+        dealt = config.divide(dataset, generator(seed, "partition"))
     _check_dealt(config, dealt, len(dataset.train_y))
     return Shares(tuple(np.sort(part) for part in dealt), names)
 
@@ -92,11 +97,18 @@ def _check_size(config: PartitionRule, dataset: Dataset) -> None:
         )
 
 
-def _check_dealt(config: PartitionRule, dealt: Sequence[Indices], examples: int) -> None:
+def _check_dealt(config: PartitionRule, dealt: object, examples: int) -> None:
     place = f'partition.kind = "{config.kind}"'
+    if not isinstance(dealt, Sequence):
+        raise ConfigError(f"{place}: divide gave {type(dealt).__name__}, expected a list of arrays")
     if len(dealt) != config.clients:
         raise ConfigError(f"{place}: divide gave {len(dealt)} shares, expected {config.clients}")
     for client, part in enumerate(dealt):
+        if not isinstance(part, np.ndarray):
+            raise ConfigError(
+                f"{place}: divide gave client {client} a {type(part).__name__}, expected a numpy "
+                "array"
+            )
         if part.dtype != np.int64 or part.ndim != 1 or not len(part):
             raise ConfigError(
                 f"{place}: divide gave client {client} {part.dtype} {part.shape}, expected int64 "

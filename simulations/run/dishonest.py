@@ -19,6 +19,7 @@ from coordinator.ports import ArtifactStore, Ledger, RoundJournal, Scorer
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import BlobMissingError, ConfigError, TransactionRevertedError
 from coordinator.protocol.numbers.manifest import Manifest
+from coordinator.protocol.registry import outside_code
 from coordinator.protocol.round.chain_round import ChainRound, Seal
 from coordinator.protocol.round.feed import RoundFeed
 from coordinator.protocol.round.result import apply_rule
@@ -134,20 +135,29 @@ class DishonestService(RoundService):
     ) -> None:
         """Accept an update; a withheld one is not published."""
         attack = self._attacker.attack(self.state.round_id)
-        if attack is not None and attack.withholds(signed.signer, self._context):
-            assert isinstance(self._store, WithholdingStore)
-            self._store.withhold(signed.statement.update)
+        if attack is not None:
+            with outside_code(attack.kind, _place(attack, "withholds")):
+                withheld = attack.withholds(signed.signer, self._context)
+            if withheld:
+                assert isinstance(self._store, WithholdingStore)
+                self._store.withhold(signed.statement.update)
         super().submit(signed, vector, metrics, salt)
 
     def drafted_result(self, result: RoundInput) -> RoundInput:
         """Return the result to seal, changed by the round's attack."""
         attack = self._attacker.attack(self.state.round_id)
-        return result if attack is None else attack.change_result(result, self._context)
+        if attack is not None:
+            with outside_code(attack.kind, _place(attack, "change_result")):
+                result = attack.change_result(result, self._context)
+        return result
 
     def drafted_settlement(self, chain_round: ChainRound, scored: ScoredRound) -> ScoredRound:
         """Return the scores and rewards to settle, changed by the round's attack."""
         attack = self._attacker.attack(chain_round.round_id)
-        return scored if attack is None else attack.change_settlement(scored, self._context)
+        if attack is not None:
+            with outside_code(attack.kind, _place(attack, "change_settlement")):
+                scored = attack.change_settlement(scored, self._context)
+        return scored
 
     def earned_before(self, parent: RoundId) -> Mapping[Address, Wei]:
         """Return all earlier rewards, without those that the coordinator gave itself."""
@@ -248,3 +258,7 @@ class InsistentLedger(ChainLedger):
             f"coordinator_attacks: the contract let {attack.kind} of round {attack.round} pass; "
             "does chain.min_open_s leave room for it?"
         )
+
+
+def _place(attack: CoordinatorAttack, hook: str) -> str:
+    return f'coordinator_attacks.kind = "{attack.kind}", round {attack.round}: {hook}'

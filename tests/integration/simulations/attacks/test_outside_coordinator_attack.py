@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.protocol.errors import ConfigError
 from simulations.experiment.load import load_experiment
 from simulations.run.result import RunOptions
 from simulations.run.simulation import run_experiment
@@ -54,3 +55,28 @@ victim = 2
     ]
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["status"] for line in lines] == ["void", "final"]
+
+
+def test_one_that_raises_is_its_authors_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_raising_attacks.py").write_text(
+        "from fedproof import CoordinatorAttack\n\n\nclass Raises(CoordinatorAttack):\n"
+        "    def change_result(self, result, context):\n        return {}[3]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    experiment = load_experiment(
+        {
+            "rounds": 1,
+            "data": {"kind": "digits", "max_train": 60},
+            "partition": {"clients": 3},
+            "model": {"kind": "logistic"},
+            "coordinator_attacks": [{"kind": "my_raising_attacks:Raises", "round": 1}],
+        }
+    )
+    expected = (
+        r'^coordinator_attacks\.kind = "my_raising_attacks:Raises", round 1: change_result raised '
+        r"KeyError: 3 \(my_raising_attacks\.py, line 6\)$"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        run_experiment(experiment, tmp_path / "run", RunOptions(workers=1))

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.errors import ConfigError, OutsideCodeError
 from simulations.data import Dataset, DataSource, hold_out, load_dataset
 from simulations.data.breast_cancer import BreastCancerData
 from simulations.data.dataset import apportion, split_by_class
@@ -207,6 +207,8 @@ class Odd(DataSource):
                 return replace(good, test_x=good.test_x[:, 0])
             case "labels":
                 return replace(good, test_y=good.test_y.astype(np.int32))
+            case "lists":
+                return replace(good, train_y=good.train_y.tolist())
             case "empty":
                 return replace(good, test_x=good.test_x[:0], test_y=good.test_y[:0])
         return replace(good, train_y=good.train_y + 1)
@@ -221,9 +223,23 @@ class Odd(DataSource):
         ("labels", "test_y is int32 (359,), expected int64 (n,) with n >= 1"),
         ("empty", "test_y is int64 (0,), expected int64 (n,) with n >= 1"),
         ("class", "train_y has labels from 1 to 10, expected 0 to 9"),
+        ("lists", "train_x is a ndarray and train_y a list, expected numpy arrays"),
     ],
 )
 def test_a_data_set_that_does_not_fit_together_is_refused(what, message):
     with pytest.raises(ConfigError) as caught:
         load_dataset(Odd(what=what), None, 7)
     assert str(caught.value) == f'data.kind = "mine:Odd": {message}'
+
+
+@pytest.mark.parametrize(("kind", "error"), [("mine:Raises", OutsideCodeError), ("own", KeyError)])
+def test_an_error_of_ones_own_data_set_is_named_and_of_the_packages_a_defect(kind, error):
+    class Raises(DataSource):
+        def load(self, folder, rng):
+            return {}["wine"]
+
+    with pytest.raises(error) as caught:
+        load_dataset(Raises(kind=kind), None, 7)
+    if error is OutsideCodeError:
+        expected = f"data.kind = \"{kind}\": load raised KeyError: 'wine' (test_data.py, line "
+        assert str(caught.value).startswith(expected)

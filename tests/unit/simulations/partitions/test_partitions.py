@@ -196,3 +196,33 @@ def test_a_partition_that_loses_or_doubles_examples_is_refused(options, message)
 def test_shares_are_sorted():
     shares = divide(Odd(shares=[[2, 0], [1]]), dataset([0, 1, 1]), 1)
     assert [part.tolist() for part in shares.indices] == [[0, 2], [1]]
+
+
+class Returns(PartitionRule):
+    """Returns what it is told to, or divides by zero."""
+
+    kind: str = "mine:Returns"
+    clients: int = 2
+    what: str
+
+    def divide(self, dataset, rng):
+        match self.what:
+            case "none":
+                return None
+            case "lists":
+                return [[0, 1], [2]]
+        return 1 // 0
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("none", "divide gave NoneType, expected a list of arrays"),
+        ("lists", "divide gave client 0 a list, expected a numpy array"),
+        ("zero", "divide raised ZeroDivisionError: integer division or modulo by zero (test_part"),
+    ],
+)
+def test_a_mistake_of_ones_own_partition_is_named(what, message):
+    with pytest.raises(ConfigError) as caught:
+        divide(Returns(what=what), dataset([0, 0, 1]), 1)
+    assert str(caught.value).startswith(f'partition.kind = "mine:Returns": {message}')
