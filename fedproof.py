@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # the same names as below, for type checkers; a test compares
     from coordinator.protocol.types import WEIGHT_TOTAL
     from coordinator.settings.agreement import read_agreement
     from coordinator.settings.models.base import ModelKind
+    from coordinator.stores.instructions import InstructionFolder
     from simulations.attacks.contributor.base import (
         AttackContext,
         ContributorAttack,
@@ -112,6 +113,7 @@ __all__ = [
     "FileJournal",
     "FilePending",
     "Findings",
+    "InstructionFolder",
     "KeyFileError",
     "KeySigner",
     "LedgerError",
@@ -183,6 +185,7 @@ _MODULES: Final = {
     "simulations.partitions.base": ["PartitionRule"],
     "coordinator.settings.agreement": ["read_agreement"],
     "coordinator.settings.models.base": ["ModelKind"],
+    "coordinator.stores.instructions": ["InstructionFolder"],
     "simulations.attacks.contributor.base": [
         "AttackContext",
         "ContributorAttack",

@@ -19,9 +19,12 @@ from coordinator.protocol.types import (
     PreviousRound,
     RoundId,
     RoundInput,
+    RoundInstruction,
     Rule,
     Signed,
+    SignedInstruction,
     SigningDomain,
+    Slot,
     UpdateMessage,
     Wei,
 )
@@ -98,6 +101,9 @@ class Ledger(Protocol):
         self, first: Signed[UpdateMessage], second: Signed[UpdateMessage]
     ) -> Wei:
         """Punish two signatures for one round; return the wei taken from the bond."""
+
+    def sign_instruction(self, statement: RoundInstruction) -> Signed[RoundInstruction]:
+        """Sign an instruction for :meth:`domain` with the coordinator's key; sends nothing."""
 
 
 class ArtifactStore(Protocol):
@@ -180,6 +186,15 @@ class RoundDriver(Protocol):
     def open_round(self) -> RoundAnnouncement:
         """Open the next round, or go on with one that a crash left open."""
 
+    def sign_instruction(
+        self, round_id: RoundId, phase: str, content: JsonObject
+    ) -> SignedInstruction:
+        """Sign the one instruction of a phase of a round, or return the one signed before.
+
+        ``phase`` and ``content`` are those of ``protocol.instructions``. What was signed before a
+        crash may have another content: then that is the one to send.
+        """
+
     def commit(self, signed: Signed[Commitment]) -> None:
         """Offer one commitment of a sealed round; raises ``ContributorError`` if refused."""
 
@@ -229,6 +244,23 @@ class RoundJournal(Protocol):
         """Return a round's entry; raises ``BlobMissingError`` if there is none.
 
         There may be none of a void round: see :mod:`coordinator.service.round_service`.
+        """
+
+
+class InstructionStore(Protocol):
+    """Keeps the instructions that a coordinator signed; two of a slot, if there are two.
+
+    Methods raise :class:`~coordinator.protocol.errors.StoreError`.
+    """
+
+    def of(self, slot: Slot) -> Sequence[SignedInstruction]:
+        """Return what is kept of a slot, the first first."""
+
+    def keep(self, instruction: SignedInstruction) -> Sequence[SignedInstruction]:
+        """Keep an instruction durably, and return what is kept of its slot.
+
+        An equal one changes nothing; a second, different one is kept beside the first, and no
+        third one.
         """
 
 

@@ -109,6 +109,11 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
         "Challenge the faults of one round, or only those of one chunk of its new model.",
         _INSPECT,
     ),
+    "evidence": CommandEntry(
+        "clients.commands.evidence:evidence_app",
+        "What a coordinator signed: export it, and check whether it told two different things.",
+        _INSPECT,
+    ),
     "chain": CommandEntry(
         "coordinator.commands.chain:chain_app",
         "The embedded chain: serve it, show its blocks.",

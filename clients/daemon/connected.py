@@ -25,6 +25,7 @@ from clients.mod.pending import FilePending
 from clients.mod.signer import KeySigner
 from clients.mod.verifiable_updates import ClientAppCallable, Participant
 from coordinator.stores.http import HttpStore, Reader
+from coordinator.stores.instructions import InstructionFolder
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,15 @@ class KeptState:
         The replies given, and the application's state between messages.
     journal
         The updates signed.
+    instructions
+        What the coordinator signed.
     """
 
     history: BlockHistory
     replies: ReplyStore
     contexts: Contexts
     journal: FileJournal
+    instructions: InstructionFolder
 
     @classmethod
     def of(cls, setup: Setup) -> "KeptState":
@@ -61,6 +65,7 @@ class KeptState:
             ReplyStore(setup.state / "replies"),
             Contexts(setup.state / "context.state", settings.node.config),
             FileJournal(setup.state / "journal.jsonl"),
+            InstructionFolder(setup.state / "instructions"),
         )
 
 
@@ -102,6 +107,7 @@ def connect(
         setup.agreement.rule_hash,
         FilePending(setup.state / "pending"),
         setup.agreement.sealed,
+        kept.instructions,
     )
     manifest = setup.agreement.core_manifest
     received = ReceivedModels(setup.state / "received", manifest)

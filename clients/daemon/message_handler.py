@@ -23,6 +23,7 @@ from clients.daemon.received import ReceivedModels
 from clients.daemon.relay import pack_reply
 from clients.daemon.replies import ReplyStore, StoredReply
 from clients.mod.instruction import InstructionRefusedError, read_instruction
+from clients.mod.instruction_check import check_instruction
 from clients.mod.journal import FileJournal
 from clients.mod.verifiable_updates import ClientAppCallable, Participant, VerifiableUpdates
 from coordinator.local.logs import fields
@@ -173,6 +174,8 @@ class MessageHandler:
         instruction = read_instruction(message.content)
         round_id, base = instruction.round_id, instruction.base_model
         self.progress.last_asked = round_id
+        # Before it is answered again: a second, different instruction may have the same model.
+        check_instruction(instruction, self._participant, training=True)
         kept = self._replies.find(round_id, base)
         if kept is not None:
             _log.info("answered again, as before", extra=fields(round=round_id))

@@ -207,6 +207,7 @@ class ParticipantDaemon:
             last_round=progress.last_round if progress else None,
             last_refusal=progress.last_refusal if progress else "",
             out_of_step=self._out_of_step,
+            equivocated=sorted({round_id for round_id, _ in self._kept.instructions.differing()}),
             faults=dict(self._faults.now),
             children=child_rows(children.status()),
         )

@@ -18,7 +18,8 @@ class ParticipantStatus:
     """The daemon's state at one time; ``faults`` are the current ones, by task.
 
     ``out_of_step`` counts the restarts of the SuperNode because it would have passed replies on
-    one round late.
+    one round late. ``equivocated`` lists the rounds for which the coordinator signed two different
+    instructions; both are kept.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ParticipantStatus:
     last_round: int | None
     last_refusal: str
     out_of_step: int
+    equivocated: Sequence[int]
     faults: Mapping[str, str]
     children: Sequence[Mapping[str, Any]]
 

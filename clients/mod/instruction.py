@@ -1,8 +1,9 @@
 """Reads the coordinator's instructions, and checks them against the chain before any training.
 
 Instructions are untrusted (ADR 63): the model's root is computed and compared with the one the
-contract stores, and chain, contract and rule are compared too. Every refusal has a code
-(``docs/flower.md`` lists them).
+contract stores, and chain, contract, rule and deadline are compared too. The coordinator's
+signature is checked, and what it signed is kept, before that
+(:mod:`clients.mod.instruction_check`). Every refusal has a code (``docs/flower.md`` lists them).
 """
 
 from collections.abc import Mapping
@@ -22,10 +23,11 @@ from coordinator.protocol.errors import (
     MalformedUpdateError,
     VerificationError,
 )
+from coordinator.protocol.instructions import buffer_digest, message_content
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.numbers.manifest import Manifest
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
-from coordinator.protocol.types import Int32Vector, RoundId
+from coordinator.protocol.types import Int32Vector, JsonObject, RoundId, SigningDomain
 
 
 class InstructionRefusedError(FedproofError):
@@ -44,6 +46,7 @@ class Instruction:
 
     ``sealed`` says whether a commitment is requested instead of the update itself.
     ``model_bytes`` is the committed vector in ``.npy`` format, ``config`` the user's own.
+    ``deadline`` is the round's, chain time in seconds; ``signature`` the coordinator's, unchecked.
     """
 
     round_id: RoundId
@@ -51,6 +54,8 @@ class Instruction:
     rule_hash: bytes
     chain_id: int
     contract: str
+    deadline: int
+    signature: bytes
     manifest: Manifest
     model_bytes: bytes
     buffers: Mapping[str, Array]
@@ -59,6 +64,20 @@ class Instruction:
     config_name: str
     config: ConfigRecord
     sealed: bool = False
+
+    @property
+    def content(self) -> JsonObject:
+        """What its signature covers besides its other fields; the model and manifest by root."""
+        return message_content(
+            self.config,
+            records=(self.arrays_name, self.config_name),
+            tensor_order=self.tensor_order,
+            buffers={
+                name: buffer_digest(array.dtype, array.shape, array.data)
+                for name, array in self.buffers.items()
+            },
+            sealed=self.sealed,
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +95,8 @@ def read_instruction(content: RecordDict) -> Instruction:
     Raises
     ------
     InstructionRefusedError
-        ``not-fedproof``, ``unsupported-version`` or ``malformed-instruction``.
+        ``not-fedproof``, ``unsupported-version``, ``unsigned-instruction`` or
+        ``malformed-instruction``.
     """
     arrays = [
         (name, record[wire.MODEL_ARRAY])
@@ -95,6 +115,7 @@ def read_instruction(content: RecordDict) -> Instruction:
         raise InstructionRefusedError(
             "unsupported-version", f"found {config[wire.VERSION]!r}, expected {wire.WIRE_VERSION}"
         )
+    require_signature(config)
     buffers = dict(content.array_records.get(wire.BUFFERS_RECORD, ArrayRecord()))
     try:
         return _instruction(config, model, buffers, arrays_name, config_name)
@@ -102,6 +123,15 @@ def read_instruction(content: RecordDict) -> Instruction:
         raise InstructionRefusedError(
             "malformed-instruction", f"{type(error).__name__}: {error}"
         ) from error
+
+
+def require_signature(record: Mapping[str, Any]) -> None:
+    """Raise ``InstructionRefusedError`` (``unsigned-instruction``) if there is no signature."""
+    if wire.SIGNATURE not in record:
+        raise InstructionRefusedError(
+            "unsigned-instruction",
+            f"the instruction has no {wire.SIGNATURE!r}, expected the coordinator's signature",
+        )
 
 
 def _instruction(
@@ -121,11 +151,13 @@ def _instruction(
     if sorted(order) != sorted([*names, *buffers]):
         raise ValueError(f"{wire.TENSOR_ORDER} does not list the tensors and buffers, once each")
     return Instruction(
-        round_id=RoundId(_integer(fields, wire.ROUND)),
-        base_model=_digest(fields, wire.BASE_MODEL),
-        rule_hash=_digest(fields, wire.RULE_HASH),
-        chain_id=_integer(fields, wire.CHAIN_ID),
+        round_id=RoundId(integer_field(fields, wire.ROUND)),
+        base_model=digest_field(fields, wire.BASE_MODEL),
+        rule_hash=digest_field(fields, wire.RULE_HASH),
+        chain_id=integer_field(fields, wire.CHAIN_ID),
         contract=str(fields[wire.CONTRACT]),
+        deadline=integer_field(fields, wire.DEADLINE),
+        signature=bytes.fromhex(fields[wire.SIGNATURE]),
         manifest=manifest,
         model_bytes=model.data,
         buffers=buffers,
@@ -137,18 +169,41 @@ def _instruction(
     )
 
 
-def _digest(fields: Mapping[str, Any], name: str) -> bytes:
+def digest_field(fields: Mapping[str, Any], name: str) -> bytes:
+    """Return a digest of 32 bytes in hexadecimal; raises ``ValueError`` or ``TypeError``."""
     digest = bytes.fromhex(fields[name])
     if len(digest) != 32:
         raise ValueError(f"{name} holds {len(digest)} bytes, expected 32")
     return digest
 
 
-def _integer(fields: Mapping[str, Any], name: str) -> int:
+def integer_field(fields: Mapping[str, Any], name: str) -> int:
+    """Return an integer of 0 or more; raises ``TypeError``, ``KeyError`` if there is none."""
     value = fields[name]
     if type(value) is not int or value < 0:
         raise TypeError(f"{name} is {value!r}, expected an integer of 0 or more")
     return value
+
+
+def check_domain(chain_id: int, contract: str, domain: SigningDomain) -> None:
+    """Refuse an instruction for another federation than the one that was joined.
+
+    A signature for the coordinator's domain could be used to slash us in another federation
+    (ADR 63), so the domain is the participant's own.
+
+    Raises
+    ------
+    InstructionRefusedError
+        ``wrong-domain``.
+    """
+    asked_for = (chain_id, contract.lower())
+    expected = (domain.chain_id, domain.verifying_contract.lower())
+    if asked_for != expected:
+        raise InstructionRefusedError(
+            "wrong-domain",
+            f"asked for chain {asked_for[0]} contract {asked_for[1]}, this client takes part "
+            f"in chain {expected[0]} contract {expected[1]}",
+        )
 
 
 class ModelVerifier:
@@ -171,9 +226,10 @@ class ModelVerifier:
         ------
         InstructionRefusedError
             ``wrong-domain``, ``chain-unavailable``, ``round-not-open``, ``wrong-rule``,
-            ``wrong-model-root``, or the reason why the vector itself is malformed.
+            ``wrong-model-root``, ``wrong-deadline``, or the reason why the vector itself is
+            malformed.
         """
-        self._check_domain(instruction)
+        check_domain(instruction.chain_id, instruction.contract, self._view.domain)
         model = self._decode(instruction)
         try:
             facts = self._view.round(instruction.round_id)
@@ -183,19 +239,6 @@ class ModelVerifier:
             raise InstructionRefusedError(wire.CHAIN_UNAVAILABLE, str(error)) from error
         self._check_facts(instruction, model.root, facts, training=training)
         return model
-
-    def _check_domain(self, instruction: Instruction) -> None:
-        # Our own domain: a signature for the coordinator's could be used to slash us in another
-        # federation (ADR 63).
-        domain = self._view.domain
-        asked_for = (instruction.chain_id, instruction.contract.lower())
-        expected = (domain.chain_id, domain.verifying_contract.lower())
-        if asked_for != expected:
-            raise InstructionRefusedError(
-                "wrong-domain",
-                f"asked for chain {asked_for[0]} contract {asked_for[1]}, this client takes part "
-                f"in chain {expected[0]} contract {expected[1]}",
-            )
 
     def _check_facts(
         self, instruction: Instruction, root: bytes, facts: ChainRound, *, training: bool
@@ -219,6 +262,12 @@ class ModelVerifier:
                 f"round {instruction.round_id}: announced model {instruction.base_model.hex()} "
                 f"under rule {instruction.rule_hash.hex()}, the chain says {root.hex()} under "
                 f"{facts.rule_hash.hex()}",
+            )
+        if instruction.deadline != facts.deadline:
+            raise InstructionRefusedError(
+                "wrong-deadline",
+                f"round {instruction.round_id}: announced deadline {instruction.deadline}, the "
+                f"chain says {facts.deadline}",
             )
 
     def _decode(self, instruction: Instruction) -> VerifiedModel:

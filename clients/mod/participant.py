@@ -20,8 +20,9 @@ from clients.mod.pending import FilePending
 from clients.mod.signer import KeySigner
 from coordinator.local import keyfile as account
 from coordinator.protocol.errors import ConfigError
+from coordinator.stores.instructions import InstructionFolder
 
-KEY, PASSWORD, RPC, CONTRACT, JOURNAL, RULE, PENDING, SEALED = (
+KEY, PASSWORD, RPC, CONTRACT, JOURNAL, RULE, PENDING, SEALED, INSTRUCTIONS = (
     "fedproof-key",
     "fedproof-password",
     "fedproof-rpc",
@@ -30,6 +31,7 @@ KEY, PASSWORD, RPC, CONTRACT, JOURNAL, RULE, PENDING, SEALED = (
     "fedproof-rule",
     "fedproof-pending",
     "fedproof-sealed",
+    "fedproof-instructions",
 )
 
 
@@ -55,7 +57,15 @@ def from_node_config(context: Context) -> Participant:
         rule_hash=rule,
         pending=FilePending(Path(_setting(context, PENDING))) if PENDING in settings else None,
         sealed=_choice(context, SEALED) if SEALED in settings else None,
+        instructions=InstructionFolder(_instructions(context)),
     )
+
+
+def _instructions(context: Context) -> Path:
+    """Return the folder for what the coordinator signed: by default one beside the journal."""
+    if INSTRUCTIONS in context.node_config:
+        return Path(_setting(context, INSTRUCTIONS))
+    return Path(_setting(context, JOURNAL)).with_suffix(".instructions")
 
 
 def _choice(context: Context, name: str) -> bool:

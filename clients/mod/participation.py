@@ -10,6 +10,7 @@ from clients.mod.instruction import Instruction, InstructionRefusedError
 from clients.mod.journal import SignatureJournal
 from clients.mod.pending import ContextPending, PendingUpdates
 from clients.mod.signer import UpdateSigner
+from coordinator.ports import InstructionStore
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,10 @@ class Participant:
     of sealed rounds until they are revealed (:class:`~clients.mod.pending.FilePending`).
     ``rule_hash`` is the only rule to take part under, ``None`` for any. ``sealed`` says whether the
     federation agreed on sealed rounds; ``None`` trusts the coordinator, who could then let updates
-    be copied.
+    be copied. ``instructions`` keeps what the coordinator signed
+    (:class:`~coordinator.stores.instructions.InstructionFolder`), so that two instructions for one
+    phase of a round are noticed and can be shown; with ``None`` signatures are checked, and nothing
+    is kept.
     """
 
     signer: UpdateSigner
@@ -31,6 +35,7 @@ class Participant:
     rule_hash: bytes | None = None
     pending: PendingUpdates | None = None
     sealed: bool | None = None
+    instructions: InstructionStore | None = None
 
 
 def check_rule(instruction: Instruction, participant: Participant) -> None:

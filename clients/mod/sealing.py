@@ -13,7 +13,13 @@ from typing import Any
 from flwr.app import ConfigRecord, RecordDict
 
 from clients.mod.chain_view import CachedChainView
-from clients.mod.instruction import InstructionRefusedError
+from clients.mod.instruction import (
+    InstructionRefusedError,
+    check_domain,
+    digest_field,
+    integer_field,
+    require_signature,
+)
 from clients.mod.pending import PendingUpdate
 from clients.mod.signer import UpdateSigner
 from coordinator.protocol import wire
@@ -77,12 +83,19 @@ def revealed(pending: PendingUpdate) -> RecordDict:
 
 @dataclass(frozen=True)
 class RevealQuery:
-    """A well-formed query for a reveal; ``commitments`` is the document's text."""
+    """A well-formed query for a reveal; ``commitments`` is the document's text.
+
+    ``signature`` is the coordinator's over the other fields, unchecked.
+    """
 
     round_id: RoundId
     chain_id: int
     contract: str
     commitments: str
+    base_model: bytes
+    rule_hash: bytes
+    deadline: int
+    signature: bytes
 
 
 def is_reveal_query(content: RecordDict) -> bool:
@@ -96,7 +109,7 @@ def read_reveal_query(content: RecordDict) -> RevealQuery:
     Raises
     ------
     InstructionRefusedError
-        ``unsupported-version`` or ``malformed-instruction``.
+        ``unsupported-version``, ``unsigned-instruction`` or ``malformed-instruction``.
     """
     fields: Mapping[str, Any] = content.config_records[wire.REVEAL]
     if fields.get(wire.VERSION) != wire.WIRE_VERSION:
@@ -104,18 +117,22 @@ def read_reveal_query(content: RecordDict) -> RevealQuery:
             "unsupported-version",
             f"found {fields.get(wire.VERSION)!r}, expected {wire.WIRE_VERSION}",
         )
-    values = (
-        fields.get(wire.ROUND),
-        fields.get(wire.CHAIN_ID),
-        fields.get(wire.CONTRACT),
-        fields.get(wire.COMMITMENTS),
-    )
-    round_id, chain_id, contract, text = values
-    if (type(round_id), type(chain_id), type(contract), type(text)) != (int, int, str, str):
-        kinds = [type(value).__name__ for value in values]
-        raise InstructionRefusedError("malformed-instruction", f"query for a reveal: {kinds}")
-    assert isinstance(round_id, int)
-    return RevealQuery(RoundId(round_id), int(str(chain_id)), str(contract), str(text))
+    require_signature(fields)
+    try:
+        return RevealQuery(
+            round_id=RoundId(integer_field(fields, wire.ROUND)),
+            chain_id=integer_field(fields, wire.CHAIN_ID),
+            contract=fields[wire.CONTRACT] + "",
+            commitments=fields[wire.COMMITMENTS] + "",
+            base_model=digest_field(fields, wire.BASE_MODEL),
+            rule_hash=digest_field(fields, wire.RULE_HASH),
+            deadline=integer_field(fields, wire.DEADLINE),
+            signature=bytes.fromhex(fields[wire.SIGNATURE]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InstructionRefusedError(
+            "malformed-instruction", f"query for a reveal: {type(error).__name__}: {error}"
+        ) from error
 
 
 class CommitmentsVerifier:
@@ -137,13 +154,7 @@ class CommitmentsVerifier:
             ``wrong-domain``, ``chain-unavailable``, ``round-not-open``, ``wrong-commitments`` or
             ``not-committed``.
         """
-        domain = self._view.domain
-        asked_for = (query.chain_id, query.contract.lower())
-        expected = (domain.chain_id, domain.verifying_contract.lower())
-        if asked_for != expected:
-            raise InstructionRefusedError(
-                "wrong-domain", f"asked for {asked_for}, this client takes part in {expected}"
-            )
+        check_domain(query.chain_id, query.contract, self._view.domain)
         facts = self._facts(query.round_id)
         if facts.status is not RoundStatus.OPEN:
             raise InstructionRefusedError(

@@ -4,11 +4,12 @@ Put it first in the list of mods, so that it is outermost and signs the result o
 
     app = ClientApp(mods=[VerifiableUpdates()])
 
-Before the app runs, it checks the model against the chain, and gives the app named float tensors;
-afterwards it converts the trained tensors to the ``int32`` update, computes its root and signs it.
-The app's metrics are not changed, and their hash is signed. In a sealed round the answer is a
-commitment, and the signed update is kept until a query asks to reveal it. Not handled: local
-differential privacy and the like, which are separate mods, further in.
+Before the app runs, it checks the coordinator's signature and the model against the chain, and
+gives the app named float tensors; afterwards it converts the trained tensors to the ``int32``
+update, computes its root and signs it. The app's metrics are not changed, and their hash is signed.
+In a sealed round the answer is a commitment, and the signed update is kept until a query asks to
+reveal it. Not handled: local differential privacy and the like, which are separate mods, further
+in.
 """
 
 import logging
@@ -34,6 +35,7 @@ from clients.mod.instruction import (
     VerifiedModel,
     read_instruction,
 )
+from clients.mod.instruction_check import check_instruction, check_reveal_query
 from clients.mod.participation import Participant, check_rule, check_sealed, pending_of
 from clients.mod.reply import read_metrics, statement_record, trained_tensor, update_record
 from clients.mod.sealing import (
@@ -104,6 +106,7 @@ class VerifiableUpdates:
     def _train(self, message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         participant = self._participant(context)
         instruction = read_instruction(message.content)
+        check_instruction(instruction, participant, training=True)
         model = self._verifier(participant)[0].verified(instruction, training=True)
         check_rule(instruction, participant)
         check_sealed(instruction, participant)
@@ -126,6 +129,7 @@ class VerifiableUpdates:
     ) -> Message:
         participant = self._participant(context)
         instruction = read_instruction(message.content)
+        check_instruction(instruction, participant, training=False)
         model = self._verifier(participant)[0].verified(instruction, training=False)
         check_rule(instruction, participant)
         message.content = _plain_content(instruction, model)
@@ -170,6 +174,7 @@ class VerifiableUpdates:
     def _reveal(self, content: RecordDict, context: Context) -> RecordDict:
         participant = self._participant(context)
         query, address = read_reveal_query(content), participant.signer.address
+        check_reveal_query(query, participant)
         committed = self._verifier(participant)[1].committed(query, address)
         domain = participant.chain_view.domain
         kept = pending_of(participant, context).get(domain, query.round_id, address)

@@ -22,7 +22,15 @@ from coordinator.http.server import serve_http
 from coordinator.local.lock import FolderLock
 from coordinator.ports import RoundAnnouncement, RoundOutcome
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.types import Commitment, Int32Vector, JsonObject, Signed, UpdateMessage
+from coordinator.protocol.types import (
+    Commitment,
+    Int32Vector,
+    JsonObject,
+    RoundId,
+    Signed,
+    SignedInstruction,
+    UpdateMessage,
+)
 from coordinator.service.round_service import RoundService
 
 _CHAIN_S: Final = 0.5
@@ -56,6 +64,12 @@ class LockedDriver:
     def open_round(self) -> RoundAnnouncement:
         """Open the next round, or go on with one that a crash left open."""
         return self._call(self._rounds.open_round)
+
+    def sign_instruction(
+        self, round_id: RoundId, phase: str, content: JsonObject
+    ) -> SignedInstruction:
+        """Sign the one instruction of a phase of a round, or return the one signed before."""
+        return self._call(self._rounds.sign_instruction, round_id, phase, content)
 
     def commit(self, signed: Signed[Commitment]) -> None:
         """Offer one commitment of a sealed round; raises ``ContributorError`` if refused."""

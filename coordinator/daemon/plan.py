@@ -19,6 +19,7 @@ from coordinator.service.scorers import loaded_score
 from coordinator.settings.agreement import FederationAgreement, read_agreement
 from coordinator.settings.coordinator import CoordinatorSettings, load_coordinator
 from coordinator.settings.rules import load_extensions
+from coordinator.stores.instructions import InstructionFolder
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,10 @@ class ServicePlan:
         password = keyfile.password_from(self.path(section.password_file), confirm=False)
         keyfile.scrub_password()
         return keyfile.load(self.folder / section.key, password)
+
+    def instructions(self) -> InstructionFolder:
+        """Return where the instructions that were signed are kept, to be sent again."""
+        return InstructionFolder(self.state / "instructions", whole=True)
 
     def federation_plan(self, terms: Terms) -> FederationPlan:
         """Return the round service's plan."""

@@ -103,6 +103,7 @@ class RoundParts:
             scorer_from(plan.agreement.scoring, self.store),
             plan.federation_plan(terms),
             feed,
+            plan.instructions(),
         )
         presence_register = PresenceRegister(
             self.chain.federation.domain,

@@ -13,13 +13,16 @@ from coordinator.local.channel import ChannelClient, Reply
 from coordinator.local.files import Buffer
 from coordinator.local.frames import ChannelError, FrameLimits
 from coordinator.ports import RoundAnnouncement, RoundOutcome
-from coordinator.protocol.errors import ContributorError, FedproofError
+from coordinator.protocol.errors import ContributorError, FedproofError, VerificationError
+from coordinator.protocol.instructions import instruction_from
 from coordinator.protocol.types import (
     Commitment,
     Int32Vector,
     JsonObject,
     Presence,
+    RoundId,
     Signed,
+    SignedInstruction,
     UpdateMessage,
 )
 
@@ -77,6 +80,17 @@ class DriverClient:
         """Open the next round, or go on with one that a crash left open."""
         reply = self._call("open_round")
         return wire.announcement_from(reply.args, self._vector(reply))
+
+    def sign_instruction(
+        self, round_id: RoundId, phase: str, content: JsonObject
+    ) -> SignedInstruction:
+        """Sign the one instruction of a phase of a round, or return the one signed before."""
+        args = {"round": int(round_id), "phase": phase, "content": content}
+        reply = self._call("sign_instruction", args)
+        try:
+            return instruction_from(reply.args.get("instruction"), "the service's instruction")
+        except VerificationError as error:
+            raise ChannelError(str(error)) from error
 
     def commit(self, signed: Signed[Commitment]) -> None:
         """Offer one commitment of a sealed round; raises ``ContributorError`` if refused."""

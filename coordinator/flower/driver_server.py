@@ -24,7 +24,8 @@ from coordinator.local.frames import FrameLimits
 from coordinator.local.logs import fields
 from coordinator.ports import RoundAnnouncement, RoundDriver
 from coordinator.protocol.errors import ContributorError, FedproofError, PhaseError
-from coordinator.protocol.types import JsonObject, Presence, Signed
+from coordinator.protocol.instructions import instruction_json
+from coordinator.protocol.types import PHASES, JsonObject, Presence, RoundId, Signed
 
 _HEADER_BYTES: Final = 4 << 20
 """For one call: metrics, or the commitments document of a large round."""
@@ -194,6 +195,7 @@ class DriverServer:
             "greet": self._greet,
             "refuse_presence": self._refuse_presence,
             "open_round": self._open_round,
+            "sign_instruction": self._sign_instruction,
             "commit": self._commit,
             "close_commitments": self._close_commitments,
             "submit": self._submit,
@@ -302,6 +304,16 @@ class DriverServer:
     def _open_round(self, _request: Request) -> Reply:
         announcement = self._driver.open_round()
         return Reply(wire.announcement_json(announcement), [wire.vector_bytes(announcement.model)])
+
+    def _sign_instruction(self, request: Request) -> Reply:
+        args = request.args
+        round_id, phase, content = args.get("round"), args.get("phase"), args.get("content")
+        if type(round_id) is not int or phase not in PHASES or not isinstance(content, dict):
+            raise PhaseError(
+                f"sign_instruction: expected a round, a phase of {PHASES}, and an object"
+            )
+        instruction = self._driver.sign_instruction(RoundId(round_id), phase, content)
+        return Reply({"instruction": instruction_json(instruction)})
 
     def _commit(self, request: Request) -> Reply:
         self._driver.commit(wire.commitment_from(request.args.get("signed")))

@@ -16,12 +16,14 @@ from flwr.serverapp import Grid
 from coordinator.flower.driver_client import DriverClient
 from coordinator.flower.records import (
     ModelLayout,
+    instruction_content,
     instruction_records,
     read_metrics,
     vector_array,
 )
 from coordinator.flower.replies import Recipients, check_reply, refusal
 from coordinator.protocol.errors import ContributorError
+from coordinator.protocol.instructions import EVALUATE
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +54,10 @@ def evaluate_model(
         return None
     announcement, nodes = request
     config = ConfigRecord({"server-round": int(announcement.round_id)})
-    content = instruction_records(announcement, vector_array(announcement.model), layout, config)
+    told = instruction_content(layout, config, sealed=announcement.sealed)
+    instruction = driver.sign_instruction(announcement.round_id, EVALUATE, told)
+    model = vector_array(announcement.model)
+    content = instruction_records(announcement, model, layout, instruction)
     group = str(announcement.round_id)
     messages = [Message(content, node, MessageType.EVALUATE, group_id=group) for node in nodes]
     answers = _Answers(driver)

@@ -20,6 +20,7 @@ from coordinator.protocol import wire
 from coordinator.protocol.commitments.digests import metrics_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError, MalformedUpdateError
+from coordinator.protocol.instructions import buffer_digest, config_of, message_content
 from coordinator.protocol.numbers.fixed_point import dequantise, quantise
 from coordinator.protocol.numbers.manifest import Manifest, split_buffers
 from coordinator.protocol.signatures.eip712 import checksum_address
@@ -31,6 +32,7 @@ from coordinator.protocol.types import (
     Presence,
     RoundId,
     Signed,
+    SignedInstruction,
     UpdateMessage,
 )
 from coordinator.settings.agreement import AgreedBuffer
@@ -273,19 +275,17 @@ def model_arrays(vector: Int32Vector, manifest: Manifest, layout: ModelLayout) -
     return ArrayRecord({name: arrays[name] for name in layout.order})
 
 
-def instruction_records(
-    announcement: RoundAnnouncement,
-    model: Array,
+def instruction_content(
     layout: ModelLayout,
     config: ConfigRecord,
     *,
+    sealed: bool,
     arrays_key: str = "arrays",
     config_key: str = "config",
-) -> RecordDict:
-    """Return the content of a train or evaluate instruction.
+) -> JsonObject:
+    """Return the part of a train or evaluate instruction that is not on chain, to be signed.
 
-    ``announcement.model_root`` is the root of the vector in ``model``; the user's ``config`` is
-    copied, and must not use keys that start with ``fedproof.``.
+    The user's ``config`` must not use keys that start with ``fedproof.``.
 
     Raises
     ------
@@ -294,23 +294,71 @@ def instruction_records(
     """
     if taken := [key for key in config if key.startswith(wire.INSTRUCTION_PREFIX)]:
         raise ConfigError(f"config: keys {taken} start with 'fedproof.', which is reserved")
+    return message_content(
+        config,
+        records=(arrays_key, config_key),
+        tensor_order=layout.order,
+        buffers={name: array_digest(array) for name, array in layout.buffers.items()},
+        sealed=sealed,
+    )
+
+
+def array_digest(array: Array) -> bytes:
+    """Return the digest of an array that travels beside the model, 32 bytes."""
+    return buffer_digest(array.dtype, array.shape, array.data)
+
+
+def instruction_records(
+    announcement: RoundAnnouncement,
+    model: Array,
+    layout: ModelLayout,
+    instruction: SignedInstruction,
+) -> RecordDict:
+    """Return a signed train or evaluate instruction as it is sent.
+
+    ``announcement.model_root`` is the root of the vector in ``model``. The config is that of the
+    instruction, which in a round that goes on after a crash is the one sent before.
+
+    Raises
+    ------
+    ConfigError
+        If another layout was signed for the round: there is nothing that can be sent then.
+    """
+    statement, content = instruction.signed.statement, instruction.content
+    assert content is not None  # the coordinator keeps it whole
+    arrays_key, config_key = content["records"]
+    expected = instruction_content(
+        layout,
+        ConfigRecord(config_of(content)),
+        sealed=announcement.sealed,
+        arrays_key=arrays_key,
+        config_key=config_key,
+    )
+    if changed := [name for name in expected if expected[name] != content[name]]:
+        raise ConfigError(
+            f"round {announcement.round_id}: an instruction with another {', '.join(changed)} was "
+            "signed before the restart, and a second one would be equivocation: start with the "
+            "same model, or wait for the round's deadline"
+        )
     fields: dict[str, Any] = {
         wire.VERSION: wire.WIRE_VERSION,
         wire.ROUND: int(announcement.round_id),
-        wire.BASE_MODEL: announcement.model_root.hex(),
+        wire.BASE_MODEL: statement.base_model.hex(),
         wire.MANIFEST: announcement.manifest.to_json().decode("ascii"),
-        wire.RULE_HASH: announcement.rule_hash.hex(),
+        wire.RULE_HASH: statement.rule_hash.hex(),
         wire.CHAIN_ID: announcement.domain.chain_id,
         wire.CONTRACT: announcement.domain.verifying_contract,
         wire.TENSOR_ORDER: list(layout.order),
+        wire.DEADLINE: statement.deadline,
+        wire.SIGNATURE: instruction.signed.signature.hex(),
     }
     if announcement.sealed:
         fields[wire.SEALED] = 1
-    content = RecordDict({arrays_key: ArrayRecord({wire.MODEL_ARRAY: model})})
+    records = RecordDict({arrays_key: ArrayRecord({wire.MODEL_ARRAY: model})})
     if layout.buffers:
-        content[wire.BUFFERS_RECORD] = ArrayRecord(dict(layout.buffers))
-    content[config_key] = ConfigRecord({**dict(config), **fields})
-    return content
+        records[wire.BUFFERS_RECORD] = ArrayRecord(dict(layout.buffers))
+    records[config_key] = ConfigRecord({**config_of(content), **fields})
+    return records
 
 
 @dataclass(frozen=True)

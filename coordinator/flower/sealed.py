@@ -12,6 +12,7 @@ from coordinator.ports import RoundAnnouncement, RoundDriver
 from coordinator.protocol import wire
 from coordinator.protocol.canonical import canonical_json
 from coordinator.protocol.errors import ContributorError
+from coordinator.protocol.instructions import REVEAL, reveal_content
 from coordinator.protocol.types import JsonObject
 
 NOT_COMMITTED = "not-committed"
@@ -56,17 +57,27 @@ def _offer(service: RoundDriver, reply: Message, recipients: Recipients) -> bool
 
 
 def reveal_queries(
-    announcement: RoundAnnouncement, commitments: JsonObject, nodes: Iterable[int]
+    service: RoundDriver,
+    announcement: RoundAnnouncement,
+    commitments: JsonObject,
+    nodes: Iterable[int],
 ) -> list[Message]:
-    """Return the messages that ask nodes to reveal what they committed to."""
+    """Return the signed messages that ask nodes to reveal what they committed to."""
+    document = canonical_json(commitments)
+    content = reveal_content(document)
+    signed = service.sign_instruction(announcement.round_id, REVEAL, content).signed
     record = ConfigRecord(
         {
             wire.VERSION: wire.WIRE_VERSION,
             wire.ROUND: int(announcement.round_id),
             wire.CHAIN_ID: announcement.domain.chain_id,
             wire.CONTRACT: announcement.domain.verifying_contract,
-            wire.COMMITMENTS: canonical_json(commitments).decode("ascii"),
+            wire.BASE_MODEL: signed.statement.base_model.hex(),
+            wire.RULE_HASH: signed.statement.rule_hash.hex(),
+            wire.DEADLINE: signed.statement.deadline,
+            wire.COMMITMENTS: document.decode("ascii"),
+            wire.SIGNATURE: signed.signature.hex(),
         }
     )
-    content, group = RecordDict({wire.REVEAL: record}), str(announcement.round_id)
-    return [Message(content, node, MessageType.QUERY, group_id=group) for node in nodes]
+    records, group = RecordDict({wire.REVEAL: record}), str(announcement.round_id)
+    return [Message(records, node, MessageType.QUERY, group_id=group) for node in nodes]

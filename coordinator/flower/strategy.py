@@ -27,6 +27,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from coordinator.flower.metrics import weighted_means
 from coordinator.flower.records import (
     ModelLayout,
+    instruction_content,
     instruction_records,
     model_arrays,
     read_metrics,
@@ -39,6 +40,7 @@ from coordinator.flower.sampling import NodeSampling, Sampler
 from coordinator.flower.sealed import NOT_COMMITTED, gather_commitments, reveal_queries
 from coordinator.ports import KnowsNextModel, RoundAnnouncement, RoundDriver, RoundOutcome
 from coordinator.protocol.errors import ContributorError, PhaseError
+from coordinator.protocol.instructions import EVALUATE, TRAIN
 from coordinator.protocol.types import JsonObject
 from coordinator.protocol.wire import SERVER_ROUND
 
@@ -87,7 +89,9 @@ class RoundPhases(Strategy):
     ) -> Iterable[Message]:
         """Open the round and announce it to the cohort; only the names of ``arrays`` are used.
 
-        The model sent is the ledger's integer vector, not a copy converted through floats.
+        The model sent is the ledger's integer vector, not a copy converted through floats. The
+        messages are signed, and the same for everybody: what is changed in one afterwards is
+        refused by whoever gets it, so ``config`` is to be changed before.
         """
         if self._layout is None:
             self._layout = ModelLayout.of(arrays)
@@ -132,7 +136,7 @@ class RoundPhases(Strategy):
             nodes = [message.metadata.dst_node_id for message in self._sent]
         self._sent = []
         if commitments is not None:
-            self._sent = reveal_queries(announcement, commitments, nodes)
+            self._sent = reveal_queries(self.service, announcement, commitments, nodes)
         return self._sent
 
     def aggregate_train(
@@ -251,13 +255,25 @@ class RoundPhases(Strategy):
         nodes: list[int],
         message_type: str,
     ) -> list[Message]:
-        content = instruction_records(
-            announcement,
-            vector_array(announcement.model),
-            self._require_layout(),
+        layout = self._require_layout()
+        told = instruction_content(
+            layout,
             config,
+            sealed=announcement.sealed,
             arrays_key=self.settings.arrayrecord_key,
             config_key=self.settings.configrecord_key,
+        )
+        phase = EVALUATE if message_type == MessageType.EVALUATE else TRAIN
+        instruction = self.service.sign_instruction(announcement.round_id, phase, told)
+        if instruction.content != told:
+            self.log.warning(
+                "round %d: another %s instruction was signed before, and is sent again: a changed "
+                "config counts from the next round",
+                announcement.round_id,
+                phase,
+            )
+        content = instruction_records(
+            announcement, vector_array(announcement.model), layout, instruction
         )
         group = str(announcement.round_id)
         return [Message(content, node_id, message_type, group_id=group) for node_id in nodes]

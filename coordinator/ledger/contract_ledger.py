@@ -17,7 +17,16 @@ from coordinator.protocol.round.chain_round import (
     Seal,
     Settlement,
 )
-from coordinator.protocol.types import Address, RoundId, Signed, SigningDomain, UpdateMessage, Wei
+from coordinator.protocol.signatures.eip712 import sign_statement
+from coordinator.protocol.types import (
+    Address,
+    RoundId,
+    RoundInstruction,
+    Signed,
+    SigningDomain,
+    UpdateMessage,
+    Wei,
+)
 
 
 class _Roster:
@@ -245,6 +254,12 @@ class ChainLedger:
         """Bring two signatures to the contract; return the wei taken."""
         receipt = self._federation.slash_equivocation(self._signer, first, second)
         return Wei(sum(event.amount for event in receipt.events if isinstance(event, Slashed)))
+
+    # --- signing --------------------------------------------------------------------------------
+
+    def sign_instruction(self, statement: RoundInstruction) -> Signed[RoundInstruction]:
+        """Sign an instruction with the coordinator's key."""
+        return sign_statement(self.domain(), statement, bytes(self._signer.key))
 
     @property
     def _signer(self) -> LocalAccount:

@@ -24,6 +24,9 @@ JsonObject = dict[str, Any]
 SIGNATURE_BYTES = 65
 """``r | s | v``."""
 
+PHASES = ("train", "evaluate", "reveal")
+"""The phases of a round in which a coordinator instructs participants."""
+
 WEIGHT_TOTAL = 1 << 24
 """Weights of one round sum to exactly this (PROTOCOL §2)."""
 
@@ -80,7 +83,25 @@ class ReadRequest:
     expiry: int
 
 
-Statement = TypeVar("Statement", UpdateMessage, Presence, Commitment, ReadRequest)
+@dataclass(frozen=True, slots=True)
+class RoundInstruction:
+    """The EIP-712 ``Instruction`` struct: what a coordinator tells participants in one phase.
+
+    ``phase`` is a place in :data:`PHASES`, from 1; ``content`` is the SHA-256 of the canonical
+    JSON of all that the other fields do not fix, 32 bytes as the two digests before it;
+    ``deadline`` is the round's, chain time in seconds.
+    """
+
+    round_id: RoundId
+    phase: int
+    base_model: bytes
+    rule_hash: bytes
+    deadline: int
+    content: bytes
+
+
+AnyStatement = UpdateMessage | Presence | Commitment | ReadRequest | RoundInstruction
+Statement = TypeVar("Statement", UpdateMessage, Presence, Commitment, ReadRequest, RoundInstruction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +119,35 @@ class SigningDomain:
 
     chain_id: int
     verifying_contract: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What a coordinator may sign one instruction for."""
+
+    domain: SigningDomain
+    coordinator: Address
+    round_id: RoundId
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedInstruction:
+    """A signed instruction with its domain, and the content it commits to, if that was kept.
+
+    A content that is there has the signed digest: whoever makes one has checked that.
+    """
+
+    domain: SigningDomain
+    signed: Signed[RoundInstruction]
+    content: JsonObject | None
+
+    @property
+    def slot(self) -> Slot:
+        """What it is the coordinator's one instruction for."""
+        statement = self.signed.statement
+        phase = PHASES[statement.phase - 1]
+        return Slot(self.domain, self.signed.signer, statement.round_id, phase)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from coordinator.ports import (
     ArtifactStore,
+    InstructionStore,
     Ledger,
     Refusal,
     RoundAnnouncement,
@@ -30,7 +31,15 @@ from coordinator.protocol.commitments.documents import commitments_document
 from coordinator.protocol.equivocation import EquivocationError
 from coordinator.protocol.errors import (
     ContributorError,
+    LedgerError,
     PhaseError,
+)
+from coordinator.protocol.instructions import (
+    EVALUATE,
+    REVEAL,
+    content_hash,
+    differences,
+    phase_number,
 )
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.numbers.manifest import Manifest
@@ -45,8 +54,10 @@ from coordinator.protocol.types import (
     JsonObject,
     RoundId,
     RoundInput,
+    RoundInstruction,
     ScoredRound,
     Signed,
+    SignedInstruction,
     UpdateMessage,
     Wei,
     address_bytes,
@@ -56,6 +67,7 @@ from coordinator.service.closing import Closer
 from coordinator.service.plan import FederationPlan
 from coordinator.service.round_runner import LATE, RoundParts, RoundRunner
 from coordinator.service.settling import Settler
+from coordinator.stores.instructions import MemoryInstructions
 
 
 class RoundService:
@@ -71,6 +83,9 @@ class RoundService:
         The federation's agreed rule and manifest.
     feed
         Publishes every event of every round.
+    instructions
+        Remembers what was signed; in memory unless given. A coordinator that others depend on gives
+        one that lasts, so that it never signs two different instructions (ADR 165).
     """
 
     def __init__(
@@ -81,7 +96,9 @@ class RoundService:
         scorer: Scorer,
         plan: FederationPlan,
         feed: RoundFeed | None = None,
+        instructions: InstructionStore | None = None,
     ) -> None:
+        self._instructions = instructions or MemoryInstructions()
         self._ledger = ledger
         self._store = store
         self._plan = plan
@@ -164,6 +181,57 @@ class RoundService:
         self._round = self._runner(round_id, machine.Phase.IDLE)
         self._round.apply(machine.OpenRequested())
         return self._announce()
+
+    def sign_instruction(
+        self, round_id: RoundId, phase: str, content: JsonObject
+    ) -> SignedInstruction:
+        """Return the signed instruction for a phase of a round.
+
+        It is kept before it is returned. If one of this phase was signed already, that one is
+        returned, with its own content: a coordinator that was restarted, with other settings
+        perhaps, must not sign a second one.
+
+        Parameters
+        ----------
+        round_id
+            The open round; to evaluate, one that is not open any more.
+        phase
+            ``"train"``, ``"reveal"`` or ``"evaluate"``.
+        content
+            Of ``protocol.instructions.message_content`` or ``reveal_content``.
+
+        Raises
+        ------
+        PhaseError
+            If the round is not in this phase.
+        LedgerError
+            If another model, rule, deadline or list of commitments was signed for the round: the
+            chain has replaced one of its blocks. Then nothing can be sent for it.
+        StoreError
+            If the instruction cannot be kept.
+        """
+        facts = self._ledger.round(round_id)
+        is_open = facts.status is RoundStatus.OPEN
+        if facts.status is RoundStatus.NONE or is_open is (phase == EVALUATE):
+            raise PhaseError(f"round {round_id} is {facts.status.word}: nothing to {phase}")
+        base_model = facts.model_root
+        if phase == EVALUATE and facts.status.has_result:
+            base_model = facts.new_model_root
+        statement = RoundInstruction(
+            round_id,
+            phase_number(phase),
+            base_model,
+            facts.rule_hash,
+            facts.deadline,
+            content_hash(content),
+        )
+        signed = self._ledger.sign_instruction(statement)
+        instruction = SignedInstruction(self._ledger.domain(), signed, content)
+        for before in self._instructions.of(instruction.slot):
+            _require_same_round(before, instruction)
+            return before
+        self._instructions.keep(instruction)
+        return instruction
 
     def commit(self, signed: Signed[Commitment]) -> None:
         """Offer one commitment of a sealed round.
@@ -345,3 +413,17 @@ class RoundService:
         if not self.state.sealed or self.state.phase is not machine.Phase.COLLECTING:
             return None
         return commitments_document(self.state.round_id, self.state.commitments)
+
+
+def _require_same_round(before: SignedInstruction, now: SignedInstruction) -> None:
+    """Refuse to sign for a round that is another one by now; only an app's config may change."""
+    changes = differences(before, now)
+    if now.slot.phase != REVEAL:
+        changes = {name: pair for name, pair in changes.items() if not name.startswith("content")}
+    if changes:
+        what = ", ".join(f"{name} {old} became {new}" for name, (old, new) in changes.items())
+        raise LedgerError(
+            f"round {now.slot.round_id}: another {now.slot.phase} instruction was signed for it "
+            f"({what}): the chain has replaced a block of the round, and a second instruction "
+            "would be equivocation; the round ends at its deadline"
+        )

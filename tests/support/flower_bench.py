@@ -6,7 +6,7 @@ The ClientApp factories are named by ``flower_bench:...`` so that worker process
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordD
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
-from memory_ledger import MemoryJournal, MemoryLedger, MemoryStore
+from memory_ledger import CONTRACT, MemoryJournal, MemoryLedger, MemoryStore
 
 from clients.mod.chain_view import ChainView
 from clients.mod.journal import MemoryJournal as SignatureMemory
@@ -31,13 +31,14 @@ from coordinator.service.archive import publish_plan
 from coordinator.service.plan import FederationPlan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer, scoring_digest, scoring_document
+from coordinator.stores.instructions import MemoryInstructions
 from simulations.engines.ledger_view import LedgerChainView
 from simulations.engines.worker import parent_chain_view
 from simulations.run.identities import private_key
 
 CLIENTS = 4
 EXAMPLES_CAP = 100
-DOMAIN = SigningDomain(1337, KeySigner(private_key(0, "contract")).address)
+DOMAIN = SigningDomain(1337, CONTRACT)
 INITIAL = {
     "layer.weight": np.arange(6, dtype=np.float32).reshape(2, 3) / 4,
     "layer.bias": np.array([-1.0, 0.5], np.float32),
@@ -60,13 +61,21 @@ class FlowerBench:
     ledger: MemoryLedger
     store: MemoryStore
     journal: MemoryJournal
-    service: RoundService
     plan: FederationPlan
+    instructions: MemoryInstructions = field(default_factory=MemoryInstructions)
+
+    def __post_init__(self) -> None:
+        self.restarted()
 
     def restarted(self) -> RoundService:
         """Replace the service by a new one, as after a crash."""
         self.service = RoundService(
-            self.ledger, self.store, self.journal, RuleScorer("examples"), self.plan
+            self.ledger,
+            self.store,
+            self.journal,
+            RuleScorer("examples"),
+            self.plan,
+            instructions=self.instructions,
         )
         return self.service
 
@@ -114,8 +123,7 @@ def make_bench(
     root = publish_plan(store, plan, model)
     bonds = {signer(i).address: Wei(10**18) for i in range(clients)}
     ledger = MemoryLedger(root, bonds, DOMAIN, Wei(1000), Wei(9000), min_contributors=2)
-    service = RoundService(ledger, store, journal, RuleScorer("examples"), plan)
-    return FlowerBench(ledger, store, journal, service, plan)
+    return FlowerBench(ledger, store, journal, plan)
 
 
 # --- ClientApps ------------------------------------------------------------------------------

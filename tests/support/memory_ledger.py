@@ -12,11 +12,28 @@ from memory_store import MemoryJournal, MemoryStore
 
 from coordinator.ports import ChainHead
 from coordinator.protocol.errors import TransactionRevertedError
+from coordinator.protocol.instructions import contract_of
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus, Seal, Settlement
-from coordinator.protocol.signatures.eip712 import verify_statement
-from coordinator.protocol.types import Address, RoundId, Signed, SigningDomain, UpdateMessage, Wei
+from coordinator.protocol.signatures.eip712 import (
+    address_of_key,
+    sign_statement,
+    verify_statement,
+)
+from coordinator.protocol.types import (
+    Address,
+    RoundId,
+    RoundInstruction,
+    Signed,
+    SigningDomain,
+    UpdateMessage,
+    Wei,
+)
 
-__all__ = ["MemoryJournal", "MemoryLedger", "MemoryStore"]
+__all__ = ["CONTRACT", "COORDINATOR_KEY", "MemoryJournal", "MemoryLedger", "MemoryStore"]
+
+COORDINATOR_KEY = bytes(31) + b"\x2a"
+CONTRACT = contract_of(address_of_key(COORDINATOR_KEY))
+"""The contract whose coordinator has that key."""
 
 _ZERO = bytes(32)
 
@@ -85,6 +102,10 @@ class MemoryLedger:
         """Return a digest of what was sealed, as a block hash would be."""
         found = self.round(round_id)
         return hashlib.sha256(found.contributors_root + found.new_model_root).digest()
+
+    def sign_instruction(self, statement: RoundInstruction) -> Signed[RoundInstruction]:
+        """Sign as the coordinator."""
+        return sign_statement(self.signing_domain, statement, COORDINATOR_KEY)
 
     def join(self, address: Address, bond_wei: Wei) -> None:
         """Bond an account; counts from the next round."""

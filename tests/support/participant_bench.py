@@ -30,6 +30,7 @@ from clients.data.load import load_data
 from coordinator.daemon.chain import open_service_chain
 from coordinator.flower.records import (
     ModelLayout,
+    instruction_content,
     instruction_records,
     model_arrays,
     read_submission,
@@ -43,12 +44,15 @@ from coordinator.local import keyfile
 from coordinator.local.paths import socket_path
 from coordinator.ports import RoundAnnouncement, RoundOutcome
 from coordinator.protocol import wire
-from coordinator.protocol.types import Address
+from coordinator.protocol.instructions import TRAIN, content_hash, phase_number
+from coordinator.protocol.signatures.eip712 import sign_statement
+from coordinator.protocol.types import Address, RoundInstruction, SignedInstruction
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import RuleScorer
 from coordinator.settings.agreement import read_agreement
 from coordinator.settings.coordinator import load_coordinator
 from coordinator.stores.disk import DiskStore
+from coordinator.stores.instructions import InstructionFolder
 from coordinator.stores.run_folder import FileJournal
 
 FEDERATION = """
@@ -132,8 +136,7 @@ class CoordinatorStub:
         self.root = root
         self.settings = load_coordinator(root / "coordinator.toml")
         self.agreement = read_agreement(root / "federation.json")
-        password = (root / "keys" / "coordinator.password").read_text().strip()
-        self.account = keyfile.load(root / "keys" / "coordinator.json", password)
+        self.account = Account.from_key(coordinator_key(root))
         self.open()
 
     def open(self) -> None:
@@ -153,6 +156,7 @@ class CoordinatorStub:
             FileJournal(state / "rounds"),
             RuleScorer("examples"),
             plan,
+            instructions=InstructionFolder(state / "instructions", whole=True),
         )
         context = HttpContext(
             agreement=self.agreement,
@@ -180,6 +184,10 @@ class CoordinatorStub:
             self.submit(announced, reply)
         return self.service.close_round()
 
+    def train_message(self, announced: RoundAnnouncement, **config: Any) -> Message:
+        """Return a train message as this coordinator signs it."""
+        return train_message(announced, bytes(self.account.key), **config)
+
     def submit(self, announced: RoundAnnouncement, reply: Message) -> None:
         found = read_submission(reply.content, announced.manifest.dimension)
         self.service.submit(found.signed, np.array(found.vector), found.metrics)
@@ -195,14 +203,30 @@ def coordinator_stub(root: Path) -> Iterator[CoordinatorStub]:
 
 
 def train_message(
-    announced: RoundAnnouncement, node: int = 7, kind: str = "train", **config: Any
+    announced: RoundAnnouncement, key: bytes, node: int = 7, kind: str = TRAIN, **config: Any
 ) -> Message:
+    """Return a train message, or one of another kind, signed with the coordinator's key."""
     layout = ModelLayout(tuple(spec.name for spec in announced.manifest.tensors), {}, {})
     layout = ModelLayout.of(model_arrays(announced.model, announced.manifest, layout))
-    content = instruction_records(
-        announced, vector_array(announced.model), layout, ConfigRecord(config)
+    told = instruction_content(layout, ConfigRecord(config), sealed=announced.sealed)
+    statement = RoundInstruction(
+        announced.round_id,
+        phase_number(kind),
+        announced.model_root,
+        announced.rule_hash,
+        announced.deadline,
+        content_hash(told),
     )
+    signed = sign_statement(announced.domain, statement, key)
+    instruction = SignedInstruction(announced.domain, signed, told)
+    content = instruction_records(announced, vector_array(announced.model), layout, instruction)
     return message(content, kind, node, group=str(announced.round_id))
+
+
+def coordinator_key(root: Path) -> bytes:
+    """Return the key of a founded federation's coordinator."""
+    password = (root / "keys" / "coordinator.password").read_text().strip()
+    return bytes(keyfile.load(root / "keys" / "coordinator.json", password).key)
 
 
 def message(content: RecordDict, kind: str, node: int = 7, group: str = "") -> Message:
@@ -215,6 +239,7 @@ class Daemon:
 
     def __init__(self, root: Path, name: str, *options: str, env: dict | None = None) -> None:
         self.folder = root / "participants" / name
+        self.coordinator_key = coordinator_key(root)
         self.state = self.folder / "state"
         self.socket = socket_path(self.state, "participant")
         self._options, self._env = options, env or {}
@@ -281,7 +306,7 @@ class Daemon:
         return Relay(patience_s)(asked, context)
 
     def train(self, announced: RoundAnnouncement, **config: Any) -> Message:
-        return self.ask(train_message(announced, **config))
+        return self.ask(train_message(announced, self.coordinator_key, **config))
 
     def hello(self, node: int = 7) -> Message:
         return self.ask(message(RecordDict({wire.HELLO: ConfigRecord({})}), "query", node))

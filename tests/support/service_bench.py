@@ -4,7 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from coordinator.ports import ArtifactStore, Ledger, RoundAnnouncement, RoundJournal
+from coordinator.ports import (
+    ArtifactStore,
+    InstructionStore,
+    Ledger,
+    RoundAnnouncement,
+    RoundJournal,
+)
 from coordinator.protocol.commitments.digests import canonical_json, metrics_hash
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.numbers.manifest import Manifest, TensorSpec
@@ -72,13 +78,22 @@ class Bench:
     journal: RoundJournal
     keys: list[bytes] = field(default_factory=list)
 
-    def service(self, used: Rule, *, sealed: bool = False) -> RoundService:
+    def service(
+        self,
+        used: Rule,
+        *,
+        sealed: bool = False,
+        instructions: InstructionStore | None = None,
+    ) -> RoundService:
         limits = UpdateLimits(max_bytes=4 * 17)
         plan = FederationPlan(MANIFEST, used, 3600, limits, sealed=sealed)
         publish_plan(self.store, plan, INITIAL)
         self.store.put_bytes(canonical_json(SCORING))
         self.store.sync()  # another service's store may be about to write the very same file
-        return RoundService(self.ledger, self.store, self.journal, RuleScorer("examples"), plan)
+        scorer = RuleScorer("examples")
+        return RoundService(
+            self.ledger, self.store, self.journal, scorer, plan, instructions=instructions
+        )
 
     def signed(
         self,

@@ -1,6 +1,7 @@
 """Golden vectors of commitments: trees, leaves, signatures, the rule's digest."""
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ from coordinator.protocol.types import (
     ReadRequest,
     RewardLeaf,
     RoundId,
+    RoundInstruction,
     Rule,
     ScoreLeaf,
     UpdateMessage,
@@ -151,11 +153,20 @@ def _statement_cases(key: bytes, i: int, commitment: Commitment) -> list[Documen
     """One case of each statement; nodes of Flower have numbers of 64 bits."""
     presence = Presence(2**64 - 1 - i, 1_700_000_000 + i)
     request = ReadRequest(keccak256(b"blob" + bytes([i])), 1_800_000_000 + i)
+    instruction = RoundInstruction(
+        commitment.round_id,
+        1 + i % 3,
+        keccak256(b"base"),
+        keccak256(b"rule"),
+        1_900_000_000 + i,
+        hashlib.sha256(b"content" + bytes([i])).digest(),
+    )
     cases = []
     for kind, statement, signed in (
         ("Presence", presence, sign_statement(DOMAIN, presence, key)),
         ("Commitment", commitment, sign_statement(DOMAIN, commitment, key)),
         ("Read", request, sign_statement(DOMAIN, request, key)),
+        ("Instruction", instruction, sign_statement(DOMAIN, instruction, key)),
     ):
         fields = dataclasses.asdict(statement)
         cases.append(

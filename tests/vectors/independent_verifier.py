@@ -17,7 +17,9 @@ TYPES = """EIP712Domain(string name,string version,uint256 chainId,address verif
 Update(uint64 round,bytes32 baseModel,bytes32 update,uint64 examples,bytes32 metricsHash)
 Presence(uint64 nodeId,uint64 expiry)
 Commitment(uint64 round,bytes32 commitment)
-Read(bytes32 blob,uint64 expiry)"""
+Read(bytes32 blob,uint64 expiry)
+Instruction(uint64 round,uint8 phase,bytes32 baseModel,bytes32 ruleHash,\
+uint64 deadline,bytes32 content)"""
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 

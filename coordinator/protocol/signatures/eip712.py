@@ -1,8 +1,8 @@
 """EIP-712 signatures: secp256k1, low-s, valid for one contract on one chain.
 
-For updates and for smaller statements: presence, commitments, read requests. Not handled: key files
-(``coordinator.local.keyfile``), and checking the content of statements (``screening``,
-``statements``).
+For updates, for smaller statements of contributors (presence, commitments, read requests), and for
+the coordinator's instructions. Not handled: key files (``coordinator.local.keyfile``), and checking
+the content of statements (``screening``, ``statements``, ``protocol.instructions``).
 
 References
 ----------
@@ -20,10 +20,12 @@ from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.types import (
     SIGNATURE_BYTES,
     Address,
+    AnyStatement,
     Commitment,
     Presence,
     ReadRequest,
     RoundId,
+    RoundInstruction,
     Signed,
     SigningDomain,
     Statement,
@@ -39,6 +41,10 @@ UPDATE_TYPE = (
 PRESENCE_TYPE = b"Presence(uint64 nodeId,uint64 expiry)"
 COMMITMENT_TYPE = b"Commitment(uint64 round,bytes32 commitment)"
 READ_TYPE = b"Read(bytes32 blob,uint64 expiry)"
+INSTRUCTION_TYPE = (
+    b"Instruction(uint64 round,uint8 phase,bytes32 baseModel,bytes32 ruleHash,uint64 deadline,"
+    b"bytes32 content)"
+)
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 _DOMAIN_TYPE_HASH = keccak256(DOMAIN_TYPE)
@@ -46,6 +52,7 @@ _UPDATE_TYPE_HASH = keccak256(UPDATE_TYPE)
 _PRESENCE_TYPE_HASH = keccak256(PRESENCE_TYPE)
 _COMMITMENT_TYPE_HASH = keccak256(COMMITMENT_TYPE)
 _READ_TYPE_HASH = keccak256(READ_TYPE)
+_INSTRUCTION_TYPE_HASH = keccak256(INSTRUCTION_TYPE)
 _NAME_HASH = keccak256(DOMAIN_NAME.encode())
 _VERSION_HASH = keccak256(DOMAIN_VERSION.encode())
 _V_OFFSET = 27
@@ -125,9 +132,7 @@ def sealed_commitment(
     )
 
 
-def statement_digest(
-    domain: SigningDomain, statement: UpdateMessage | Presence | Commitment | ReadRequest
-) -> bytes:
+def statement_digest(domain: SigningDomain, statement: AnyStatement) -> bytes:
     """Return the 32 bytes that are signed: ``keccak256(0x1901 | separator | struct hash)``.
 
     Raises
@@ -139,7 +144,7 @@ def statement_digest(
     return keccak256(b"\x19\x01" + domain_separator(domain) + struct_hash)
 
 
-def _struct(statement: UpdateMessage | Presence | Commitment | ReadRequest) -> bytes:
+def _struct(statement: AnyStatement) -> bytes:
     match statement:
         case UpdateMessage():
             return b"".join(
@@ -162,6 +167,18 @@ def _struct(statement: UpdateMessage | Presence | Commitment | ReadRequest) -> b
         case ReadRequest():
             blob = bytes32_word(statement.blob, "blob")
             return _READ_TYPE_HASH + blob + uint_word(statement.expiry, 64, "expiry")
+        case RoundInstruction():
+            return b"".join(
+                (
+                    _INSTRUCTION_TYPE_HASH,
+                    uint_word(statement.round_id, 64, "round"),
+                    uint_word(statement.phase, 8, "phase"),
+                    bytes32_word(statement.base_model, "base model"),
+                    bytes32_word(statement.rule_hash, "rule hash"),
+                    uint_word(statement.deadline, 64, "deadline"),
+                    bytes32_word(statement.content, "content"),
+                )
+            )
 
 
 def sign_statement(
@@ -221,6 +238,9 @@ def _claimed(signed: Signed[Any]) -> _Claimed:
     if isinstance(statement, UpdateMessage):
         round_id = int(statement.round_id)
         return _Claimed(f"round {round_id}: signature of {signed.signer}", round_id)
+    if isinstance(statement, RoundInstruction):
+        round_id = int(statement.round_id)
+        return _Claimed(f"round {round_id}: instruction signed by {signed.signer}", round_id)
     place = f"{type(statement).__name__.lower()} signature of {signed.signer}"
     return _Claimed(place, int(statement.round_id) if isinstance(statement, Commitment) else None)
 

@@ -51,6 +51,8 @@ COMMANDS = [
     ["status"],
     ["rounds"],
     ["contributors"],
+    ["evidence", "export"],
+    ["evidence", "check"],
     ["version"],
 ]
 

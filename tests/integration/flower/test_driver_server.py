@@ -116,6 +116,24 @@ def test_a_round_over_the_socket_is_the_round_itself(office: Office):
     assert office.scheduler.waited == 1
 
 
+def test_an_instruction_is_signed_by_the_service_whose_key_it_is(office: Office):
+    with office.driver(office.session.new_token()) as driver:
+        told = driver.open_round()
+        content = {"config": {"lr": 0.1, "text": "\u2028"}}
+        signed = driver.sign_instruction(told.round_id, "train", content)
+        again = office.service.sign_instruction(told.round_id, "train", {"config": {}})
+        assert signed == again
+        assert signed.content == content
+        statement = signed.signed.statement
+        assert (statement.base_model, statement.deadline) == (told.model_root, told.deadline)
+        good = {"round": 1, "phase": "train", "content": content}
+        for wrong in ({"phase": "trains"}, {"phase": 1}, {"content": None}, {"round": "1"}):
+            with pytest.raises(PhaseError, match="sign_instruction: expected a round, a phase of"):
+                driver._call("sign_instruction", {**good, **wrong})
+        with pytest.raises(PhaseError, match="round 1 is open: nothing to evaluate"):
+            driver.sign_instruction(told.round_id, "evaluate", content)
+
+
 def test_a_refused_presence_is_in_the_services_log(office: Office, caplog):
     with office.driver(office.session.new_token()) as driver:
         driver.refuse_presence(

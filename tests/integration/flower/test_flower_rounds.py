@@ -23,9 +23,11 @@ from clients.mod.verifiable_updates import Participant, VerifiableUpdates
 from coordinator.flower.strategy import RoundReport, ServiceStrategy
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ConfigError
+from coordinator.protocol.evidence import judge
 from coordinator.protocol.numbers.fixed_point import dequantise, quantise
 from coordinator.protocol.round.chain_round import ChainRound, RoundStatus
 from coordinator.protocol.types import RoundId, SigningDomain
+from coordinator.stores.instructions import MemoryInstructions
 
 SCALE = 1 << 20
 
@@ -221,6 +223,7 @@ def facts(bench, **changes):
         ({"rule_hash": b"\1" * 32}, "wrong-rule"),
         ({"status": RoundStatus.SEALED}, "round-not-open"),
         ({"status": RoundStatus.NONE}, "round-not-open"),
+        ({"deadline": 1}, "wrong-deadline"),
     ],
 )
 def test_a_client_refuses_what_the_chain_does_not_say(changes, code):
@@ -268,6 +271,18 @@ def as_plain_flower(content: RecordDict) -> None:
     content["arrays"] = initial_arrays()
 
 
+def change_the_apps_config(content: RecordDict) -> None:
+    content["config"]["server-round"] = 2
+
+
+def add_a_buffer(content: RecordDict) -> None:
+    content["fedproof.buffers"] = ArrayRecord({"counter": Array(np.array([1], np.int64))})
+
+
+def unsigned(content: RecordDict) -> None:
+    del content["config"]["fedproof.signature"]
+
+
 @pytest.mark.parametrize(
     ("tamper", "code"),
     [
@@ -278,14 +293,103 @@ def as_plain_flower(content: RecordDict) -> None:
         (set_config(manifest="[" * 100_000), "malformed-instruction"),
         (set_config(round="1"), "malformed-instruction"),
         (set_config(base_model="00"), "malformed-instruction"),
-        (set_config(base_model="11" * 32), "wrong-model-root"),
+        (set_config(base_model="11" * 32), "wrong-instruction-signature"),
         (set_config(tensor_order=["layer.bias"]), "malformed-instruction"),
         (set_config(chain_id=7), "wrong-domain"),
-        (set_config(rule_hash="22" * 32), "wrong-rule"),
+        (set_config(rule_hash="22" * 32), "wrong-instruction-signature"),
+        (set_config(deadline=1), "wrong-instruction-signature"),
+        (set_config(signature="00" * 65), "wrong-instruction-signature"),
+        (set_config(signature="zz"), "malformed-instruction"),
+        (set_config(sealed=1), "wrong-instruction-signature"),
+        (set_config(tensor_order=["layer.bias", "layer.weight"]), "wrong-instruction-signature"),
+        (change_the_apps_config, "wrong-instruction-signature"),
+        (add_a_buffer, "malformed-instruction"),
+        (unsigned, "unsigned-instruction"),
     ],
 )
 def test_a_client_refuses_a_tampered_instruction(tamper, code):
     assert client_refusals(make_bench(), tamper=tamper) == {"node 2": code}
+
+
+def told(bench, arrays=None, **config):
+    """Return the train messages of a strategy that opens, or goes on with, round 1."""
+    strategy = ServiceStrategy(bench.service)
+    grid = LocalGrid(local_apps(bench))
+    arrays = arrays or initial_arrays()
+    return list(strategy.configure_train(1, arrays, ConfigRecord(config), grid))
+
+
+def test_everybody_is_sent_the_same_and_after_a_restart_the_very_same_again(caplog):
+    bench = make_bench()
+    messages = told(bench, lr=0.1)
+    assert len({id(message.content) for message in messages}) == 1
+    bench.restarted()
+    assert dict(told(bench, lr=0.1)[0].content["config"]) == dict(messages[0].content["config"])
+    assert "was signed before" not in caplog.text
+    bench.restarted()
+    again = told(bench, lr=0.2)  # its settings were changed meanwhile: for the next round
+    assert dict(again[0].content["config"]) == dict(messages[0].content["config"])
+    assert again[0].content["config"]["lr"] == 0.1
+    assert "round 1: another train instruction was signed before" in caplog.text
+    (reply,) = LocalGrid(local_apps(bench)).send_and_receive(again[:1])
+    assert not reply.has_error()
+
+
+def test_a_restart_with_another_model_sends_nothing_for_the_round_in_hand():
+    bench = make_bench()
+    told(bench)
+    bench.restarted()
+    arrays = initial_arrays()
+    arrays["counter"] = Array(np.array([3], np.int64))
+    with pytest.raises(ConfigError, match="round 1: an instruction with another tensor_order, buf"):
+        told(bench, arrays)
+
+
+def test_an_evaluation_is_signed_too():
+    bench = make_bench()
+    refused = []
+
+    def deliver(message, answer):
+        if message.metadata.message_type == "evaluate":
+            content = RecordDict({name: r.copy() for name, r in message.content.items()})
+            content["config"]["server-round"] = 99
+            changed = Message(content, reply_to=message)
+            vars(changed)["_metadata"] = message.metadata
+            refused.append(answer(changed).error.reason.partition(":")[0])
+        return [answer(message)]
+
+    reports, _ = run(bench, LocalGrid(local_apps(bench), deliver))
+    assert set(refused) == {"fedproof/wrong-instruction-signature"}
+    assert all(report.evaluate_metrics is not None for report in reports)
+
+
+def test_of_two_instructions_for_one_evaluation_the_second_is_refused():
+    """The coordinator signs both: one participant's own store has the evidence."""
+    bench = make_bench()
+    kept = MemoryInstructions()
+    participant = Participant(signer(0), bench.chain_view, MemoryJournal(), instructions=kept)
+    apps = local_apps(bench)
+    apps[2] = app_with([VerifiableUpdates(participant)])
+    seen = []
+
+    def deliver(message, answer):
+        if message.metadata.message_type == "evaluate" and message.metadata.dst_node_id == 2:
+            seen.append(message)
+        return [answer(message)]
+
+    grid = LocalGrid(apps, deliver)
+    strategy = ServiceStrategy(bench.service)
+    strategy.start(grid, initial_arrays(), num_rounds=1)
+    bench.instructions._kept.clear()  # a coordinator that forgets on purpose
+    arrays = strategy._current_arrays()
+    (other, *_) = strategy.configure_evaluate(1, arrays, ConfigRecord({"more": 1}), grid)
+    assert other.metadata.dst_node_id == seen[0].metadata.dst_node_id == 2
+    (reply,) = grid.send_and_receive([other])
+    assert reply.error.reason.startswith(
+        "fedproof/conflicting-instruction: round 1: the coordinator signed another evaluate "
+    )
+    pair = next(pair for slot, pair in kept._kept.items() if slot.phase == "evaluate")
+    assert judge(pair).proves_equivocation
 
 
 def test_a_client_trains_on_exactly_the_committed_integers():

@@ -15,6 +15,7 @@ from flower_bench import (
     signer,
 )
 from flwr.app import ConfigRecord, Message, RecordDict
+from memory_ledger import COORDINATOR_KEY
 
 from clients.mod.journal import FileJournal, MemoryJournal
 from clients.mod.pending import FilePending
@@ -30,9 +31,15 @@ from coordinator.protocol.commitments.documents import (
     contributor_entries,
     name_of,
 )
+from coordinator.protocol.instructions import (
+    REVEAL,
+    content_hash,
+    phase_number,
+    reveal_content,
+)
 from coordinator.protocol.numbers.fixed_point import quantise
-from coordinator.protocol.signatures.eip712 import sealed_commitment
-from coordinator.protocol.types import Commitment, RoundId
+from coordinator.protocol.signatures.eip712 import sealed_commitment, sign_statement
+from coordinator.protocol.types import Commitment, RoundId, RoundInstruction
 
 SCALE = 1 << 20
 COPIER, VICTIM = 2, 4  # nodes; contributors 0 and 2
@@ -180,9 +187,24 @@ def committed_bench():
     return bench, grid, strategy, queries
 
 
-def ask(grid, query, **fields):
-    record = query.content.config_records[wire.REVEAL]
-    content = RecordDict({wire.REVEAL: ConfigRecord({**dict(record), **fields})})
+def signed_anew(fields):
+    """Return the fields of a query with the signature of a coordinator that means them."""
+    statement = RoundInstruction(
+        fields[wire.ROUND],
+        phase_number(REVEAL),
+        bytes.fromhex(fields[wire.BASE_MODEL]),
+        bytes.fromhex(fields[wire.RULE_HASH]),
+        fields[wire.DEADLINE],
+        content_hash(reveal_content(fields[wire.COMMITMENTS].encode())),
+    )
+    signature = sign_statement(DOMAIN, statement, COORDINATOR_KEY).signature
+    return {**fields, wire.SIGNATURE: signature.hex()}
+
+
+def ask(grid, query, *, anew=False, **changes):
+    fields = {**dict(query.content.config_records[wire.REVEAL]), **changes}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    content = RecordDict({wire.REVEAL: ConfigRecord(signed_anew(fields) if anew else fields)})
     message = Message(content, query.metadata.dst_node_id, "query", group_id="1")
     (reply,) = grid.send_and_receive([message])
     return reply.error.reason.split(":")[0] if reply.has_error() else reply.content
@@ -200,10 +222,17 @@ def test_a_client_reveals_only_what_the_chain_holds():
         ({wire.COMMITMENTS: other_round}, "wrong-commitments"),
         ({wire.COMMITMENTS: "{"}, "wrong-commitments"),
         ({wire.COMMITMENTS: "[" * 100_000}, "wrong-commitments"),
+        ({wire.ROUND: 2}, "round-not-open"),
+    ):
+        assert ask(grid, query, **changes) == "fedproof/wrong-instruction-signature", changes
+        assert ask(grid, query, anew=True, **changes) == f"fedproof/{code}", changes
+    for changes, code in (
         ({wire.COMMITMENTS: 7}, "malformed-instruction"),
         ({wire.CHAIN_ID: 1}, "wrong-domain"),
-        ({wire.ROUND: 2}, "round-not-open"),
         ({wire.VERSION: 2}, "unsupported-version"),
+        ({wire.SIGNATURE: None}, "unsigned-instruction"),
+        ({wire.DEADLINE: 1}, "wrong-instruction-signature"),
+        ({wire.BASE_MODEL: "00" * 32}, "wrong-instruction-signature"),
     ):
         assert ask(grid, query, **changes) == f"fedproof/{code}", changes
     assert sorted(ask(grid, query)) == ["arrays", "fedproof", wire.REVEAL, "metrics"]
@@ -216,7 +245,7 @@ def test_before_the_commitments_are_on_chain_nothing_is_revealed():
     sent = list(strategy.configure_train(1, initial_arrays(), ConfigRecord(), grid))
     list(grid.send_and_receive(sent))
     document = commitments_document(RoundId(1), {signer(0).address: b"\1" * 32})
-    (query,) = reveal_queries(strategy._announcement, document, [2])
+    (query,) = reveal_queries(bench.service, strategy._announcement, document, [2])
     assert ask(grid, query) == "fedproof/wrong-commitments"
 
 

@@ -21,6 +21,7 @@ from coordinator.flower.driver_server import DriverServer
 from coordinator.flower.presence import PresenceRegister
 from coordinator.flower.records import (
     agreed_layout,
+    instruction_content,
     instruction_records,
     read_submission,
     vector_array,
@@ -550,9 +551,10 @@ def test_an_evaluation_that_a_killed_server_app_left_undone_comes_before_the_nex
 
 
 def offer(run: Run, announced: RoundAnnouncement, node: int) -> None:
-    content = instruction_records(
-        announced, vector_array(announced.model), agreed_layout(MANIFEST, ()), ConfigRecord()
-    )
+    layout, service = agreed_layout(MANIFEST, ()), run.bench.service
+    told = instruction_content(layout, ConfigRecord(), sealed=False)
+    instruction = service.sign_instruction(announced.round_id, "train", told)
+    content = instruction_records(announced, vector_array(announced.model), layout, instruction)
     asked = Message(content, node, "train", group_id=str(announced.round_id))
     vars(asked.metadata)["_message_id"] = f"early{node}"
     given = read_submission(run.grid.answer(asked).content, MANIFEST.dimension)

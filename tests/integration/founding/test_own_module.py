@@ -24,7 +24,12 @@ from clients.mod.journal import MemoryJournal
 from clients.mod.participation import Participant
 from clients.mod.signer import KeySigner
 from clients.mod.verifiable_updates import VerifiableUpdates
-from coordinator.flower.records import agreed_layout, instruction_records, vector_array
+from coordinator.flower.records import (
+    agreed_layout,
+    instruction_content,
+    instruction_records,
+    vector_array,
+)
 from coordinator.founding.agreement import agree
 from coordinator.founding.create import Founded, create_federation
 from coordinator.protocol.errors import ConfigError
@@ -436,9 +441,11 @@ def test_a_round_of_two_who_have_the_module(
         assert module is not None
         announced = stub.service.open_round()
         layout = agreed_layout(announced.manifest, module.buffers)
+        told = instruction_content(layout, ConfigRecord({}), sealed=False)
+        instruction = stub.service.sign_instruction(announced.round_id, "train", told)
         for mod, app in members:
             content = instruction_records(
-                announced, vector_array(announced.model), layout, ConfigRecord({})
+                announced, vector_array(announced.model), layout, instruction
             )
             reply = mod(
                 message(content, "train", group="1"), Context(1, 7, {}, RecordDict(), {}), app

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from gavel_bench import DisputedBench, chain_bench, memory_bench
-from memory_ledger import MemoryJournal, MemoryLedger, MemoryStore
+from memory_ledger import CONTRACT, MemoryJournal, MemoryLedger, MemoryStore
 from service_bench import CONTRIBUTORS, EXPERIMENT, INITIAL, MANIFEST, Bench
 
 from coordinator.protocol.commitments.parameter_tree import parameter_root
@@ -24,7 +24,7 @@ def make_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
     root = parameter_root(INITIAL, MANIFEST)
     if request.param == "memory":
         bonds = {Address(a): Wei(10**18) for a in identities.addresses}
-        domain = SigningDomain(1337, Address(identities.coordinator.address))
+        domain = SigningDomain(1337, CONTRACT)
         ledger = MemoryLedger(root, bonds, domain, Wei(1000), Wei(9000), min_contributors=2)
         bench = Bench(ledger, MemoryStore(), MemoryJournal(), keys)
         yield lambda: bench

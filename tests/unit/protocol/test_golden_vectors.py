@@ -37,6 +37,7 @@ from coordinator.protocol.types import (
     Presence,
     ReadRequest,
     RewardLeaf,
+    RoundInstruction,
     Rule,
     ScoreLeaf,
     Signed,
@@ -198,8 +199,13 @@ def test_signatures():
 def test_statements():
     document = load("signing")
     domain = SigningDomain(*list(document["domain"].values())[:2])
-    kinds = {"Presence": Presence, "Commitment": Commitment, "Read": ReadRequest}
-    assert len(document["statements"]) == 3 * len(document["cases"])
+    kinds = {
+        "Presence": Presence,
+        "Commitment": Commitment,
+        "Read": ReadRequest,
+        "Instruction": RoundInstruction,
+    }
+    assert len(document["statements"]) == 4 * len(document["cases"])
     for case in document["statements"]:
         fields = [raw(v) if len(v) == 64 else int(v) for v in case["message"].values()]
         statement = kinds[case["type"]](*fields)

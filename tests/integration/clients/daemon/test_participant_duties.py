@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from flwr.app import Error, Message
-from participant_bench import message, train_message, write_data
+from participant_bench import message, write_data
 from safetensors import safe_open
 from web3.providers import BaseProvider
 
@@ -32,12 +32,14 @@ from contracts.binding.rpc import Rpc
 from coordinator.protocol import wire
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import ChainUnavailableError, ConfigError, LedgerError, StoreError
+from coordinator.protocol.evidence import judge
 from coordinator.protocol.numbers.fixed_point import dequantise
 from coordinator.protocol.signatures.statements import check_presence
 from coordinator.protocol.types import Address, Presence, RoundId, Signed, Wei
 from coordinator.settings.evaluation import Evaluation
 from coordinator.settings.participant import CsvData, DataUse, ParticipantRewards, ParticipantStake
 from coordinator.stores.http import HttpStore
+from coordinator.stores.instructions import InstructionFolder
 
 ETHER = 10**18
 
@@ -61,7 +63,9 @@ class Member:
             self.link.view,
             journal,
             self.setup.agreement.rule_hash,
+            instructions=InstructionFolder(self.state / "instructions"),
         )
+        self.instructions = who.instructions
         self.app = build_app(self.setup, self.address)
         self.message_handler = MessageHandler(
             who,
@@ -100,7 +104,7 @@ def bob(stub):
 def play(stub, *members):
     announced = stub.service.open_round()
     for member in members:
-        reply = member.ask(train_message(announced))
+        reply = member.ask(stub.train_message(announced))
         assert not reply.has_error(), reply.error
         stub.submit(announced, reply)
     return stub.service.close_round()
@@ -263,7 +267,7 @@ def test_whether_a_round_is_sealed_with_ones_update(stub, ada, bob):
     announced = stub.service.open_round()
     assert not took_part(federation, store, announced.round_id, ada.address)
     for member in (ada, bob):
-        stub.submit(announced, member.ask(train_message(announced)))
+        stub.submit(announced, member.ask(stub.train_message(announced)))
     stub.service.close_round()
     assert took_part(federation, store, announced.round_id, ada.address)
     assert not took_part(federation, store, announced.round_id, stub.account.address)
@@ -275,18 +279,64 @@ def test_whether_a_round_is_sealed_with_ones_update(stub, ada, bob):
 def test_the_same_question_gets_the_same_bytes_and_another_update_is_never_signed(stub, ada):
     ada.account_manager().ensure_bond()
     announced = stub.service.open_round()
-    first = ada.message_handler.answer(train_message(announced), {})
+    first = ada.message_handler.answer(stub.train_message(announced), {})
     write_data(ada.setup.folder / "data.csv", seed=99)  # it would train something else now
     ada.app = build_app(ada.setup, ada.address)
-    again = ada.message_handler.answer(train_message(announced), {})
+    again = ada.message_handler.answer(stub.train_message(announced), {})
     assert first.header == again.header
     assert [bytes(a) for a in first.attachments] == [bytes(a) for a in again.attachments]
     assert (ada.message_handler.progress.trained, ada.message_handler.progress.repeated) == (1, 1)
     (kept,) = (ada.state / "replies").iterdir()
     kept.unlink()
-    refused = ada.ask(train_message(announced))
+    refused = ada.ask(stub.train_message(announced))
     assert refused.error.reason.startswith("fedproof/already-signed: round 1: ")
     assert not list((ada.state / "replies").iterdir())
+
+
+def test_of_two_instructions_both_are_kept_and_the_second_is_refused(stub, ada, bob, caplog):
+    announced = stub.service.open_round()
+    first = ada.ask(stub.train_message(announced, lr=0.1))
+    assert not first.has_error()
+    assert ada.instructions.differing() == []
+    reason = ada.ask(stub.train_message(announced, lr=0.2)).error.reason
+    assert reason.startswith("fedproof/conflicting-instruction: round 1: the coordinator signed ")
+    assert "differs in content.config.lr" in reason
+    assert "round 1: the coordinator signed two different train instructions" in caplog.text
+    assert ada.instructions.differing() == [(1, "train")]
+    # the first is answered as before; a third one adds nothing
+    assert ada.ask(stub.train_message(announced, lr=0.1)).content == first.content
+    assert ada.ask(stub.train_message(announced, lr=0.3)).has_error()
+    assert judge(InstructionFolder(ada.state / "instructions").everything()).proves_equivocation
+    # told one thing each, two participants have the evidence between them
+    assert not bob.ask(stub.train_message(announced, lr=0.2)).has_error()
+    hers = [i for i in ada.instructions.everything() if i.content["config"]["lr"] == 0.1]
+    his = list(bob.instructions.everything())
+    assert not judge(his).proves_equivocation
+    assert judge([*hers, *his]).proves_equivocation
+
+
+def test_what_cannot_be_kept_is_not_acted_on(stub, ada):
+    announced = stub.service.open_round()
+    (ada.state / "instructions").write_text("in the way")
+    refused = ada.ask(stub.train_message(announced))
+    assert refused.error.reason.startswith("fedproof/client-failure: ")
+    assert "the instruction cannot be kept" in refused.error.reason
+    assert not (ada.state / "journal.jsonl").exists()
+
+
+def test_a_coordinator_that_starts_again_signs_the_same_and_never_two(stub, ada):
+    """Its own instructions are kept before they are sent, whatever its settings are by then."""
+    announced = stub.service.open_round()
+    config = {"config": {"lr": 0.1}, "sealed": False}
+    first = stub.service.sign_instruction(announced.round_id, "train", config)
+    stub.close()
+    stub.open()
+    again = stub.service.open_round()
+    assert (again.round_id, again.deadline) == (announced.round_id, announced.deadline)
+    now = stub.service.sign_instruction(
+        announced.round_id, "train", {**config, "config": {"lr": 0.2}}
+    )
+    assert now == first
 
 
 def test_a_reply_that_cannot_be_kept_is_not_sent(stub, ada, monkeypatch):
@@ -300,10 +350,10 @@ def test_a_reply_that_cannot_be_kept_is_not_sent(stub, ada, monkeypatch):
         real(descriptor)
 
     monkeypatch.setattr("os.fsync", fsync)
-    refused = ada.ask(train_message(announced))
+    refused = ada.ask(stub.train_message(announced))
     assert "client-failure" in refused.error.reason
     assert "No space left on device" in refused.error.reason
-    reply = ada.ask(train_message(announced))  # there is room again: the very same update
+    reply = ada.ask(stub.train_message(announced))  # there is room again: the very same update
     assert not reply.has_error()
 
 
@@ -335,14 +385,14 @@ def test_nothing_is_trained_for_a_round_that_is_over(stub, ada, monkeypatch):
     announced = stub.service.open_round()
     deadline = stub.federation.round(announced.round_id).deadline
     monkeypatch.setattr(ada.guard, "now", lambda: deadline)
-    reply = ada.ask(train_message(announced))
+    reply = ada.ask(stub.train_message(announced))
     assert reply.error.reason == "fedproof/round-not-open: round 1 ended 0 s ago (chain time)"
     assert not (ada.state / "journal.jsonl").exists()
     monkeypatch.setattr(ada.guard, "now", lambda: deadline - 1)
-    assert not ada.ask(train_message(announced)).has_error()
+    assert not ada.ask(stub.train_message(announced)).has_error()
     stub.service.close_round()  # too few: it is void, which is seen at once
     ada.message_handler._replies.find = lambda *_: None
-    assert ada.ask(train_message(announced)).error.reason.startswith(
+    assert ada.ask(stub.train_message(announced)).error.reason.startswith(
         "fedproof/round-not-open: round 1 is void on chain"
     )
 
@@ -360,10 +410,10 @@ def evaluating(setup, **limits):
 
 def test_the_agreed_share_is_tested_on_and_not_trained_on(stub, ada):
     announced = stub.service.open_round()
-    assert examples_of(ada.ask(train_message(announced, kind="evaluate"))) == 40  # as ever
+    assert examples_of(ada.ask(stub.train_message(announced, kind="evaluate"))) == 40  # as ever
     ada.app = build_app(evaluating(ada.setup), ada.address)
-    assert examples_of(ada.ask(train_message(announced))) == 30
-    reply = ada.ask(train_message(announced, kind="evaluate"))
+    assert examples_of(ada.ask(stub.train_message(announced))) == 30
+    reply = ada.ask(stub.train_message(announced, kind="evaluate"))
     assert examples_of(reply) == 10
     (metrics,) = reply.content.metric_records.values()
     assert set(metrics) == {"num-examples", "loss", "accuracy"}
@@ -376,16 +426,16 @@ def test_a_participant_may_have_test_data_of_its_own_and_trains_on_all_the_rest(
     settings = setup.settings.model_copy(update={"test_data": own})
     ada.app = build_app(replace(setup, settings=settings), ada.address)
     announced = stub.service.open_round()
-    assert examples_of(ada.ask(train_message(announced))) == 40
-    assert examples_of(ada.ask(train_message(announced, kind="evaluate"))) == 7
+    assert examples_of(ada.ask(stub.train_message(announced))) == 40
+    assert examples_of(ada.ask(stub.train_message(announced, kind="evaluate"))) == 7
 
 
 def test_a_participant_may_evaluate_nothing_and_train_on_all(stub):
     ada = Member(stub, "ada", evaluate=False)
     ada.app = build_app(evaluating(ada.setup, evaluate=False), ada.address)
     announced = stub.service.open_round()
-    assert examples_of(ada.ask(train_message(announced))) == 40
-    refused = ada.ask(train_message(announced, kind="evaluate")).error.reason
+    assert examples_of(ada.ask(stub.train_message(announced))) == 40
+    refused = ada.ask(stub.train_message(announced, kind="evaluate")).error.reason
     assert refused == (
         "fedproof/limit-reached: this participant evaluates no model: limits.evaluate = false"
     )
@@ -397,9 +447,10 @@ def test_a_limit_of_rounds_is_one_on_evaluation_too(stub, bob):
         one.account_manager().ensure_bond()
     play(stub, ada, bob)
     announced = stub.service.open_round()
-    first = replace(announced, round_id=RoundId(1))
-    assert examples_of(ada.ask(train_message(first, kind="evaluate"))) == 40
-    refused = ada.ask(train_message(announced, kind="evaluate")).error.reason
+    deadline = stub.federation.round(RoundId(1)).deadline
+    first = replace(announced, round_id=RoundId(1), deadline=deadline)
+    assert examples_of(ada.ask(stub.train_message(first, kind="evaluate"))) == 40
+    refused = ada.ask(stub.train_message(announced, kind="evaluate")).error.reason
     assert refused.startswith("fedproof/limit-reached: round 2: this data was used in 1 rounds")
 
 
@@ -409,15 +460,15 @@ def test_limits_of_rounds_and_examples(stub):
     for member in (ada, bob):
         member.account_manager().ensure_bond()
     announced = stub.service.open_round()
-    stub.submit(announced, ada.ask(train_message(announced)))
-    assert not ada.ask(train_message(announced)).has_error()
-    refused = bob.ask(train_message(announced))
+    stub.submit(announced, ada.ask(stub.train_message(announced)))
+    assert not ada.ask(stub.train_message(announced)).has_error()
+    refused = bob.ask(stub.train_message(announced))
     assert refused.error.reason == (
         "fedproof/limit-reached: the application used 40 examples, limits.max_examples = 39"
     )
     assert not (bob.state / "journal.jsonl").exists()
     stub.service.close_round()
-    refused = ada.ask(train_message(stub.service.open_round()))
+    refused = ada.ask(stub.train_message(stub.service.open_round()))
     assert refused.error.reason.startswith(
         "fedproof/limit-reached: round 2: this data was used in 1 rounds, limits.rounds = 1"
     )
@@ -431,7 +482,7 @@ def test_what_is_declined_is_logged_once(stub, caplog):
     ada.app = lambda asked, _context: Message(Error(7, "no data today"), reply_to=asked)
     for member, reason in ((bob, "limit-reached"), (ada, "no data today")):
         caplog.clear()
-        assert reason in member.ask(train_message(announced)).error.reason
+        assert reason in member.ask(stub.train_message(announced)).error.reason
         lines = [f"{r.getMessage()} {r.__dict__.get('fedproof_fields')}" for r in caplog.records]
         assert sum("declined" in line and reason in line for line in lines) == 1
         assert sum("declined" in line for line in lines) == 1
@@ -449,13 +500,11 @@ def test_an_application_is_told_the_round_that_the_chain_has(stub, ada):
     trained, ada.app = ada.app, app
     for claimed in (0, 7):
         announced = stub.service.open_round()
-        reply = ada.ask(train_message(announced, **{"server-round": claimed}))
+        reply = ada.ask(stub.train_message(announced, **{"server-round": claimed}))
         stub.submit(announced, reply)
         stub.service.close_round()
     assert seen == [1, 2]
-    asked = train_message(announced, **{"server-round": 0})
-    vars(asked.metadata)["_message_type"] = "evaluate"
-    ada.ask(asked)
+    ada.ask(stub.train_message(announced, kind="evaluate", **{"server-round": 0}))
     assert seen == [1, 2, 2]
 
 
@@ -464,7 +513,7 @@ def test_an_application_that_fails_tells_the_coordinator_no_more_than_its_kind(s
         raise ValueError("patient 4711 has a negative age")
 
     ada.app = app
-    reply = ada.ask(train_message(stub.service.open_round()))
+    reply = ada.ask(stub.train_message(stub.service.open_round()))
     assert (reply.error.code, reply.error.reason) == (3, "application: ValueError")
     assert "patient 4711" in caplog.text
     assert not list((ada.state / "replies").iterdir())
@@ -475,7 +524,7 @@ def test_a_chain_that_lost_a_block_gets_no_answer_to_anything(stub, ada, monkeyp
     ada.guard.check()
     newest = ada.guard._history.newest
     ada.guard._history._blocks[-1] = newest._replace(hash=b"\7" * 32)
-    for asked in (train_message(announced), message(_hello(), "query")):
+    for asked in (stub.train_message(announced), message(_hello(), "query")):
         reply = ada.ask(asked)
         assert reply.error.reason.startswith(
             f"fedproof/history-lost: block {newest.number} 0x{'07' * 32} was seen and is gone"
@@ -483,12 +532,12 @@ def test_a_chain_that_lost_a_block_gets_no_answer_to_anything(stub, ada, monkeyp
     with pytest.raises(HistoryLostError):
         ada.guard.check()
     ada.guard._history._blocks[-1] = newest
-    assert not ada.ask(train_message(announced)).has_error()
+    assert not ada.ask(stub.train_message(announced)).has_error()
 
 
 def test_a_node_that_is_away_is_named(stub, ada):
     announced = stub.service.open_round()
-    asked = train_message(announced)
+    asked = stub.train_message(announced)
     ada.link.federation.rpc.provider._client._attempts = 1
     stub.http.stop()
     assert ada.ask(asked).error.reason.startswith("fedproof/chain-unavailable: node http://127")

@@ -14,7 +14,6 @@ from participant_bench import (
     Daemon,
     coordinator_stub,
     found_bench,
-    train_message,
 )
 
 from coordinator.flower.records import read_submission
@@ -86,7 +85,7 @@ def test_killed_between_signing_and_uploading_it_never_signs_another_update(
         announced = stub.service.open_round()
         folder = ada.state / Path(pattern).parent
         watcher = kill_when_there(ada, folder, Path(pattern).name)
-        lost = ada.ask(train_message(announced), patience_s=0.0)
+        lost = ada.ask(stub.train_message(announced), patience_s=0.0)
         watcher.join(60)
         assert ada.process.poll() == -signal.SIGKILL
         kept = list((ada.state / "replies").glob("[0-9]*.reply"))
@@ -119,6 +118,11 @@ def test_the_built_in_trainer_gives_the_same_update_even_if_only_the_journal_was
         again = read_submission(ada.train(announced).content, announced.manifest.dimension)
         assert first.signed == again.signed
         assert first.vector.tobytes() == again.vector.tobytes()
+        # told something else for this round, it keeps both, and its status says so
+        assert ada.status()["equivocated"] == []
+        refused = ada.train(announced, lr=0.5)
+        assert refused.error.reason.startswith("fedproof/conflicting-instruction: round 1: ")
+        ada.until(lambda status: status["equivocated"] == [1])
 
 
 def test_killed_it_leaves_nothing_running_and_a_second_one_is_refused(

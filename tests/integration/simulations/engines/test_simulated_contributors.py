@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from flwr.app import ArrayRecord
-from memory_ledger import MemoryJournal, MemoryLedger
+from memory_ledger import CONTRACT, MemoryJournal, MemoryLedger
 
 from coordinator.flower.strategy import ServiceStrategy
 from coordinator.protocol.errors import ConfigError
-from coordinator.protocol.types import Address, RoundId, SigningDomain, Wei
+from coordinator.protocol.types import RoundId, SigningDomain, Wei
 from coordinator.service.archive import publish_plan
 from coordinator.service.round_service import RoundService
 from coordinator.service.scorers import scorer_from
@@ -59,7 +59,7 @@ class Simulated:
         self.ledger = MemoryLedger(
             root,
             {address: Wei(10**18) for address in self.people.addresses},
-            SigningDomain(1337, Address(self.people.coordinator.address)),
+            SigningDomain(1337, CONTRACT),
             Wei(1000),
             Wei(9000),
             min_contributors=2,
