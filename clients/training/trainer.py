@@ -19,6 +19,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from coordinator.models.networks import least_batch
+from coordinator.models.seeding import seeded
 from coordinator.settings.learning import CROSS_ENTROPY, Training
 from coordinator.settings.losses import Loss, make_loss
 from coordinator.settings.optimizers import make_optimizer
@@ -128,7 +129,7 @@ def train(
     settings
         The settings of this round.
     seed
-        Decides the order of the examples only.
+        Decides the order of the examples, and what the model itself draws (dropout).
 
     Returns
     -------
@@ -163,18 +164,19 @@ def train(
     rng = np.random.Generator(np.random.PCG64(seed))
     total = torch.zeros(())
     seen = steps = 0
-    for _ in range(settings.epochs):
-        order = torch.from_numpy(rng.permutation(count))
-        for start in range(0, count, settings.batch_size):
-            if steps == settings.max_steps:
-                break
-            chosen = order[start : start + settings.batch_size]
-            if len(chosen) < least:
-                break
-            loss = _step(model, optimizer, loss_of, features[chosen], labels[chosen])
-            total += loss * len(chosen)
-            seen += len(chosen)
-            steps += 1
+    with seeded(seed):
+        for _ in range(settings.epochs):
+            order = torch.from_numpy(rng.permutation(count))
+            for start in range(0, count, settings.batch_size):
+                if steps == settings.max_steps:
+                    break
+                chosen = order[start : start + settings.batch_size]
+                if len(chosen) < least:
+                    break
+                loss = _step(model, optimizer, loss_of, features[chosen], labels[chosen])
+                total += loss * len(chosen)
+                seen += len(chosen)
+                steps += 1
     return TrainingResult(loss=float(total) / seen, examples=count, steps=steps)
 
 

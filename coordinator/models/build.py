@@ -3,9 +3,7 @@
 Not handled: whether a module of one's own learns anything.
 """
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from torch import nn
 
 from coordinator.models.architecture import architecture, module_architecture
 from coordinator.models.networks import build_network, initialise
+from coordinator.models.seeding import seeded
 from coordinator.models.shared import SharedModel
 from coordinator.protocol.errors import ConfigError, FedproofError, OutsideCodeError
 from coordinator.protocol.registry import failure_of
@@ -53,7 +52,7 @@ def build_model(
         network = build_network(architecture(config, input_shape, num_classes))
         initialise(network, rng)
         return SharedModel(network, config.place)
-    with _seeded(int(rng.integers(2**63))):
+    with seeded(int(rng.integers(2**63))):
         module = config.module(input_shape, num_classes)
         module.eval()
         examples = torch.zeros(_TRIED, *input_shape)
@@ -104,7 +103,7 @@ def try_training(
     """
     examples = torch.zeros(_TRIED, *input_shape)
     model.module.train()
-    with _seeded(0):
+    with seeded(0):
         logits = _given(model.module, examples, config.place, (_TRIED, num_classes), "to train on")
         try:
             logits.sum().backward()  # type: ignore[no-untyped-call]
@@ -187,18 +186,3 @@ def _same(first: Any, second: Any) -> bool:
     if not (isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor)):
         return False
     return first.shape == second.shape and torch.equal(first.nan_to_num(), second.nan_to_num())
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators that somebody else's code may draw from, then put them back."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

@@ -1,5 +1,6 @@
 """Torch modules of one's own as models: made, tried, shared in part, described where possible."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +301,29 @@ def test_batch_norm_needs_two_examples(examples: int, batch: int) -> None:
     x, y = np.ones((examples, 4), np.float32), np.zeros(examples, np.int64)
     with pytest.raises(ValueError, match="batch norm needs at least 2 in a batch"):
         train(adapted(), x, y, TrainingSettings(batch_size=batch), seed=0)
+
+
+# --- what a module draws -----------------------------------------------------------------------
+
+
+def test_dropout_follows_from_the_seed_alone() -> None:
+    """A participant that is asked again signs the same update; so do simulated colluders."""
+    x = np.random.default_rng(1).normal(size=(8, 4)).astype(np.float32)
+    y = np.arange(8) % 3
+    net = nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.5), nn.Linear(16, 3))
+    settings = TrainingSettings(batch_size=8, epochs=3)
+
+    def trained(seed: int) -> torch.Tensor:
+        torch.rand(3)
+        own = copy.deepcopy(net)
+        before = torch.get_rng_state()
+        train(own, x, y, settings, seed)
+        assert torch.equal(torch.get_rng_state(), before)
+        return torch.cat([parameter.flatten() for parameter in own.parameters()])
+
+    one, two, three = trained(5), trained(5), trained(6)
+    assert torch.equal(one, two)
+    assert not torch.allclose(one, three)
 
 
 # --- what integers repeat ----------------------------------------------------------------------
