@@ -7,7 +7,7 @@ missing.
 
 import time
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 # isort: split
@@ -64,19 +64,20 @@ def run_experiment(
     """
     options, listener = options or RunOptions(), listener or Silence()
     folder = RunFolder(out)
+    load = cache(partial(load_dataset, experiment.data, options.data_folder, experiment.seed))
     if options.fresh or not folder.config.exists():
-        # Before any file is written or deleted, so that a wrong rule leaves no trace.
-        load = partial(load_dataset, experiment.data, options.data_folder, experiment.seed)
+        # Before any file is written or deleted, so that a wrong rule or path leaves no trace: its
+        # folder would belong to another configuration than the mended one.
         try_own_code(experiment, load)
+        agree(experiment, load())
     with held_folder(folder, experiment, fresh=options.fresh, extend=options.extend) as founded:
         if folder.is_complete:
             run = finished(folder)
             if founded is experiment or len(run.rounds) >= experiment.rounds:
                 return run
             folder.reopen()
-        dataset = load_dataset(experiment.data, options.data_folder, experiment.seed)
         with ExitStack() as stack:
-            agreement = agree(experiment, dataset)
+            agreement = agree(experiment, load())
             simulation = Simulation(
                 experiment, founded, agreement, folder, stack, options, listener
             )

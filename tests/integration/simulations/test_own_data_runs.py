@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from coordinator.audit.verify.run_audit import verify_run
+from coordinator.protocol.errors import ConfigError
 from simulations.experiment.load import load_experiment
 from simulations.run.result import RunOptions
 from simulations.run.simulation import run_experiment
@@ -53,6 +54,27 @@ def write_pictures(folder: Path) -> None:
             Image.new("L", (4, 4), 200 * label + number).save(
                 folder / "pictures" / name / f"{number}.png"
             )
+
+
+@pytest.mark.parametrize(
+    "mistake", ['data.sites=["north.csv", "none.csv"]', "training.loss_options={weight=[1.0]}"]
+)
+def test_a_mistake_in_the_data_leaves_no_folder_and_deletes_none(
+    tmp_path: Path, mistake: str
+) -> None:
+    write_tables(tmp_path)
+    (tmp_path / "mine.toml").write_text(
+        TABLES.replace('loss = "multi_margin_loss"', 'loss = "cross_entropy"')
+    )
+    experiment, run = load_experiment(tmp_path / "mine.toml", [mistake]), tmp_path / "run"
+    with pytest.raises(ConfigError, match=r"none\.csv: cannot be read|weight has 1 numbers"):
+        run_experiment(experiment, run, RunOptions(workers=1))
+    assert not run.exists()
+    run.mkdir()
+    (run / "config.json").write_text("an earlier run's")
+    with pytest.raises(ConfigError, match=r"none\.csv: cannot be read|weight has 1 numbers"):
+        run_experiment(experiment, run, RunOptions(workers=1, fresh=True))
+    assert (run / "config.json").read_text() == "an earlier run's"
 
 
 @pytest.mark.parametrize(

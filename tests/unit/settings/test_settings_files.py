@@ -169,6 +169,14 @@ def test_an_evaluation_is_agreed_on():
     assert with_it.digest != agreed(Training(), evaluation=Evaluation(every=3)).digest
 
 
+def test_what_apps_are_told_is_agreed_on_and_left_out_where_it_is_nothing():
+    assert "config" not in json.loads(agreed(Training()).canonical_json())
+    told = agreed(Training(), config={"lr": 0.5, "epochs": 3})
+    assert json.loads(told.canonical_json())["config"] == {"lr": 0.5, "epochs": 3}
+    assert told.digest != agreed(Training(), config={"lr": 0.5, "epochs": 2}).digest
+    assert agreement_from(told.canonical_json(), "federation.json") == told
+
+
 def test_when_an_evaluation_is_due():
     third = Evaluation(every=3)
     due = [height for height in range(9) if third.is_due(height, is_last=False)]
