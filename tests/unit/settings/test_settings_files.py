@@ -174,7 +174,7 @@ def test_what_apps_are_told_is_agreed_on_and_left_out_where_it_is_nothing():
     told = agreed(Training(), config={"lr": 0.5, "epochs": 3})
     assert json.loads(told.canonical_json())["config"] == {"lr": 0.5, "epochs": 3}
     assert told.digest != agreed(Training(), config={"lr": 0.5, "epochs": 2}).digest
-    assert agreement_from(told.canonical_json(), "federation.json") == told
+    assert FederationAgreement.model_validate_json(told.canonical_json()) == told
 
 
 def test_when_an_evaluation_is_due():
