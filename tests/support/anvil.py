@@ -1,4 +1,4 @@
-"""Anvil for tests: where it is, a process of it, and what becomes of a test where there is none."""
+"""Anvil for tests: finds it, runs a process of it, and skips a test where it is not installed."""
 
 import os
 import shutil
@@ -23,17 +23,17 @@ _START_S = 60.0
 
 
 def anvil_binary() -> str:
-    """``FEDPROOF_ANVIL``, else what npm installed at the root of the repository.
+    """Return the path in ``FEDPROOF_ANVIL``, else that of the program installed by npm.
 
-    Where there is none the test is skipped, saying so; it fails if ``FEDPROOF_REQUIRE_ANVIL`` is
-    set, or if ``FEDPROOF_ANVIL`` names what cannot be run.
+    Where there is neither, the test is skipped with the reason; it fails if
+    ``FEDPROOF_REQUIRE_ANVIL`` is set, or if ``FEDPROOF_ANVIL`` is no executable file.
     """
     named = os.environ.get(NAMED)
-    found = shutil.which(named or str(INSTALLED))
-    if found is not None:
-        return found
+    binary = shutil.which(named or str(INSTALLED))
+    if binary is not None:
+        return binary
     if named:
-        pytest.fail(f"{NAMED}={named}: nothing there that can be run")
+        pytest.fail(f"{NAMED}={named}: not an executable file")
     if os.environ.get(REQUIRED):
         pytest.fail(f"{REQUIRED} is set, but there is no anvil; run npm ci")
     pytest.skip(f"no anvil: run npm ci, or set {NAMED}")
@@ -41,7 +41,7 @@ def anvil_binary() -> str:
 
 @contextmanager
 def running_anvil() -> Iterator[str]:
-    """Run an anvil of one's own, chain id 1337; yields its URL."""
+    """Run an anvil for this test alone, chain id 1337; yields its URL."""
     binary = anvil_binary()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,8 +1,8 @@
-"""A proxy between a SuperNode and its SuperLink that knows Flower's calls and can spoil one.
+"""A proxy between a SuperNode and its SuperLink that can hold, cut off or repeat one call.
 
-It ends TLS with the federation's own certificate and makes each call again, so that it sees which
-one it is. One call at a time can be chosen: it is held, its answer is cut off, or it is made twice,
-around whatever the test does meanwhile. All others pass.
+It terminates TLS with the federation's own certificate and makes each call again, so it knows the
+call's name. A test chooses one call at a time: it is held, its answer is cut off, or it is made
+twice, while the test does something else. All other calls pass unchanged.
 """
 
 import http.client
@@ -20,7 +20,7 @@ _DROPPED: Final = frozenset({"connection", "content-length", "transfer-encoding"
 
 @dataclass
 class Spoiled:
-    """One call that is to be spoiled.
+    """One call that the proxy holds, cuts off or repeats.
 
     Attributes
     ----------
@@ -66,12 +66,12 @@ class CallProxy:
                 proxy._pass(self)
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = _Server(("127.0.0.1", 0), Handler)
-        own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        own.load_cert_chain(certificate, key)
-        self._server.tls = own
+        served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        served.load_cert_chain(certificate, key)
+        self._server.tls = served
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -93,12 +93,12 @@ class CallProxy:
 
     def _take(self, call: str) -> Spoiled | None:
         with self._lock:
-            found = self._spoiled
-            if found is None or found.call != call or found.caught.is_set():
+            spoiled = self._spoiled
+            if spoiled is None or spoiled.call != call or spoiled.caught.is_set():
                 return None
-            if call != "pull-messages" or found.action == "hold":
-                found.caught.set()
-            return found
+            if call != "pull-messages" or spoiled.action == "hold":
+                spoiled.caught.set()
+            return spoiled
 
     def _pass(self, request: http.server.BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("content-length", 0)))
@@ -142,9 +142,9 @@ class CallProxy:
         try:
             headers = {k: v for k, v in request.headers.items() if k.lower() not in _DROPPED}
             link.request("POST", request.path, body, headers)
-            told = link.getresponse()
-            kept = [(k, v) for k, v in told.getheaders() if k.lower() not in _DROPPED]
-            return told.status, kept, told.read()
+            response = link.getresponse()
+            kept = [(k, v) for k, v in response.getheaders() if k.lower() not in _DROPPED]
+            return response.status, kept, response.read()
         finally:
             link.close()
 
@@ -163,4 +163,4 @@ class _Server(http.server.ThreadingHTTPServer):
             super().finish_request(wrapped, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that is killed leaves broken connections."""
+        """Log nothing: a client that is killed leaves broken connections."""

@@ -1,4 +1,4 @@
-"""What the tests' worlds run on: the embedded node in memory, or a bare second EVM."""
+"""The chains that contract tests run on: the embedded node in memory, or revm without blocks."""
 
 from revm_chain import RevmNode, RevmTransactor
 from web3 import Web3
@@ -22,6 +22,6 @@ def embedded_chain(genesis: GenesisConfig) -> Chain:
 
 
 def bare_chain(genesis: GenesisConfig) -> Chain:
-    """As far as the worlds use it; see ``revm_chain`` for what is not there."""
+    """Return a chain on revm; ``revm_chain`` says which parts of a node it lacks."""
     node = RevmNode(dict(genesis.alloc))
     return node, None, RevmTransactor(node)  # type: ignore[return-value]

@@ -1,7 +1,7 @@
 """A real federation for the example app: embedded chain over HTTP, two bonded key files.
 
-The flwr processes of the end-to-end test import :func:`service`; everything they need to know is
-in the file that ``DIGITS_FEDERATION`` names.
+The flwr processes of the end-to-end test import :func:`service`, which reads the federation's
+addresses and keys from the file named by ``DIGITS_FEDERATION``.
 """
 
 import difflib
@@ -95,7 +95,7 @@ class DigitsFederation:
 
 
 def plan() -> tuple[FederationPlan, dict]:
-    """Return what the federation agreed on; the initial model is the example's own."""
+    """Return the federation's plan and the initial model, which is the example app's."""
     from digits_app.task import initial_model
 
     initial = {name: tensor.numpy() for name, tensor in initial_model().state_dict().items()}

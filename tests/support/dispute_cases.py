@@ -235,7 +235,7 @@ def alter_total_score(rng: Random, draft: Draft) -> None:
 
 
 def alter_paid(rng: Random, draft: Draft) -> None:
-    """Only what the federation lets through: at most the budget, less than n below it."""
+    """Only payments that the federation accepts: at most the budget, less than n below it."""
     lowest = max(0, draft.budget - len(draft.entries) + 1)
     choices = [paid for paid in range(lowest, draft.budget + 1) if paid != draft.paid]
     if not choices:

@@ -1,4 +1,4 @@
-"""Rounds to dispute, made without a chain: honest ones, and what a cheat changes in them."""
+"""Rounds to dispute, made without a chain: honest ones, and ones with a value falsified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

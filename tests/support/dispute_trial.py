@@ -1,7 +1,7 @@
 """Rounds judged by the deployed bytecode without mining: calls one after another, on revm.
 
-A transaction in a block of the embedded chain takes a hundred times as long. Time stands still in
-a trial but to let a question go unanswered; what else depends on it is tested on the chain.
+A transaction in a block of the embedded chain takes a hundred times as long. A trial advances time
+only to let a question expire; everything else that depends on time is tested on the chain.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from coordinator.protocol.types import Address, RoundId, Rule, Wei
 
 @dataclass
 class Trial:
-    """A world's state, to be changed and put back."""
+    """A deployed federation whose state a test changes and reverts."""
 
     world: DisputeWorld
     base: np.ndarray
@@ -39,7 +39,7 @@ class Trial:
 
     @classmethod
     def create(cls, base: np.ndarray, rule: Rule) -> "Trial":
-        """A world of its own, for the initial model and the layout are fixed at deployment."""
+        """Deploy a federation for this trial: model and layout are fixed at deployment."""
         world = DisputeWorld.create(agreed=terms(base, rule), revm=True)
         node = world.node
         assert isinstance(node, RevmNode)
@@ -48,7 +48,7 @@ class Trial:
 
     @contextmanager
     def undone(self) -> Iterator[None]:
-        """Whatever happens inside is undone."""
+        """Revert every change of state made inside."""
         snapshot = self.node.snapshot()
         try:
             yield

@@ -240,9 +240,9 @@ class DisputeWorld:
         return self.referee.case_count()
 
     def case(self, number: int) -> CaseRecord:
-        found = self.referee.case(number)
-        assert found is not None
-        return found
+        case = self.referee.case(number)
+        assert case is not None
+        return case
 
     def block_of(self, number: int) -> int:
         """The block a case was opened in."""

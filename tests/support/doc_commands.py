@@ -44,11 +44,11 @@ class Block:
 
 
 def blocks_of(text: str, *, whole: bool = False) -> list[Block]:
-    """Return the blocks that a reader would copy, in order; ``whole`` has those that install."""
+    """Return the blocks that a reader would copy, in order; ``whole`` includes installations."""
     return [
-        Block(found["commands"], found["output"], text[: found.start("commands")].count("\n") + 1)
-        for found in _BLOCK.finditer(text)
-        if not found["skip"] or (whole and found["skip"] != "not copied")
+        Block(match["commands"], match["output"], text[: match.start("commands")].count("\n") + 1)
+        for match in _BLOCK.finditer(text)
+        if not match["skip"] or (whole and match["skip"] != "not copied")
     ]
 
 
@@ -113,9 +113,9 @@ def masked(line: str) -> str:
     return " ".join(line.replace("─", "").split())
 
 
-def missing_lines(block: Block, found: str) -> list[str]:
-    """Return the lines that the document shows and the run did not print."""
-    printed = {masked(line) for line in found.splitlines()}
+def missing_lines(block: Block, output: str) -> list[str]:
+    """Return the lines that the document shows and ``output`` of the run lacks."""
+    printed = {masked(line) for line in output.splitlines()}
     shown = (block.output or "").splitlines()
     return [
         line for line in shown if line.strip() not in ("", "...") and masked(line) not in printed
@@ -123,7 +123,7 @@ def missing_lines(block: Block, found: str) -> list[str]:
 
 
 def environment_of(folder: Path, *, installed: bool = True) -> dict[str, str]:
-    """Return an environment without settings of ours, with ``fedproof`` if it is installed."""
+    """Return an environment without Fedproof's settings, with ``fedproof`` if it is installed."""
     ours = ("FEDPROOF", "PYTEST", "PYTHON", "VIRTUAL_ENV")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     plain = {**kept, "COLUMNS": "110", "NO_COLOR": "1", "TZ": "UTC"}
@@ -147,13 +147,13 @@ def _rewrite(document: Path) -> int:
         status, outputs, errors = run_blocks(blocks, Path(folder), 3_000)
     waiting = iter(outputs)
 
-    def fill(found: re.Match[str]) -> str:
-        if found["skip"]:
-            return found[0]
+    def fill(match: re.Match[str]) -> str:
+        if match["skip"]:
+            return match[0]
         output = next(waiting)
-        if found["output"] is None:
-            return found[0]
-        return f"```sh\n{found['commands']}```\n\n```text\n{output}```\n"
+        if match["output"] is None:
+            return match[0]
+        return f"```sh\n{match['commands']}```\n\n```text\n{output}```\n"
 
     document.write_text(_BLOCK.sub(fill, text))
     print(errors, file=sys.stderr)

@@ -19,19 +19,19 @@ _MARK = "@@@ command"
 
 def commands_of(block: str) -> list[str]:
     """Return the commands of a transcript, each with the lines that belong to it."""
-    found: list[str] = []
+    commands: list[str] = []
     until: str | None = None
     for line in block.splitlines():
         if until is not None:
-            found[-1] += "\n" + line
+            commands[-1] += "\n" + line
             until = None if line == until else until
         elif line.startswith("$ "):
-            found.append(line[2:])
+            commands.append(line[2:])
             heredoc = re.search(r"<<'?(\w+)'?$", line)
             until = heredoc[1] if heredoc else None
-        elif found and found[-1].endswith("\\"):
-            found[-1] += "\n" + line
-    return found
+        elif commands and commands[-1].endswith("\\"):
+            commands[-1] += "\n" + line
+    return commands
 
 
 def run_all(commands: list[str], folder: Path) -> list[str]:

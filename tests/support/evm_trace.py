@@ -30,7 +30,7 @@ def start() -> None:
 
 
 def write(folder: Path) -> None:
-    """What this process ran, in a file of its own."""
+    """The instructions that this process executed, in one file for each process."""
     folder.mkdir(parents=True, exist_ok=True)
     pairs = {
         code.hex(): sorted((edge >> 16, edge & 0xFFFF) for edge in edges)

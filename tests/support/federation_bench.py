@@ -1,7 +1,7 @@
 """A whole federation of real processes: the coordinator's service, and participants.
 
 Participants are real daemons, several of them in one process (``python federation_bench.py``), so
-that a small machine holds a federation; their application is a toy without torch.
+that a federation fits on a small machine; their application is small and needs no torch.
 """
 
 import json
@@ -38,7 +38,7 @@ def found_federation(
     tls: bool = False,
     settings: str = "",
 ) -> Path:
-    """Found a federation whose participants bring the toy application; return its folder."""
+    """Create a federation whose participants run the small application; return its folder."""
     import participant_bench
 
     text = participant_bench.FEDERATION
@@ -53,13 +53,13 @@ def found_federation(
     changed = re.sub(r"^rounds = \d+", f"rounds = {rounds}", toml.read_text(), flags=re.M)
     toml.write_text(changed.replace("[round]", f"[round]\npresence_s = 0.5\n{settings}", 1))
     for name in names:
-        own = out / "participants" / name / "participant.toml"
-        own.write_text(_with_app(own.read_text()))
+        toml = out / "participants" / name / "participant.toml"
+        toml.write_text(_with_app(toml.read_text()))
     return out
 
 
 def _with_app(text: str) -> str:
-    """Name the toy application instead of the built-in trainer and its data."""
+    """Name the small application instead of the built-in trainer and its data."""
     without = re.sub(r"^\[data\]\n(?:[^\[].*\n|\n)*", "", text, flags=re.M)
     return re.sub(r"^(?:# *)?app = .*$", "", without, flags=re.M).replace(
         "\n[account]", '\napp = "participant_apps:app"\n\n[account]', 1
@@ -94,7 +94,7 @@ class Coordinator:
             os.kill(pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """``kill -9`` of the service only: what it started must go by itself."""
+        """``kill -9`` of the service only: its children must end by themselves."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
@@ -108,17 +108,17 @@ class Coordinator:
         return self.output.read_text() if self.output.exists() else ""
 
     def children(self) -> list[int]:
-        """Return the processes that carry the service's mark."""
+        """Return the processes with the service's mark in their environment."""
         return list(marked(mark_of(self.state, ROLE)))
 
     def child(self, part: str) -> int:
-        """Return the one child whose command has this in it, waiting for it to be there."""
+        """Return the one child whose command line contains ``part``; wait until there is one."""
         end = time.monotonic() + 60
         while True:
-            found = [pid for pid in self.children() if part in _command(pid)]
-            if len(found) == 1:
-                return found[0]
-            assert time.monotonic() < end, f"{part}: {found}\n{self.said()}"
+            pids = [pid for pid in self.children() if part in _command(pid)]
+            if len(pids) == 1:
+                return pids[0]
+            assert time.monotonic() < end, f"{part}: {pids}\n{self.said()}"
             time.sleep(0.1)
 
     @property
@@ -126,19 +126,19 @@ class Coordinator:
         return str(json.loads(service_file(self.state).read_bytes())["http"])
 
     def status(self) -> dict[str, Any]:
-        """Return ``/status``, empty while nobody answers."""
+        """Return ``/status``, empty while the service does not answer."""
         authority = self.root / "tls" / "ca.crt"
         context = ssl.create_default_context(cafile=str(authority)) if authority.exists() else None
         try:
             url = f"{self.url}/status"
             with urllib.request.urlopen(url, timeout=10, context=context) as answer:
-                found: dict[str, Any] = json.loads(answer.read())
-                return found
+                status: dict[str, Any] = json.loads(answer.read())
+                return status
         except (OSError, ValueError):
             return {}
 
     def until(self, holds: Holds, timeout_s: float = 180) -> dict[str, Any]:
-        """Wait until its status is as wanted."""
+        """Wait until ``holds`` is true of its status."""
         end = time.monotonic() + timeout_s
         while True:
             status = self.status()
@@ -150,7 +150,7 @@ class Coordinator:
             time.sleep(0.1)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return what all lives wrote to the structured log."""
+        """Return the entries of the structured log, of every process so far."""
         log = self.state / "logs" / "coordinator.jsonl"
         return [json.loads(line) for line in log.read_text().splitlines()]
 

@@ -63,8 +63,8 @@ def fedproof(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end and return it with its output.
 
-    ``fresh`` in a new interpreter, as from a shell; otherwise forked from one that has imported
-    everything already, which takes seconds each time.
+    With ``fresh`` it runs in a new interpreter, as from a shell; otherwise it is forked from a
+    process that has imported everything already, which saves seconds.
     """
     command = [*map(str, arguments)]
     with (
@@ -113,10 +113,10 @@ def start_service(
     env: Mapping[str, str],
     wrapper: Sequence[str] = (),
 ) -> Process:
-    """Start a command that stays, in a session of its own; both its outputs go to a file.
+    """Start a command that keeps running, in a new session; both its outputs go to a file.
 
-    With an environment of its own, or inside another command (``strace``), it is a new
-    interpreter: what loads it and who reads its environment must find it there.
+    With ``env``, or inside another command (``wrapper``, as ``strace``), it is a new interpreter:
+    preloaded libraries and readers of ``/proc/PID/environ`` need the environment at its start.
     """
     command = [*map(str, arguments)]
     with output.open("ab") as file, open(os.devnull, "rb") as nothing:
@@ -135,14 +135,14 @@ def start_service(
 
 
 def kill_group(process: Process) -> None:
-    """Kill what is left of a process group."""
+    """Kill the remaining processes of a process group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
 
 
 def write_tiny(folder: Path, extra: str = "", *, sealed: bool = False) -> Path:
-    """Write the smallest experiment that still uses everything."""
+    """Write a minimal experiment that uses every part of a run."""
     path = folder / "tiny.toml"
     text = TINY.replace("[cohort]\n", "[cohort]\nsealed = true\n") if sealed else TINY
     path.write_text(text + extra)

@@ -159,7 +159,7 @@ def app_with(mods: list) -> ClientApp:
 
 
 def pooled_app() -> ClientApp:
-    """The app with the mod, in a worker: asks the pool's owner about the chain."""
+    """The app with the mod, in a worker: reads the chain through the pool's main process."""
     view = parent_chain_view()
 
     def who(context: Context) -> Participant:
@@ -169,7 +169,7 @@ def pooled_app() -> ClientApp:
 
 
 def misbehaving_app() -> ClientApp:
-    """An app whose conduct the train config asks for by name, and by client."""
+    """An app that fails as the train config says: ``conduct`` is how, ``victim`` which client."""
     app = ClientApp()
 
     @app.train()
@@ -210,7 +210,7 @@ def deliver_honestly(message: Message, answer: Callable[[Message], Message]) -> 
 
 
 class LocalGrid(Grid):
-    """Answers in this process; ``deliver`` decides which replies a message really gets."""
+    """Runs the apps in this process; ``deliver`` decides which replies a message gets."""
 
     def __init__(self, apps: dict[int, ClientApp], deliver: Deliver = deliver_honestly) -> None:
         identify_process(1)

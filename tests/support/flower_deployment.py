@@ -1,4 +1,4 @@
-"""Flower's own deployment engine on loopback, with every process ended at the end."""
+"""Flower's deployment engine on loopback; every process is ended with the test."""
 
 import os
 import signal
@@ -16,13 +16,13 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return the environment of all flwr processes, with a SuperLink port of their own."""
+    """Return the environment of all flwr processes, with a free port for their SuperLink."""
     home.mkdir()
     port = free_port()
     (home / "config.toml").write_text(
@@ -44,7 +44,7 @@ def environment(home: Path) -> dict[str, str]:
 
 @contextmanager
 def process(command: list[str], env: dict[str, str], log: Path) -> Iterator[subprocess.Popen]:
-    """Run a command in a session of its own, and end the whole session at the end."""
+    """Run a command in a new session, and end the whole session afterwards."""
     with log.open("w") as output:
         started = subprocess.Popen(
             [str(BIN / command[0]), *command[1:]],

@@ -119,22 +119,22 @@ class RemoteChain:
 def open_on_anvil(url: str, used: Experiment, root: bytes) -> RemoteChain:
     identities, w3 = identities_of(used), Web3(Web3.HTTPProvider(url))
     rpc = rpc_of(w3)
-    people = [identities.coordinator, identities.watcher, *identities.contributors]
-    for account in people:
+    accounts = [identities.coordinator, identities.watcher, *identities.contributors]
+    for account in accounts:
         rpc.request("anvil_setBalance", account.address, hex(200 * ETHER))
-    boss = identities.coordinator
-    federation = Federation.deploy(w3, boss, terms_of(used, identities, root))
+    coordinator = identities.coordinator
+    federation = Federation.deploy(w3, coordinator, terms_of(used, identities, root))
     referee = Referee.deploy(
         w3,
-        boss,
+        coordinator,
         federation.address,
         deposit_wei=Wei(used.stake.dispute_deposit_wei),
         answer_s=used.chain.answer_s,
         transactor=federation.transactor,
     )
-    federation.set_referee(boss, referee.address)
-    federation.bond_coordinator(boss, Wei(used.stake.coordinator_bond_wei))
-    federation.fund(boss, Wei(used.rewards.pool_wei))
+    federation.set_referee(coordinator, referee.address)
+    federation.bond_coordinator(coordinator, Wei(used.stake.coordinator_bond_wei))
+    federation.fund(coordinator, Wei(used.rewards.pool_wei))
     joins = [(a, calls.join(Wei(used.stake.minimum_wei))) for a in identities.contributors]
     federation.send_batch(federation.prepare_all(joins))
 
@@ -144,7 +144,7 @@ def open_on_anvil(url: str, used: Experiment, root: bytes) -> RemoteChain:
             rpc.request("evm_setNextBlockTimestamp", hex(timestamp))
             rpc.request("evm_mine")
 
-    ledger = WaitingLedger(federation, boss, wait_until, lambda: next_time(rpc))
+    ledger = WaitingLedger(federation, coordinator, wait_until, lambda: next_time(rpc))
     return RemoteChain(federation, referee, ledger, identities, wait_until)
 
 
@@ -153,7 +153,7 @@ def open_on_anvil(url: str, used: Experiment, root: bytes) -> RemoteChain:
 
 @dataclass
 class FraudBench:
-    """A run in progress; ``notices`` is what the watcher said."""
+    """A run in progress; ``notices`` are the watcher's reports."""
 
     used: Experiment
     chain: Any
@@ -166,7 +166,7 @@ class FraudBench:
     notices: list[Notice] = field(default_factory=list)
 
     def play(self, *, watched: bool = True) -> RoundOutcome:
-        """Play one round, and let the watcher look."""
+        """Run one round, and let the watcher check it if ``watched``."""
         announced = self.service.open_round()
         number = int(announced.round_id)
         if announced.sealed:
@@ -200,13 +200,13 @@ class FraudBench:
         return sign_statement(announced.domain, Commitment(announced.round_id, digest), key)
 
     def watcher(self, account: Any = None, **options: Any) -> Watcher:
-        """Another watcher over the same chain and store; by default the tower's account."""
-        who = self.chain.identities.watcher if account is None else account
+        """Return a watcher of the same chain and store; ``account`` is by default the run's."""
+        sender = self.chain.identities.watcher if account is None else account
         return Watcher(
             self.chain.federation,
             self.chain.referee,
             self.public,
-            who,
+            sender,
             self.notices.append,
             WatchOptions(**options),
         )
@@ -247,9 +247,9 @@ def fraud_bench(used: Experiment, folder: Path, anvil_url: str = "") -> Iterator
 
 
 def _bench(used: Experiment, folder: Path, chain: SimulatedChain | RemoteChain) -> Iterator[Any]:
-    people = chain.identities
+    identities = chain.identities
     attacker = Attacker.of(
-        used.coordinator_attacks, people.addresses, Address(people.coordinator.address)
+        used.coordinator_attacks, identities.addresses, Address(identities.coordinator.address)
     )
     store = WithholdingStore(folder / "blobs", folder / "withheld")
     public = DiskStore(folder / "blobs", read_only=True)
@@ -260,7 +260,12 @@ def _bench(used: Experiment, folder: Path, chain: SimulatedChain | RemoteChain) 
     store.put_bytes(canonical_json(SCORING))
     store.sync()
     ledger = InsistentLedger(
-        chain.federation, people.coordinator, chain.ledger, attacker, attempts, chain.ledger.now
+        chain.federation,
+        identities.coordinator,
+        chain.ledger,
+        attacker,
+        attempts,
+        chain.ledger.now,
     )
     journal = FileJournal(folder / "rounds")
     service = DishonestService(

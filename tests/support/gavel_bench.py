@@ -1,4 +1,4 @@
-"""The service bench on a chain whose referee convicts whatever a test asks it to."""
+"""The service bench on a chain whose referee (``gavel.vy``) convicts any round at a test's call."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +60,7 @@ def memory_bench() -> DisputedBench:
 
 @dataclass
 class GavelBench(DisputedBench):
-    """The same over the real contract: the gavel is its referee."""
+    """The same over the real contract, with ``gavel.vy`` as its referee."""
 
     federation: Federation | None = None
     gavel: str = ""
@@ -69,11 +69,11 @@ class GavelBench(DisputedBench):
         assert self.federation is not None
         offence = reason.encode().ljust(32, b"\0")
         abi = GAVEL.functions["convict"]
-        judge = Account.from_key(KEYS[0])
-        data = abi.encode_call((self.federation.address, number, judge.address, offence))
+        prover = Account.from_key(KEYS[0])
+        data = abi.encode_call((self.federation.address, number, prover.address, offence))
         transactor = self.federation.transactor
         call = Call("convict", data, Wei(0), 1_000_000, "convict")
-        transactor.send(transactor.prepare(judge, call, self.gavel))
+        transactor.send(transactor.prepare(prover, call, self.gavel))
 
 
 GAVEL = artifact_from_json(compile_contract(SOURCES / "gavel.vy", SOURCES))
@@ -86,17 +86,18 @@ def chain_bench() -> Iterator[DisputedBench]:
     with EmbeddedNode.create_or_open(None, genesis) as node:
         w3 = Web3(EmbeddedProvider(Dispatcher(node, dev=True)))
         terms = terms_of(TIMED, identities, parameter_root(INITIAL, MANIFEST))
-        boss = identities.coordinator
-        federation = Federation.deploy(w3, boss, terms)
+        coordinator = identities.coordinator
+        federation = Federation.deploy(w3, coordinator, terms)
         deploy = Call("deploy", GAVEL.creation_code(()), Wei(0), 1_000_000, "deploy gavel")
-        gavel = federation.send(federation.transactor.prepare(boss, deploy, None)).contract_address
+        deployment = federation.transactor.prepare(coordinator, deploy, None)
+        gavel = federation.send(deployment).contract_address
         assert gavel is not None
-        federation.set_referee(boss, gavel)
-        federation.bond_coordinator(boss, Wei(10**19))
-        federation.fund(boss, Wei(9000))
+        federation.set_referee(coordinator, gavel)
+        federation.bond_coordinator(coordinator, Wei(10**19))
+        federation.fund(coordinator, Wei(9000))
         joins = [(account, calls.join(Wei(10**18))) for account in identities.contributors]
         federation.send_batch(federation.prepare_all(joins))
-        ledger = ChainLedger(federation, boss, next_time=lambda: node.next_timestamp)
+        ledger = ChainLedger(federation, coordinator, next_time=lambda: node.next_timestamp)
         yield GavelBench(
             ledger, MemoryStore(), MemoryJournal(), KEYS, federation=federation, gavel=gavel
         )

@@ -1,8 +1,8 @@
-"""How long random tests run: some hundreds of calls, or with ``FEDPROOF_FUZZ=1`` at length.
+"""How long random tests run: some hundreds of calls, or with ``FEDPROOF_FUZZ=1`` many more.
 
-At length means 375 histories of 500 calls for each stateful machine, on revm, in eight shards for
-pytest-xdist, and 10,000 examples of each property. The machines' seeds are fixed;
-``FEDPROOF_SEED`` gives others.
+With it, each stateful machine runs 375 histories of 500 calls, on revm, in eight shards for
+pytest-xdist, and each property 10,000 examples. The machines' seeds are fixed; ``FEDPROOF_SEED``
+selects others.
 """
 
 import os

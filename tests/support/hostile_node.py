@@ -35,7 +35,7 @@ PIECE = bytes(1 << 20)
 
 
 class HostileNode:
-    """Sends what it likes with a node's own key; ``where`` is the SuperLink's ``host:port``."""
+    """Sends arbitrary requests with a node's key; ``where`` is the SuperLink's ``host:port``."""
 
     def __init__(self, where: str, ca: Path, key: Path) -> None:
         self._host, _, port = where.rpartition(":")
@@ -45,7 +45,7 @@ class HostileNode:
         self._node = Node()
 
     def headers(self) -> dict[str, str]:
-        """Return what authenticates the node."""
+        """Return the headers that authenticate the node."""
         stamp = now().isoformat()
         public = public_key_to_bytes(self._key.public_key())
         signature = sign_message(self._key, stamp.encode("ascii"))
@@ -62,7 +62,7 @@ class HostileNode:
         )
 
     def post(self, call: str, body: bytes = b"") -> tuple[int, str]:
-        """Make one call; return status and what was said."""
+        """Make one call; return the status and the answer's text."""
         connection = self.connect()
         try:
             connection.request("POST", f"/v1/fleet/{call}", body, self.headers())
@@ -72,7 +72,7 @@ class HostileNode:
             connection.close()
 
     def call(self, name: str, request: ProtoMessage) -> tuple[int, bytes]:
-        """Make a call as it should be made; return status and body."""
+        """Make a well-formed call; return status and body."""
         connection = self.connect()
         try:
             body = request.SerializeToString()
@@ -83,7 +83,7 @@ class HostileNode:
             connection.close()
 
     def activate(self) -> int:
-        """Be online for two minutes, as a SuperNode is; return the node's number."""
+        """Put the node online for two minutes, as a SuperNode does; return its number."""
         public = public_key_to_bytes(self._key.public_key())
         request = ActivateNodeRequest(public_key=public, heartbeat_interval=60.0)
         status, body = self.call("activate-node", request)
@@ -93,22 +93,22 @@ class HostileNode:
         return self._node.node_id
 
     def deactivate(self) -> None:
-        """Be offline, as a SuperNode that ends."""
+        """Put the node offline, as a SuperNode does when it ends."""
         request = DeactivateNodeRequest(node_id=self._node.node_id)
         status, body = self.call("deactivate-node", request)
         if status != 200:
             raise ConnectionError(f"deactivate-node: {status}: {body!r}")
 
     def pull(self) -> Message | None:
-        """Return an instruction without its content, if there is one."""
+        """Return the next instruction without its content, ``None`` if there is none."""
         status, body = self.call("pull-messages", PullMessagesRequest(node=self._node))
         if status != 200:
             raise ConnectionError(f"pull-messages: {status}: {body!r}")
-        found = PullMessagesResponse.FromString(body).messages_list
-        return message_from_proto(found[0]) if found else None
+        messages = PullMessagesResponse.FromString(body).messages_list
+        return message_from_proto(messages[0]) if messages else None
 
     def push(self, message: Message, *, upload: bool = False) -> int:
-        """Push a well-formed message, with its objects if told to; return the status."""
+        """Push a well-formed message, with its objects if ``upload``; return the status."""
         message.metadata.__dict__["_message_id"] = message.object_id
         request = PushMessagesRequest(
             node=self._node,
@@ -128,16 +128,16 @@ class HostileNode:
                     object_content=objects[wanted].deflate(),
                     session_id=answer.session_id,
                 )
-                stored, said = self.call("push-object", part)
-                if stored != 200 or not PushObjectResponse.FromString(said).stored:
-                    raise ConnectionError(f"push-object: {stored}: {said!r}")
+                code, content = self.call("push-object", part)
+                if code != 200 or not PushObjectResponse.FromString(content).stored:
+                    raise ConnectionError(f"push-object: {code}: {content!r}")
         return status
 
     def upload(self, call: str, size: int, *, announced: bool) -> tuple[int, str, int]:
-        """Upload zeros without looking up; return status, what was said, and bytes written.
+        """Upload zeros without reading answers; return status, answer text, and bytes written.
 
-        ``announced`` says the size first; otherwise it comes in chunks without a size, for as
-        long as they are taken. Status 0 is a connection that was ended on us.
+        With ``announced`` the headers give the size; otherwise the body is chunked, without a
+        size. Status 0 is a connection that the server closed.
         """
         connection = self.connect()
         sent = 0

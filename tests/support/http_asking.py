@@ -1,4 +1,4 @@
-"""Raw requests to a server under test: exactly what is asked for, and nothing put right."""
+"""Raw HTTP requests to a server under test, sent exactly as given."""
 
 import contextlib
 import http.client
@@ -47,7 +47,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Asker:
-    """Asks one server, a connection a request."""
+    """Sends requests to one server, each over a new connection."""
 
     url: str
     ca: Path | None = None
@@ -76,7 +76,7 @@ class Asker:
     ) -> Said:
         connection = self.connect()
         try:
-            # refused before all of it was sent: the answer is there all the same
+            # A server that refuses early closes its end; its answer can still be read.
             with contextlib.suppress(BrokenPipeError):
                 connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -91,7 +91,7 @@ class Asker:
         return self.ask("/rpc", "POST", body.encode(), sent)
 
     def raw(self) -> socket.socket:
-        """A connection on which nothing has been said; TLS is spoken already where there is."""
+        """Return a connection without a request on it, after the TLS handshake if there is TLS."""
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
         if self.context is None:
             return plain
@@ -99,8 +99,8 @@ class Asker:
 
 
 def samples(page: str) -> dict[str, float]:
-    """Read a page of metrics by the library's parser: each sample by its name and labels."""
-    found: dict[str, float] = {}
+    """Parse a page of metrics with prometheus-client: each sample by its name and labels."""
+    values: dict[str, float] = {}
     kinds: dict[str, str] = {}
     for family in text_string_to_metric_families(page):
         assert family.name not in kinds, f"{family.name} is there twice"
@@ -109,6 +109,6 @@ def samples(page: str) -> dict[str, float]:
         for sample in family.samples:
             labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
             name = f"{sample.name}{{{labels}}}" if labels else sample.name
-            assert name not in found, f"{name} is there twice"
-            found[name] = sample.value
-    return found
+            assert name not in values, f"{name} is there twice"
+            values[name] = sample.value
+    return values

@@ -182,9 +182,9 @@ class HttpBench:
         }
         root = self.round(number).new_model_root
         public = PublicResult(8, 6, 0.5) if number == 1 else None
-        found = summarise(RoundId(number), root, claims, ["no-reply"], 100, public)
-        self.evaluations.put(found, evaluation_document(found, claims, {}))
-        return found
+        summary = summarise(RoundId(number), root, claims, ["no-reply"], 100, public)
+        self.evaluations.put(summary, evaluation_document(summary, claims, {}))
+        return summary
 
     def update_root(self, number: int) -> bytes:
         """The root of a contributor's update in the round begun last."""

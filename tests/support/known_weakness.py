@@ -1,15 +1,15 @@
 """Marks a test of an attack that still succeeds (ADR 145).
 
-The test plays the attack and states that the attacker fails. Only that statement may fail: an error
-on the way there is an error. What mends the weakness makes the test pass, which a strict expected
-failure reports, and the mark is taken out.
+The test carries out the attack and asserts that the attacker fails. Only that assertion may fail;
+any other exception is an error. A change that removes the weakness makes the test pass, which a
+strict expected failure reports, and the mark is removed.
 """
 
 import pytest
 
 
 class AttackSucceedsError(Exception):
-    """The attacker got what it wanted."""
+    """The attack succeeded."""
 
 
 def known_weakness(reason: str) -> pytest.MarkDecorator:
@@ -18,12 +18,12 @@ def known_weakness(reason: str) -> pytest.MarkDecorator:
 
 
 def attacker_fails(holds: bool, otherwise: str) -> None:
-    """State that the attacker fails.
+    """Assert that the attacker fails.
 
     Raises
     ------
     AttackSucceedsError
-        If it does not; ``otherwise`` says what it got.
+        If it does not; ``otherwise`` describes what it gained.
     """
     if not holds:
         raise AttackSucceedsError(otherwise)

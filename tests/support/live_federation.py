@@ -1,8 +1,7 @@
 """A federation as organisations run it: a coordinator and participants, each its own processes.
 
 Everything is as ``fedproof federation init`` makes it (``live_founding``): TLS, registered nodes,
-encrypted keys, embedded chain. What is stated about a federation is asked over HTTPS, as anybody
-could.
+encrypted keys, embedded chain. Tests read the federation's state over HTTPS, as an outsider can.
 """
 
 import contextlib
@@ -36,13 +35,13 @@ _LIVE = ("sealed", "settled", "final")
 FULL = os.environ.get("FEDPROOF_FAULTS") == "full"
 """Whether faults are to be tried at full length: ``make faults``."""
 PATIENCE_S = 420.0
-"""How long to wait for anything: a busy machine takes many times what an idle one does."""
+"""The longest wait for anything: a busy machine takes many times longer than an idle one."""
 
 
 def live(folder: Path, **shape: Any) -> "Federation":
-    """Found a federation; nothing runs yet."""
-    wanted = Shape(**shape)
-    return Federation(found_live(folder, wanted), wanted.names)
+    """Create a federation; no process is started yet."""
+    options = Shape(**shape)
+    return Federation(found_live(folder, options), options.names)
 
 
 class LiveCoordinator(Coordinator):
@@ -66,16 +65,16 @@ class LiveCoordinator(Coordinator):
             return bytes(answer.read())
 
     def status(self) -> dict[str, Any]:
-        """Return ``/status``, empty while nobody answers."""
+        """Return ``/status``, empty while the service does not answer."""
         try:
-            found: dict[str, Any] = json.loads(self.get("/status"))
-            return found
+            status: dict[str, Any] = json.loads(self.get("/status"))
+            return status
         except (OSError, ValueError):
             return {}
 
 
 class Federation:
-    """Coordinator and participants; a context manager that ends every process of theirs."""
+    """Coordinator and participants; a context manager that ends all their processes."""
 
     def __init__(self, root: Path, names: Sequence[str] = NAMES) -> None:
         self.root = root
@@ -95,14 +94,14 @@ class Federation:
         self.sweep()
 
     def stop(self) -> dict[str, int]:
-        """End everybody with SIGTERM; return the exit statuses."""
+        """End all daemons with SIGTERM; return the exit statuses."""
         ended = {name: daemon.end() for name, daemon in self.daemons.items()}
         return {**ended, "coordinator": self.coordinator.end()}
 
     # --- processes -----------------------------------------------------------------------------
 
     def marks(self) -> list[str]:
-        """Return the marks that all children of this federation carry."""
+        """Return the marks in the environments of this federation's child processes."""
         folders = [daemon.state for daemon in self.daemons.values()]
         return [
             mark_of(self.coordinator.state, ROLE),
@@ -110,33 +109,33 @@ class Federation:
         ]
 
     def left_running(self) -> list[int]:
-        """Return what Flower's programs, or theirs, of this federation still run."""
+        """Return the child processes of this federation that still run."""
         return [pid for mark in self.marks() for pid in marked(mark)]
 
     def sweep(self) -> None:
-        """Kill what is left."""
+        """Kill the remaining child processes."""
         for pid in self.left_running():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def processes(self) -> dict[str, int]:
-        """Return every long-lived process by what it is: ``coordinator``, ``superlink``, ..."""
-        found: dict[str, int] = {}
+        """Return every long-lived process by its role: ``coordinator``, ``superlink``, ..."""
+        pids: dict[str, int] = {}
         service = self.coordinator.process
         if service is not None and service.poll() is None:
-            found["coordinator"] = service.pid
+            pids["coordinator"] = service.pid
         for pid in self.coordinator.children():
-            found.setdefault(_part(pid), pid)
+            pids.setdefault(_part(pid), pid)
         for name, daemon in self.daemons.items():
             if daemon.process is not None and daemon.process.poll() is None:
-                found[name] = daemon.process.pid
+                pids[name] = daemon.process.pid
             for pid in marked(mark_of(daemon.state, "participant")):
-                found.setdefault(f"{_part(pid)} of {name}", pid)
-        found.pop("", None)
-        return found
+                pids.setdefault(f"{_part(pid)} of {name}", pid)
+        pids.pop("", None)
+        return pids
 
     def process(self, name: str, timeout_s: float = PATIENCE_S) -> int:
-        """Return a process by its name, waiting for it to be there."""
+        """Return a process by its role; wait until it runs."""
         end = time.monotonic() + timeout_s
         while (pid := self.processes().get(name)) is None:
             assert time.monotonic() < end, f"{name}: {self.processes()}"
@@ -156,20 +155,20 @@ class Federation:
         settings = load_coordinator(self.root / "coordinator.toml").flower
         return f"{settings.host}:{settings.port}"
 
-    # --- what there is to see --------------------------------------------------------------------
+    # --- reading its state -----------------------------------------------------------------------
 
     def reach(self) -> Reach:
-        """Return chain and store as anybody sees them over the coordinator's port."""
+        """Return chain and store as an outsider reads them over the coordinator's port."""
         url = self.coordinator.url
         return reach(f"{url}/rpc", url, ca_file=self.root / "tls" / "ca.crt")
 
     def reader(self) -> FederationReader:
-        """Return the contract as anybody sees it."""
-        found = self.reach()
-        return FederationReader(Rpc(found.w3.provider), found.contract)
+        """Return a reader of the contract, over the coordinator's port."""
+        reached = self.reach()
+        return FederationReader(Rpc(reached.w3.provider), reached.contract)
 
     def height(self) -> int:
-        """Return how many rounds are sealed, -1 while nobody answers."""
+        """Return how many rounds are sealed, -1 while the service does not answer."""
         rounds = (self.coordinator.status().get("chain") or {}).get("rounds")
         return -1 if rounds is None else sum(rounds[name] for name in _LIVE)
 
@@ -187,17 +186,17 @@ class Federation:
         timeout_s: float = PATIENCE_S,
         every_s: float = 0.1,
     ) -> Any:
-        """Wait until something holds, and return it."""
+        """Wait until ``holds`` returns a true value, and return that value."""
         end = time.monotonic() + timeout_s
-        while not (found := holds()):
+        while not (value := holds()):
             assert time.monotonic() < end, f"{what}, not within {timeout_s:g} s\n{self.story()}"
             time.sleep(every_s)
-        return found
+        return value
 
     def wait_for_reply(self, name: str, timeout_s: float = PATIENCE_S) -> tuple[int, Path]:
         """Wait until a participant has signed its next update; return the round and the file.
 
-        That instant, the update has not left the daemon.
+        The update has not been sent yet when this returns.
         """
         folder = self.daemons[name].state / "replies"
         before = set(folder.glob("*.reply"))
@@ -213,7 +212,7 @@ class Federation:
         return next(str(one["address"]) for one in registry if one["name"] == name)
 
     def contributors(self, round_id: int) -> list[str]:
-        """Return the names of those whose updates are in a sealed round."""
+        """Return the names of the participants whose updates are in a sealed round."""
         reader, store = self.reader(), self.reach().store
         return [
             name
@@ -230,18 +229,18 @@ class Federation:
         return findings
 
     def story(self) -> str:
-        """Return the last words of everybody, for an assertion's message."""
-        told = [f"--- coordinator\n{self.coordinator.said()[-3000:]}"]
-        told += [
+        """Return the end of every daemon's output, for an assertion's message."""
+        tails = [f"--- coordinator\n{self.coordinator.said()[-3000:]}"]
+        tails += [
             f"--- {name}\n{daemon.said()[-1500:]}"
             for name, daemon in self.daemons.items()
             if daemon.output.exists()
         ]
-        return "\n".join(told)
+        return "\n".join(tails)
 
 
 def _part(pid: int) -> str:
-    """Return what a child is, by its command; empty for a short-lived one."""
+    """Return a child's role by its command line; empty for a short-lived one."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
@@ -258,7 +257,7 @@ def _part(pid: int) -> str:
 
 @contextlib.contextmanager
 def stopped(*pids: int) -> Iterator[None]:
-    """SIGSTOP processes for a while."""
+    """Stop processes with SIGSTOP, and continue them at the end."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:

@@ -1,4 +1,4 @@
-"""Founds a small federation with the real command: three clinics and scikit-learn's tumours."""
+"""Creates a small federation with the real command: three clinics, and breast cancer data."""
 
 import csv
 import json
@@ -63,7 +63,7 @@ superlink_port = {superlink_port}
 
 @dataclass(frozen=True)
 class Shape:
-    """What a federation is to be like."""
+    """The options of a federation for a test."""
 
     names: Sequence[str] = NAMES
     rounds: int = 0
@@ -76,22 +76,23 @@ class Shape:
     host: str = "127.0.0.1"
     host_names: Sequence[str] = ("localhost", "127.0.0.1")
     pause_s: float | None = None
-    """Between two rounds; by itself 5 s where they have no end, so that others can work too."""
+    """Between two rounds; ``None`` is 5 s if their number has no end, so that others can work."""
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Of coordinator.toml: lines to put into a section, by section and key."""
+    """Further lines of coordinator.toml, by section and key."""
 
 
 def found_live(folder: Path, shape: Shape) -> Path:
-    """Found a federation with the command, and give every participant its part of the data."""
+    """Create a federation with the command, and give every participant its part of the data."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "federation.toml"
     accounts = {name: light_account(folder / "accounts", name) for name in shape.names}
     config.write_text(_founding(shape, accounts))
-    root, own = folder / "federation", folder / "accounts" / "coordinator"
-    light_account(own.parent, own.name)
+    root, coordinator = folder / "federation", folder / "accounts" / "coordinator"
+    light_account(coordinator.parent, coordinator.name)
     done = fedproof(
         *("federation", "init", "--config", config, "--out", root),
-        *("--key", own.with_suffix(".json"), "--password-file", own.with_suffix(".password")),
+        *("--key", coordinator.with_suffix(".json")),
+        *("--password-file", coordinator.with_suffix(".password")),
     )
     assert done.returncode == 0, done.stderr
     for number, name in enumerate(shape.names):
@@ -108,7 +109,7 @@ def found_live(folder: Path, shape: Shape) -> Path:
 
 
 def light_account(folder: Path, name: str) -> str:
-    """Write a new key file that is opened in no time, and its password; return the address."""
+    """Write a new key file with fast key stretching, and its password; return the address."""
     folder.mkdir(exist_ok=True)
     account, password = Account.create(), secrets.token_urlsafe(16)
     key, words = folder / f"{name}.json", folder / f"{name}.password"
@@ -156,7 +157,7 @@ def write_patients(path: Path, part: int, parts: int) -> None:
 
 
 def set_lines(toml: Path, section: str, values: Mapping[str, str]) -> None:
-    """Set keys of a section of a TOML file, where they are or as its first lines."""
+    """Set keys of a section of a TOML file, in place or as new lines of the section."""
     text = toml.read_text()
     head, title, rest = text.partition(f"[{section}]")
     body, bracket, tail = rest.partition("\n[")

@@ -1,4 +1,4 @@
-"""Somebody outside a federation, who remembers what it once acknowledged."""
+"""An observer outside a federation, which checks that nothing it acknowledged is lost."""
 
 import threading
 
@@ -11,10 +11,10 @@ from coordinator.protocol.types import RoundId
 
 
 class Observer:
-    """Writes down what a federation acknowledges, and says what it no longer stands by.
+    """Records what a federation acknowledges, and reports what a later answer contradicts.
 
-    A thread asks for the newest block and for the rounds every half second. What was once said
-    (a block's hash, a sealed round's model, a final round) must be said again by every later life.
+    A thread reads the newest block and the rounds every half second. Everything acknowledged once
+    (a block's hash, a sealed round's model, a final round) must still hold after every restart.
     """
 
     def __init__(self, federation: Federation, every_s: float = 0.5) -> None:
@@ -38,12 +38,12 @@ class Observer:
         while not self._stopping.is_set():
             try:
                 reader = reader or self._federation.reader()
-                self._look(reader)
+                self._read(reader)
             except (FedproofError, OSError):
-                reader = None  # away: it will be asked again
+                reader = None  # not running at the moment: connect again
             self._stopping.wait(self._every_s)
 
-    def _look(self, reader: FederationReader) -> None:
+    def _read(self, reader: FederationReader) -> None:
         block = reader.block()
         known = self.blocks.setdefault(block.number, block.hash)
         if known != block.hash:
@@ -59,19 +59,19 @@ class Observer:
         self.rounds[number] = state
 
     def check(self) -> None:
-        """Ask for everything that was seen again; assert that all of it is still there."""
+        """Read everything that was seen once more, and assert that all of it is unchanged."""
         reader = self._federation.reader()
         for number, seen in list(self.blocks.items()):
-            found = reader.block(number).hash
-            if found != seen:
-                self.lost.append(f"block {number} was {seen.hex()}, is {found.hex()}")
+            current = reader.block(number).hash
+            if current != seen:
+                self.lost.append(f"block {number} was {seen.hex()}, is {current.hex()}")
         for number in list(self.rounds):
             self._note(reader.round(RoundId(number)), number)
         assert not self.lost, self.lost
 
 
 def follows(before: ChainRound, after: ChainRound) -> bool:
-    """Whether a round may have come from one state to the other: nothing sealed is taken back."""
+    """Whether a round may go from one state to the other: a sealed one keeps its roots."""
     if after.status < before.status:
         return False
     if before.status >= RoundStatus.SEALED and after.status != RoundStatus.VOID:

@@ -1,4 +1,4 @@
-"""A grid with mailboxes, as the SuperLink's is: messages go in, replies are there or not yet."""
+"""A grid that stores messages as the SuperLink does; replies may not be there yet."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,9 +16,9 @@ from coordinator.protocol.types import Presence
 class Conduct:
     """How nodes behave.
 
-    ``silent`` ones say whom they speak for and nothing else, ``mute`` ones not even that, and
-    ``wrong`` ones answer without content, and ``failing`` ones with this error, once. How a node
-    answers an evaluate message, if not with its app, ``evaluating`` says; ``None`` is never.
+    ``silent`` nodes answer presence queries only, ``mute`` ones answer those without a statement,
+    ``wrong`` ones reply without content, and ``failing`` ones with the given error, once.
+    ``evaluating`` replaces the app's reply to an evaluate message; ``None`` sends none.
     """
 
     silent: set[int] = field(default_factory=set)
@@ -29,10 +29,11 @@ class Conduct:
 
 
 class MailboxGrid(LocalGrid):
-    """Nodes that answer hellos with their account, and everything else with their app.
+    """Nodes that answer presence queries with their account, and all else with their app.
 
-    ``untaken`` says how many messages to a node, but for hellos, are not taken, ``activated`` since
-    when a node is connected; ``reconnections`` is what ``fetching.reconnections_of`` would say.
+    ``untaken`` is how many messages to a node, presence queries excepted, the grid refuses;
+    ``activated`` is since when a node is connected; ``reconnections`` stands in for
+    ``fetching.reconnections_of``.
     """
 
     def __init__(self, bench: FlowerBench, clients: int = 4) -> None:

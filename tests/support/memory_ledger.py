@@ -80,7 +80,7 @@ class MemoryLedger:
         return self._head
 
     def round(self, round_id: RoundId) -> ChainRound:
-        """Return one round; what the contract says of one that was never opened."""
+        """Return one round, with status NONE if it was never opened, as the contract does."""
         return self.rounds.get(int(round_id)) or ChainRound(round_id, RoundStatus.NONE)
 
     def round_at_height(self, height: int) -> RoundId:
@@ -99,9 +99,9 @@ class MemoryLedger:
         return self._stakes[int(round_id)]
 
     def seal_seed(self, round_id: RoundId) -> bytes:
-        """Return a digest of what was sealed, as a block hash would be."""
-        found = self.round(round_id)
-        return hashlib.sha256(found.contributors_root + found.new_model_root).digest()
+        """Return a digest of the sealed roots, in place of a block hash."""
+        state = self.round(round_id)
+        return hashlib.sha256(state.contributors_root + state.new_model_root).digest()
 
     def sign_instruction(self, statement: RoundInstruction) -> Signed[RoundInstruction]:
         """Sign as the coordinator."""
@@ -143,21 +143,21 @@ class MemoryLedger:
 
     def commit_updates(self, round_id: RoundId, *, commitments_root: bytes, count: int) -> None:
         """Fix the commitments of the open round."""
-        found = self._expect(round_id, RoundStatus.OPEN)
-        _require(self.time < found.deadline, "round: deadline passed")
+        state = self._expect(round_id, RoundStatus.OPEN)
+        _require(self.time < state.deadline, "round: deadline passed")
         _require(commitments_root != _ZERO, "round: empty root")
-        _require(found.commitments_root == _ZERO, "round: already committed")
+        _require(state.commitments_root == _ZERO, "round: already committed")
         self.rounds[int(round_id)] = replace(
-            found, commitments_root=commitments_root, commitments_count=count
+            state, commitments_root=commitments_root, commitments_count=count
         )
 
     def seal_round(self, round_id: RoundId, seal: Seal) -> None:
         """Seal the open round."""
-        found = self._expect(round_id, RoundStatus.OPEN)
-        _require(self.time < found.deadline, "round: deadline passed")
+        state = self._expect(round_id, RoundStatus.OPEN)
+        _require(self.time < state.deadline, "round: deadline passed")
         _require(seal.n >= self.min_contributors, "round: too few contributors")
         self.rounds[int(round_id)] = replace(
-            found,
+            state,
             status=RoundStatus.SEALED,
             **asdict(seal),
             sealed_at=self.time,
@@ -167,11 +167,11 @@ class MemoryLedger:
 
     def settle_round(self, round_id: RoundId, settlement: Settlement) -> None:
         """Settle a sealed round."""
-        found = self._expect(round_id, RoundStatus.SEALED)
-        _require(found.parent == self.head().last_settled, "round: not the next to settle")
-        _require(settlement.paid_wei <= found.budget_wei, "round: over budget")
+        state = self._expect(round_id, RoundStatus.SEALED)
+        _require(state.parent == self.head().last_settled, "round: not the next to settle")
+        _require(settlement.paid_wei <= state.budget_wei, "round: over budget")
         self.rounds[int(round_id)] = replace(
-            found,
+            state,
             status=RoundStatus.SETTLED,
             **asdict(settlement),
             settled_at=self.time,
@@ -181,28 +181,28 @@ class MemoryLedger:
 
     def finalize_round(self, round_id: RoundId) -> None:
         """Make a settled round final."""
-        found = self._expect(round_id, RoundStatus.SETTLED)
-        _require(found.parent == self.head().last_final, "round: not the next to finalise")
-        _require(found.can_be_final(self.time), "round: window open")
-        self.rounds[int(round_id)] = replace(found, status=RoundStatus.FINAL)
-        self.pool_wei = Wei(self.pool_wei - found.paid_wei)
+        state = self._expect(round_id, RoundStatus.SETTLED)
+        _require(state.parent == self.head().last_final, "round: not the next to finalise")
+        _require(state.can_be_final(self.time), "round: window open")
+        self.rounds[int(round_id)] = replace(state, status=RoundStatus.FINAL)
+        self.pool_wei = Wei(self.pool_wei - state.paid_wei)
         self._head = replace(self.head(), last_final=round_id)
 
     def void_round(self, round_id: RoundId, reason: str) -> None:
         """Give up the open round."""
-        found = self._expect(round_id, RoundStatus.OPEN)
-        self.rounds[int(round_id)] = replace(found, status=RoundStatus.VOID)
+        state = self._expect(round_id, RoundStatus.OPEN)
+        self.rounds[int(round_id)] = replace(state, status=RoundStatus.VOID)
         self.void_reasons[int(round_id)] = reason
 
     def convict(self, round_id: RoundId, reason: str) -> None:
         """Void a sealed round and all stacked on it, as a referee's verdict does."""
         guilty = self._expect(round_id, RoundStatus.SEALED, RoundStatus.SETTLED)
-        for number, found in self.rounds.items():
+        for number, state in self.rounds.items():
             if (
-                found.height >= guilty.height
-                and RoundStatus.OPEN <= found.status <= RoundStatus.SETTLED
+                state.height >= guilty.height
+                and RoundStatus.OPEN <= state.status <= RoundStatus.SETTLED
             ):
-                self.rounds[number] = replace(found, status=RoundStatus.VOID)
+                self.rounds[number] = replace(state, status=RoundStatus.VOID)
         self.void_reasons[int(round_id)] = reason
         parent = self.rounds.get(int(guilty.parent))
         settled = parent.round_id if parent and parent.status != RoundStatus.SEALED else RoundId(0)
@@ -215,10 +215,10 @@ class MemoryLedger:
 
     def void_reason(self, round_id: RoundId) -> str:
         """Return why a round is void."""
-        own = self.void_reasons.get(int(round_id), "")
+        reason = self.void_reasons.get(int(round_id), "")
         parent = self.rounds[int(round_id)].parent
-        if own or not parent:
-            return own
+        if reason or not parent:
+            return reason
         return f"stands on round {parent}: {self.void_reason(parent)}"
 
     def is_equivocation_slashed(self, round_id: RoundId, contributor: Address) -> bool:
@@ -228,7 +228,7 @@ class MemoryLedger:
     def slash_equivocation(
         self, first: Signed[UpdateMessage], second: Signed[UpdateMessage]
     ) -> Wei:
-        """Take the whole bond of somebody who signed twice."""
+        """Take the whole bond of a contributor that signed two different updates."""
         key = (int(first.statement.round_id), first.signer)
         _require(key not in self.slashed, "evidence: already slashed")
         _require(first.statement.update != second.statement.update, "evidence: same update")
@@ -240,10 +240,10 @@ class MemoryLedger:
         return taken
 
     def _expect(self, round_id: RoundId, *statuses: RoundStatus) -> ChainRound:
-        found = self.rounds.get(int(round_id))
-        _require(found is not None and found.status in statuses, f"round: not {statuses[0].word}")
-        assert found is not None
-        return found
+        state = self.rounds.get(int(round_id))
+        _require(state is not None and state.status in statuses, f"round: not {statuses[0].word}")
+        assert state is not None
+        return state
 
 
 def _require(condition: bool, reason: str) -> None:

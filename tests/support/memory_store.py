@@ -54,7 +54,7 @@ class MemoryStore:
         return self.blobs[digest]
 
     def sync(self) -> None:
-        """Do nothing: memory is as durable as it gets."""
+        """Do nothing: there is no disk."""
 
 
 class MemoryJournal:

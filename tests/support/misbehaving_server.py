@@ -1,4 +1,4 @@
-"""A server of raw bytes: answers each connection with the next of what a test gives it."""
+"""A server of raw bytes: answers each connection with the next reaction that a test gives."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ Reaction = bytes | Callable[[socket.socket], None]
 
 @dataclass
 class Misbehaving:
-    """Where it listens, and what it was asked, a text a connection."""
+    """Where it listens, and the requests that it received, one text per connection."""
 
     url: str
     asked: list[str] = field(default_factory=list)
@@ -20,7 +20,7 @@ class Misbehaving:
 
 @contextmanager
 def misbehaving(reactions: Sequence[Reaction]) -> Iterator[Misbehaving]:
-    """Serve; the last reaction goes on for ever."""
+    """Serve the reactions in turn; the last one is repeated."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = Misbehaving(f"http://127.0.0.1:{listener.getsockname()[1]}")
 

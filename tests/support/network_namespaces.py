@@ -1,6 +1,6 @@
-"""Machines of a network, on one: a network namespace for each, joined by a bridge in another.
+"""A simulated network: a network namespace for each machine, joined by a bridge in another.
 
-Nothing is added to the namespace the tests run in; deleting the namespaces deletes it all.
+Nothing is added to the namespace of the tests; deleting the namespaces deletes everything.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ SUBNET = "10.77.0"
 
 
 class Network:
-    """Namespaces by name; ``address`` is each one's own."""
+    """The namespaces by machine name, each with an address."""
 
     def __init__(self, machines: Sequence[str]) -> None:
         self._prefix = f"fp{os.getpid() % 100_000}"
@@ -26,7 +26,7 @@ class Network:
         return f"{self._prefix}-{machine}"
 
     def inside(self, machine: str) -> list[str]:
-        """Return what to put before a command that is to run on a machine."""
+        """Return the prefix that runs a command on a machine."""
         return ["ip", "netns", "exec", self.namespace(machine)]
 
     def build(self) -> None:
@@ -51,7 +51,7 @@ class Network:
 
 
 class NetworkError(Exception):
-    """What ``ip`` refused, in its words."""
+    """``ip`` failed; the message is its own."""
 
 
 def _ip(*arguments: str) -> None:

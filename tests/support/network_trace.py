@@ -1,4 +1,4 @@
-"""Reads what ``strace`` wrote: who was connected to, what was started with which words."""
+"""Reads traces of ``strace``: addresses that were connected to, and programs that were started."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,15 @@ LOOPBACK = frozenset({"::1", "::ffff:127.0.0.1"})
 
 def addresses(trace: str) -> set[str]:
     """Return every Internet address in the traced calls."""
-    found = set()
+    hosts = set()
     for line in trace.splitlines():
         if "AF_INET" in line:
             match = re.search(r'inet_addr\("([^"]+)"\)', line) or re.search(
                 r'inet_pton\(AF_INET6, "([^"]+)"', line
             )
             assert match, f"cannot read the address of: {line}"
-            found.add(match.group(1))
-    return found
+            hosts.add(match.group(1))
+    return hosts
 
 
 def outside(trace: str) -> set[str]:

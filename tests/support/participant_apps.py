@@ -17,7 +17,7 @@ app = ClientApp()
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Answer differently each time: what is signed twice would be two different updates."""
+    """Train to a different result each time, so that signing twice would be equivocation."""
     config = message.content.config_records["config"]
     if "touch" in config:
         Path(str(config["touch"])).touch()

@@ -1,7 +1,7 @@
-"""A founded federation, a stub of its coordinator in this process, and real participant daemons.
+"""A federation with a stub of its coordinator in this process, and real participant daemons.
 
-The stub has the real chain, store, HTTP server and round service, but no Flower: it speaks to the
-daemons over their own sockets, as the thin ClientApp does.
+The stub has the real chain, store, HTTP server and round service, but no Flower: it talks to the
+daemons over their Unix sockets, as the ClientApp of a SuperNode does.
 """
 
 import json
@@ -94,7 +94,7 @@ tls = false
 def found_bench(
     folder: Path, names: list[str], *, sealed: bool = False, duration_s: int = 600
 ) -> Path:
-    """Found a federation without TLS on free ports; every participant gets data of its own."""
+    """Create a federation without TLS on free ports; every participant has its own data."""
     text = FEDERATION.format(
         contributors=len(names),
         duration_s=duration_s,
@@ -114,9 +114,9 @@ def found_bench(
 
 
 def lighten(key: Path) -> None:
-    """Encrypt a key again so that opening it takes no second and no 256 MB."""
-    own = key.parent / "password.txt"
-    password = (own if own.exists() else key.with_suffix(".password")).read_text().strip()
+    """Encrypt a key again with fast key stretching: scrypt takes a second and 256 MB."""
+    beside = key.parent / "password.txt"
+    password = (beside if beside.exists() else key.with_suffix(".password")).read_text().strip()
     secret = keyfile.load(key, password).key
     key.write_text(json.dumps(Account.encrypt(secret, password, kdf="pbkdf2", iterations=2)))
 
@@ -189,8 +189,8 @@ class CoordinatorStub:
         return train_message(announced, bytes(self.account.key), **config)
 
     def submit(self, announced: RoundAnnouncement, reply: Message) -> None:
-        found = read_submission(reply.content, announced.manifest.dimension)
-        self.service.submit(found.signed, np.array(found.vector), found.metrics)
+        sent = read_submission(reply.content, announced.manifest.dimension)
+        self.service.submit(sent.signed, np.array(sent.vector), sent.metrics)
 
 
 @contextmanager
@@ -208,17 +208,17 @@ def train_message(
     """Return a train message, or one of another kind, signed with the coordinator's key."""
     layout = ModelLayout(tuple(spec.name for spec in announced.manifest.tensors), {}, {})
     layout = ModelLayout.of(model_arrays(announced.model, announced.manifest, layout))
-    told = instruction_content(layout, ConfigRecord(config), sealed=announced.sealed)
+    signed_content = instruction_content(layout, ConfigRecord(config), sealed=announced.sealed)
     statement = RoundInstruction(
         announced.round_id,
         phase_number(kind),
         announced.model_root,
         announced.rule_hash,
         announced.deadline,
-        content_hash(told),
+        content_hash(signed_content),
     )
     signed = sign_statement(announced.domain, statement, key)
-    instruction = SignedInstruction(announced.domain, signed, told)
+    instruction = SignedInstruction(announced.domain, signed, signed_content)
     content = instruction_records(announced, vector_array(announced.model), layout, instruction)
     return message(content, kind, node, group=str(announced.round_id))
 
@@ -262,7 +262,7 @@ class Daemon:
             kill_group(self.process)
 
     def kill(self) -> None:
-        """``kill -9`` of the daemon only: what it started must go by itself."""
+        """``kill -9`` of the daemon only: its children must end by themselves."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
@@ -278,8 +278,8 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads((self.state / "status.json").read_bytes())
-            return found
+            status: dict[str, Any] = json.loads((self.state / "status.json").read_bytes())
+            return status
         except FileNotFoundError:
             return {}
 
@@ -287,7 +287,7 @@ class Daemon:
         return self.output.read_text()
 
     def until(self, holds: Callable[[dict[str, Any]], Any], timeout_s: float = 240) -> dict:
-        """Wait until its status is as wanted."""
+        """Wait until ``holds`` is true of its status."""
         end = time.monotonic() + timeout_s
         while True:
             status = self.status()
@@ -300,10 +300,10 @@ class Daemon:
     def ready(self) -> dict[str, Any]:
         return self.until(lambda s: s["state"] == "ready" and not s["faults"])
 
-    def ask(self, asked: Message, patience_s: float = 60.0) -> Message:
-        """Send a message as Flower's ClientApp would."""
+    def ask(self, request: Message, patience_s: float = 60.0) -> Message:
+        """Send a message as Flower's ClientApp would, and return the reply."""
         context = Context(1, 7, {SOCKET_SETTING: str(self.socket)}, RecordDict(), {})
-        return Relay(patience_s)(asked, context)
+        return Relay(patience_s)(request, context)
 
     def train(self, announced: RoundAnnouncement, **config: Any) -> Message:
         return self.ask(train_message(announced, self.coordinator_key, **config))

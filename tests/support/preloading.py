@@ -1,4 +1,4 @@
-"""Compiles ``faults.c`` and says what to put into a process's environment for its faults."""
+"""Compiles ``faults.c``, and returns the environments that inject its faults into a process."""
 
 import shutil
 import subprocess
@@ -21,10 +21,10 @@ def compile_faults(folder: Path) -> Path:
 
 
 def clock_off(library: Path, seconds: int) -> dict[str, str]:
-    """Return the environment of a process whose time of day is off."""
+    """Return the environment of a process whose clock is off by ``seconds``."""
     return {"LD_PRELOAD": str(library), "FAULT_CLOCK_S": str(seconds)}
 
 
 def sync_fault(library: Path, trigger: Path) -> dict[str, str]:
-    """Return the environment of a process whose next sync fails once ``trigger`` is there."""
+    """Return the environment of a process whose next sync fails once ``trigger`` exists."""
     return {"LD_PRELOAD": str(library), "FAULT_SYNC": str(trigger)}

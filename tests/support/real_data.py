@@ -1,4 +1,4 @@
-"""The data sets that are not bundled: where they are, and what becomes of tests without them."""
+"""Finds the data sets that are not bundled, and skips tests where they are missing."""
 
 import os
 from pathlib import Path
@@ -11,10 +11,10 @@ NEARBY = Path(__file__).parents[3] / "shared" / "data"
 
 
 def real_data_folder() -> Path:
-    """``FEDPROOF_DATA``, else ``shared/data`` beside the repository: has ``heart-disease/``.
+    """Return ``FEDPROOF_DATA``, else ``shared/data`` beside the repository.
 
-    Where there is none the test is skipped, saying so, or fails if ``FEDPROOF_REQUIRE_DATA`` is
-    set.
+    If ``heart-disease/`` is missing there, the test is skipped with the reason, or fails if
+    ``FEDPROOF_REQUIRE_DATA`` is set.
     """
     folder = real_data_if_any()
     if folder is not None:
@@ -26,7 +26,7 @@ def real_data_folder() -> Path:
 
 
 def real_data_if_any() -> Path | None:
-    """Return the same folder, ``None`` where there is none."""
+    """Return the same folder, ``None`` if ``heart-disease/`` is missing."""
     folder = _named()
     return folder if (folder / "heart-disease").is_dir() else None
 

@@ -1,7 +1,7 @@
-"""What the referee promises, in plain Python: cases, deposits, who owes whom an answer.
+"""A model of the referee contract in Python: cases, deposits, deadlines for answers.
 
 Each method is one call: it returns the reason for a refusal, or the empty string after carrying
-the call out. Rounds are told to it, and whether they are wrong.
+the call out. A test says which rounds there are, and what is wrong in them.
 """
 
 from collections import defaultdict
@@ -13,19 +13,19 @@ WAITING, ANSWERED, CLOSED = 1, 2, 3
 SEALED, SETTLED, FINAL, VOID = "sealed", "settled", "final", "void"
 
 SETTLEMENT = (CaseKind.PAYMENTS, CaseKind.SCORE, CaseKind.REWARD)
-"""Kinds of which there is nothing before a round is settled."""
+"""Kinds of cases that concern a round's settlement, so need a settled round."""
 RIGHT = {
     CaseKind.AGGREGATE: "dispute: chunk is right",
     CaseKind.TOTALS: "dispute: totals are right",
     CaseKind.PAYMENTS: "dispute: payments are right",
     CaseKind.CONTRIBUTOR: "dispute: signature is right",
 }
-"""Refusals of a proof over a round in which nothing of the kind is wrong."""
+"""Refusals of a proof about a round in which nothing of the case's kind is wrong."""
 
 
 @dataclass
 class ModelRound:
-    """A committed round; ``wrong`` says what of it is, ``None`` for nothing."""
+    """A committed round; ``wrong`` is the kind of its fault, ``None`` for an honest round."""
 
     number: int
     wrong: CaseKind | None
@@ -36,7 +36,7 @@ class ModelRound:
 
 @dataclass
 class ModelCase:
-    """``honest`` is whether the column it was answered with is right."""
+    """A case; ``honest`` is whether the answered column is right."""
 
     number: int
     round: int
@@ -53,7 +53,7 @@ class ModelCase:
 
 @dataclass
 class RefereeModel:
-    """All the referee remembers, and the part of the federation it depends on."""
+    """The referee's state, and the state of the federation that it depends on."""
 
     deposit: int
     answer_s: int
@@ -68,7 +68,7 @@ class RefereeModel:
     held: int = 0
     convictions: list[tuple[int, str]] = field(default_factory=list)
 
-    # What follows ------------------------------------------------------------------------
+    # Derived state -----------------------------------------------------------------------
 
     @property
     def unanswered(self) -> int:

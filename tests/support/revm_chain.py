@@ -1,8 +1,8 @@
 """A chain without blocks, signatures and fees: contract calls on a second EVM, revm.
 
-Stands in for the embedded node and its transactor where a test sends hundreds of thousands of
-calls to the deployed bytecode; about a hundred times as fast. As it shares no code with py-evm,
-it checks that too. Not here: mining, nonces, gas prices, blocks of the past.
+Replaces the embedded node and its transactor where a test sends hundreds of thousands of calls to
+the deployed bytecode; about a hundred times as fast. Since it shares no code with py-evm, it
+checks py-evm too. Not supported: mining, nonces, gas prices, past blocks.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ NOBODY = "0x" + "00" * 19 + "01"
 
 @dataclass(frozen=True)
 class Head:
-    """The last block that would have been."""
+    """The number and time of the newest block."""
 
     number: int
     timestamp: int
@@ -37,7 +37,7 @@ class Head:
 
 @dataclass(frozen=True)
 class KeptLog:
-    """An event, and where it would be."""
+    """An event, with its block and index."""
 
     address: Address
     topics: tuple[bytes, ...]
@@ -51,7 +51,7 @@ class KeptLog:
 
 
 def _failure(failed: RuntimeError) -> tuple[str, bytes]:
-    """What revm says of a failed call: a word, and the data of a revert."""
+    """Return revm's name for a failure, and the data of a revert."""
     text = str(failed)
     if text.startswith("Revert {"):
         return "", bytes.fromhex(text.split("output: 0x")[1].split(" ")[0])
@@ -79,7 +79,7 @@ class RevmNode:
         )
 
     def mine(self, timestamp: int | None = None) -> None:
-        """Let the next block be."""
+        """Start the next block."""
         at = self.head.timestamp + 1 if timestamp is None else timestamp
         if at <= self.head.timestamp:
             raise LedgerError(f"block time {at} is not after {self.head.timestamp}")
@@ -106,8 +106,8 @@ class RevmNode:
 
     # Calls -------------------------------------------------------------------------------
 
-    def look(self, to: str, data: bytes, sender: str = NOBODY, value: int = 0) -> bytes:
-        """Run a call and undo it; raises what the call raises."""
+    def call(self, to: str, data: bytes, sender: str = NOBODY, value: int = 0) -> bytes:
+        """Execute a call and revert its changes; raises ``TransactionRevertedError``."""
         # Every checkpoint is a level of revm's call stack, until it is reverted.
         checkpoint = self.evm.snapshot()
         try:
@@ -116,9 +116,9 @@ class RevmNode:
             self.evm.revert(checkpoint)
 
     def execute(self, sender: str, to: str | None, call: Call) -> tuple[bytes, list[KeptLog]]:
-        """Run a transaction; the output, or the new contract's address, and its events.
+        """Execute a transaction; return its output, or the new contract's address, and its events.
 
-        One that fails leaves nothing behind: revm undoes it.
+        revm reverts the changes of one that fails.
         """
         try:
             if to is None:
@@ -158,7 +158,7 @@ class RevmNode:
 
 
 class RevmRpc(Rpc):
-    """The few methods of a node that the bindings need."""
+    """The JSON-RPC methods that the bindings need."""
 
     def __init__(self, node: RevmNode) -> None:
         self.node = node
@@ -203,7 +203,7 @@ class RevmRpc(Rpc):
     def call(self, to: str, data: bytes, block: int | str = "latest", **fields: str) -> bytes:
         assert block == "latest"
         sender, value = fields.get("from", NOBODY), int(fields.get("value", "0x0"), 16)
-        return self.node.look(to, data, sender, value)
+        return self.node.call(to, data, sender, value)
 
     def block(self, tag: int | str = "latest") -> BlockInfo:
         assert tag == "latest"
@@ -211,7 +211,7 @@ class RevmRpc(Rpc):
 
 
 class RevmTransactor(Transactor):
-    """Carries calls out at once; nobody signs and gas costs nothing."""
+    """Executes calls at once, without signatures; gas is free."""
 
     def __init__(self, node: RevmNode) -> None:
         self.node = node

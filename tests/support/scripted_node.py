@@ -1,4 +1,4 @@
-"""A node that answers like other clients do: the embedded chain behind scripted answers."""
+"""A node that answers as other clients do: scripted answers in front of the embedded chain."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from contracts.node.rpc import Dispatcher
 
 Answer = dict[str, Any]
 Script = Callable[[str, Any], Answer | None]
-"""Method and parameters to what is answered; ``None`` leaves it to the chain."""
+"""Maps method and parameters to an answer; ``None`` forwards the request to the chain."""
 
 
 def result(value: Any) -> Answer:
@@ -28,7 +28,7 @@ def refusal(code: int, message: str, **more: Any) -> Answer:
 
 
 class ScriptedProvider(JSONBaseProvider):
-    """Passes requests on to a chain, but for those that ``script`` answers."""
+    """Forwards requests to a chain, except those that ``script`` answers."""
 
     def __init__(self, chain: EmbeddedProvider) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Flower's SuperLink behind our guard, as a process of its own, with one registered node."""
+"""A process of Flower's SuperLink behind Fedproof's guard, with one registered node."""
 
 import contextlib
 import datetime

@@ -1,7 +1,7 @@
-"""A link that can go down: passes bytes between a port of its own and another, or holds them.
+"""A TCP proxy that can simulate a lost link: forwards bytes, or holds them back.
 
-While it is held, connections stay open and new ones are taken, but nothing arrives on either side,
-as when a cable is out: no reset, no end.
+While it holds them, connections stay open and new ones are accepted, but nothing arrives on either
+side, as when a cable is unplugged: no RST, no FIN.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ class TcpProxy:
             one.close()
 
     def hold(self) -> None:
-        """Let nothing through from now on."""
+        """Hold all bytes back from now on."""
         self._passing.clear()
 
     def release(self) -> None:
-        """Let everything through again, what was held first."""
+        """Forward bytes again, first those that were held back."""
         self._passing.set()
 
     def _accept(self) -> None:

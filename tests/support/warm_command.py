@@ -1,6 +1,6 @@
 """Starts ``fedproof`` commands without waiting for their imports (``warm_server``).
 
-``WarmProcess`` is what ``subprocess.Popen`` would be, as far as the tests use it.
+``WarmProcess`` has the part of the interface of ``subprocess.Popen`` that the tests use.
 """
 
 import functools
@@ -31,7 +31,7 @@ class WarmProcess:
     ) -> None:
         self.args = ["fedproof", *arguments]
         self.returncode: int | None = None
-        self._told, answer = os.pipe()
+        self._status_pipe, answer = os.pipe()
         request = {
             "arguments": list(arguments),
             "env": dict(env),
@@ -46,9 +46,9 @@ class WarmProcess:
 
     def poll(self) -> int | None:
         """Return the exit status if the command has ended; minus the signal that killed it."""
-        if self.returncode is None and select.select([self._told], [], [], 0)[0]:
+        if self.returncode is None and select.select([self._status_pipe], [], [], 0)[0]:
             self.returncode = int(self._line())
-            os.close(self._told)
+            os.close(self._status_pipe)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -58,14 +58,14 @@ class WarmProcess:
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-            select.select([self._told], [], [], left)
+            select.select([self._status_pipe], [], [], left)
         assert self.returncode is not None
         return self.returncode
 
     def _line(self) -> bytes:
         line = b""
         while not line.endswith(b"\n"):
-            byte = os.read(self._told, 1)
+            byte = os.read(self._status_pipe, 1)
             assert byte, "the server that commands are forked from has died"
             line += byte
         return line

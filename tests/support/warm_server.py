@@ -1,9 +1,9 @@
 """Forks ``fedproof`` commands from a process that has imported everything already.
 
-Every command is a process of its own, as it would be from a shell, with its own arguments,
-environment, folder and output; only the seconds of imports are paid once. What the command starts
-with an ``exec`` (Flower's programs) is started as ever; the fork server that workers come from,
-whose preloaded modules are here too, is forked as well. Runs no threads: a fork carries none over.
+Every command is a separate process, as from a shell, with its own arguments, environment, folder
+and output; only the imports, which take seconds, are shared. Programs that a command executes
+(Flower's) start as usual; the fork server of the worker processes, whose preloaded modules are
+imported here too, is forked as well. The server has one thread only: a fork copies no others.
 
 Started by ``warm_command`` with a Unix socket as descriptor 0.
 """
@@ -26,7 +26,7 @@ FORK_SERVER = "from multiprocessing.forkserver import main"
 
 
 def run_command(request: dict[str, Any], stdio: Sequence[int]) -> int:
-    """Be the command: returns its exit status."""
+    """Run the command in this process, and return its exit status."""
     if request["session"]:
         os.setsid()
     for number, descriptor in enumerate(stdio):
@@ -35,8 +35,8 @@ def run_command(request: dict[str, Any], stdio: Sequence[int]) -> int:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
-    for module in ("coordinator.flower.environment", "coordinator.flower.environment"):
-        importlib.reload(sys.modules[module])  # they put settings into the environment
+    # It puts settings into the environment, which was just cleared.
+    importlib.reload(sys.modules["coordinator.flower.environment"])
     command = sys.modules["simulations.__main__"]
     sys.modules["__main__"] = command
     sys.argv = ["fedproof", *request["arguments"]]
@@ -51,7 +51,7 @@ def run_command(request: dict[str, Any], stdio: Sequence[int]) -> int:
 
 
 def end(status: int) -> None:
-    """End this process as the interpreter would."""
+    """End this process as the interpreter does."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
@@ -63,7 +63,7 @@ _spawn = util.spawnv_passfds
 
 
 def spawn(path: Any, arguments: Sequence[Any], passfds: Sequence[int]) -> int:
-    """Start a helper of ``multiprocessing``: the fork server by forking, others as ever."""
+    """Start a helper process of ``multiprocessing``: the fork server by a fork, others as usual."""
     if not str(arguments[-1]).startswith(FORK_SERVER):
         return _spawn(path, arguments, passfds)
     pid = os.fork()
@@ -83,7 +83,7 @@ def spawn(path: Any, arguments: Sequence[Any], passfds: Sequence[int]) -> int:
 
 
 class Server:
-    """Takes requests one at a time; tells whoever asked the process id, and the status later."""
+    """Takes requests one at a time; answers with the process id, and later the exit status."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -97,7 +97,7 @@ class Server:
                 if key.fileobj is self._listener:
                     self._start()
                 else:
-                    self._tell(key)
+                    self._report(key)
 
     def _start(self) -> None:
         data, stdio, _, _ = socket.recv_fds(self._listener, 1 << 20, 4)
@@ -115,12 +115,12 @@ class Server:
         os.write(answer, f"{pid}\n".encode())
         self._events.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, answer))
 
-    def _tell(self, key: selectors.SelectorKey) -> None:
+    def _report(self, key: selectors.SelectorKey) -> None:
         pid, answer = key.data
         self._events.unregister(key.fileobj)
         os.close(key.fd)
         _, status = os.waitpid(pid, 0)
-        with contextlib.suppress(BrokenPipeError):  # nobody may wait for it any more
+        with contextlib.suppress(BrokenPipeError):  # the test may have gone
             os.write(answer, f"{os.waitstatus_to_exitcode(status)}\n".encode())
         os.close(answer)
 

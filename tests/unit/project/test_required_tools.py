@@ -45,7 +45,7 @@ def test_what_is_there_is_taken(nothing_here: pytest.MonkeyPatch, tmp_path: Path
     (tmp_path / "anvil").touch(mode=0o755)
     assert anvil.anvil_binary() == str(tmp_path / "anvil")
     nothing_here.setenv(anvil.NAMED, str(tmp_path / "elsewhere"))
-    with pytest.raises(pytest.fail.Exception, match="elsewhere: nothing there that can be run"):
+    with pytest.raises(pytest.fail.Exception, match="elsewhere: not an executable file"):
         anvil.anvil_binary()
 
 
