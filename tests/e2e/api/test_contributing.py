@@ -32,6 +32,7 @@ def test_the_headings_are_in_their_order() -> None:
         "Add an attack",
         "Add a score",
         "Add a data set",
+        "Add a model",
         "Add a partition",
         "Add a metric",
         "Add a contract call",

@@ -231,7 +231,7 @@ def test_options_of_a_score(tmp_path: Path, keys: str, says: str) -> None:
 
 
 def test_an_option_with_the_name_of_a_key_that_every_rule_has(tmp_path: Path) -> None:
-    says = "aggregator.kind: bad_rules:CLASH: option examples_cap has the name of something"
+    says = "aggregator.kind: bad_rules:CLASH: option examples_cap has the name of an attribute"
     refused(tmp_path, "aggregator", 'kind = "bad_rules:CLASH"', says)
 
 
