@@ -97,11 +97,11 @@ class Deliveries:
     def _take(self, line: str) -> None:
         if SUPERNODE_STARTS in line:
             self._forget()  # it ended by itself, and what it held is gone
-        elif found := SUPERNODE_RECEIVES.search(line):
-            self._received.append(found[1])
+        elif match := SUPERNODE_RECEIVES.search(line):
+            self._received.append(match[1])
             self._has_sent = False
         elif SUPERNODE_SENDS.search(line):
             self._has_sent = True
-        elif found := SUPERNODE_IGNORES.search(line):
+        elif match := SUPERNODE_IGNORES.search(line):
             # it may have given it up before a ClientApp could see it: starting again does no harm
-            self._problem = f"it gave up instruction {found[1][:16]} of a run that is over"
+            self._problem = f"it gave up instruction {match[1][:16]} of a run that is over"

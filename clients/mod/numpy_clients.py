@@ -62,20 +62,20 @@ def numpy_clients(
     reply = call_next(message, context)
     if reply.has_error():
         return reply
-    found = reply.content
-    status = found.config_records[f"{answered}.status"]
+    answer = reply.content
+    status = answer.config_records[f"{answered}.status"]
     if (code := status["code"]) != _OK:
         told = repr(status["message"])
         raise InstructionRefusedError(
             "client-failure", f"client_fn: {kind} ended with {code!r}: {told}"
         )
-    examples = found.metric_records[f"{answered}.num_examples"]["num_examples"]
-    metrics = _numbers(found.config_records[f"{answered}.metrics"])
+    examples = answer.metric_records[f"{answered}.num_examples"]["num_examples"]
+    metrics = _numbers(answer.config_records[f"{answered}.metrics"])
     if kind == MessageType.EVALUATE:
-        metrics["loss"] = found.metric_records[f"{answered}.loss"]["loss"]
+        metrics["loss"] = answer.metric_records[f"{answered}.loss"]["loss"]
     records: dict[str, Any] = {"metrics": MetricRecord({**metrics, wire.EXAMPLES_METRIC: examples})}
     if kind == MessageType.TRAIN:
-        trained = found.array_records[f"{answered}.parameters"]
+        trained = answer.array_records[f"{answered}.parameters"]
         records[wire.ARRAYS_RECORD] = _named(trained, arrays)
     reply.content = RecordDict(records)
     return reply
@@ -83,15 +83,15 @@ def numpy_clients(
 
 def _named(trained: ArrayRecord, sent: ArrayRecord) -> ArrayRecord:
     """Return the trained arrays under the names, and with the shapes, of those that were sent."""
-    found = [array for array in trained.values() if array.data]
-    if len(found) != len(sent):
+    returned = [array for array in trained.values() if array.data]
+    if len(returned) != len(sent):
         raise wire.malformed(
-            "wrong-records", "fit", f"{len(found)} arrays", f"the model's {len(sent)}"
+            "wrong-records", "fit", f"{len(returned)} arrays", f"the model's {len(sent)}"
         )
     return ArrayRecord(
         {
             name: Array(given.dtype, given.shape, "numpy.ndarray", array.data)
-            for (name, given), array in zip(sent.items(), found, strict=True)
+            for (name, given), array in zip(sent.items(), returned, strict=True)
         }
     )
 

@@ -62,15 +62,15 @@ def require_agreed(model: SharedModel, agreement: FederationAgreement, place: st
     agreed = agreement.model
     assert agreed is not None, "asked only where the federation has a module of its own"
     _require_tensors(model, agreement.core_manifest, f"{place}: ", agreement.name)
-    found = {buffer.name: buffer for buffer in agreed_buffers(model.arrays(), place)}
+    buffers = {buffer.name: buffer for buffer in agreed_buffers(model.arrays(), place)}
     for buffer in agreed.buffers:
-        own = found.pop(buffer.name, None)
+        own = buffers.pop(buffer.name, None)
         if own is None or own.model_copy(update={"position": buffer.position}) != buffer:
             raise ConfigError(
                 f"{place}: its buffer {buffer.name!r} is not the agreed one of {agreement.name}, "
                 f"{buffer.dtype} of shape {tuple(buffer.shape)} with values {buffer.values[:4]}"
             )
-    for name in found:
+    for name in buffers:
         raise ConfigError(
             f"{place}: its buffer {name!r} is not in the agreement of {agreement.name}"
         )

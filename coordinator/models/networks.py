@@ -66,9 +66,11 @@ def load_weights(model: nn.Module, weights: Mapping[str, NDArray[np.floating]]) 
         If names or shapes are not the module's own.
     """
     state = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(values.shape) for name, values in weights.items()}
-    if found != state:
-        raise ConfigError(f"the model received has tensors {found}, the architecture gives {state}")
+    received = {name: tuple(values.shape) for name, values in weights.items()}
+    if received != state:
+        raise ConfigError(
+            f"the model received has tensors {received}, the architecture gives {state}"
+        )
     model.load_state_dict(
         {name: torch.from_numpy(np.array(values, np.float32)) for name, values in weights.items()}
     )

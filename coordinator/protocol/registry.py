@@ -104,19 +104,19 @@ class Registry(Generic[Entry]):
         ConfigError
             If two entries have the same name.
         """
-        found: dict[str, Entry] = {}
+        entries: dict[str, Entry] = {}
         for module in _modules_of(self.package):
             for entry in self._entries_of(module):
                 name = self._name_of(entry)
-                if name is None or found.get(name) is entry:
+                if name is None or entries.get(name) is entry:
                     continue
-                if name in found:
+                if name in entries:
                     raise ConfigError(
                         f'{self.package}: two of its files define the {self.what} "{name}", the '
                         f"second in {module.__name__}; expected one"
                     )
-                found[name] = entry
-        return MappingProxyType(dict(sorted(found.items())))
+                entries[name] = entry
+        return MappingProxyType(dict(sorted(entries.items())))
 
     def names(self) -> tuple[str, ...]:
         """Return the names of the package's entries, in alphabetical order."""
@@ -271,6 +271,6 @@ def failure_of(error: BaseException) -> str:
 
 
 def _modules_of(package: str) -> Iterator[ModuleType]:
-    for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
-        if not found.ispkg:
-            yield importlib.import_module(found.name)
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+        if not module.ispkg:
+            yield importlib.import_module(module.name)

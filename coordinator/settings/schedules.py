@@ -115,10 +115,10 @@ def check_schedule(
 @cache
 def _classes() -> dict[str, type[LRScheduler]]:
     module = torch.optim.lr_scheduler
-    found = (getattr(module, name) for name in module.__all__)
+    public = (getattr(module, name) for name in module.__all__)
     return {
         one.__name__.lower(): one
-        for one in found
+        for one in public
         if isinstance(one, type)
         and issubclass(one, LRScheduler)
         and one is not LRScheduler

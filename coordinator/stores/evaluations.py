@@ -78,13 +78,13 @@ class EvaluationFolder:
         StoreError
             If the folder cannot be listed.
         """
-        found = []
+        readable = []
         for round_id in self.rounds()[-count:]:
             try:
-                found.append(self._summary(round_id))
+                readable.append(self._summary(round_id))
             except (StoreError, VerificationError):
                 continue
-        return found
+        return readable
 
     def _summary(self, round_id: RoundId) -> EvaluationSummary:
         known = self._summaries.get(round_id)

@@ -196,8 +196,8 @@ def looks_like_run(root: Path) -> bool:
     It has a run's configuration or checksums, and one more required part of a run.
     """
     marks = (CONFIG, CHECKSUMS, "federation.json", "chain/chain.sqlite", "blobs")
-    found = {mark for mark in marks if os.path.lexists(root / mark)}
-    return len(found) > 1 and bool(found & {CONFIG, CHECKSUMS})
+    present = {mark for mark in marks if os.path.lexists(root / mark)}
+    return len(present) > 1 and bool(present & {CONFIG, CHECKSUMS})
 
 
 def round_of(name: str) -> int | None:

@@ -88,8 +88,8 @@ class _Figures:
 
     def evaluation(self, record: RoundRecord) -> EvaluationSummary | None:
         """Return the evaluation of the model that a round ended with, if there is one."""
-        found = self.evaluations.get(RoundId(record.round))
-        return found if found and found.model_root.hex() == record.model_root else None
+        summary = self.evaluations.get(RoundId(record.round))
+        return summary if summary and summary.model_root.hex() == record.model_root else None
 
     def _round(self, round_id: RoundId) -> RoundRecord:
         contents = self._contents

@@ -91,12 +91,12 @@ def columns_of(rule: Rule) -> WeightedColumns | RankedColumns:
     AggregationError
         If the rule has no columns; it must not be read as a rule that has (ADR 132).
     """
-    found = provability(rule)
-    if found is None:
+    columns = provability(rule)
+    if columns is None:
         raise AggregationError(
             f"rule kind {rule.kind} has no columns, it is not provable by this referee"
         )
-    return found
+    return columns
 
 
 def followed(rule: Rule, lo: int, hi: int, entry: Entry, value: int, weight: int) -> Entry:

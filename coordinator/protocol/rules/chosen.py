@@ -171,10 +171,10 @@ def chosen(rule: Rule) -> ChosenRule:
         rule or is not known; the message names it.
     """
     if rule.kind < FIRST_DIGEST:
-        found = rules_by_number().get(rule.kind)
-        if found is None or found.committed_options:
+        definition = rules_by_number().get(rule.kind)
+        if definition is None or definition.committed_options:
             raise UnknownRuleError(f"rule: kind is {rule.kind}, expected one of {numbered_names()}")
-        return ChosenRule(found.name, found, {})
+        return ChosenRule(definition.name, definition, {})
     if not isinstance(rule, DefinedRule):
         raise UnknownRuleError(
             f"rule: kind is {rule.kind:064x}, the digest of a definition that is not published"
@@ -189,17 +189,17 @@ def _defined(rule: DefinedRule) -> ChosenRule:
             "rule definition: expected a JSON object with kind, number and options"
         )
     name, number, options = str(document["kind"]), document["number"], document["options"]
-    found = RULES.loaded(name)
-    if found is None or found.number != number:
-        here = "none of that name" if found is None else f"number {found.number} of it"
+    loaded = RULES.loaded(name)
+    if loaded is None or loaded.number != number:
+        here = "none of that name" if loaded is None else f"number {loaded.number} of it"
         raise UnknownRuleError(
             f"rule: kind is {name}, number {number}, but this process has loaded {here}"
         )
     try:
-        values = checked_options(found.committed_options, dict(options), f"rule {name}:")
+        values = checked_options(loaded.committed_options, dict(options), f"rule {name}:")
     except (ConfigError, TypeError, ValueError) as error:
         raise UnknownRuleError(f"rule definition: {error}") from error
-    made = ChosenRule(name, found, values)
+    made = ChosenRule(name, loaded, values)
     if made.kind != rule.kind:
         raise UnknownRuleError(
             f"rule: kind is {rule.kind:064x}, its definition's digest is {made.kind:064x}"
@@ -214,8 +214,8 @@ def is_provable(rule: Rule) -> bool:
 
 def provability(rule: Rule) -> Provability:
     """Return how the referee judges aggregates under a rule; ``None`` if it cannot."""
-    found = rules_by_number().get(rule.kind)
-    return None if found is None else found.provability
+    definition = rules_by_number().get(rule.kind)
+    return None if definition is None else definition.provability
 
 
 def quorum(rule: Rule) -> int:

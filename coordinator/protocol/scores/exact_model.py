@@ -286,10 +286,10 @@ def utility(
     """
     limit: int = MARGIN_LIMIT << architecture.activation_bits
     try:
-        found = margins(architecture, model, inputs, labels)
+        per_example = margins(architecture, model, inputs, labels)
     except UnboundedModelError:
         return -limit * len(inputs)
-    clamped: NDArray[np.int64] = np.clip(found, -limit, limit)
+    clamped: NDArray[np.int64] = np.clip(per_example, -limit, limit)
     return int(clamped.sum())
 
 
