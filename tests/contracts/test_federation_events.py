@@ -89,7 +89,7 @@ def test_records_and_abi_name_the_same_events() -> None:
 def test_a_foreign_log_is_refused(world: World) -> None:
     place = next(world.federation.events()).place
     for topics in ([], [bytes(32)]):
-        with pytest.raises(LedgerError, match="none of the federation's events"):
+        with pytest.raises(LedgerError, match="not one of the federation's events"):
             FEDERATION_EVENTS.decode(topics, b"", place)
 
 

@@ -112,7 +112,9 @@ def test_every_event_of_the_referee_has_its_record() -> None:
 
 def test_foreign_logs_are_named() -> None:
     for topics in ([], [bytes(32)]):
-        with pytest.raises(LedgerError, match=r"block 3, log 5: .* none of the referee's events"):
+        with pytest.raises(
+            LedgerError, match=r"block 3, log 5: .* not one of the referee's events"
+        ):
             REFEREE_EVENTS.decode(topics, b"", PLACE)
 
 
