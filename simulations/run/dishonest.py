@@ -19,7 +19,6 @@ from coordinator.ports import ArtifactStore, Ledger, RoundJournal, Scorer
 from coordinator.protocol.commitments.parameter_tree import parameter_root
 from coordinator.protocol.errors import BlobMissingError, ConfigError, TransactionRevertedError
 from coordinator.protocol.numbers.manifest import Manifest
-from coordinator.protocol.registry import outside_code
 from coordinator.protocol.round.chain_round import ChainRound, Seal
 from coordinator.protocol.round.feed import RoundFeed
 from coordinator.protocol.round.result import apply_rule
@@ -41,7 +40,7 @@ from coordinator.service.round_service import RoundService
 from coordinator.stores.disk import DiskStore
 from coordinator.stores.run_folder import FileJournal
 from simulations.attacks.coordinator import CoordinatorAttack
-from simulations.attacks.coordinator.attacker import Attacker
+from simulations.attacks.coordinator.attacker import Attacker, authors_code
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class DishonestService(RoundService):
         """Accept an update; a withheld one is not published."""
         attack = self._attacker.attack(self.state.round_id)
         if attack is not None:
-            with outside_code(attack.kind, _place(attack, "withholds")):
+            with authors_code(attack, "withholds"):
                 withheld = attack.withholds(signed.signer, self._context)
             if withheld:
                 assert isinstance(self._store, WithholdingStore)
@@ -147,7 +146,7 @@ class DishonestService(RoundService):
         """Return the result to seal, changed by the round's attack."""
         attack = self._attacker.attack(self.state.round_id)
         if attack is not None:
-            with outside_code(attack.kind, _place(attack, "change_result")):
+            with authors_code(attack, "change_result"):
                 result = attack.change_result(result, self._context)
         return result
 
@@ -155,7 +154,7 @@ class DishonestService(RoundService):
         """Return the scores and rewards to settle, changed by the round's attack."""
         attack = self._attacker.attack(chain_round.round_id)
         if attack is not None:
-            with outside_code(attack.kind, _place(attack, "change_settlement")):
+            with authors_code(attack, "change_settlement"):
                 scored = attack.change_settlement(scored, self._context)
         return scored
 
@@ -233,13 +232,19 @@ class InsistentLedger(ChainLedger):
     def seal_round(self, round_id: RoundId, seal: Seal) -> None:
         """Seal as an honest coordinator would, and also too early, or a second time."""
         attack = self._attacker.attack(round_id)
-        if attack is not None and (root := attack.seal_before(seal.new_model_root)) is not None:
-            self._try_to_seal(attack, replace(seal, new_model_root=root))
-        self._honest.seal_round(round_id, seal)
         if attack is None:
+            self._honest.seal_round(round_id, seal)
             return
-        if (root := attack.seal_after(self.round(round_id).model_root)) is not None:
-            self._try_to_seal(attack, replace(seal, new_model_root=root))
+        with authors_code(attack, "seal_before"):
+            before = attack.seal_before(seal.new_model_root)
+        if before is not None:
+            self._try_to_seal(attack, replace(seal, new_model_root=before))
+        self._honest.seal_round(round_id, seal)
+        base_root = self.round(round_id).model_root
+        with authors_code(attack, "seal_after"):
+            after = attack.seal_after(base_root)
+        if after is not None:
+            self._try_to_seal(attack, replace(seal, new_model_root=after))
 
     def _try_to_seal(self, attack: CoordinatorAttack, seal: Seal) -> None:
         round_id = RoundId(attack.round)
@@ -258,7 +263,3 @@ class InsistentLedger(ChainLedger):
             f"coordinator_attacks: the contract let {attack.kind} of round {attack.round} pass; "
             "does chain.min_open_s leave room for it?"
         )
-
-
-def _place(attack: CoordinatorAttack, hook: str) -> str:
-    return f'coordinator_attacks.kind = "{attack.kind}", round {attack.round}: {hook}'

@@ -20,7 +20,7 @@ from coordinator.protocol.disputes import ColumnAnswer, DisputedRound, Evidence
 from coordinator.protocol.types import Address, Wei
 from coordinator.settings.terms import Stake
 from simulations.attacks.coordinator import Answer
-from simulations.attacks.coordinator.attacker import Attacker
+from simulations.attacks.coordinator.attacker import Attacker, authors_code
 from simulations.experiment.federation import Watcher as WatcherSection
 from simulations.run.chain import SimulatedChain
 
@@ -38,7 +38,8 @@ class DishonestReply:
         attack = self.attacker.attack(case.round_id)
         answer: Answer = "right"
         if attack is not None:
-            answer = attack.answer(round_, case.kind, case.index)
+            with authors_code(attack, "answer"):
+                answer = attack.answer(round_, case.kind, case.index)
         if answer == "right":
             return honest_reply(round_, case)
         if answer == "none":

@@ -57,12 +57,22 @@ victim = 2
     assert [json.loads(line)["status"] for line in lines] == ["void", "final"]
 
 
+HOOKS = {
+    "change_result": "self, result, context",
+    "seal_before": "self, model_root",
+    "seal_after": "self, base_root",
+    "change_settlement": "self, scored, context",
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
 def test_one_that_raises_is_its_authors_mistake(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: str
 ) -> None:
-    (tmp_path / "my_raising_attacks.py").write_text(
+    module = f"raising_{hook}"
+    (tmp_path / f"{module}.py").write_text(
         "from fedproof import CoordinatorAttack\n\n\nclass Raises(CoordinatorAttack):\n"
-        "    def change_result(self, result, context):\n        return {}[3]\n"
+        f"    def {hook}({HOOKS[hook]}):\n        return {{}}[3]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     experiment = load_experiment(
@@ -71,12 +81,12 @@ def test_one_that_raises_is_its_authors_mistake(
             "data": {"kind": "digits", "max_train": 60},
             "partition": {"clients": 3},
             "model": {"kind": "logistic"},
-            "coordinator_attacks": [{"kind": "my_raising_attacks:Raises", "round": 1}],
+            "coordinator_attacks": [{"kind": f"{module}:Raises", "round": 1}],
         }
     )
     expected = (
-        r'^coordinator_attacks\.kind = "my_raising_attacks:Raises", round 1: change_result raised '
-        r"KeyError: 3 \(my_raising_attacks\.py, line 6\)$"
+        rf'^coordinator_attacks\.kind = "{module}:Raises", round 1: {hook} raised '
+        rf"KeyError: 3 \({module}\.py, line 6\)$"
     )
     with pytest.raises(ConfigError, match=expected):
         run_experiment(experiment, tmp_path / "run", RunOptions(workers=1))
