@@ -38,9 +38,9 @@ def run(app: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=app.parent, capture_output=True, text=True, timeout=300)
 
 
-def test_there_are_the_five_examples_that_the_page_names():
+def test_there_are_the_six_examples_that_the_page_names():
     page = (EXAMPLES / "README.md").read_text()
-    assert len(NAMES) == 5
+    assert len(NAMES) == 6
     assert re.findall(r"^\| \[`([\w-]+)`\]\(\1/\) \|", page, re.MULTILINE) == NAMES
 
 

@@ -21,8 +21,9 @@ EXTRAS = {
     "hub": ROOT / "simulations" / "data" / "hub.py",
     "parquet": ROOT / "clients" / "data" / "parquet.py",
 }
-# Development tools that are run and not imported: the file that runs each, and by which text.
+# Development tools that are run, not imported by the tests: the file that does, by which text.
 RUN = {
+    "opacus": ("docs/examples/differential-privacy/dpexample/client_app.py", "from opacus import"),
     "setuptools": ("pyproject.toml", '\nbuild-backend = "setuptools.build_meta"'),
     "pytest-timeout": ("pyproject.toml", "\ntimeout = "),
     "pytest-xdist": ("Makefile", "--dist "),
