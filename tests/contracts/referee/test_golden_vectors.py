@@ -94,11 +94,11 @@ class Bench:
 
     def view(self, function: str, *arguments: Any) -> Any:
         abi = helper_artifact("stand_in").functions[function]
-        return abi.decode_result(self.node.look(self.stand_in, abi.encode_call(arguments)))[0]
+        return abi.decode_result(self.node.call(self.stand_in, abi.encode_call(arguments)))[0]
 
     def federation_view(self, function: str, *arguments: Any) -> Any:
         abi = load_artifact("federation").functions[function]
-        return abi.decode_result(self.node.look(self.federation, abi.encode_call(arguments)))[0]
+        return abi.decode_result(self.node.call(self.federation, abi.encode_call(arguments)))[0]
 
     def set_round(self, **roots: Any) -> None:
         fields: dict[str, Any] = {
