@@ -74,7 +74,7 @@ def test_it_trains_evaluates_and_verifies(tmp_path: Path, caplog: pytest.LogCapt
     ("client", "mods", "told"),
     [
         (FormerClient(), (), "expected fedproof.numpy_clients as the last of its mods"),
-        (OneArrayShort(), (numpy_clients,), "fit: found 1 arrays, expected the model's 2"),
+        (OneArrayShort(), (numpy_clients,), "found 1 arrays, expected the model's 2"),
         (AnotherShape(), (numpy_clients,), "wrong-shape"),
     ],
     ids=["no adapter", "fewer arrays", "another shape"],
