@@ -31,7 +31,7 @@ scale = {scale}
 label = "malignant"
 
 [model]
-kind = "logistic"
+{model}
 
 [training]
 epochs = 1
@@ -58,7 +58,7 @@ host = "{host}"
 names = {host_names}
 http_port = {http_port}
 superlink_port = {superlink_port}
-"""
+{tables}"""
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ class Shape:
     challenge_s: int = 2
     sealed: bool = False
     rpc: str = ""
+    model: str = 'kind = "logistic"'
+    """The lines of ``[model]``."""
+    tables: str = ""
+    """Further tables of federation.toml."""
+    modules: Mapping[str, str] = field(default_factory=dict)
+    """Python files by name: next to federation.toml, and to each participant's settings."""
     host: str = "127.0.0.1"
     host_names: Sequence[str] = ("localhost", "127.0.0.1")
     pause_s: float | None = None
@@ -87,6 +93,8 @@ def found_live(folder: Path, shape: Shape) -> Path:
     config = folder / "federation.toml"
     accounts = {name: light_account(folder / "accounts", name) for name in shape.names}
     config.write_text(_founding(shape, accounts))
+    for file, text in shape.modules.items():
+        (folder / file).write_text(text)
     root, coordinator = folder / "federation", folder / "accounts" / "coordinator"
     light_account(coordinator.parent, coordinator.name)
     done = fedproof(
@@ -101,6 +109,8 @@ def found_live(folder: Path, shape: Shape) -> Path:
         shutil.copy(folder / "accounts" / f"{name}.password", place / "password.txt")
         set_lines(place / "participant.toml", "account", {"password_file": '"password.txt"'})
         write_patients(place / "data.csv", number, len(shape.names))
+        for file, text in shape.modules.items():
+            (place / file).write_text(text)
     pause_s = (0.0 if shape.rounds else 5.0) if shape.pause_s is None else shape.pause_s
     lines = {"round": {"presence_s": "0.5", "pause_s": str(pause_s)}}
     for section, values in {**lines, **shape.settings}.items():
@@ -138,6 +148,8 @@ def _founding(shape: Shape, accounts: Mapping[str, str]) -> str:
         host_names=json.dumps(list(shape.host_names)),
         http_port=free_port(),
         superlink_port=free_port(),
+        model=shape.model,
+        tables=shape.tables,
     )
     return text + "".join(
         f'\n[[participants]]\nname = "{name}"\naddress = "{address}"\n'
