@@ -97,3 +97,11 @@ def test_help_into_a_closed_pipe_is_no_error() -> None:
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_explains_every_argument(name: str) -> None:
+    command = COMMANDS[name].load(name)
+    commands = getattr(command, "commands", {name: command}).values()
+    arguments = [p for one in commands for p in one.params if isinstance(p, click.Argument)]
+    assert all(getattr(argument, "help", None) for argument in arguments)
