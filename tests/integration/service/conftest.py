@@ -33,6 +33,8 @@ def make_bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
         stores: list[DiskStore] = []
 
         def make() -> Bench:
+            for store in stores:  # no thread of a killed process writes on beside its successor
+                store.sync()
             stores.append(DiskStore(tmp_path / "blobs"))
             return Bench(chain.ledger, stores[-1], FileJournal(tmp_path / "rounds"), keys)
 
