@@ -24,6 +24,9 @@ KEPT_ROUNDS: Final = 10_000
 """When a round's instruction is kept, that of so many rounds before goes, unless it is one of two
 that differ: some megabytes, and months of rounds."""
 
+MOST_BYTES: Final = 1 << 29
+"""Length of all files of a participant together: a coordinator may sign for any number of rounds,
+those that never open too. Honest ones of 10,000 rounds need a tenth of it."""
 _MOST: Final = 2
 _NAME: Final = re.compile(r"(\d{8,20})-(train|evaluate|reveal)-[0-9a-f]{16}\.jsonl")
 
@@ -66,6 +69,7 @@ class InstructionFolder:
         self._root = root
         self._whole = whole
         self._differing: set[tuple[RoundId, str]] | None = None
+        self._bytes: int | None = None
 
     def of(self, slot: Slot) -> Sequence[SignedInstruction]:
         """See :class:`~coordinator.ports.InstructionStore`.
@@ -84,7 +88,8 @@ class InstructionFolder:
         Raises
         ------
         StoreError
-            If the file is damaged, or cannot be written durably.
+            If the file is damaged, or cannot be written durably; or if a participant's folder
+            holds :data:`MOST_BYTES`.
         """
         slot = instruction.slot
         path = self._path(slot)
@@ -94,7 +99,9 @@ class InstructionFolder:
                 kept = _instructions(file.lines, path)
                 if _is_further(instruction, kept):
                     kept.append(self._shortened(instruction))
-                    file.append(canonical_json(instruction_json(kept[-1])) + b"\n")
+                    line = canonical_json(instruction_json(kept[-1])) + b"\n"
+                    self._require_room(len(line))
+                    file.append(line)
         except OSError as error:
             raise StoreError(
                 f"{path}: the instruction cannot be kept: {error.strerror or error}"
@@ -150,6 +157,20 @@ class InstructionFolder:
         if self._whole or content is None or len(canonical_json(content)) <= MOST_CONTENT_BYTES:
             return instruction
         return replace(instruction, content=None)
+
+    def _require_room(self, length: int) -> None:
+        """Count a line's bytes; the folder is read the first time, and when it seems to be full."""
+        if self._whole:  # the coordinator's own: it signs them itself
+            return
+        if self._bytes is None or self._bytes + length > MOST_BYTES:
+            self._bytes = sum(path.stat().st_size for path in self._files())
+        if self._bytes + length > MOST_BYTES:
+            raise StoreError(
+                f"{self._root}: holds {self._bytes} bytes of instructions, expected at most "
+                f"{MOST_BYTES}: the coordinator signs for rounds that never open; what is there is "
+                "evidence of what it signed, to be moved away before taking part again"
+            )
+        self._bytes += length
 
     def _forget(self, slot: Slot) -> None:
         """Remove an old file; it is no loss if that fails."""

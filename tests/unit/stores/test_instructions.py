@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.protocol.canonical import canonical_json
 from coordinator.protocol.errors import StoreError
 from coordinator.protocol.instructions import (
     MOST_CONTENT_BYTES,
     TRAIN,
     content_hash,
     contract_of,
+    instruction_json,
     phase_number,
 )
 from coordinator.protocol.signatures.eip712 import address_of_key, sign_statement
@@ -112,6 +114,28 @@ def test_old_rounds_go_but_never_what_differs(tmp_path):
     rounds = [one.slot.round_id for one in store.everything()]
     assert rounds == [2, 2, 3, 1 + KEPT_ROUNDS, 2 + KEPT_ROUNDS]
     assert store.differing() == [(2, "train")]
+
+
+def test_a_coordinator_cannot_fill_a_participants_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("coordinator.stores.instructions.MOST_BYTES", 3_000)
+    store = InstructionFolder(tmp_path / "i")
+    length = len(canonical_json(instruction_json(told(10_007)))) + 1
+    fits = 3_000 // length
+    assert fits >= 2
+    for number in range(1, fits + 1):
+        store.keep(told(number * 10_007))
+    with pytest.raises(StoreError, match="expected at most 3000: the coordinator signs for rounds"):
+        store.keep(told((fits + 1) * 10_007))
+    assert sum(file.stat().st_size for file in (tmp_path / "i").iterdir()) <= 3_000
+    assert list(store.keep(told(10_007))) == [told(10_007)]  # what is kept is answered still
+    with pytest.raises(StoreError, match="expected at most 3000"):  # after a restart, too
+        InstructionFolder(tmp_path / "i").keep(told(5))
+    for file in sorted((tmp_path / "i").iterdir())[1:]:
+        file.unlink()
+    assert list(store.keep(told(5))) == [told(5)]
+    own = InstructionFolder(tmp_path / "own", whole=True)
+    for number in range(1, 20):
+        own.keep(told(number))
 
 
 def test_a_long_content_is_kept_by_its_digest_where_it_is_not_to_be_sent_again(tmp_path):
