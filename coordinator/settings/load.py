@@ -26,6 +26,7 @@ _TYPES = {
     "model_type": "a table",
     "model_attributes_type": "a table",
     "dict_type": "a table",
+    "name_or_table": "a name, or a table with its kind",
     "finite_number": "a finite number",
     "int_parsing_size": "a smaller integer",
 }

@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from coordinator.protocol.errors import ConfigError
 from coordinator.protocol.registry import Registry, outside_code
@@ -37,7 +38,11 @@ METRICS: Registry[type[Metric]] = Registry.of_classes(
 
 
 def _table(raw: Any) -> Any:
-    return {"kind": raw} if isinstance(raw, str) else raw
+    if isinstance(raw, str):
+        return {"kind": raw}
+    if not isinstance(raw, Mapping | Metric):
+        raise PydanticCustomError("name_or_table", "neither a name nor a table")
+    return raw
 
 
 MetricTable = Annotated[Metric, ByKind(METRICS), BeforeValidator(_table)]

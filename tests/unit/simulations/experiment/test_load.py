@@ -149,7 +149,7 @@ def test_money_that_is_none_is_refused(experiment, text, message):
             'metrics.0.kind = "f_1": expected "auc" or "balanced_accuracy" or "class_accuracy" or '
             '"f1", or "module:NAME" for one of your own; did you mean "f1"?',
         ),
-        ("metrics = [1]", "metrics.0 = 1: expected a table"),
+        ("metrics = [1]", "metrics.0 = 1: expected a name, or a table with its kind"),
         ('metrics = "f1"', 'metrics = "f1": expected a list'),
         (
             '[[metrics]]\nkind = "f1"\naverage = "micro"',
